@@ -1,0 +1,365 @@
+//! The broker: joins topics, engine, hub and plugins. It knows sessions only by their keys, and no transport.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Gap, GapReason, Limits as Told, Member, Payload};
+use rialto_protocol::{Position, Reply, Subscribed};
+
+use crate::answer::{Answer, Outcome};
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::directory::{Directory, Entry};
+use crate::engine::{Engine, Retired};
+use crate::hub::{Hub, Push, SessionKey, Subscription};
+use crate::message::Draft;
+use crate::metrics::{Metrics, Snapshot};
+use crate::owners::{Owner, Owners, PluginStatus};
+use crate::topic::Topic;
+
+/// A running broker. Cheap to clone; all clones are the same broker.
+///
+/// Made by [`Broker::builder`](crate::Builder). It runs on threads of its own, so any runtime may call it.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    pub(crate) core: Arc<Core>,
+}
+
+/// What all handles share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) limits: Limits,
+    pub(crate) hub: Hub,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Clock,
+    pub(crate) node: Arc<str>,
+    pub(crate) engine: Engine,
+    pub(crate) directory: Directory,
+    pub(crate) owners: Owners,
+    pub(crate) next_shard: AtomicUsize,
+    /// Dropped with the broker: what ends the thread that forgets topics.
+    pub(crate) _alive: Sender<()>,
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // The last handle may be dropped on one of the broker's own threads, so nobody is waited for here.
+        self.owners.signal_stop();
+        self.hub.signal_stop();
+    }
+}
+
+/// Who subscribes, publishes or calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) key: SessionKey,
+    pub(crate) member: Member,
+}
+
+impl Broker {
+    /// Publishes a message as the program that embeds the broker, and waits while the subscribers' shards have too
+    /// much to do. If a plugin owns the topic, it decides first; it sees no session.
+    ///
+    /// The position is none when the plugin swallowed the message.
+    ///
+    /// # Errors
+    /// `bad_request` for a name that is no topic, `not_found` where no rule is for it, and what the plugin says.
+    pub async fn publish(&self, topic: &str, payload: Payload) -> Result<Option<Position>, Failure> {
+        let topic = parse_topic(topic)?;
+        let (answer, outcome) = Answer::caller();
+        let entry = self.accept(None, &topic, payload, answer);
+        let reply = wait(outcome).await?;
+        if let Some(entry) = entry {
+            self.core.hub.room(&entry.audience).await;
+        }
+        match reply {
+            Reply::Published(position) => Ok(position),
+            _ => Err(Failure::new(ErrorCode::Internal, "not the answer to a publish")),
+        }
+    }
+
+    /// Asks the plugin that owns a topic, as the program that embeds the broker.
+    ///
+    /// # Errors
+    /// `bad_request` for a name that is no topic, `not_found` where no plugin owns it, and what the plugin says.
+    pub async fn call(&self, topic: &str, method: &str, payload: Option<Payload>) -> Result<Option<Payload>, Failure> {
+        let topic = parse_topic(topic)?;
+        let (answer, outcome) = Answer::caller();
+        self.ask(None, Asked::Topic(topic), method.to_owned(), payload, answer);
+        match wait(outcome).await? {
+            Reply::Answered(payload) => Ok(payload),
+            _ => Err(Failure::new(ErrorCode::Internal, "not the answer to a call")),
+        }
+    }
+
+    /// The broker's numbers at this moment.
+    pub fn metrics(&self) -> Snapshot {
+        self.core.metrics.snapshot()
+    }
+
+    /// The plugins that were loaded, by name.
+    pub fn plugins(&self) -> Vec<PluginStatus> {
+        self.core.owners.status()
+    }
+
+    /// How many threads own sessions.
+    pub fn shards(&self) -> usize {
+        self.core.hub.shards()
+    }
+
+    /// Ends all sessions with close code 1001 and a hint to reconnect, waits until they are gone or `deadline` has
+    /// passed, and stops all threads. Returns whether every session ended in time.
+    pub async fn shutdown(&self, deadline: Duration) -> bool {
+        self.core.hub.close_all(&Closing {
+            code: CloseCode::GoingAway.number(),
+            message: "the broker is stopping".to_owned(),
+            retry_after_ms: Some(1_000),
+        });
+        let ended = tokio::time::timeout(deadline, async {
+            while self.core.metrics.sessions.get() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let ended = ended.await.is_ok();
+        self.core.owners.stop();
+        self.core.hub.stop();
+        ended
+    }
+
+    /// Hop 3: a message on its way in. Where a plugin owns the topic its hook decides, else the message goes out. Gives
+    /// the topic back, so that whoever publishes can wait for its readers.
+    pub(crate) fn accept(
+        &self,
+        from: Option<&Member>,
+        topic: &Topic,
+        payload: Payload,
+        answer: Answer,
+    ) -> Option<Arc<Entry>> {
+        let entry = match self.core.directory.entry(topic, &self.core.engine) {
+            Ok(entry) => entry,
+            Err(failure) => {
+                answer.fail(failure);
+                return None;
+            }
+        };
+        match self.owner(&entry) {
+            Ok(None) => answer_published(answer, self.emit(&entry, from, payload)),
+            Ok(Some(owner)) => owner.publish(self, &entry, from.cloned(), payload, answer),
+            Err(failure) => answer.fail(failure),
+        }
+        Some(entry)
+    }
+
+    /// Hands a message to the engine, which gives it its place, and to the shards of its subscribers.
+    pub(crate) fn emit(
+        &self,
+        entry: &Arc<Entry>,
+        from: Option<&Member>,
+        payload: Payload,
+    ) -> Result<Position, Failure> {
+        let from = from.filter(|_| entry.options.reveal_publisher).cloned();
+        let mut draft = Draft { payload, from };
+        let mut entry = Arc::clone(entry);
+        loop {
+            let now_ms = self.core.clock.unix_ms();
+            let hand_over = |message: &_| self.core.hub.deliver(&entry.audience, message);
+            match self.core.engine.publish(&entry.stream, draft, now_ms, hand_over) {
+                Ok(position) => {
+                    self.core.metrics.messages_published.add(1);
+                    return Ok(position);
+                }
+                Err((back, Retired)) => {
+                    draft = back;
+                    entry = self.core.directory.entry(entry.stream.topic(), &self.core.engine)?;
+                }
+            }
+        }
+    }
+
+    /// Subscribes a session, after asking the topic's plugin if there is one.
+    pub(crate) fn subscribe(&self, client: &Client, topic: &Topic, since: Option<Position>, answer: Answer) {
+        let entry = match self.core.directory.entry(topic, &self.core.engine) {
+            Ok(entry) => entry,
+            Err(failure) => return answer.fail(failure),
+        };
+        match self.owner(&entry) {
+            Ok(None) => self.join(entry, client.key, since.as_ref(), answer),
+            Ok(Some(owner)) => owner.subscribe(self, entry, client, since, answer),
+            Err(failure) => answer.fail(failure),
+        }
+    }
+
+    /// Lets a session into a topic: its answer, then every message after the position in it.
+    pub(crate) fn join(&self, mut entry: Arc<Entry>, session: SessionKey, since: Option<&Position>, answer: Answer) {
+        let mut answer = Some(answer);
+        while let Err(Retired) = entry.stream.join(|position| {
+            entry.audience.enter(session.shard());
+            let subscription = Subscription { stream: entry.stream.id(), audience: Arc::clone(&entry.audience) };
+            self.core.hub.subscribe(session, subscription);
+            let topic: Arc<str> = entry.stream.topic().as_str().into();
+            let missed = since.map(|since| missed(&topic, since, &position));
+            if let Some(answer) = answer.take() {
+                let recovered = missed.as_ref().map(Result::is_ok);
+                answer.ok(Reply::Subscribed(Subscribed { topic, position, recovered }));
+            }
+            if let Some(Err(Some(gap))) = missed {
+                self.core.hub.push(session, Push::Gap(gap));
+            }
+        }) {
+            match self.core.directory.entry(entry.stream.topic(), &self.core.engine) {
+                Ok(fresh) => entry = fresh,
+                Err(failure) => return answer.into_iter().for_each(|answer| answer.fail(failure.clone())),
+            }
+        }
+    }
+
+    /// Ends a subscription and tells the topic's plugin.
+    pub(crate) fn unsubscribe(&self, client: &Client, topic: &Topic, answer: Answer) {
+        let entry = match self.core.directory.entry(topic, &self.core.engine) {
+            Ok(entry) => entry,
+            Err(failure) => return answer.fail(failure),
+        };
+        match self.owner(&entry) {
+            Ok(Some(owner)) => owner.unsubscribe(self, &entry, client, Some(answer)),
+            Ok(None) | Err(_) => {
+                self.core.hub.unsubscribe(client.key, entry.stream.id());
+                answer.ok(Reply::Done);
+            }
+        }
+    }
+
+    /// A session has ended: the plugins of its topics are told. Its shard has ended the subscriptions already.
+    pub(crate) fn leave(&self, client: &Client, topic: &Topic) {
+        if let Ok(entry) = self.core.directory.entry(topic, &self.core.engine)
+            && let Ok(Some(owner)) = self.owner(&entry)
+        {
+            owner.unsubscribe(self, &entry, client, None);
+        }
+    }
+
+    /// Asks a plugin.
+    pub(crate) fn ask(
+        &self,
+        from: Option<&Member>,
+        asked: Asked,
+        method: String,
+        payload: Option<Payload>,
+        answer: Answer,
+    ) {
+        match self.asked(asked) {
+            Ok((owner, topic)) => owner.call(self, from.cloned(), topic, method, payload, answer),
+            Err(failure) => answer.fail(failure),
+        }
+    }
+
+    fn asked(&self, asked: Asked) -> Result<(&Owner, Option<Topic>), Failure> {
+        match asked {
+            Asked::Topic(topic) => {
+                let entry = self.core.directory.entry(&topic, &self.core.engine)?;
+                match self.owner(&entry)? {
+                    Some(owner) => Ok((owner, Some(topic))),
+                    None => Err(Failure::new(ErrorCode::NotFound, format!("no plugin owns topic \"{topic}\""))),
+                }
+            }
+            Asked::Plugin(name) => match self.core.owners.get(&name) {
+                Some(owner) => Ok((owner, None)),
+                None => Err(Failure::new(ErrorCode::NotFound, "no plugin has this name")),
+            },
+        }
+    }
+
+    fn owner(&self, entry: &Entry) -> Result<Option<&Owner>, Failure> {
+        let Some(name) = &entry.options.plugin else { return Ok(None) };
+        match self.core.owners.get(name) {
+            Some(owner) => Ok(Some(owner)),
+            None => Err(Failure::new(ErrorCode::PluginFailed, format!("plugin \"{name}\" is not loaded"))),
+        }
+    }
+
+    /// The shard that gets the next session: each in turn.
+    pub(crate) fn next_shard(&self) -> usize {
+        self.core.next_shard.fetch_add(1, Relaxed) % self.core.hub.shards()
+    }
+
+    /// Whether another session may connect.
+    pub(crate) fn has_room_for_session(&self) -> bool {
+        self.core.metrics.sessions.get() < self.core.limits.sessions as u64
+    }
+
+    /// What a session is told about its limits.
+    pub(crate) fn told_limits(&self) -> Told {
+        Told {
+            message_bytes: self.core.limits.message_bytes,
+            subscriptions: self.core.limits.subscriptions,
+            outbox_bytes: self.core.limits.outbox_bytes,
+        }
+    }
+}
+
+/// Whom a `call` is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Asked {
+    /// The plugin that owns this topic.
+    Topic(Topic),
+    /// The plugin of this name.
+    Plugin(String),
+}
+
+/// A topic a client named.
+pub(crate) fn parse_topic(name: &str) -> Result<Topic, Failure> {
+    Topic::parse(name).map_err(|error| {
+        let code = match error {
+            crate::topic::TopicError::Reserved { .. } => ErrorCode::Forbidden,
+            _ => ErrorCode::BadRequest,
+        };
+        Failure::new(code, error.to_string())
+    })
+}
+
+pub(crate) fn answer_published(answer: Answer, position: Result<Position, Failure>) {
+    match position {
+        Ok(position) => answer.ok(Reply::Published(Some(position))),
+        Err(failure) => answer.fail(failure),
+    }
+}
+
+/// What a session that knew `since` has missed when it comes back at `now`. No history is kept, so anything that was
+/// published meanwhile is missing; `Err(None)` says that nothing with an offset is.
+fn missed(topic: &Arc<str>, since: &Position, now: &Position) -> Result<(), Option<Gap>> {
+    let same = since.epoch == now.epoch && since.offset <= now.offset;
+    if same && since.offset == now.offset {
+        return Ok(());
+    }
+    let (from, reason) = if same { (since.offset + 1, GapReason::Expired) } else { (1, GapReason::Reset) };
+    Err((from <= now.offset).then(|| Gap { topic: Arc::clone(topic), from, to: now.offset, reason }))
+}
+
+async fn wait(outcome: tokio::sync::oneshot::Receiver<Outcome>) -> Outcome {
+    outcome.await.unwrap_or_else(|_| Err(Failure::new(ErrorCode::Internal, "the request was dropped")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coming_back_is_recovered_only_when_nothing_was_missed() {
+        let topic: Arc<str> = "t".into();
+        let gap = |from, to, reason| Err(Some(Gap { topic: Arc::clone(&topic), from, to, reason }));
+        for (epoch, offset, expected) in [
+            ("e", 5, Ok(())),
+            ("e", 4, gap(5, 5, GapReason::Expired)),
+            ("e", 0, gap(1, 5, GapReason::Expired)),
+            ("e", 6, gap(1, 5, GapReason::Reset)),
+            ("old", 5, gap(1, 5, GapReason::Reset)),
+        ] {
+            let since = Position { epoch: epoch.into(), offset };
+            let now = Position { epoch: "e".into(), offset: 5 };
+            assert_eq!(missed(&topic, &since, &now), expected, "{epoch} {offset}");
+        }
+        let since = Position { epoch: "old".into(), offset: 5 };
+        assert_eq!(missed(&topic, &since, &Position { epoch: "e".into(), offset: 0 }), Err(None));
+    }
+}

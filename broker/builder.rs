@@ -1,0 +1,195 @@
+//! Builds a broker from its configuration: the only place that names concrete engines and stores.
+
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::broker::{Broker, Core};
+use crate::clock::Clock;
+use crate::config::{Config, Limits, Rules};
+use crate::directory::Directory;
+use crate::engine::Engine;
+use crate::hub::{Hub, HubLimits};
+use crate::identity;
+use crate::metrics::Metrics;
+use crate::owners::Owners;
+
+/// Collects what a broker needs and starts it.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    config: Config,
+}
+
+/// Why a broker did not start. Nothing of it runs then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The operating system gave no thread or no event queue.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+    /// The sandbox for plugins cannot run on this machine.
+    #[error("{0}")]
+    Sandbox(String),
+    /// A plugin cannot be loaded or does not start.
+    #[error("plugin \"{name}\" ({path}): {reason}")]
+    Plugin {
+        /// The plugin's name in the configuration.
+        name: String,
+        /// Its component.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Broker {
+    /// Begins to build a broker.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
+impl Builder {
+    /// Uses this configuration instead of the default one, which has one open topic rule and no plugin. Of
+    /// [`Config::server`] only `shards` matters here; the rest is for [`Server::bind`](crate::Server::bind).
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Starts the broker's threads and loads its plugins.
+    ///
+    /// # Errors
+    /// [`StartError`] for the first thing that fails.
+    pub fn start(self) -> Result<Broker, StartError> {
+        let Config { server, limits, topics, plugins } = self.config;
+        let metrics = Arc::new(Metrics::default());
+        let shards = match server.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            shards => shards,
+        };
+        let rules = Rules::new(&topics);
+        let owners = owners(plugins, &rules, &metrics)?;
+        let hub = Hub::spawn(hub_limits(shards, &limits), &metrics)?;
+        let directory = Directory::new(rules, limits.topics, shards, Arc::clone(&metrics));
+        let idle = Duration::from_millis(limits.topic_idle_ms);
+        let (core_alive, watch) = channel();
+        let core = Core {
+            limits,
+            hub,
+            metrics,
+            clock: Clock,
+            node: identity::node(),
+            engine: Engine::Local,
+            directory,
+            owners,
+            next_shard: 0.into(),
+            _alive: core_alive,
+        };
+        let core = Arc::new(core);
+        keep(Arc::downgrade(&core), idle, watch)?;
+        Ok(Broker { core })
+    }
+}
+
+fn hub_limits(shards: usize, limits: &Limits) -> HubLimits {
+    HubLimits {
+        shards,
+        inbox_messages: limits.inbox_messages,
+        outbox_bytes: limits.outbox_bytes,
+        ping: Duration::from_millis(limits.ping_ms),
+        pong: Duration::from_millis(limits.pong_ms),
+        frame: Duration::from_millis(limits.frame_ms),
+        write: Duration::from_millis(limits.write_ms),
+    }
+}
+
+/// Forgets idle topics from time to time, on a thread of its own because it walks all of them. It ends with the broker.
+fn keep(core: Weak<Core>, idle: Duration, watch: Receiver<()>) -> io::Result<()> {
+    let work = move || {
+        while watch.recv_timeout(idle / 2) == Err(RecvTimeoutError::Timeout) {
+            let Some(core) = core.upgrade() else { return };
+            core.directory.forget_idle(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
+        }
+    };
+    std::thread::Builder::new().name("rialto-keeper".to_owned()).spawn(work)?;
+    Ok(())
+}
+
+#[cfg(feature = "plugins")]
+fn owners(
+    plugins: std::collections::BTreeMap<String, crate::config::PluginConfig>,
+    rules: &Rules,
+    metrics: &Arc<Metrics>,
+) -> Result<Owners, StartError> {
+    use crate::plugin::{Host, Surroundings};
+    use crate::store::MemoryStore;
+
+    if plugins.is_empty() {
+        return Ok(Owners::default());
+    }
+    let host = Host::new().map_err(|error| StartError::Sandbox(error.to_string()))?;
+    let store = Arc::new(MemoryStore::default());
+    let mut loaded = Vec::new();
+    for (name, plugin) in plugins {
+        let path = plugin.path.display().to_string();
+        let failed = |reason: String| StartError::Plugin { name: name.clone(), path: path.clone(), reason };
+        let wasm = std::fs::read(&plugin.path).map_err(|error| failed(error.to_string()))?;
+        if wasm.len() as u64 > plugin.component_bytes {
+            return Err(failed(format!("{} bytes, at most {} are allowed", wasm.len(), plugin.component_bytes)));
+        }
+        let component = host.load(&wasm).map_err(|error| failed(error.to_string()))?;
+        let manifest = component.manifest.clone();
+        let key: Arc<str> = name.as_str().into();
+        let (own_rules, own_name) = (rules.clone(), Arc::clone(&key));
+        let around = Surroundings {
+            name: Arc::clone(&key),
+            config: plugin.config.to_string(),
+            limits: plugin_limits(&plugin),
+            owns: Arc::new(move |topic| {
+                own_rules.options(topic).is_some_and(|options| options.plugin.as_ref() == Some(&own_name))
+            }),
+            store: Arc::clone(&store),
+            metrics: Arc::clone(metrics),
+            clock: Clock,
+        };
+        let (mailbox, thread) = host.spawn(component, around).map_err(|error| failed(error.to_string()))?;
+        loaded.push((key, manifest, mailbox, thread));
+    }
+    let mut owners = Owners::new(Some(host));
+    for (key, manifest, mailbox, thread) in loaded {
+        owners.add(key, manifest, mailbox, thread);
+    }
+    Ok(owners)
+}
+
+#[cfg(feature = "plugins")]
+fn plugin_limits(plugin: &crate::config::PluginConfig) -> crate::plugin::PluginLimits {
+    crate::plugin::PluginLimits {
+        memory_bytes: usize::try_from(plugin.memory_bytes).unwrap_or(usize::MAX),
+        hook_ms: plugin.hook_ms,
+        mailbox: plugin.mailbox,
+        state_bytes: usize::try_from(plugin.state_bytes).unwrap_or(usize::MAX),
+        output_bytes: plugin.output_bytes,
+        host_calls: plugin.host_calls as u64,
+        effects: plugin.effects,
+    }
+}
+
+#[cfg(not(feature = "plugins"))]
+fn owners(
+    plugins: std::collections::BTreeMap<String, crate::config::PluginConfig>,
+    _: &Rules,
+    _: &Arc<Metrics>,
+) -> Result<Owners, StartError> {
+    match plugins.into_iter().next() {
+        None => Ok(Owners),
+        Some((name, plugin)) => Err(StartError::Plugin {
+            name,
+            path: plugin.path.display().to_string(),
+            reason: "this build of Rialto has no plugins (Cargo feature `plugins`)".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,110 @@
+//! `rialto check FILE`: says whether a configuration is sound, and what it would serve; it starts nothing.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use crate::config::Config;
+
+/// Exit code of a file with problems, also when it cannot be read.
+const PROBLEMS: u8 = 2;
+
+/// Most topic rules and plugins that the summary lists.
+const LISTED_MAX: usize = 20;
+
+/// Arguments of `rialto check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The configuration to check
+    #[arg(default_value = "config/rialto.toml")]
+    file: PathBuf,
+}
+
+/// Shows every problem on standard error and returns 2, or a summary on standard output and returns 0.
+pub(crate) fn run(args: CheckArgs) -> ExitCode {
+    // That nobody reads what is said changes nothing about the file.
+    match Config::load(&args.file) {
+        Ok(config) => {
+            let text = format!("{} is fine\n{}", args.file.display(), summary(&config));
+            let _ = write!(io::stdout(), "{}", harmless(&text));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            let _ = writeln!(io::stderr(), "{}", problems.render(wants_color()));
+            ExitCode::from(PROBLEMS)
+        }
+    }
+}
+
+/// Colour only for a terminal that can show it, and whose owner has not said no (<https://no-color.org>).
+fn wants_color() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    io::stderr().is_terminal() && !refused && !dumb
+}
+
+/// What the broker would serve, a few lines of two columns.
+fn summary(config: &Config) -> String {
+    let server = &config.server;
+    let mut rows = vec![
+        ("listen", join(server.listen.iter())),
+        ("shards", if server.shards == 0 { "one per core".to_owned() } else { server.shards.to_string() }),
+        ("web pages", if server.page { "yes" } else { "no" }.to_owned()),
+        ("origins", join(["its own".to_owned()].iter().chain(&server.allowed_origins))),
+    ];
+    for rule in config.topics.iter().take(LISTED_MAX) {
+        let owner = rule.plugin.as_ref().map(|name| format!(" -> plugin {name}")).unwrap_or_default();
+        let reveals = if rule.reveal_publisher { ", shows who published" } else { "" };
+        rows.push(("topics", format!("{}{owner}{reveals}", rule.pattern)));
+    }
+    rows.extend(more("topics", config.topics.len()));
+    for (name, plugin) in config.plugins.iter().take(LISTED_MAX) {
+        rows.push(("plugins", format!("{name}: {}", plugin.path.display())));
+    }
+    rows.extend(more("plugins", config.plugins.len()));
+    let mut text = String::new();
+    let mut previous = "";
+    for (what, value) in rows {
+        let shown = if what == previous { "" } else { what };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {shown:<10} {value}");
+        previous = what;
+    }
+    text
+}
+
+/// The row that stands for those that are not listed.
+fn more(what: &'static str, count: usize) -> Option<(&'static str, String)> {
+    let hidden = count.checked_sub(LISTED_MAX).filter(|hidden| *hidden > 0)?;
+    Some((what, format!("... and {hidden} more")))
+}
+
+/// Without anything that a terminal could act on.
+fn harmless(text: &str) -> String {
+    let acts = |character| crate::topic::is_invisible(character) && !matches!(character, ' ' | '\n');
+    text.chars().map(|character| if acts(character) { '\u{FFFD}' } else { character }).collect()
+}
+
+fn join(items: impl Iterator<Item = impl ToString>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_up_the_defaults() {
+        let expected = [
+            "  listen     127.0.0.1:8080\n",
+            "  shards     one per core\n",
+            "  web pages  yes\n",
+            "  origins    its own\n",
+            "  topics     >\n",
+        ];
+        assert_eq!(summary(&Config::default()), expected.concat());
+    }
+}

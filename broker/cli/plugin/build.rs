@@ -1,0 +1,126 @@
+//! `rialto plugin build`: from a plugin crate to a component, its record, and the check that a committed one is fresh.
+
+use super::compile::compile;
+use super::package::Package;
+use super::record::{Record, sha256_hex};
+use super::toolchain::Toolchain;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Options of `rialto plugin build`.
+///
+/// Cargo is run as usual and obeys `RUSTC`, `RUSTFLAGS`, `CARGO_TARGET_DIR` and the like; `RIALTO_PLUGIN_CARGO_ARGS` holds
+/// more arguments for it, separated by spaces.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// Folder of the plugin crate.
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// File to write [default: <target>/plugins/<crate>.wasm].
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Also write a record of toolchain, sources and result beside the output, as <output>.toml.
+    #[arg(long)]
+    record: bool,
+    /// Write nothing, but fail unless FILE is what these sources give.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "record"])]
+    check: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the crate does not compile into a plugin, a file cannot be written, or the checked file is stale.
+pub(crate) fn build(args: &BuildArgs) -> Result<()> {
+    if !args.dir.join("Cargo.toml").is_file() {
+        bail!("{} is not the folder of a crate: it has no Cargo.toml", args.dir.display());
+    }
+    let toolchain = Toolchain::find(&args.dir)?;
+    let package = Package::find(&args.dir, args.check.is_some())?;
+    match &args.check {
+        Some(file) => check(&toolchain, &package, file),
+        None => write(&toolchain, &package, args),
+    }
+}
+
+fn write(toolchain: &Toolchain, package: &Package, args: &BuildArgs) -> Result<()> {
+    let component = compile(toolchain, package)?;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => package.target_dir.join("plugins").join(&package.name).with_added_extension("wasm"),
+    };
+    write_whole(&out, &component)?;
+    let record = Record::of(&toolchain.version, package, &component)?;
+    if args.record {
+        write_whole(&record_path(&out), record.to_toml(&package.name).as_bytes())?;
+    }
+    let Package { name, version, .. } = package;
+    let Record { bytes, sha256, .. } = record;
+    writeln!(io::stdout(), "{name} {version}: {bytes} bytes, sha256 {sha256}, {}", out.display())?;
+    Ok(())
+}
+
+/// Compares `file` with what the sources give; with another toolchain than the recorded one, compares the sources.
+fn check(toolchain: &Toolchain, package: &Package, file: &Path) -> Result<()> {
+    let present = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let record = Record::read(&record_path(file))?;
+    match record {
+        Some(record) if record.rustc != toolchain.version || !toolchain.cargo_args.is_empty() => {
+            writeln!(
+                io::stderr(),
+                "note: {} was built with {}, this is {}{}: other toolchains give other bytes, so its recorded sources \
+                 are compared instead",
+                file.display(),
+                record.rustc,
+                toolchain.version,
+                if toolchain.cargo_args.is_empty() { "" } else { " with RIALTO_PLUGIN_CARGO_ARGS" },
+            )?;
+            check_record(&record, package, file, &present)?;
+        }
+        _ => {
+            let component = compile(toolchain, package)?;
+            if component != present {
+                let (bytes, sha256) = (component.len(), sha256_hex(&component));
+                let problem = format!("these sources give {bytes} bytes with sha256 {sha256}");
+                bail!(stale(package, file, &problem));
+            }
+        }
+    }
+    writeln!(io::stdout(), "{} {}: {} is fresh", package.name, package.version, file.display())?;
+    Ok(())
+}
+
+fn check_record(record: &Record, package: &Package, file: &Path, present: &[u8]) -> Result<()> {
+    if record.sha256 != sha256_hex(present) {
+        bail!(stale(package, file, "its record tells of another file"));
+    }
+    if record.sources != package.sources_digest()? {
+        bail!(stale(package, file, "its sources have changed since"));
+    }
+    Ok(())
+}
+
+fn stale(package: &Package, file: &Path, problem: &str) -> String {
+    let (file, dir) = (file.display(), package.dir.display());
+    format!("{file} is stale: {problem}; run: rialto plugin build {dir} --out {file} --record")
+}
+
+fn record_path(component: &Path) -> PathBuf {
+    component.with_extension("toml")
+}
+
+/// Writes a file so that whoever watches it sees the old or the new one, never half of it.
+fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let aside = path.with_added_extension("new");
+    let written = match path.parent() {
+        Some(parent) => fs::create_dir_all(parent),
+        None => Ok(()),
+    };
+    written
+        .and_then(|()| fs::write(&aside, content))
+        .and_then(|()| fs::rename(&aside, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}

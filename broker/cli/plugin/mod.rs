@@ -1,0 +1,27 @@
+//! `rialto plugin`: what plugin authors and operators do with plugins, outside of a running broker.
+
+mod build;
+mod compile;
+mod package;
+mod record;
+mod toolchain;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// The commands below `rialto plugin`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Build a plugin crate into a WebAssembly component.
+    Build(build::BuildArgs),
+}
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// When the command does not succeed; the process should print the error and exit with 1.
+pub(crate) fn run(command: PluginCommand) -> Result<()> {
+    match command {
+        PluginCommand::Build(args) => build::build(&args),
+    }
+}

@@ -1,0 +1,162 @@
+//! `rialto`: starts a broker from a configuration, says what it serves and stops it cleanly on a signal.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::complain;
+use crate::config::{Config, TopicRule};
+use crate::{Broker, Codec, PluginStatus, Server};
+
+/// The exit code for a configuration with problems, the same as that of `rialto check`.
+const BAD_CONFIGURATION: u8 = 2;
+
+/// Serves until a signal says stop.
+pub(super) fn run(path: &Path) -> ExitCode {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(problems) => {
+            let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            // If even standard error is gone, the exit code still says it.
+            let _ = write!(std::io::stderr(), "{}", problems.render(color));
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    log_to_stderr(&config.server.log);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(serve(path, config)) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let broker = Broker::builder().config(config.clone()).start()?;
+    let server = Server::bind(broker.clone(), &config.server)?;
+    print(&banner(path, &config, &broker, server.addresses()));
+    server.run(signals.next()).await;
+    print("Stopping: sessions are told to come back. A second signal stops at once.\n");
+    let deadline = Duration::from_millis(config.server.shutdown_ms);
+    tokio::select! {
+        ended = broker.shutdown(deadline) => {
+            print(if ended { "Stopped.\n" } else { "Stopped; some sessions did not end in time and were cut off.\n" });
+            Ok(ExitCode::SUCCESS)
+        }
+        () = signals.next() => {
+            print("Stopped at once.\n");
+            // Threads that hang must not keep the process: nothing is left to save.
+            std::process::exit(1)
+        }
+    }
+}
+
+/// The signals that mean stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn log_to_stderr(level: &str) {
+    let level = level.parse().unwrap_or(tracing::Level::INFO);
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(color).init();
+}
+
+fn print(text: &str) {
+    // Whoever closed our standard output does not want to know.
+    let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+}
+
+fn banner(path: &Path, config: &Config, broker: &Broker, addresses: &[SocketAddr]) -> String {
+    let mut text = format!("Rialto {} serves {}\n\n", env!("CARGO_PKG_VERSION"), path.display());
+    for address in addresses {
+        let host = reachable(*address);
+        if config.server.page {
+            line(&mut text, "Chat", &format!("http://{host}/"));
+        }
+        let subprotocols = Codec::ALL.map(Codec::subprotocol).join(", ");
+        line(&mut text, "WebSocket", &format!("ws://{host}/ws  ({subprotocols})"));
+    }
+    let plugins = broker.plugins();
+    let width = config.topics.iter().map(|rule| rule.pattern.as_str().len());
+    let width = width.chain(plugins.iter().map(|plugin| plugin.name.len())).max().unwrap_or(0);
+    text.push_str("\n  Plugins\n");
+    if plugins.is_empty() {
+        text.push_str("    none\n");
+    }
+    for plugin in &plugins {
+        let _ = writeln!(text, "    {:width$}  {}", plugin.name, describe_plugin(plugin));
+    }
+    text.push_str("  Topics\n");
+    for rule in &config.topics {
+        let _ = writeln!(text, "    {:width$}  {}", rule.pattern.as_str(), describe_rule(rule));
+    }
+    let shards = broker.shards();
+    let plural = if shards == 1 { "" } else { "s" };
+    let _ = writeln!(text, "\n  {shards} shard{plural}. Ctrl-C stops.");
+    text
+}
+
+fn line(text: &mut String, name: &str, value: &str) {
+    let _ = writeln!(text, "  {name:10} {value}");
+}
+
+/// An address a person can click: nobody connects to "any address".
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(feature = "plugins")]
+fn describe_plugin(plugin: &PluginStatus) -> String {
+    let PluginStatus { package, version, hash, bytes, .. } = plugin;
+    format!("{package} {version}, {} KiB, sha256 {}", bytes.div_ceil(1024), &hash[..16])
+}
+
+#[cfg(not(feature = "plugins"))]
+fn describe_plugin(_: &PluginStatus) -> String {
+    String::new()
+}
+
+fn describe_rule(rule: &TopicRule) -> String {
+    let mut text = match &rule.plugin {
+        Some(plugin) => format!("plugin {plugin}"),
+        None => "open".to_owned(),
+    };
+    if rule.reveal_publisher {
+        text.push_str(", messages name their publisher");
+    }
+    text
+}

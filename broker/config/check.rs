@@ -1,0 +1,146 @@
+//! Checks a whole document, section by section, and collects every problem; it reads no file but asks for the plugins'.
+
+use std::borrow::Cow;
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    Config, limits, plugins,
+    problem::Problem,
+    section::{Report, Value, echo, nearest},
+    server, topics,
+};
+
+/// Every section as it is written in a file, with its keys.
+pub(super) const SECTIONS: &[(&str, &[&str])] = &[
+    ("[server]", server::KEYS),
+    ("[limits]", limits::KEYS),
+    ("[[topic]]", topics::KEYS),
+    ("[plugin.NAME]", plugins::KEYS),
+];
+
+/// Fills in the defaults for what is not there, and for what is wrong: the result counts only if no problem was added.
+pub(super) fn check<'a>(report: &mut Report, document: &'a DeTable<'a>) -> Config {
+    let mut config = Config::default();
+    for (key, value) in document.iter() {
+        match key.get_ref().as_ref() {
+            "server" => config.server = server::check(report, value),
+            "limits" => config.limits = limits::check(report, value),
+            "plugin" => config.plugins = plugins::check(report, value),
+            "topic" => {
+                let names = plugins::names(document.get("plugin"));
+                let rules = topics::check(report, value, &names);
+                if !rules.is_empty() {
+                    config.topics = rules;
+                }
+            }
+            _ => report.add(unknown(key, value)),
+        }
+    }
+    config
+}
+
+/// A problem of something at the top level that is no section.
+fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
+    let name = key.get_ref().as_ref();
+    let is_section = match value.get_ref() {
+        DeValue::Table(_) => true,
+        DeValue::Array(array) => array.first().is_some_and(|first| first.get_ref().is_table()),
+        _ => false,
+    };
+    let home = SECTIONS.iter().find(|(_, keys)| keys.contains(&name)).filter(|_| !is_section);
+    let near = nearest(name, ["server", "limits", "topic", "plugin"].into_iter());
+    let written = |section: &str| SECTIONS.iter().map(|(header, _)| *header).find(|header| header.contains(section));
+    let help = match (home, near.and_then(written)) {
+        (Some((section, _)), _) => {
+            format!("`{name}` belongs in `{section}`: put it below that line")
+        }
+        (None, Some(near)) => format!("did you mean `{near}`?"),
+        (None, None) => "the sections are `[server]`, `[limits]`, `[[topic]]` and `[plugin.NAME]`".to_owned(),
+    };
+    let what = if is_section { "section" } else { "key" };
+    Problem::at(key.span(), format!("unknown {what} `{}`", echo(name))).help(help)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{Limits, PluginConfig, Server};
+    use super::*;
+
+    const COMPLETE: &str = include_str!("../../config/rialto.toml");
+
+    /// The complete file with a plugin that is always there.
+    fn complete() -> String {
+        COMPLETE.replace("../plugins/dist/chat.wasm", "empty.wasm")
+    }
+
+    fn uncommented() -> String {
+        let is_key = |line: &str| line.starts_with(|character: char| character.is_ascii_lowercase());
+        let uncomment = |line: &'static str| line.strip_prefix('#').filter(|rest| is_key(rest)).unwrap_or(line);
+        COMPLETE
+            .lines()
+            .map(uncomment)
+            .collect::<Vec<_>>()
+            .join("\n")
+            .replace("../plugins/dist/chat.wasm", "empty.wasm")
+    }
+
+    fn parse(text: &str) -> Config {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/complete.toml");
+        Config::parse(text, &file).expect("the complete file is fine")
+    }
+
+    #[test]
+    fn the_complete_file_shows_the_defaults() {
+        let config = parse(&uncommented());
+        assert_eq!(config, parse(&complete()));
+        assert_eq!(config.server, Server::default());
+        assert_eq!(config.limits, Limits::default());
+        assert!(config.topics.iter().all(|rule| !rule.reveal_publisher));
+        let chat = &config.plugins["chat"];
+        let defaults = PluginConfig { path: chat.path.clone(), config: chat.config.clone(), ..PluginConfig::default() };
+        assert_eq!(*chat, defaults);
+    }
+
+    #[test]
+    fn the_complete_file_has_every_key() {
+        let text = uncommented();
+        let document = DeTable::parse(&text).expect("valid").into_inner();
+        let table = |name: &str| document[name].get_ref();
+        let sections = [
+            &table("server"),
+            &table("limits"),
+            &table("topic").as_array().and_then(|rules| rules.first()).expect("a rule").get_ref(),
+            &table("plugin").as_table().expect("plugins")["chat"].get_ref(),
+        ];
+        for ((header, keys), section) in SECTIONS.iter().zip(sections) {
+            for key in *keys {
+                assert!(section.as_table().is_some_and(|table| table.contains_key(*key)), "{key} in {header}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_complete_file_names_every_range() {
+        for (header, keys) in SECTIONS {
+            for key in *keys {
+                let text = format!("{}\n{key} = -1\n", header.replace("NAME", "chat"));
+                let Err(problems) = Config::parse(&text, Path::new("")) else { panic!("{key} = -1 is accepted") };
+                let title =
+                    problems.iter().find_map(|problem| problem.title().strip_prefix(&format!("`{key}` must be ")));
+                let Some(range) = title.filter(|title| title.contains(" to ")) else {
+                    continue;
+                };
+                let range = range.trim_end_matches(" bytes").trim_end_matches(" milliseconds");
+                let (before, _) = COMPLETE.split_once(&format!("\n#{key} = ")).expect("a commented default");
+                let comment = before.rsplit("\n\n").next().unwrap_or_default().replace("\n#", "");
+                assert!(comment.contains(range), "{key} is {range}");
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Blanks out what may be secret before a file is shown; better too much than too little.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::section::Value;
+
+/// A key with one of these in its name has a value that is not shown.
+const SECRET_WORDS: &[&str] = &["secret", "token", "passw", "passphrase", "credential", "private", "api_key", "apikey"];
+
+/// Values that give nothing away, and that a problem may be about.
+const HARMLESS: &[&str] = &["nan", "+nan", "-nan", "inf", "+inf", "-inf", "true", "false", "{", "["];
+
+/// The text with `*` for every byte of a plugin's own settings, of values with a telling name, and of passwords in
+/// addresses. Nothing moves: every byte that stays is where it was.
+pub(super) fn secrets(text: &str, document: &DeTable) -> String {
+    let mut hidden = Vec::new();
+    hide_lines(text, &mut hidden);
+    hide_values(document, false, &mut hidden);
+    hide_passwords(text, &mut hidden);
+    hidden.sort_by_key(|range| range.start);
+    let mut out = String::with_capacity(text.len());
+    for range in hidden {
+        // What an earlier range has covered is done.
+        let start = range.start.max(out.len());
+        let Some(secret) = text.get(start..range.end) else {
+            continue;
+        };
+        out.push_str(&text[out.len()..start]);
+        for character in secret.chars() {
+            match character {
+                '\n' | '\r' | ' ' | '"' | '\'' => out.push(character),
+                _ => out.extend(std::iter::repeat_n('*', character.len_utf8())),
+            }
+        }
+    }
+    out.push_str(&text[out.len()..]);
+    out
+}
+
+fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    SECRET_WORDS.iter().any(|word| name.contains(word)) || name == "key" || name.ends_with("_key")
+}
+
+/// Line by line, because a file with a syntax error is not all in the document.
+fn hide_lines(text: &str, hidden: &mut Vec<Range<usize>>) {
+    let (mut at, mut in_settings) = (0, false);
+    for line in text.split_inclusive('\n') {
+        let bare = line.trim_start().trim_start_matches(['#', ' ', '\t']);
+        let indent = line.len() - bare.len();
+        if bare.starts_with('[') && !line.trim_start().starts_with('#') {
+            in_settings = bare.starts_with("[plugin.") && bare.contains(".config");
+        } else {
+            // In base64 the `=` is at the end or doubled.
+            let key = bare.split_once('=').filter(|(_, value)| !value.starts_with('=') && !value.trim().is_empty());
+            let start = match key {
+                Some((key, _)) if in_settings || key.split('.').any(is_telling) => indent + key.len() + 1,
+                None if in_settings => indent,
+                _ => line.len(),
+            };
+            if !HARMLESS.contains(&line[start..].trim()) {
+                hidden.push(at + start..at + line.len());
+            }
+        }
+        at += line.len();
+    }
+}
+
+/// Whether a part of a dotted key, maybe quoted, says that its value is not to be shown.
+fn is_telling(part: &str) -> bool {
+    let part = part.trim().trim_matches(['"', '\'']);
+    part == "config" || is_secret_name(part)
+}
+
+/// Value by value, which finds those that span lines.
+fn hide_values(table: &DeTable, in_settings: bool, hidden: &mut Vec<Range<usize>>) {
+    for (key, value) in table.iter() {
+        let name = key.get_ref().as_ref();
+        hide_value(value, in_settings || name == "config" || is_secret_name(name), hidden);
+    }
+}
+
+fn hide_value(value: &Value, in_settings: bool, hidden: &mut Vec<Range<usize>>) {
+    match value.get_ref() {
+        DeValue::Table(table) => hide_values(table, in_settings, hidden),
+        DeValue::Array(array) => array.iter().for_each(|value| hide_value(value, in_settings, hidden)),
+        DeValue::String(_) if in_settings => hidden.push(value.span()),
+        _ => {}
+    }
+}
+
+/// The part between `://` and `@`.
+fn hide_passwords(text: &str, hidden: &mut Vec<Range<usize>>) {
+    for (at, mark) in text.match_indices("://") {
+        let start = at + mark.len();
+        let end = text[start..].find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'')).unwrap_or(0);
+        if let Some(length) = text[start..start + end].rfind('@') {
+            hidden.push(start..start + length);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_out_secrets_in_place() {
+        let cases = [
+            ("log = \"info\"\n", "log = \"info\"\n"),
+            ("api_key = \"hunter2\"\n", "api_key = \"*******\"\n"),
+            ("api_key = hunter2\n", "api_key = *******\n"),
+            ("# admin-token = \"x\"\n", "# admin-token = \"*\"\n"),
+            ("[plugin.a.config]\nx = \"é\"\n[b]\nc = 1\n", "[plugin.a.config]\nx = \"**\"\n[b]\nc = 1\n"),
+            ("[plugin.a.config]\nx = nan\nhunter2\n", "[plugin.a.config]\nx = nan\n*******\n"),
+            ("[plugin.a]\nconfig.x = \"s\"\n", "[plugin.a]\nconfig.x = \"*\"\n"),
+            ("[plugin.a]\nconfig = { x = \"s\" }\n", "[plugin.a]\nconfig = * * * \"*\" *\n"),
+            ("[plugin.a.config]\nx = '''\n[b]\nab=\n'''\n", "[plugin.a.config]\nx = '''\n***\n***\n'''\n"),
+            ("allowed_origins = \"https://me:pw@a.b\"\n", "allowed_origins = \"https://*****@a.b\"\n"),
+        ];
+        for (text, expected) in cases {
+            let (document, _) = DeTable::parse_recoverable(text);
+            assert_eq!(secrets(text, document.get_ref()), expected);
+        }
+    }
+}

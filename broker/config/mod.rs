@@ -1,0 +1,211 @@
+//! What an operator can set, as plain structs with the documented defaults; nothing here acts on a setting.
+
+mod check;
+mod hide;
+mod limits;
+mod load;
+mod plugins;
+mod problem;
+mod rules;
+mod section;
+mod server;
+mod syntax;
+mod topics;
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
+
+use crate::topic::Pattern;
+
+pub use problem::{Problem, Problems};
+pub use rules::{Rules, TopicOptions};
+
+/// Everything a broker is told before it starts. [`Config::load`] and [`Config::parse`] check every value; whoever
+/// fills the structs by hand keeps to the ranges written at the fields.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where and how it serves: `[server]`.
+    pub server: Server,
+    /// Bounds of every queue, map and wait: `[limits]`.
+    pub limits: Limits,
+    /// What each topic is: the `[[topic]]` tables in file order, the first match wins. Never empty after a load: a file
+    /// without any gets one rule for `>`. At most 1,000.
+    pub topics: Vec<TopicRule>,
+    /// The plugins to load, by name: the `[plugin.NAME]` tables. At most 256; names are 1 to 64 of `a-z`, `0-9`, `-`.
+    pub plugins: BTreeMap<String, PluginConfig>,
+}
+
+/// Where and how the broker serves: `[server]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Addresses to listen on, 1 to 16 different ones. Port 0 takes any free port. Default `127.0.0.1:8080`.
+    pub listen: Vec<SocketAddr>,
+    /// Threads that own sessions, 0 to 256; 0 (the default) means one per core.
+    pub shards: usize,
+    /// Whether the web pages are served. Default true.
+    pub page: bool,
+    /// Browser origins (`scheme://host[:port]`) that may connect besides the broker's own; `*` allows all. At most
+    /// 1,000. Default none.
+    pub allowed_origins: Vec<String>,
+    /// How long sessions may take to end when the broker stops, 0 to 600,000 ms. Default 10,000.
+    pub shutdown_ms: u64,
+    /// Least severe level that is logged: `error`, `warn`, `info` (the default), `debug` or `trace`.
+    pub log: String,
+}
+
+/// Bounds of every queue, map and wait: `[limits]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest message and frame from a client, 256 to 1,048,576 bytes. Default 65,536.
+    pub message_bytes: usize,
+    /// Fragments of one WebSocket message, 1 to 65,536. Default 256.
+    pub fragments: usize,
+    /// Subscriptions of one session, 1 to 1,000,000. Default 1,000.
+    pub subscriptions: usize,
+    /// Sessions at a time, 1 to 10,000,000. Default 100,000.
+    pub sessions: usize,
+    /// Topics in memory, 1 to 10,000,000. Default 100,000.
+    pub topics: usize,
+    /// Encoded frames that wait for one session, 256 to 1,073,741,824 bytes and not less than `message_bytes`. Default
+    /// 1,048,576.
+    pub outbox_bytes: usize,
+    /// Messages that wait for one shard before the publishers of more are made to wait, 1 to 1,048,576. Default 4,096.
+    pub inbox_messages: usize,
+    /// Plugin requests of one session under way at once, 1 to 65,536. Default 64.
+    pub calls_in_flight: usize,
+    /// Time for the head of an HTTP request, 10 to 600,000 ms. Default 5,000.
+    pub header_ms: u64,
+    /// Time for a started frame to finish, 10 to 600,000 ms. Default 10,000.
+    pub frame_ms: u64,
+    /// Time for a write to make progress, 10 to 600,000 ms. Default 10,000.
+    pub write_ms: u64,
+    /// Time between two pings of a session, 10 to 3,600,000 ms. Default 25,000.
+    pub ping_ms: u64,
+    /// Time after a ping without any frame until the session counts as dead, 10 to 600,000 ms. Default 10,000.
+    pub pong_ms: u64,
+    /// Time for the other side to answer a close, 10 to 600,000 ms. Default 5,000.
+    pub close_ms: u64,
+    /// Time until a topic without subscribers is forgotten, 10 to 86,400,000 ms. Default 60,000.
+    pub topic_idle_ms: u64,
+}
+
+/// What the topics of one pattern are: `[[topic]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicRule {
+    /// The topics it is for, unless an earlier rule has them.
+    pub pattern: Pattern,
+    /// Name of the plugin that owns them, a key of [`Config::plugins`]; none by default.
+    pub plugin: Option<String>,
+    /// Whether messages say which session published them. Default false.
+    pub reveal_publisher: bool,
+}
+
+/// One plugin and what it may use: `[plugin.NAME]`.
+#[derive(Clone, PartialEq)]
+pub struct PluginConfig {
+    /// The component. Relative paths in a file start at the file's folder; after a load they have been joined with it.
+    pub path: PathBuf,
+    /// Memory of an instance, 65,536 to 4,294,967,296 bytes. Default 33,554,432.
+    pub memory_bytes: u64,
+    /// Time for one hook, 1 to 60,000 ms. Default 50.
+    pub hook_ms: u64,
+    /// Events that wait for an instance before callers are told `busy`, 1 to 1,048,576. Default 1,024.
+    pub mailbox: usize,
+    /// Largest component file, 1,024 to 268,435,456 bytes. Default 8,388,608.
+    pub component_bytes: u64,
+    /// State it may keep in the store, 0 to 1,099,511,627,776 bytes. Default 67,108,864.
+    pub state_bytes: u64,
+    /// What one hook may hand to the host, 1,024 to 268,435,456 bytes. Default 1,048,576.
+    pub output_bytes: usize,
+    /// Host calls of one hook, 1 to 1,000,000. Default 1,000.
+    pub host_calls: usize,
+    /// Effects of one hook, 1 to 1,000,000. Default 10,000.
+    pub effects: usize,
+    /// The plugin's own settings, always an object: `[plugin.NAME.config]`. May hold secrets, so `Debug` leaves it out.
+    pub config: serde_json::Value,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            server: Server::default(),
+            limits: Limits::default(),
+            topics: vec![TopicRule::default()],
+            plugins: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            shards: 0,
+            page: true,
+            allowed_origins: Vec::new(),
+            shutdown_ms: 10_000,
+            log: "info".to_owned(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            message_bytes: 65_536,
+            fragments: 256,
+            subscriptions: 1_000,
+            sessions: 100_000,
+            topics: 100_000,
+            outbox_bytes: 1_048_576,
+            inbox_messages: 4_096,
+            calls_in_flight: 64,
+            header_ms: 5_000,
+            frame_ms: 10_000,
+            write_ms: 10_000,
+            ping_ms: 25_000,
+            pong_ms: 10_000,
+            close_ms: 5_000,
+            topic_idle_ms: 60_000,
+        }
+    }
+}
+
+impl Default for TopicRule {
+    /// The rule of a file without rules: every topic, no plugin.
+    fn default() -> Self {
+        TopicRule { pattern: Pattern::parse(">").expect("`>` is a pattern"), plugin: None, reveal_publisher: false }
+    }
+}
+
+impl Default for PluginConfig {
+    fn default() -> Self {
+        PluginConfig {
+            path: PathBuf::new(),
+            memory_bytes: 33_554_432,
+            hook_ms: 50,
+            mailbox: 1_024,
+            component_bytes: 8_388_608,
+            state_bytes: 67_108_864,
+            output_bytes: 1_048_576,
+            host_calls: 1_000,
+            effects: 10_000,
+            config: serde_json::Value::Object(serde_json::Map::new()),
+        }
+    }
+}
+
+impl fmt::Debug for PluginConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginConfig")
+            .field("path", &self.path)
+            .field("memory_bytes", &self.memory_bytes)
+            .field("hook_ms", &self.hook_ms)
+            .field("mailbox", &self.mailbox)
+            .field("component_bytes", &self.component_bytes)
+            .field("state_bytes", &self.state_bytes)
+            .field("output_bytes", &self.output_bytes)
+            .field("host_calls", &self.host_calls)
+            .field("effects", &self.effects)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,212 @@
+//! Shows what is wrong with a configuration, line and caret; it must not decide what is wrong, nor keep a secret.
+
+use std::{fmt, ops::Range, path::Path};
+
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
+
+/// Most problems that are shown; the rest is only counted.
+const SHOWN_MAX: usize = 50;
+
+/// Columns of the widest line shown; longer ones are cut around the caret.
+const COLUMNS_MAX: usize = 110;
+
+/// Most bytes that one caret underlines.
+const CARET_BYTES_MAX: usize = 48;
+
+/// One thing that is wrong, and how to mend it.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    title: String,
+    marks: Vec<Mark>,
+    help: Option<String>,
+    line: Option<usize>,
+}
+
+/// A place in the text and what to say below it. The first mark of a problem is the main one.
+#[derive(Clone, Debug)]
+struct Mark {
+    span: Range<usize>,
+    label: Option<String>,
+}
+
+/// Everything that is wrong with one configuration: at least one problem, in file order.
+///
+/// `Display` and `Debug` render it like [`Problems::render`] without colour. Values that may be secret are blanked out
+/// and nothing of the text can act on a terminal.
+#[derive(Clone)]
+pub struct Problems {
+    file: String,
+    /// The text with secrets blanked out, byte for byte as long as the original.
+    text: String,
+    list: Vec<Problem>,
+}
+
+impl Problem {
+    /// A problem of the whole file.
+    pub(super) fn new(title: impl Into<String>) -> Problem {
+        Problem { title: title.into(), marks: Vec::new(), help: None, line: None }
+    }
+
+    /// A problem at one place.
+    pub(super) fn at(span: Range<usize>, title: impl Into<String>) -> Problem {
+        Problem { marks: vec![Mark { span, label: None }], ..Problem::new(title) }
+    }
+
+    /// Says something below the caret of the last mark.
+    pub(super) fn label(mut self, label: impl Into<String>) -> Problem {
+        if let Some(mark) = self.marks.last_mut() {
+            mark.label = Some(label.into());
+        }
+        self
+    }
+
+    /// Points at another place that matters.
+    pub(super) fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Problem {
+        self.marks.push(Mark { span, label: Some(label.into()) });
+        self
+    }
+
+    /// Says how to mend it.
+    pub(super) fn help(mut self, help: impl Into<String>) -> Problem {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Where it starts, in bytes.
+    pub(super) fn start(&self) -> Option<usize> {
+        self.marks.first().map(|mark| mark.span.start)
+    }
+
+    /// What is wrong, in one line.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// Line in the file, counted from 1; none if it concerns the whole file.
+    pub fn line(&self) -> Option<usize> {
+        self.line
+    }
+
+    /// How to mend it, if that can be said.
+    pub fn hint(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+}
+
+impl Problems {
+    /// `text` must have its secrets blanked out already.
+    pub(super) fn new(file: &Path, text: String, mut list: Vec<Problem>) -> Problems {
+        debug_assert!(!list.is_empty(), "no problem, no Problems");
+        list.sort_by_key(Problem::start);
+        let (mut line, mut counted) = (1, 0);
+        for problem in &mut list {
+            let Some(start) = problem.start() else {
+                continue;
+            };
+            let start = text.floor_char_boundary(start);
+            line += text[counted..start].matches('\n').count();
+            counted = start;
+            problem.line = Some(line);
+        }
+        Problems { file: file.display().to_string(), text, list }
+    }
+
+    /// How many there are.
+    #[allow(clippy::len_without_is_empty, reason = "there is always at least one")]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// All of them, in file order.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.list.iter()
+    }
+
+    /// The first 50 with line, caret and hint, then how many there are; with terminal colours if wanted.
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let renderer = renderer.term_width(COLUMNS_MAX);
+        let mut out = String::new();
+        for problem in self.list.iter().take(SHOWN_MAX) {
+            out.push_str(&self.render_one(&renderer, problem));
+            out.push_str("\n\n");
+        }
+        let hidden = self.list.len().saturating_sub(SHOWN_MAX);
+        if hidden > 0 {
+            out.push_str(&format!("... and {hidden} more\n\n"));
+        }
+        let (count, file) = (self.list.len(), normalize_untrusted_str(&visible(&self.file)));
+        out.push_str(&format!("{count} problem{} in {file}", if count == 1 { "" } else { "s" }));
+        out
+    }
+
+    fn render_one(&self, renderer: &Renderer, problem: &Problem) -> String {
+        let group = Level::ERROR.primary_title(visible(&problem.title));
+        let group = match self.snippet(&problem.marks) {
+            Some(snippet) => group.element(snippet),
+            None => group.element(Origin::path(visible(&self.file))),
+        };
+        let group = match &problem.help {
+            Some(help) => group.element(Level::HELP.message(normalize_untrusted_str(&visible(help)))),
+            None => group,
+        };
+        renderer.render(&[group])
+    }
+
+    /// The lines from the first mark to the last, with each mark cut to what fits below one line.
+    fn snippet(&self, marks: &[Mark]) -> Option<Snippet<'_, annotate_snippets::Annotation<'_>>> {
+        let spans: Vec<_> = marks.iter().map(|mark| self.caret(&mark.span)).collect();
+        let first = spans.iter().map(|span| span.start).min()?;
+        let last = spans.iter().map(|span| span.end).max()?;
+        let from = self.text[..first].rfind('\n').map_or(0, |at| at + 1);
+        let to = self.text[last..].find('\n').map_or(self.text.len(), |at| last + at);
+        let line = 1 + self.text[..from].matches('\n').count();
+        // The end of a line is not what it is about.
+        let source = visible(&self.text[from..to]).replace("\r\n", " \n");
+        let source = source.strip_suffix('\r').unwrap_or(&source).to_owned();
+        let mut snippet = Snippet::source(source).path(visible(&self.file)).line_start(line);
+        for (index, (mark, span)) in marks.iter().zip(spans).enumerate() {
+            let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+            let annotation = kind.span(span.start - from..span.end - from);
+            snippet = snippet.annotation(annotation.label(mark.label.as_deref().map(visible)));
+        }
+        Some(snippet)
+    }
+
+    /// A span that lies in the text, in one line, on character borders, and is not too long.
+    fn caret(&self, span: &Range<usize>) -> Range<usize> {
+        let start = self.text.floor_char_boundary(span.start);
+        let line = self.text[start..].find(['\n', '\r']).map_or(self.text.len(), |at| start + at);
+        let end = span.end.min(line).min(start + CARET_BYTES_MAX);
+        start..self.text.ceil_char_boundary(end.max(start))
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl fmt::Debug for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Text of strangers, made harmless for a terminal and as long in bytes as before: what is invisible becomes visible.
+/// Control characters below U+0080 are left to the renderer, which draws them.
+fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match (character.len_utf8(), character.is_ascii() || !crate::topic::is_invisible(character)) {
+            (_, true) => out.push(character),
+            (2, false) => out.push('¿'),
+            (3, false) => out.push('\u{FFFD}'),
+            (_, false) => out.push_str("\u{FFFD}?"),
+        }
+    }
+    out
+}

@@ -1,0 +1,69 @@
+//! Finds the rule of a topic; a plain function of the rules, without clock, lock or cache.
+
+use std::sync::Arc;
+
+use super::TopicRule;
+use crate::topic::{Pattern, Topic};
+
+/// The topic rules in file order.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    rules: Vec<TopicOptions>,
+}
+
+/// What the rules say about one topic. Cloning is cheap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicOptions {
+    /// Index of the rule that decided, counted from 0 in file order.
+    pub rule: usize,
+    /// Its pattern.
+    pub pattern: Pattern,
+    /// Name of the plugin that owns the topic.
+    pub plugin: Option<Arc<str>>,
+    /// Whether messages say which session published them.
+    pub reveal_publisher: bool,
+}
+
+impl Rules {
+    /// Takes the rules in the order in which they are tried.
+    pub fn new(rules: &[TopicRule]) -> Rules {
+        let options = |(rule, from): (usize, &TopicRule)| TopicOptions {
+            rule,
+            pattern: from.pattern.clone(),
+            plugin: from.plugin.as_deref().map(Arc::from),
+            reveal_publisher: from.reveal_publisher,
+        };
+        Rules { rules: rules.iter().enumerate().map(options).collect() }
+    }
+
+    /// What the first matching rule says; none if no rule is for this topic. Linear in the rules: ask once per topic.
+    pub fn options(&self, topic: &Topic) -> Option<TopicOptions> {
+        self.rules.iter().find(|rule| rule.pattern.matches(topic)).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_match_wins() {
+        let rule = |pattern: &str, plugin: &str| TopicRule {
+            pattern: Pattern::parse(pattern).expect("valid"),
+            plugin: (!plugin.is_empty()).then(|| plugin.to_owned()),
+            reveal_publisher: plugin == "chat",
+        };
+        let rules = Rules::new(&[rule("chat.staff", ""), rule("chat.*", "chat"), rule("news.>", "")]);
+        let cases = [
+            ("chat.staff", Some((0, None, false))),
+            ("chat.lobby", Some((1, Some("chat"), true))),
+            ("news.a.b", Some((2, None, false))),
+            ("chat", None),
+        ];
+        for (topic, expected) in cases {
+            let got = rules.options(&Topic::parse(topic).expect("valid"));
+            let got = got.as_ref().map(|o| (o.rule, o.plugin.as_deref(), o.reveal_publisher));
+            assert_eq!(got, expected, "{topic}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Reads the values of one table and reports what does not fit; it must not know what a value is for.
+
+use std::{borrow::Cow, ops::Range, ops::RangeInclusive, path::Path};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{check::SECTIONS, problem::Problem};
+
+/// Most characters of a key or value that a problem repeats.
+const ECHO_CHARS_MAX: usize = 40;
+
+/// A value and where it stands.
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
+
+/// What is known of the file while it is checked, and the problems so far.
+pub(super) struct Report<'a> {
+    /// The whole file.
+    pub(super) text: &'a str,
+    /// Where relative paths start.
+    pub(super) folder: &'a Path,
+    /// The file has syntax errors: something that is not there may only be unreadable.
+    pub(super) torn: bool,
+    /// Found so far, in any order.
+    pub(super) problems: Vec<Problem>,
+}
+
+/// One table whose keys are known.
+pub(super) struct Section<'a> {
+    table: &'a DeTable<'a>,
+    span: Range<usize>,
+}
+
+/// A string of the file.
+pub(super) struct Text<'a> {
+    pub(super) value: &'a str,
+    pub(super) span: Range<usize>,
+}
+
+/// What a number counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    Bytes,
+    Milliseconds,
+    Items,
+}
+
+impl Report<'_> {
+    pub(super) fn add(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+}
+
+impl<'a> Section<'a> {
+    /// Takes a table and reports every key it should not have. `header` is how its section is written in a file.
+    pub(super) fn open(report: &mut Report, header: &str, known: &[&str], value: &'a Value<'a>) -> Option<Section<'a>> {
+        let DeValue::Table(table) = value.get_ref() else {
+            let found = kind(value.get_ref());
+            let title = format!("`{header}` must be a table, not {found}");
+            report.add(Problem::at(value.span(), title).help(format!("write a line `{header}` and its keys below it")));
+            return None;
+        };
+        for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
+            report.add(unknown_key(header, known, key));
+        }
+        Some(Section { table, span: value.span() })
+    }
+
+    /// Where its header stands.
+    pub(super) fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&'a Value<'a>> {
+        self.table.get(key)
+    }
+
+    /// A string, if there is one; `example` shows the right form.
+    pub(super) fn text(&self, report: &mut Report, key: &str, example: &str) -> Option<Text<'a>> {
+        let value = self.get(key)?;
+        let text = as_text(value);
+        if text.is_none() {
+            report.add(wrong_type(key, value, "a string").help(format!("write `{key} = {example}`")));
+        }
+        text
+    }
+
+    /// Sets `target` to a boolean, if there is one.
+    pub(super) fn flag(&self, report: &mut Report, key: &str, target: &mut bool) {
+        match self.get(key).map(|value| (value, value.get_ref())) {
+            None => {}
+            Some((_, DeValue::Boolean(flag))) => *target = *flag,
+            Some((value, _)) => {
+                report.add(wrong_type(key, value, "true or false").help(format!("write `{key} = {target}`")));
+            }
+        }
+    }
+
+    /// Sets `target` (which holds the default) to an integer within `range`, if there is one.
+    pub(super) fn number<T>(
+        &self,
+        report: &mut Report,
+        key: &str,
+        unit: Unit,
+        range: RangeInclusive<u64>,
+        target: &mut T,
+    ) where
+        T: Copy + TryFrom<u64> + TryInto<u64>,
+    {
+        let Some(value) = self.get(key) else { return };
+        let default: u64 = (*target).try_into().unwrap_or_default();
+        let DeValue::Integer(integer) = value.get_ref() else {
+            let amount = as_text(value).and_then(|text| amount(text.value, unit)).filter(|n| range.contains(n));
+            let example = grouped(amount.unwrap_or(default));
+            let expected = format!("an integer{}", unit.within());
+            report.add(wrong_type(key, value, &expected).help(format!("write `{key} = {example}`")));
+            return;
+        };
+        let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        match number.filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok()) {
+            Some(number) => *target = number,
+            None => {
+                let (min, max) = (grouped(*range.start()), grouped(*range.end()));
+                let title = format!("`{key}` must be {min} to {max}{}", unit.after());
+                let help = format!("the default is {}", grouped(default));
+                report.add(Problem::at(value.span(), title).label("out of range").help(help));
+            }
+        }
+    }
+}
+
+impl Text<'_> {
+    /// Where the byte `at` of the string stands in the file, or the whole string if it was written with escapes.
+    pub(super) fn inside(&self, text: &str, at: usize) -> Range<usize> {
+        let written = text.get(self.span.start + 1..self.span.end.saturating_sub(1));
+        if written != Some(self.value) {
+            return self.span.clone();
+        }
+        let length = self.value.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
+        let start = self.span.start + 1 + at;
+        start..start + length
+    }
+}
+
+impl Unit {
+    fn after(self) -> &'static str {
+        match self {
+            Unit::Bytes => " bytes",
+            Unit::Milliseconds => " milliseconds",
+            Unit::Items => "",
+        }
+    }
+
+    fn within(self) -> &'static str {
+        match self {
+            Unit::Bytes => " (bytes)",
+            Unit::Milliseconds => " (milliseconds)",
+            Unit::Items => "",
+        }
+    }
+}
+
+/// A problem of a key that its section does not have, with the best guess at what was meant.
+pub(super) fn unknown_key(header: &str, known: &[&str], key: &Spanned<Cow<'_, str>>) -> Problem {
+    let name = key.get_ref().as_ref();
+    let home = SECTIONS.iter().find(|(_, keys)| keys.contains(&name));
+    let help = match (nearest(name, known.iter().copied()), home) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, Some((section, _))) => format!("`{name}` belongs in `{section}`"),
+        (None, None) if header.starts_with("[plugin.") => {
+            format!("settings of the plugin itself go below `{}.config]`", header.trim_end_matches(']'))
+        }
+        (None, None) => format!("known here: {}", known.join(", ")),
+    };
+    Problem::at(key.span(), format!("unknown key `{}` in `{header}`", echo(name))).help(help)
+}
+
+/// A problem of a value of the wrong type.
+pub(super) fn wrong_type(key: &str, value: &Value, expected: &str) -> Problem {
+    let found = kind(value.get_ref());
+    Problem::at(value.span(), format!("`{key}` must be {expected}, not {found}")).label(found)
+}
+
+pub(super) fn as_text<'a>(value: &'a Value<'a>) -> Option<Text<'a>> {
+    match value.get_ref() {
+        DeValue::String(text) => Some(Text { value: text, span: value.span() }),
+        _ => None,
+    }
+}
+
+/// The candidate that differs from `name` by a slip of the keyboard or a missing unit at its end.
+pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    if name.len() > 64 {
+        return None;
+    }
+    let name = name.to_lowercase().replace('-', "_");
+    let distance = |candidate: &str| {
+        if candidate.strip_prefix(&name).is_some_and(|rest| rest.starts_with('_')) {
+            return 0;
+        }
+        strsim::damerau_levenshtein(&name, candidate)
+    };
+    let (near, distance) = candidates.map(|candidate| (candidate, distance(candidate))).min_by_key(|near| near.1)?;
+    (distance <= (near.len() / 3).max(1) && near.len() > distance).then_some(near)
+}
+
+/// A key or value of the file as a problem may repeat it: escaped, and cut short.
+pub(super) fn echo(text: &str) -> String {
+    let mut echo = String::new();
+    for character in text.chars().take(ECHO_CHARS_MAX) {
+        match character {
+            '"' | '\'' => echo.push(character),
+            _ => echo.extend(character.escape_debug()),
+        }
+    }
+    if text.chars().nth(ECHO_CHARS_MAX).is_some() {
+        echo.push('…');
+    }
+    echo
+}
+
+/// A number as it is best written in TOML: `65_536`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push('_');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// What someone meant who wrote `10s` or `64 KiB` where only a number can stand.
+pub(super) fn amount(text: &str, unit: Unit) -> Option<u64> {
+    let text = text.trim().replace('_', "");
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, suffix) = text.split_at(digits);
+    let factor = match (unit, suffix.trim().to_ascii_lowercase().as_str()) {
+        (_, "") | (Unit::Milliseconds, "ms") | (Unit::Bytes, "b" | "bytes") => 1,
+        (Unit::Milliseconds, "s" | "sec") => 1_000,
+        (Unit::Milliseconds, "m" | "min") => 60_000,
+        (Unit::Milliseconds, "h") => 3_600_000,
+        (Unit::Bytes, "k" | "kb" | "kib") => 1 << 10,
+        (Unit::Bytes, "m" | "mb" | "mib") => 1 << 20,
+        (Unit::Bytes, "g" | "gb" | "gib") => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn kind(value: &DeValue) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(array) if array.first().is_some_and(|first| first.get_ref().is_table()) => "a list of tables",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guesses_what_was_meant() {
+        let keys = ["listen", "shards", "page", "shutdown_ms", "log"];
+        let cases = [
+            ("lisen", Some("listen")),
+            ("Listen", Some("listen")),
+            ("shutdown", Some("shutdown_ms")),
+            ("shutdown-ms", Some("shutdown_ms")),
+            ("logg", Some("log")),
+            ("x", None),
+            ("colour", None),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(nearest(name, keys.into_iter()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn understands_units() {
+        let cases = [
+            ("10s", Unit::Milliseconds, Some(10_000)),
+            ("250 ms", Unit::Milliseconds, Some(250)),
+            ("64KiB", Unit::Bytes, Some(65_536)),
+            ("1_000", Unit::Items, Some(1_000)),
+            ("10s", Unit::Bytes, None),
+            ("-5", Unit::Bytes, None),
+            ("99999999999999999999", Unit::Bytes, None),
+            ("ten", Unit::Items, None),
+        ];
+        for (text, unit, expected) in cases {
+            assert_eq!(amount(text, unit), expected, "{text}");
+        }
+    }
+}

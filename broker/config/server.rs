@@ -1,0 +1,221 @@
+//! Checks `[server]`: addresses, browser origins, threads, log level; it opens no socket.
+
+use std::net::{IpAddr, SocketAddr};
+
+use toml::de::DeValue;
+
+use super::{
+    Server,
+    problem::Problem,
+    section::{Report, Section, Text, Unit, Value, as_text, echo, nearest, wrong_type},
+};
+
+/// The keys of `[server]`.
+pub(super) const KEYS: &[&str] = &["listen", "shards", "page", "allowed_origins", "shutdown_ms", "log"];
+
+/// The log levels, least talkative first.
+const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
+
+/// Most addresses to listen on.
+const LISTEN_MAX: usize = 16;
+
+/// Most browser origins.
+const ORIGINS_MAX: usize = 1_000;
+
+pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Server {
+    let mut server = Server::default();
+    let Some(section) = Section::open(report, "[server]", KEYS, value) else {
+        return server;
+    };
+    if let Some(value) = section.get("listen") {
+        server.listen = check_listen(report, value);
+    }
+    section.number(report, "shards", Unit::Items, 0..=256, &mut server.shards);
+    section.flag(report, "page", &mut server.page);
+    if let Some(value) = section.get("allowed_origins") {
+        server.allowed_origins = check_origins(report, value);
+    }
+    section.number(report, "shutdown_ms", Unit::Milliseconds, 0..=600_000, &mut server.shutdown_ms);
+    if let Some(level) = section.text(report, "log", "\"info\"") {
+        server.log = check_level(report, &level);
+    }
+    server
+}
+
+fn check_listen<'a>(report: &mut Report, value: &'a Value<'a>) -> Vec<SocketAddr> {
+    let example = "write `listen = \"127.0.0.1:8080\"`, or several in brackets";
+    let mut found: Vec<SocketAddr> = Vec::new();
+    for text in texts(report, "listen", value, example, 1..=LISTEN_MAX) {
+        match text.value.parse() {
+            Ok(address) if found.contains(&address) => {
+                report
+                    .add(Problem::at(text.span, format!("`listen` has {address} twice")).help("leave one of them out"));
+            }
+            Ok(address) => found.push(address),
+            Err(_) => {
+                let title = "`listen` needs an IP address and a port";
+                report.add(Problem::at(text.span.clone(), title).help(listen_help(text.value)));
+            }
+        }
+    }
+    found
+}
+
+/// The nearest thing to what was written that would work.
+fn listen_help(written: &str) -> String {
+    let (host, port) = written.rsplit_once(':').unwrap_or((written, ""));
+    let is_number = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number(port) && (host.parse::<std::net::Ipv4Addr>().is_ok() || host.ends_with(']')) {
+        return "the port must be 0 to 65535".to_owned();
+    }
+    let port = port.parse::<u16>().ok();
+    let bare = written.trim_start_matches('[').trim_end_matches(']');
+    let better = match (host, port, bare.parse::<IpAddr>()) {
+        (_, _, Ok(address)) => SocketAddr::new(address, 8080).to_string(),
+        ("localhost", Some(port), _) => format!("127.0.0.1:{port}"),
+        ("" | "*", Some(port), _) => format!("0.0.0.0:{port}"),
+        _ if written.parse::<u16>().is_ok() => format!("127.0.0.1:{written}"),
+        _ => "127.0.0.1:8080\" or \"[::1]:8080".to_owned(),
+    };
+    format!("write \"{better}\"")
+}
+
+fn check_origins<'a>(report: &mut Report, value: &'a Value<'a>) -> Vec<String> {
+    let example = "write `allowed_origins = [\"https://example.com\"]`";
+    let mut found = Vec::new();
+    for text in texts(report, "allowed_origins", value, example, 0..=ORIGINS_MAX) {
+        match origin_fault(text.value) {
+            None => found.push(text.value.to_owned()),
+            Some(help) => {
+                let title = "`allowed_origins` needs origins as browsers send them: scheme://host[:port]";
+                report.add(Problem::at(text.span, title).help(help));
+            }
+        }
+    }
+    found
+}
+
+/// Why a browser never sends this as its `Origin` (RFC 6454, section 6.2), and what to write instead. Does not repeat
+/// what was written: it may hold a password.
+fn origin_fault(origin: &str) -> Option<String> {
+    if origin == "*" {
+        return None;
+    }
+    let Some((scheme, rest)) = origin.split_once("://") else {
+        return Some("start with \"https://\" or \"http://\", or allow all with \"*\"".to_owned());
+    };
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (rest, None),
+    };
+    let simple = |text: &str, more: &[char]| {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || more.contains(&c);
+        !text.is_empty() && text.chars().all(fits)
+    };
+    let address = host.starts_with('[') && host.ends_with(']') && simple(&host[1..host.len() - 1], &[':', '.']);
+    let fault = match (scheme, port) {
+        _ if rest.contains('@') => "leave out the user and password",
+        _ if rest.contains(['/', '?', '#']) => "leave out everything after the host and port, the `/` too",
+        _ if host.contains('*') => "list each host, or allow all with \"*\"; there are no patterns here",
+        _ if origin.chars().any(char::is_uppercase) => "browsers send it in lower case",
+        _ if !host.is_ascii() => "browsers send the host in its ASCII form (\"xn--...\")",
+        ("https", Some("443")) | ("http", Some("80")) => "leave out the port: browsers do, when it is the usual one",
+        (_, Some(port)) if port.starts_with('0') || port.parse::<u16>().is_err() => "the port must be 1 to 65535",
+        _ if !simple(scheme, &['+', '-', '.']) => "write the scheme in letters, like \"https://example.com\"",
+        _ if !address && !simple(host, &['-', '.', '_']) => {
+            "write the host after \"://\", like \"https://example.com\""
+        }
+        _ => return None,
+    };
+    Some(fault.to_owned())
+}
+
+fn check_level(report: &mut Report, level: &Text) -> String {
+    if !LEVELS.contains(&level.value) {
+        let near = nearest(level.value, LEVELS.iter().copied());
+        let help = near.map_or("the default is \"info\"".to_owned(), |near| format!("did you mean \"{near}\"?"));
+        let title = format!("`log` must be one of {}, not \"{}\"", LEVELS.join(", "), echo(level.value));
+        report.add(Problem::at(level.span.clone(), title).help(help));
+    }
+    level.value.to_owned()
+}
+
+/// The strings of an array, or the one string that stands for an array of one.
+fn texts<'a>(
+    report: &mut Report,
+    key: &str,
+    value: &'a Value<'a>,
+    example: &str,
+    count: std::ops::RangeInclusive<usize>,
+) -> Vec<Text<'a>> {
+    let expected = "a string or an array of strings";
+    let DeValue::Array(array) = value.get_ref() else {
+        let text = as_text(value);
+        if text.is_none() {
+            report.add(wrong_type(key, value, expected).help(example));
+        }
+        return text.into_iter().collect();
+    };
+    if !count.contains(&array.len()) {
+        let title = format!("`{key}` must have {} to {} entries, not {}", count.start(), count.end(), array.len());
+        report.add(Problem::at(value.span(), title).help(example));
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for item in array.iter() {
+        match as_text(item) {
+            Some(text) => found.push(text),
+            None => report.add(wrong_type(key, item, expected).help(example)),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_origins_from_addresses() {
+        let cases = [
+            ("*", ""),
+            ("https://example.com", ""),
+            ("http://localhost:3000", ""),
+            ("http://[::1]:8080", ""),
+            ("chrome-extension://abcdef", ""),
+            ("example.com", "start with"),
+            ("https://example.com/", "leave out everything"),
+            ("https://me:secret@example.com", "leave out the user"),
+            ("https://*.example.com", "list each host"),
+            ("https://Example.com", "lower case"),
+            ("https://bücher.de", "ASCII form"),
+            ("https://example.com:443", "leave out the port"),
+            ("https://example.com:0", "1 to 65535"),
+            ("https://example.com:99999", "1 to 65535"),
+            ("https://", "write the host"),
+            ("https://a b", "write the host"),
+            ("://example.com", "write the scheme"),
+        ];
+        for (origin, expected) in cases {
+            let got = origin_fault(origin).unwrap_or_default();
+            assert!(got.contains(expected) && got.is_empty() == expected.is_empty(), "{origin}: {got}");
+        }
+    }
+
+    #[test]
+    fn mends_addresses() {
+        let cases = [
+            ("localhost:9000", "write \"127.0.0.1:9000\""),
+            (":9000", "write \"0.0.0.0:9000\""),
+            ("9000", "write \"127.0.0.1:9000\""),
+            ("10.0.0.1", "write \"10.0.0.1:8080\""),
+            ("::1", "write \"[::1]:8080\""),
+            ("127.0.0.1:70000", "the port must be 0 to 65535"),
+            ("[::1]:70000", "the port must be 0 to 65535"),
+            ("nonsense", "write \"127.0.0.1:8080\" or \"[::1]:8080\""),
+        ];
+        for (written, expected) in cases {
+            assert_eq!(listen_help(written), expected, "{written}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The topics in memory: each with its options, its order and its audience. It forgets topics that nobody needs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry as Slot;
+use rialto_protocol::{ErrorCode, Failure};
+
+use crate::config::{Rules, TopicOptions};
+use crate::engine::{Engine, Stream};
+use crate::hub::Audience;
+use crate::metrics::Metrics;
+use crate::topic::Topic;
+
+/// One topic in memory.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) options: TopicOptions,
+    pub(crate) stream: Stream,
+    pub(crate) audience: Arc<Audience>,
+    /// When the topic was last used, in milliseconds of the directory's own time.
+    used_ms: AtomicU64,
+}
+
+/// Finds topics by name.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    rules: Rules,
+    topics_max: usize,
+    shards: usize,
+    next: AtomicU64,
+    started: std::time::Instant,
+    metrics: Arc<Metrics>,
+    topics: DashMap<Topic, Arc<Entry>>,
+}
+
+impl Directory {
+    pub(crate) fn new(rules: Rules, topics_max: usize, shards: usize, metrics: Arc<Metrics>) -> Self {
+        let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
+        Self { rules, topics_max, shards, next, started, metrics, topics }
+    }
+
+    /// The topic, brought into memory if it is not there.
+    ///
+    /// # Errors
+    /// `not_found` when no rule is for it, `too_many` when no further topic fits.
+    pub(crate) fn entry(&self, topic: &Topic, engine: &Engine) -> Result<Arc<Entry>, Failure> {
+        if let Some(entry) = self.topics.get(topic) {
+            entry.used_ms.store(self.now_ms(), Relaxed);
+            return Ok(Arc::clone(&entry));
+        }
+        let Some(options) = self.rules.options(topic) else {
+            return Err(Failure::new(ErrorCode::NotFound, format!("no rule is for topic \"{topic}\"")));
+        };
+        if self.topics.len() >= self.topics_max {
+            let text = format!("the broker holds {} topics already", self.topics_max);
+            return Err(Failure::new(ErrorCode::TooMany, text).retry_after_ms(10_000));
+        }
+        match self.topics.entry(topic.clone()) {
+            Slot::Occupied(there) => Ok(Arc::clone(there.get())),
+            Slot::Vacant(free) => {
+                let entry = Arc::new(Entry {
+                    options,
+                    stream: engine.open(self.next.fetch_add(1, Relaxed), topic.clone()),
+                    audience: Arc::new(Audience::new(self.shards)),
+                    used_ms: AtomicU64::new(self.now_ms()),
+                });
+                free.insert(Arc::clone(&entry));
+                self.metrics.topics.add(1);
+                Ok(entry)
+            }
+        }
+    }
+
+    /// Forgets the topics that have no audience and were not used for so long. A topic that comes back begins a new
+    /// epoch.
+    pub(crate) fn forget_idle(&self, idle_ms: u64) {
+        let now_ms = self.now_ms();
+        self.topics.retain(|_, entry| {
+            let idle = now_ms.saturating_sub(entry.used_ms.load(Relaxed)) >= idle_ms;
+            let stays = !(idle && entry.stream.retire_if(|| entry.audience.is_empty()));
+            if !stays {
+                self.metrics.topics.subtract(1);
+            }
+            stays
+        });
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,135 @@
+//! The hub: all shards, and the doors through which the rest of the broker reaches their sessions. It knows no topic's
+//! rules and no plugin.
+
+mod audience;
+mod inbox;
+mod line;
+mod link;
+mod outbox;
+mod pile;
+mod push;
+mod roster;
+mod shard;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rialto_protocol::Closing;
+
+pub(crate) use audience::Audience;
+pub(crate) use inbox::{Command, SessionKey, Subscription};
+pub use link::Duplex;
+pub(crate) use line::{Ending, Line};
+pub(crate) use link::Link;
+pub(crate) use push::Push;
+pub(crate) use shard::Shard;
+
+use crate::message::Shared;
+use crate::metrics::Metrics;
+use inbox::Inbox;
+
+/// What the shards need to know of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HubLimits {
+    pub(crate) shards: usize,
+    pub(crate) inbox_messages: usize,
+    pub(crate) outbox_bytes: usize,
+    pub(crate) ping: Duration,
+    pub(crate) pong: Duration,
+    pub(crate) frame: Duration,
+    pub(crate) write: Duration,
+}
+
+/// A handle to all shards. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Hub {
+    inboxes: Arc<[Arc<Inbox>]>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl Hub {
+    /// Starts one thread per shard.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread or no event queue.
+    pub(crate) fn spawn(limits: HubLimits, metrics: &Arc<Metrics>) -> std::io::Result<Self> {
+        let mut inboxes = Vec::new();
+        let mut threads = Vec::new();
+        for index in 0..limits.shards {
+            let (inbox, receiver) = Inbox::new(limits.inbox_messages);
+            let inbox = Arc::new(inbox);
+            threads.push(shard::spawn(index, limits, Arc::clone(&inbox), receiver, Arc::clone(metrics))?);
+            inboxes.push(inbox);
+        }
+        Ok(Self { inboxes: inboxes.into(), threads: Arc::new(Mutex::new(threads)) })
+    }
+
+    pub(crate) fn shards(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    /// Hands a message to every shard that has subscribers for it.
+    pub(crate) fn deliver(&self, audience: &Audience, message: &Shared) {
+        for shard in audience.shards() {
+            self.inboxes[shard].push(Command::Deliver(Arc::clone(message)));
+        }
+    }
+
+    /// Waits until the shards of this audience have room for more messages: what makes a publisher wait for its readers.
+    pub(crate) async fn room(&self, audience: &Audience) {
+        for shard in audience.shards() {
+            self.inboxes[shard].room().await;
+        }
+    }
+
+    /// Whether [`Hub::room`] would return at once.
+    pub(crate) fn has_room(&self, audience: &Audience) -> bool {
+        audience.shards().all(|shard| self.inboxes[shard].has_room())
+    }
+
+    /// Queues a frame for one session; it is dropped when the session has ended.
+    pub(crate) fn push(&self, session: SessionKey, push: Push) {
+        self.inboxes[session.shard()].push(Command::Push { session, push });
+    }
+
+    /// Gives a session the messages of a stream from here on. The caller has counted it in the audience.
+    pub(crate) fn subscribe(&self, session: SessionKey, subscription: Subscription) {
+        self.inboxes[session.shard()].push(Command::Subscribe { session, subscription });
+    }
+
+    /// Ends a subscription.
+    pub(crate) fn unsubscribe(&self, session: SessionKey, stream: u64) {
+        self.inboxes[session.shard()].push(Command::Unsubscribe { session, stream });
+    }
+
+    /// Runs a piece of work on a shard's own thread.
+    pub(crate) fn run_on(&self, shard: usize, work: impl FnOnce(&std::rc::Rc<Shard>) + Send + 'static) {
+        self.inboxes[shard].push(Command::Run(Box::new(work)));
+    }
+
+    /// Ends all sessions.
+    pub(crate) fn close_all(&self, closing: &Closing) {
+        for inbox in self.inboxes.iter() {
+            inbox.push(Command::CloseAll(closing.clone()));
+        }
+    }
+
+    /// Tells the shards' threads to end.
+    pub(crate) fn signal_stop(&self) {
+        for inbox in self.inboxes.iter() {
+            inbox.push(Command::Stop);
+        }
+    }
+
+    /// Ends the shards' threads and waits for them. Sessions that are still there are cut off.
+    pub(crate) fn stop(&self) {
+        self.signal_stop();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a shard's thread panicked");
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Names that the broker makes up: session ids, epochs, the node. They are random and carry no meaning.
+
+use std::sync::Arc;
+
+const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// A session id: 100 random bits as 20 letters and digits.
+pub(crate) fn session_id() -> Arc<str> {
+    random_text(20)
+}
+
+/// The name of one unbroken run of a topic's offsets: 40 random bits.
+pub(crate) fn epoch() -> Arc<str> {
+    random_text(8)
+}
+
+/// The name of this process among the nodes that clients may meet.
+pub(crate) fn node() -> Arc<str> {
+    random_text(8)
+}
+
+/// 64 random bits.
+pub(crate) fn random() -> u64 {
+    getrandom::u64().expect("the operating system gives random bytes")
+}
+
+fn random_text(length: usize) -> Arc<str> {
+    let mut bytes = vec![0; length];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_distinct_and_printable() {
+        let ids: std::collections::HashSet<_> = (0..1_000).map(|_| session_id()).collect();
+        assert_eq!(ids.len(), 1_000);
+        assert!(ids.iter().all(|id| id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())));
+    }
+}

@@ -1,0 +1,58 @@
+//! Rialto: a pub/sub broker whose topics carry their own logic. This file names the modules and what is public of them.
+//!
+//! Clients talk WebSocket (JSON or MessagePack) to topics; the logic of a topic is a sandboxed WebAssembly plugin. The
+//! same broker runs as one binary with one TOML file, or inside your own program:
+//!
+//! ```no_run
+//! use rialto::{Broker, Payload, Server, config::Config};
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let config = Config::default();
+//!     let broker = Broker::builder().config(config.clone()).start()?;
+//!     let server = Server::bind(broker.clone(), &config.server)?;
+//!     println!("ws://{}/ws", server.addresses()[0]);
+//!     let stop = async {
+//!         let position = broker.publish("news", Payload::json("hello")?).await?;
+//!         println!("published at {position:?}");
+//!         tokio::signal::ctrl_c().await?;
+//!         Ok::<(), Box<dyn std::error::Error>>(())
+//!     };
+//!     server.run(async { stop.await.unwrap_or_default() }).await;
+//!     broker.shutdown(std::time::Duration::from_secs(10)).await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! `broker/ARCHITECTURE.md` explains how it is built, `broker/PROTOCOL.md` what clients say.
+
+mod answer;
+mod broker;
+mod builder;
+#[cfg(feature = "cli")]
+pub mod cli;
+mod clock;
+pub mod config;
+mod directory;
+mod engine;
+mod hub;
+mod identity;
+mod message;
+mod metrics;
+#[cfg_attr(not(feature = "plugins"), path = "no_owners.rs")]
+mod owners;
+#[cfg(feature = "plugins")]
+mod plugin;
+mod server;
+mod session;
+#[cfg(feature = "plugins")]
+mod store;
+pub mod topic;
+
+pub use broker::Broker;
+pub use builder::{Builder, StartError};
+pub use hub::Duplex;
+pub use metrics::Snapshot;
+pub use owners::PluginStatus;
+pub use rialto_protocol::{CloseCode, Codec, Encoding, ErrorCode, Failure, Payload, Position};
+pub use server::{BindError, Server};

@@ -1,0 +1,139 @@
+//! A message in its place in a topic, and the bytes it travels as. Each codec's bytes are made at most once.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use rialto_protocol::{Codec, Frame, Member, Payload};
+
+use crate::metrics::Metrics;
+use crate::topic::Topic;
+
+/// A message that has its offset. Shared by all who receive it.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// Names the topic's stream in this process; topics that were forgotten and came back have a new one.
+    pub(crate) stream: u64,
+    pub(crate) topic: Topic,
+    pub(crate) offset: u64,
+    pub(crate) time_ms: u64,
+    pub(crate) from: Option<Member>,
+    pub(crate) payload: Payload,
+    frames: [OnceLock<Bytes>; 2],
+}
+
+/// What a publisher gives; the engine makes a [`Message`] of it.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) payload: Payload,
+    /// Who published it, where the topic's rule reveals that.
+    pub(crate) from: Option<Member>,
+}
+
+impl Message {
+    pub(crate) fn new(stream: u64, topic: Topic, offset: u64, time_ms: u64, draft: Draft) -> Self {
+        let Draft { payload, from } = draft;
+        Self { stream, topic, offset, time_ms, from, payload, frames: Default::default() }
+    }
+
+    /// The whole WebSocket frame, header included; server frames are not masked, so all subscribers share the bytes.
+    pub(crate) fn frame(&self, codec: Codec, metrics: &Metrics) -> &Bytes {
+        self.frames[codec.index()].get_or_init(|| {
+            metrics.frame_encoded(codec);
+            websocket_frame(codec, &self.as_frame())
+        })
+    }
+
+    fn as_frame(&self) -> Frame<'_> {
+        Frame::Message {
+            topic: self.topic.as_str(),
+            offset: self.offset,
+            time: self.time_ms,
+            from: self.from.as_ref(),
+            payload: &self.payload,
+        }
+    }
+}
+
+/// A message as it is handed from shard to shard.
+pub(crate) type Shared = Arc<Message>;
+
+const HEADER_BYTES_MAX: usize = 10;
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+
+/// A frame of the protocol as one unmasked WebSocket frame (RFC 6455 section 5.2): text for JSON, binary for MessagePack.
+pub(crate) fn websocket_frame(codec: Codec, frame: &Frame<'_>) -> Bytes {
+    let mut bytes = vec![0; HEADER_BYTES_MAX];
+    frame.encode(codec, &mut bytes);
+    let mut header = [0; HEADER_BYTES_MAX];
+    let opcode = match codec {
+        Codec::Json => TEXT,
+        Codec::MessagePack => BINARY,
+    };
+    let length = websocket_header(opcode, bytes.len() - HEADER_BYTES_MAX, &mut header);
+    let start = HEADER_BYTES_MAX - length;
+    bytes[start..HEADER_BYTES_MAX].copy_from_slice(&header[..length]);
+    Bytes::from(bytes).slice(start..)
+}
+
+/// A control frame (RFC 6455 section 5.5): ping, pong or close, with at most 125 bytes.
+pub(crate) fn websocket_control(opcode: u8, payload: &[u8]) -> Bytes {
+    debug_assert!(payload.len() <= 125, "control frames carry at most 125 bytes");
+    let mut bytes = Vec::with_capacity(2 + payload.len());
+    bytes.push(0x80 | opcode);
+    bytes.push(u8::try_from(payload.len()).expect("control frames carry at most 125 bytes"));
+    bytes.extend_from_slice(payload);
+    bytes.into()
+}
+
+/// Writes the header of an unmasked frame with the shortest length form and returns its length.
+fn websocket_header(first: u8, payload_bytes: usize, header: &mut [u8; HEADER_BYTES_MAX]) -> usize {
+    header[0] = first;
+    if payload_bytes < 126 {
+        header[1] = payload_bytes as u8;
+        2
+    } else if let Ok(short) = u16::try_from(payload_bytes) {
+        header[1] = 126;
+        header[2..4].copy_from_slice(&short.to_be_bytes());
+        4
+    } else {
+        header[1] = 127;
+        header[2..10].copy_from_slice(&(payload_bytes as u64).to_be_bytes());
+        10
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_take_the_shortest_length_form() {
+        for (payload_bytes, expected) in [
+            (0, &[0x81, 0][..]),
+            (125, &[0x81, 125]),
+            (126, &[0x81, 126, 0, 126]),
+            (65_535, &[0x81, 126, 0xff, 0xff]),
+            (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let mut header = [0; HEADER_BYTES_MAX];
+            let length = websocket_header(TEXT, payload_bytes, &mut header);
+            assert_eq!(&header[..length], expected, "{payload_bytes}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_encoded_once_per_codec() {
+        let metrics = Metrics::default();
+        let payload = Payload::json(&"hi").expect("a string is a payload");
+        let topic = Topic::parse("a").expect("a topic");
+        let message = Message::new(1, topic, 7, 9, Draft { payload, from: None });
+        for _ in 0..3 {
+            let frame = message.frame(Codec::Json, &metrics);
+            assert_eq!(&frame[2..], br#"{"type":"message","topic":"a","offset":7,"time":9,"data":"hi"}"#);
+            message.frame(Codec::MessagePack, &metrics);
+        }
+        let counted = metrics.snapshot();
+        assert_eq!((counted.frames_encoded_json_total, counted.frames_encoded_msgpack_total), (1, 1));
+    }
+}

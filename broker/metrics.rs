@@ -1,0 +1,108 @@
+//! Every number the broker counts, in one place. Counting is one relaxed atomic addition.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use rialto_protocol::Codec;
+
+/// The counters and gauges of one broker.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) sessions: Gauge,
+    pub(crate) topics: Gauge,
+    pub(crate) subscriptions: Gauge,
+    pub(crate) sessions_opened: Counter,
+    pub(crate) sessions_slow: Counter,
+    pub(crate) messages_published: Counter,
+    pub(crate) messages_delivered: Counter,
+    pub(crate) plugin_hooks: Counter,
+    pub(crate) plugin_failures: Counter,
+    pub(crate) plugin_busy: Counter,
+    frames_encoded: [Counter; 2],
+}
+
+impl Metrics {
+    /// A message was written in a codec.
+    pub(crate) fn frame_encoded(&self, codec: Codec) {
+        self.frames_encoded[codec.index()].add(1);
+    }
+
+    /// All values at this moment.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            sessions: self.sessions.get(),
+            topics: self.topics.get(),
+            subscriptions: self.subscriptions.get(),
+            sessions_opened_total: self.sessions_opened.get(),
+            sessions_slow_total: self.sessions_slow.get(),
+            messages_published_total: self.messages_published.get(),
+            messages_delivered_total: self.messages_delivered.get(),
+            frames_encoded_json_total: self.frames_encoded[Codec::Json.index()].get(),
+            frames_encoded_msgpack_total: self.frames_encoded[Codec::MessagePack.index()].get(),
+            plugin_hooks_total: self.plugin_hooks.get(),
+            plugin_failures_total: self.plugin_failures.get(),
+            plugin_busy_total: self.plugin_busy.get(),
+        }
+    }
+}
+
+/// The broker's numbers at one moment. Totals count since the broker started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Sessions that are connected.
+    pub sessions: u64,
+    /// Topics the broker remembers a position for.
+    pub topics: u64,
+    /// Subscriptions of all sessions.
+    pub subscriptions: u64,
+    /// Sessions that ever connected.
+    pub sessions_opened_total: u64,
+    /// Sessions that were closed because they did not read fast enough.
+    pub sessions_slow_total: u64,
+    /// Messages that got a position.
+    pub messages_published_total: u64,
+    /// Messages put into an outbox: one message to 1,000 sessions counts 1,000.
+    pub messages_delivered_total: u64,
+    /// Messages written as JSON; one message counts once whatever the number of its subscribers.
+    pub frames_encoded_json_total: u64,
+    /// Messages written as MessagePack.
+    pub frames_encoded_msgpack_total: u64,
+    /// Hooks that were called.
+    pub plugin_hooks_total: u64,
+    /// Hooks that trapped, ran out of time, exceeded a limit or said that they failed.
+    pub plugin_failures_total: u64,
+    /// Requests turned away because a plugin's mailbox was full.
+    pub plugin_busy_total: u64,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that grows and shrinks.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge(AtomicU64);
+
+impl Gauge {
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
+    }
+
+    pub(crate) fn subtract(&self, count: u64) {
+        self.0.fetch_sub(count, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}

@@ -1,0 +1,63 @@
+//! Stands in for `owners.rs` where the feature `plugins` is off: no topic has an owner.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use rialto_protocol::{Member, Payload, Position};
+
+use crate::answer::Answer;
+use crate::broker::{Broker, Client};
+use crate::directory::Entry;
+use crate::topic::Topic;
+
+/// No plugins.
+#[derive(Debug, Default)]
+pub(crate) struct Owners;
+
+/// A plugin that owns topics: there is none.
+pub(crate) struct Owner(Infallible);
+
+/// A plugin that was loaded: there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PluginStatus {}
+
+impl Owners {
+    pub(crate) fn get(&self, _: &str) -> Option<&Owner> {
+        None
+    }
+
+    pub(crate) fn status(&self) -> Vec<PluginStatus> {
+        Vec::new()
+    }
+
+    pub(crate) fn signal_stop(&self) {}
+
+    pub(crate) fn stop(&self) {}
+}
+
+impl Owner {
+    pub(crate) fn publish(&self, _: &Broker, _: &Arc<Entry>, _: Option<Member>, _: Payload, _: Answer) {
+        match self.0 {}
+    }
+
+    pub(crate) fn subscribe(&self, _: &Broker, _: Arc<Entry>, _: &Client, _: Option<Position>, _: Answer) {
+        match self.0 {}
+    }
+
+    pub(crate) fn unsubscribe(&self, _: &Broker, _: &Arc<Entry>, _: &Client, _: Option<Answer>) {
+        match self.0 {}
+    }
+
+    pub(crate) fn call(
+        &self,
+        _: &Broker,
+        _: Option<Member>,
+        _: Option<Topic>,
+        _: String,
+        _: Option<Payload>,
+        _: Answer,
+    ) {
+        match self.0 {}
+    }
+}

@@ -1,0 +1,239 @@
+//! Plugins as owners of topics: turns requests into hooks, and what a hook decided into messages and answers. The
+//! sandbox itself is the business of `plugin`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Reply};
+
+use crate::answer::Answer;
+use crate::broker::{Broker, Client, answer_published};
+use crate::directory::Entry;
+use crate::plugin::{Busy, Decision, Done, Effect, Event, HookError, Host, Mailbox, Manifest};
+use crate::topic::Topic;
+
+/// All plugins of a broker, by name.
+#[derive(Default)]
+pub(crate) struct Owners {
+    by_name: BTreeMap<Arc<str>, Owner>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Keeps the engine's watchdog alive as long as hooks can run.
+    _host: Option<Host>,
+}
+
+/// One plugin that owns topics.
+pub(crate) struct Owner {
+    name: Arc<str>,
+    mailbox: Mailbox,
+    manifest: Manifest,
+}
+
+/// A plugin that was loaded, as an operator wants to see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PluginStatus {
+    /// The plugin's name in the configuration.
+    pub name: String,
+    /// What the component calls itself.
+    pub package: String,
+    /// The component's version.
+    pub version: String,
+    /// SHA-256 of the component's file, in hexadecimal.
+    pub hash: String,
+    /// The size of the component's file.
+    pub bytes: usize,
+}
+
+type HookOutcome = Result<Done, HookError>;
+
+impl Owners {
+    pub(crate) fn new(host: Option<Host>) -> Self {
+        Self { by_name: BTreeMap::new(), threads: Mutex::default(), _host: host }
+    }
+
+    pub(crate) fn add(&mut self, name: Arc<str>, manifest: Manifest, mailbox: Mailbox, thread: JoinHandle<()>) {
+        self.by_name.insert(Arc::clone(&name), Owner { name, mailbox, manifest });
+        self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Owner> {
+        self.by_name.get(name)
+    }
+
+    pub(crate) fn status(&self) -> Vec<PluginStatus> {
+        let status = |owner: &Owner| PluginStatus {
+            name: owner.name.to_string(),
+            package: owner.manifest.name.clone(),
+            version: owner.manifest.version.clone(),
+            hash: owner.manifest.hash.clone(),
+            bytes: owner.manifest.bytes,
+        };
+        self.by_name.values().map(status).collect()
+    }
+
+    /// Tells the plugins' threads to end.
+    pub(crate) fn signal_stop(&self) {
+        for owner in self.by_name.values() {
+            owner.mailbox.stop();
+        }
+    }
+
+    /// Ends the plugins' threads after the hook that each is in; what still waits is dropped.
+    pub(crate) fn stop(&self) {
+        self.signal_stop();
+        for thread in std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)) {
+            if thread.join().is_err() {
+                tracing::error!("a plugin's thread panicked");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Owners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.by_name.keys()).finish()
+    }
+}
+
+impl Owner {
+    /// Lets the plugin decide on a message, and publishes what it decided before its next hook runs: the order of the
+    /// hooks is the order of the messages.
+    pub(crate) fn publish(
+        &self,
+        broker: &Broker,
+        entry: &Arc<Entry>,
+        from: Option<Member>,
+        payload: Payload,
+        answer: Answer,
+    ) {
+        let topic = entry.stream.topic().clone();
+        let event = Event::Publish { session: from.clone(), topic, payload: payload.clone() };
+        let entry = Arc::clone(entry);
+        self.submit(broker, event, answer, move |broker, done, answer| {
+            let published = match done.decision {
+                Decision::Swallow => None,
+                Decision::Publish(Some(replacement)) => Some(broker.emit(&entry, from.as_ref(), replacement)),
+                _ => Some(broker.emit(&entry, from.as_ref(), payload)),
+            };
+            apply(broker, done.effects);
+            match published {
+                Some(position) => answer_published(answer, position),
+                None => answer.ok(Reply::Published(None::<Position>)),
+            }
+        });
+    }
+
+    /// Asks the plugin whether a session may subscribe.
+    pub(crate) fn subscribe(
+        &self,
+        broker: &Broker,
+        entry: Arc<Entry>,
+        client: &Client,
+        since: Option<Position>,
+        answer: Answer,
+    ) {
+        let event = Event::Subscribe { session: client.member.clone(), topic: entry.stream.topic().clone() };
+        let session = client.key;
+        self.submit(broker, event, answer, move |broker, done, answer| {
+            broker.join(entry, session, since.as_ref(), answer);
+            apply(broker, done.effects);
+        });
+    }
+
+    /// Ends a subscription, in order with what the session asked before, and tells the plugin. That must not get lost,
+    /// so it is not turned away by a full mailbox.
+    pub(crate) fn unsubscribe(&self, broker: &Broker, entry: &Arc<Entry>, client: &Client, answer: Option<Answer>) {
+        let event = Event::Unsubscribe { session: client.member.clone(), topic: entry.stream.topic().clone() };
+        let (broker, entry, session) = (broker.clone(), Arc::clone(entry), client.key);
+        self.mailbox.submit_end(
+            event,
+            Box::new(move |outcome| {
+                broker.core.hub.unsubscribe(session, entry.stream.id());
+                // The session is out whatever the plugin thinks of it; a failure has been logged.
+                if let Ok(done) = outcome {
+                    apply(&broker, done.effects);
+                }
+                if let Some(answer) = answer {
+                    answer.ok(Reply::Done);
+                }
+            }),
+        );
+    }
+
+    /// Passes a call on.
+    pub(crate) fn call(
+        &self,
+        broker: &Broker,
+        from: Option<Member>,
+        topic: Option<Topic>,
+        method: String,
+        payload: Option<Payload>,
+        answer: Answer,
+    ) {
+        let event = Event::Call { session: from, topic, method, payload };
+        self.submit(broker, event, answer, |broker, done, answer| {
+            apply(broker, done.effects);
+            match done.decision {
+                Decision::Answer(payload) => answer.ok(Reply::Answered(payload)),
+                _ => answer.ok(Reply::Answered(None)),
+            }
+        });
+    }
+
+    fn submit(
+        &self,
+        broker: &Broker,
+        event: Event,
+        answer: Answer,
+        finish: impl FnOnce(&Broker, Done, Answer) + Send + 'static,
+    ) {
+        let (name, shared) = (Arc::clone(&self.name), broker.clone());
+        // The answer must be at hand on both ways out: when the hook has run, and when it is turned away.
+        let answer = Arc::new(Mutex::new(Some(answer)));
+        let kept = Arc::clone(&answer);
+        let take = |answer: &Mutex<Option<Answer>>| answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let submitted = self.mailbox.submit(
+            event,
+            Box::new(move |outcome: HookOutcome| {
+                let Some(answer) = take(&kept) else { return };
+                match outcome {
+                    Ok(done) => finish(&shared, done, answer),
+                    Err(error) => answer.fail(failure(&name, error)),
+                }
+            }),
+        );
+        if let Err(Busy) = submitted {
+            broker.core.metrics.plugin_busy.add(1);
+            if let Some(answer) = take(&answer) {
+                let text = format!("plugin \"{}\" has too much to do", self.name);
+                answer.fail(Failure::new(ErrorCode::Busy, text).retry_after_ms(100));
+            }
+        }
+    }
+}
+
+/// Does what a hook asked for, in its order.
+fn apply(broker: &Broker, effects: Vec<Effect>) {
+    for Effect::Publish { topic, payload } in effects {
+        let entry = broker.core.directory.entry(&topic, &broker.core.engine);
+        if let Err(failure) = entry.and_then(|entry| broker.emit(&entry, None, payload)) {
+            tracing::error!(%topic, %failure, "a plugin's message could not be published");
+        }
+    }
+}
+
+fn failure(plugin: &str, error: HookError) -> Failure {
+    match error {
+        HookError::Rejected { reason, detail } => {
+            let mut failure = Failure::new(ErrorCode::Rejected, reason);
+            failure.detail = detail;
+            failure
+        }
+        HookError::Failed(failed) => {
+            let text = format!("plugin \"{plugin}\" failed: {}", failed.for_client());
+            Failure::new(ErrorCode::PluginFailed, text)
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The WebAssembly engine: compiles components, checks that they fit the plugin world and starts their threads.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wasmparser::Parser;
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Config, Engine, OptLevel};
+
+use super::imports::bindings::{Plugin, PluginPre};
+use super::imports::{Guest, Owns};
+use super::instance::Runner;
+use super::mailbox::Mailbox;
+use super::{Manifest, PluginLimits};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::store::MemoryStore;
+
+/// How often running hooks are looked at: what a deadline may be off by.
+const TICK: Duration = Duration::from_millis(5);
+
+/// The stack a guest may use; the plugin's thread has more than twice as much.
+const GUEST_STACK_BYTES: usize = 512 * 1024;
+const THREAD_STACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// Why a component cannot be used. The texts are for the operator.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// The bytes are no component.
+    #[error("not a WebAssembly component: {0}")]
+    NotAComponent(String),
+    /// It is a component, but not for this host.
+    #[error("does not fit the world rialto:plugin/plugin@1.0.0: {0}")]
+    World(String),
+    /// It could not be compiled.
+    #[error("cannot be compiled: {0}")]
+    Compile(String),
+    /// The system did not give what is needed.
+    #[error("{0}")]
+    System(String),
+}
+
+/// What a plugin's thread is given besides its component.
+pub(crate) struct Surroundings {
+    pub(crate) name: Arc<str>,
+    /// The plugin's table of the configuration, as JSON.
+    pub(crate) config: String,
+    pub(crate) limits: PluginLimits,
+    pub(crate) owns: Owns,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Clock,
+}
+
+/// A component that fits.
+pub(crate) struct Loaded {
+    pub(crate) manifest: Manifest,
+    pre: PluginPre<Guest>,
+}
+
+/// The engine that all plugins share.
+pub(crate) struct Host {
+    engine: Engine,
+    linker: Linker<Guest>,
+    ticker: Arc<Ticker>,
+}
+
+impl Host {
+    /// Starts the engine and the thread that watches deadlines.
+    ///
+    /// # Errors
+    /// When this machine cannot run WebAssembly, or gives no thread.
+    pub(crate) fn new() -> Result<Self, LoadError> {
+        let system = |error: &dyn fmt::Display| LoadError::System(format!("no WebAssembly engine: {error}"));
+        let mut config = Config::new();
+        config.epoch_interruption(true).max_wasm_stack(GUEST_STACK_BYTES).cranelift_opt_level(OptLevel::Speed);
+        let engine = Engine::new(&config).map_err(|error| system(&error))?;
+        let mut linker = Linker::new(&engine);
+        Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest).map_err(|error| system(&error))?;
+        let ticker = Ticker::spawn(&engine).map_err(|error| system(&error))?;
+        Ok(Self { engine, linker, ticker })
+    }
+
+    /// Compiles a component and checks its imports and exports. Nothing of it is run.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what is wrong with it.
+    pub(crate) fn load(&self, wasm: &[u8]) -> Result<Loaded, LoadError> {
+        if Parser::is_core_wasm(wasm) {
+            let text = "this is a core module; `rialto plugin build` makes a component of it";
+            return Err(LoadError::NotAComponent(text.to_owned()));
+        }
+        if !Parser::is_component(wasm) {
+            return Err(LoadError::NotAComponent("the file does not begin like one".to_owned()));
+        }
+        let component = Component::from_binary(&self.engine, wasm);
+        let component = component.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        let world = |error: wasmtime::Error| LoadError::World(format!("{error:#}"));
+        let pre = self.linker.instantiate_pre(&component).map_err(world)?;
+        let pre = PluginPre::new(pre).map_err(world)?;
+        Ok(Loaded { manifest: Manifest::read(wasm), pre })
+    }
+
+    /// Starts an instance on a thread of its own. `start` of the plugin has returned `ok` when this returns.
+    ///
+    /// # Errors
+    /// [`LoadError::System`] with the reason why it did not start.
+    pub(crate) fn spawn(&self, loaded: Loaded, around: Surroundings) -> Result<(Mailbox, JoinHandle<()>), LoadError> {
+        let (mailbox, jobs) = Mailbox::new(around.limits.mailbox);
+        let name = around.name.to_string();
+        let mut runner = Runner::new(loaded.pre, around, Arc::clone(&self.ticker));
+        runner.start().map_err(|failed| LoadError::System(failed.to_string()))?;
+        let thread = std::thread::Builder::new()
+            .name(format!("plugin-{name}"))
+            .stack_size(THREAD_STACK_BYTES)
+            .spawn(move || runner.run(&jobs))
+            .map_err(|error| LoadError::System(format!("no thread for plugin \"{name}\": {error}")))?;
+        Ok((mailbox, thread))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.ticker.stop();
+    }
+}
+
+/// Advances the engine's epoch while hooks run, and sleeps while none do.
+pub(super) struct Ticker {
+    running: AtomicUsize,
+    parked: AtomicBool,
+    stopped: AtomicBool,
+    thread: std::sync::OnceLock<std::thread::Thread>,
+}
+
+impl Ticker {
+    fn spawn(engine: &Engine) -> std::io::Result<Arc<Self>> {
+        let ticker = Arc::new(Self {
+            running: AtomicUsize::new(0),
+            parked: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            thread: std::sync::OnceLock::new(),
+        });
+        let (engine, shared) = (engine.clone(), Arc::clone(&ticker));
+        let thread = std::thread::Builder::new().name("rialto-epoch".to_owned()).spawn(move || shared.tick(&engine))?;
+        let _ = ticker.thread.set(thread.thread().clone());
+        Ok(ticker)
+    }
+
+    fn tick(&self, engine: &Engine) {
+        /// So many quiet ticks before the thread goes to sleep: a second.
+        const QUIET_MAX: u32 = 200;
+        let mut quiet = 0;
+        while !self.stopped.load(SeqCst) {
+            std::thread::sleep(TICK);
+            engine.increment_epoch();
+            quiet = if self.running.load(SeqCst) == 0 { quiet + 1 } else { 0 };
+            if quiet == QUIET_MAX {
+                quiet = 0;
+                self.parked.store(true, SeqCst);
+                // A hook that began before this saw `parked` unset; it is seen here.
+                while self.parked.load(SeqCst) && self.running.load(SeqCst) == 0 && !self.stopped.load(SeqCst) {
+                    std::thread::park();
+                }
+                self.parked.store(false, SeqCst);
+            }
+        }
+    }
+
+    /// Watches until the guard is dropped.
+    pub(super) fn watch(&self) -> Watched<'_> {
+        self.running.fetch_add(1, SeqCst);
+        if self.parked.load(SeqCst) && self.parked.swap(false, SeqCst) {
+            self.wake();
+        }
+        Watched(self)
+    }
+
+    /// The number of ticks after which at least `milliseconds` have passed.
+    pub(super) fn ticks(milliseconds: u64) -> u64 {
+        milliseconds.div_ceil(TICK.as_millis() as u64) + 1
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+/// While this lives, the epoch advances.
+pub(super) struct Watched<'t>(&'t Ticker);
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, SeqCst);
+    }
+}

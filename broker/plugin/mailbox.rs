@@ -1,0 +1,115 @@
+//! A plugin's mailbox: events in order, with a bound for what clients send. It calls no hooks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::{Done, Event, HookError};
+
+/// What is done with a hook's outcome, on the plugin's thread, before its next hook runs.
+pub(crate) type Finish = Box<dyn FnOnce(Result<Done, HookError>) + Send>;
+
+/// One event and what follows from it.
+pub(super) struct Job {
+    pub(super) event: Event,
+    pub(super) finish: Finish,
+    /// Whether the job counts against the bound.
+    counted: bool,
+}
+
+/// The mailbox is full; the event was not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Busy;
+
+/// The sending side.
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox {
+    /// An empty job only wakes the other side.
+    sender: Sender<Option<Job>>,
+    shared: Arc<Shared>,
+    bound: usize,
+}
+
+/// The plugin's side.
+pub(super) struct Jobs {
+    receiver: Receiver<Option<Job>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: AtomicUsize,
+    stopped: AtomicBool,
+}
+
+impl Mailbox {
+    pub(super) fn new(bound: usize) -> (Self, Jobs) {
+        let (sender, receiver) = channel();
+        let shared = Arc::new(Shared::default());
+        (Self { sender, shared: Arc::clone(&shared), bound }, Jobs { receiver, shared })
+    }
+
+    /// Adds an event that a client caused.
+    ///
+    /// # Errors
+    /// [`Busy`] when as many events wait as the bound allows; `finish` is dropped.
+    pub(crate) fn submit(&self, event: Event, finish: Finish) -> Result<(), Busy> {
+        if self.shared.waiting.fetch_add(1, AcqRel) >= self.bound {
+            self.shared.waiting.fetch_sub(1, AcqRel);
+            return Err(Busy);
+        }
+        self.send(Job { event, finish, counted: true });
+        Ok(())
+    }
+
+    /// Adds an event that must not be lost: the end of a subscription. There are at most as many of these as there
+    /// are subscriptions, which is their bound.
+    pub(crate) fn submit_end(&self, event: Event, finish: Finish) {
+        self.send(Job { event, finish, counted: false });
+    }
+
+    /// Ends the plugin's thread after the hook it is in; events that wait are dropped.
+    pub(crate) fn stop(&self) {
+        self.shared.stopped.store(true, Release);
+        let _ = self.sender.send(None);
+    }
+
+    fn send(&self, job: Job) {
+        // Once the thread has ended the broker is stopping; dropping `finish` answers whoever waits.
+        let _ = self.sender.send(Some(job));
+    }
+}
+
+impl Jobs {
+    /// The next job; none when the mailbox was stopped or nobody can send one any more.
+    pub(super) fn next(&self) -> Option<Job> {
+        let job = self.receiver.recv().ok()??;
+        if self.shared.stopped.load(Acquire) {
+            return None;
+        }
+        if job.counted {
+            self.shared.waiting.fetch_sub(1, AcqRel);
+        }
+        Some(job)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rialto_protocol::Member;
+
+    use super::*;
+    use crate::topic::Topic;
+
+    #[test]
+    fn a_full_mailbox_turns_requests_away_and_still_takes_endings() {
+        let (mailbox, jobs) = Mailbox::new(2);
+        let session = Member { session: "s".into(), user: None };
+        let event = Event::Unsubscribe { session, topic: Topic::parse("a").expect("a topic") };
+        let submit = || mailbox.submit(event.clone(), Box::new(|_| {})).is_ok();
+        assert_eq!([submit(), submit(), submit()], [true, true, false]);
+        mailbox.submit_end(event.clone(), Box::new(|_| {}));
+        assert!(jobs.next().is_some());
+        assert_eq!([submit(), submit()], [true, false]);
+    }
+}

@@ -1,0 +1,57 @@
+//! Takes connections off the listening sockets and gives each to a task of its own. It reads nothing itself.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::{Front, http};
+
+/// How long accepting pauses when the system has no more descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves all listeners until `stop` is done; then HTTP requests under way are cut off.
+pub(super) async fn serve(listeners: Vec<TcpListener>, front: Arc<Front>, stop: impl Future<Output = ()>) {
+    let mut loops = JoinSet::new();
+    for listener in listeners {
+        loops.spawn(accept(listener, Arc::clone(&front)));
+    }
+    stop.await;
+    loops.shutdown().await;
+}
+
+async fn accept(listener: TcpListener, front: Arc<Front>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => begin(&mut connections, stream, peer, &front),
+                Err(error) if is_the_peers(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections at the moment");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+fn begin(connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, front: &Arc<Front>) {
+    // Frames are written whole; waiting for more would only delay them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "the connection is gone already");
+        return;
+    }
+    connections.spawn(http::serve(stream, peer, Arc::clone(front)));
+}
+
+/// Errors of one connection that ended before we took it; the listener itself is fine.
+fn is_the_peers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,100 @@
+//! The doors of the broker: listens, answers HTTP and makes sessions of WebSocket connections.
+
+mod accept;
+mod assembler;
+mod gate;
+mod http;
+mod pages;
+mod websocket;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rialto_protocol::Codec;
+use tokio::net::{TcpListener, TcpSocket};
+
+use crate::broker::Broker;
+use crate::config;
+use crate::hub::Duplex;
+
+/// Connections the operating system keeps for us while we are busy.
+const BACKLOG: u32 = 4_096;
+
+/// An address could not be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the operating system says.
+    pub source: io::Error,
+}
+
+/// A broker's listening sockets.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    front: Arc<Front>,
+}
+
+/// What every connection needs to know.
+#[derive(Debug)]
+struct Front {
+    broker: Broker,
+    page: bool,
+    allowed_origins: Vec<String>,
+    header: Duration,
+}
+
+impl Server {
+    /// Listens on every address of the settings. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`BindError`] for the first address that cannot be had; then none is kept.
+    pub fn bind(broker: Broker, settings: &config::Server) -> Result<Self, BindError> {
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for address in &settings.listen {
+            let failed = |source| BindError { address: *address, source };
+            let listener = listen(*address).map_err(failed)?;
+            addresses.push(listener.local_addr().map_err(failed)?);
+            listeners.push(listener);
+        }
+        let header = Duration::from_millis(broker.core.limits.header_ms);
+        let (page, allowed_origins) = (settings.page, settings.allowed_origins.clone());
+        Ok(Self { listeners, addresses, front: Arc::new(Front { broker, page, allowed_origins, header }) })
+    }
+
+    /// The addresses it listens on, with the real port where any was asked for.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Serves until `stop` is done, then takes no more connections. Sessions go on until
+    /// [`Broker::shutdown`](crate::Broker::shutdown).
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { listeners, front, .. } = self;
+        accept::serve(listeners, front, stop).await;
+    }
+}
+
+impl Broker {
+    /// Makes a session of a stream on which your own server has answered a WebSocket upgrade, with the codec it agreed
+    /// on. Bytes that your server has read beyond the request must come out of the stream first.
+    pub fn serve_websocket(&self, stream: impl Duplex + 'static, codec: Codec) {
+        websocket::start_other(self, Box::new(stream), codec);
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A broker that was just stopped leaves connections in TIME_WAIT; they must not keep it from starting again.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}

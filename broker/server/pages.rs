@@ -1,0 +1,121 @@
+//! The files the binary serves to browsers. They are part of the binary; nothing is read from disk.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+
+use super::http::plain;
+
+/// What a page may load and run: only its own files; and it may connect to any broker.
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; \
+                      script-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
+
+struct File {
+    path: &'static str,
+    kind: &'static str,
+    content: &'static [u8],
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+macro_rules! file {
+    ($path:literal, $kind:expr, $source:literal) => {
+        File { path: $path, kind: $kind, content: include_bytes!(concat!("../../", $source)) }
+    };
+}
+
+const FILES: &[File] = &[
+    file!("/", HTML, "broker/web/index.html"),
+    file!("/web/app.js", JS, "broker/web/app.js"),
+    file!("/web/base.css", CSS, "broker/web/base.css"),
+    file!("/web/composer.js", JS, "broker/web/composer.js"),
+    file!("/web/drawer.js", JS, "broker/web/drawer.js"),
+    file!("/web/element.js", JS, "broker/web/element.js"),
+    file!("/web/entry.js", JS, "broker/web/entry.js"),
+    file!("/web/favicon.svg", SVG, "broker/web/favicon.svg"),
+    file!("/web/forms.css", CSS, "broker/web/forms.css"),
+    file!("/web/log.css", CSS, "broker/web/log.css"),
+    file!("/web/log.js", JS, "broker/web/log.js"),
+    file!("/web/members.js", JS, "broker/web/members.js"),
+    file!("/web/memory.js", JS, "broker/web/memory.js"),
+    file!("/web/nameform.js", JS, "broker/web/nameform.js"),
+    file!("/web/room.js", JS, "broker/web/room.js"),
+    file!("/web/roomlist.js", JS, "broker/web/roomlist.js"),
+    file!("/web/rooms.css", CSS, "broker/web/rooms.css"),
+    file!("/web/roster.js", JS, "broker/web/roster.js"),
+    file!("/web/shell.css", CSS, "broker/web/shell.css"),
+    file!("/web/status.js", JS, "broker/web/status.js"),
+    file!("/web/token.js", JS, "broker/web/token.js"),
+    file!("/web/welcome.js", JS, "broker/web/welcome.js"),
+    file!("/web/wording.js", JS, "broker/web/wording.js"),
+    file!("/sdk/backoff.js", JS, "sdk/js/backoff.js"),
+    file!("/sdk/client.js", JS, "sdk/js/client.js"),
+    file!("/sdk/clock.js", JS, "sdk/js/clock.js"),
+    file!("/sdk/codes.js", JS, "sdk/js/codes.js"),
+    file!("/sdk/connection.js", JS, "sdk/js/connection.js"),
+    file!("/sdk/errors.js", JS, "sdk/js/errors.js"),
+    file!("/sdk/heartbeat.js", JS, "sdk/js/heartbeat.js"),
+    file!("/sdk/index.js", JS, "sdk/js/index.js"),
+    file!("/sdk/requests.js", JS, "sdk/js/requests.js"),
+    file!("/sdk/subscription.js", JS, "sdk/js/subscription.js"),
+];
+
+/// Answers a request for a page or one of its files.
+pub(super) fn respond(method: &Method, path: &str) -> Response<Full<Bytes>> {
+    let Some(file) = FILES.iter().find(|file| file.path == path) else {
+        return plain(StatusCode::NOT_FOUND, "not found");
+    };
+    if method != Method::GET && method != Method::HEAD {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "pages are read only");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let mut response = Response::new(Full::new(Bytes::from_static(file.content)));
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, file.kind),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_page_and_of_the_client_is_served() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for (folder, prefix, endings) in [("broker/web", "/web/", &["js", "css", "svg"][..]), ("sdk/js", "/sdk/", &["js"])] {
+            for entry in std::fs::read_dir(root.join(folder)).expect("the folder is there") {
+                let path = entry.expect("an entry").path();
+                let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+                if endings.contains(&ending) {
+                    let name = path.file_name().and_then(|name| name.to_str()).expect("a plain name");
+                    let served = respond(&Method::GET, &format!("{prefix}{name}"));
+                    assert_eq!(served.status(), StatusCode::OK, "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pages_are_read_only_and_say_what_they_may_load() {
+        assert_eq!(respond(&Method::POST, "/").status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(respond(&Method::GET, "/web/../Cargo.toml").status(), StatusCode::NOT_FOUND);
+        let page = respond(&Method::GET, "/");
+        let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().expect("ascii");
+        assert!(policy.starts_with("default-src 'self'") && !policy.contains("unsafe"));
+    }
+}

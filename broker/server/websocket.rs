@@ -1,0 +1,357 @@
+//! One WebSocket connection on its shard: reads frames, hands messages to the session, says goodbye. Everything of
+//! fastwebsockets stays in this file, so that the parser can be replaced without anyone noticing.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn, ready};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_handshake_split};
+use rialto_protocol::{CloseCode, Closing, Codec, Frame as Push};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::assembler::{Assembler, Flaw, Kind};
+use crate::broker::Broker;
+use crate::hub::{Duplex, Ending, Line, Link, SessionKey, Shard};
+use crate::message::{websocket_control, websocket_frame};
+use crate::session::Session;
+
+const CLOSE: u8 = 0x8;
+const CONTROL_PAYLOAD_MAX: usize = 125;
+/// The longest header of a client's frame: two bytes, eight of length, four of mask.
+const HEADER_MAX: usize = 16;
+const MASKED: u8 = 0x80;
+
+/// Makes a session of a socket on which the upgrade was answered; `first` was read from it already.
+pub(super) fn start_tcp(broker: &Broker, stream: std::net::TcpStream, first: Bytes, codec: Codec) {
+    start(broker, first, codec, move || TcpStream::from_std(stream).map(Link::Tcp));
+}
+
+/// Makes a session of any stream on which the upgrade was answered.
+pub(crate) fn start_other(broker: &Broker, stream: Box<dyn Duplex>, codec: Codec) {
+    start(broker, Bytes::new(), codec, move || Ok(Link::Other(RefCell::new(stream))));
+}
+
+fn start(
+    broker: &Broker,
+    first: Bytes,
+    codec: Codec,
+    link: impl FnOnce() -> std::io::Result<Link> + Send + 'static,
+) {
+    let session_broker = broker.clone();
+    broker.core.hub.run_on(broker.next_shard(), move |shard| match link() {
+        Ok(link) => {
+            tokio::task::spawn_local(serve(Rc::clone(shard), Rc::new(link), first, session_broker, codec));
+        }
+        Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
+    });
+}
+
+/// The whole life of a session. The three parts of its first half run side by side and none is ever restarted; the one
+/// that ends decides how the session ends.
+async fn serve(shard: Rc<Shard>, link: Rc<Link>, first: Bytes, broker: Broker, codec: Codec) {
+    let (key, line) = shard.attach(Rc::clone(&link), codec);
+    let mut session = Session::new(broker.clone(), key, codec);
+    shard.send(key, session.welcome());
+    let limits = &broker.core.limits;
+    let connection = Connection { shard: &shard, key, line: &line, codec };
+    let ending = {
+        let incoming = Incoming::new(Rc::clone(&link), first, Rc::clone(&line));
+        let assembler = Assembler::new(limits.message_bytes, limits.fragments);
+        tokio::select! {
+            ending = connection.read(incoming, assembler, limits.message_bytes, &mut session) => ending,
+            ending = line.ended() => ending,
+            () = shard.keep_writing(key, &line) => Ending::Gone,
+        }
+    };
+    line.end(ending.clone());
+    connection.say_goodbye(&ending, Duration::from_millis(limits.close_ms), &link).await;
+    shard.detach(key);
+    session.end();
+}
+
+struct Connection<'c> {
+    shard: &'c Shard,
+    key: SessionKey,
+    line: &'c Line,
+    codec: Codec,
+}
+
+impl Connection<'_> {
+    /// Hop 1: frames off the socket, messages to the session, until something ends it.
+    async fn read(
+        &self,
+        incoming: Incoming,
+        mut assembler: Assembler,
+        message_bytes_max: usize,
+        session: &mut Session,
+    ) -> Ending {
+        let counts = Rc::clone(&incoming.counts);
+        let mut frames = Frames::new(incoming, message_bytes_max);
+        loop {
+            let mut frame = match frames.next().await {
+                Ok(frame) => frame,
+                Err(error) => return ending_of(&error),
+            };
+            let mut header = [0; HEADER_MAX];
+            let header_bytes = frame.fmt_head(&mut header);
+            if header[1] & MASKED == 0 {
+                return closed(CloseCode::ProtocolError, "a frame that is not masked");
+            }
+            counts.frame_done(header_bytes + frame.payload.len(), assembler.is_open());
+            let outcome = match frame.opcode {
+                OpCode::Ping | OpCode::Pong | OpCode::Close => self.control(&frame),
+                OpCode::Text => self.data(&mut assembler, Some(Kind::Text), &frame, session),
+                OpCode::Binary => self.data(&mut assembler, Some(Kind::Binary), &frame, session),
+                OpCode::Continuation => self.data(&mut assembler, None, &frame, session),
+            };
+            if let Err(ending) = outcome {
+                return ending;
+            }
+            counts.message_open(assembler.is_open());
+            session.ready().await;
+            self.shard.answers_read(self.key, self.line).await;
+        }
+    }
+
+    fn data(
+        &self,
+        assembler: &mut Assembler,
+        kind: Option<Kind>,
+        frame: &Frame<'_>,
+        session: &mut Session,
+    ) -> Result<(), Ending> {
+        let message = assembler.add(kind, frame.fin, &frame.payload).map_err(|Flaw { code, text }| closed(code, text))?;
+        match (message, self.codec) {
+            (None, _) => Ok(()),
+            (Some((Kind::Text, message)), Codec::Json) | (Some((Kind::Binary, message)), Codec::MessagePack) => {
+                session.handle(&message);
+                Ok(())
+            }
+            (Some(_), Codec::Json) => Err(closed(CloseCode::UnsupportedData, "a JSON session takes text frames")),
+            (Some(_), Codec::MessagePack) => {
+                Err(closed(CloseCode::UnsupportedData, "a MessagePack session takes binary frames"))
+            }
+        }
+    }
+
+    fn control(&self, frame: &Frame<'_>) -> Result<(), Ending> {
+        let payload = &frame.payload;
+        if payload.len() > CONTROL_PAYLOAD_MAX {
+            return Err(closed(CloseCode::ProtocolError, "a control frame over 125 bytes"));
+        }
+        match frame.opcode {
+            OpCode::Ping => self.shard.pong(self.key, payload),
+            OpCode::Close => return Err(peer_closed(payload)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Sends exactly one Close, then waits for the peer to hang up.
+    async fn say_goodbye(&self, ending: &Ending, deadline: Duration, link: &Link) {
+        let (frames, keep_messages) = match ending {
+            Ending::Gone => return,
+            Ending::PeerClosed(code) => (vec![close_frame(*code, "")], false),
+            Ending::Closed(closing) => (self.closing_frames(closing), false),
+            Ending::Drained(closing) => (self.closing_frames(closing), true),
+        };
+        self.shard.finish(self.key, &frames, keep_messages, deadline).await;
+        // The side that serves ends the TCP connection first (RFC 6455 section 7.1.1); the peer's own Close and whatever
+        // it still had under way are read and dropped, so that our Close is not lost to a reset.
+        if link.shutdown().await.is_ok() {
+            let _ = tokio::time::timeout(deadline, discard(link)).await;
+        }
+    }
+
+    fn closing_frames(&self, closing: &Closing) -> Vec<Bytes> {
+        let close = close_frame(Some(closing.code), &closing.message);
+        // Who broke the rules of WebSocket itself is told in WebSocket's own way only.
+        match closing.code {
+            1002 | 1003 | 1007 | 1009 => vec![close],
+            _ => vec![websocket_frame(self.codec, &Push::Closing(closing)), close],
+        }
+    }
+}
+
+async fn discard(link: &Link) {
+    let mut scratch = [0; 1024];
+    loop {
+        let read = poll_fn(|context| {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            link.poll_read(context, &mut buffer).map_ok(|()| buffer.filled().len())
+        });
+        if matches!(read.await, Ok(0) | Err(_)) {
+            return;
+        }
+    }
+}
+
+/// Single frames from fastwebsockets, which parses and unmasks them. Its own answers to pings and closes are switched
+/// off: it writes nothing. A read must not be dropped and begun again, so one loop owns it.
+struct Frames {
+    reader: WebSocketRead<Incoming>,
+}
+
+impl Frames {
+    fn new(incoming: Incoming, message_bytes_max: usize) -> Self {
+        let (mut reader, _) = after_handshake_split(incoming, tokio::io::sink(), Role::Server);
+        reader.set_auto_close(false);
+        reader.set_auto_pong(false);
+        // It refuses what is as large as its limit.
+        reader.set_max_message_size(message_bytes_max + 1);
+        Self { reader }
+    }
+
+    fn next(&mut self) -> impl Future<Output = Result<Frame<'_>, WebSocketError>> {
+        async { self.reader.read_frame(&mut |_| ready(Ok::<_, WebSocketError>(()))).await }
+    }
+}
+
+/// How many bytes came in and how many of them were whole frames: tells a frame that is under way from silence.
+#[derive(Debug, Default)]
+struct Counts {
+    received: Cell<u64>,
+    parsed: Cell<u64>,
+    message_open: Cell<bool>,
+    /// Set when a frame ends; the next wait for bytes starts the clock again if it is in the middle of something.
+    begin_anew: Cell<bool>,
+}
+
+impl Counts {
+    fn frame_done(&self, bytes: usize, inside_message: bool) {
+        self.parsed.set(self.parsed.get() + bytes as u64);
+        // A fragmented message has one deadline, not one for each fragment.
+        self.begin_anew.set(!inside_message);
+    }
+
+    fn message_open(&self, open: bool) {
+        self.message_open.set(open);
+        if !open {
+            self.begin_anew.set(true);
+        }
+    }
+
+    fn is_inside(&self) -> bool {
+        self.message_open.get() || self.received.get() > self.parsed.get()
+    }
+}
+
+/// The reading side of a link: the bytes that came with the upgrade first.
+struct Incoming {
+    link: Rc<Link>,
+    first: Bytes,
+    line: Rc<Line>,
+    counts: Rc<Counts>,
+}
+
+impl Incoming {
+    fn new(link: Rc<Link>, first: Bytes, line: Rc<Line>) -> Self {
+        Self { link, first, line, counts: Rc::default() }
+    }
+}
+
+impl AsyncRead for Incoming {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = if self.first.is_empty() {
+            self.link.poll_read(context, buffer)
+        } else {
+            let count = self.first.len().min(buffer.remaining());
+            buffer.put_slice(&self.first[..count]);
+            self.first.advance(count);
+            Poll::Ready(Ok(()))
+        };
+        if self.counts.begin_anew.take() {
+            self.line.quiet();
+        }
+        match &read {
+            Poll::Ready(_) => {
+                self.counts.received.set(self.counts.received.get() + (buffer.filled().len() - before) as u64);
+                self.line.heard();
+            }
+            Poll::Pending if self.counts.is_inside() => self.line.inside(),
+            Poll::Pending => {}
+        }
+        read
+    }
+}
+
+fn ending_of(error: &WebSocketError) -> Ending {
+    match error {
+        WebSocketError::InvalidUTF8 => closed(CloseCode::InvalidData, "text that is not UTF-8"),
+        WebSocketError::FrameTooLarge => closed(CloseCode::MessageTooBig, "a message over the limit"),
+        WebSocketError::UnexpectedEOF | WebSocketError::IoError(_) => Ending::Gone,
+        _ => closed(CloseCode::ProtocolError, "a frame that RFC 6455 does not allow"),
+    }
+}
+
+/// What the peer's Close means (RFC 6455 sections 5.5.1 and 7.4).
+fn peer_closed(payload: &[u8]) -> Ending {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return match payload {
+            [] => Ending::PeerClosed(None),
+            _ => closed(CloseCode::ProtocolError, "half a close code"),
+        };
+    };
+    let code = u16::from_be_bytes(*code);
+    if !CloseCode::is_legal(code) {
+        return closed(CloseCode::ProtocolError, "a close code that must not be sent");
+    }
+    if std::str::from_utf8(reason).is_err() {
+        return closed(CloseCode::InvalidData, "a close reason that is not UTF-8");
+    }
+    Ending::PeerClosed(Some(code))
+}
+
+fn close_frame(code: Option<u16>, reason: &str) -> Bytes {
+    let Some(code) = code else { return websocket_control(CLOSE, &[]) };
+    let reason = &reason[..reason.floor_char_boundary(CONTROL_PAYLOAD_MAX - 2)];
+    websocket_control(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())
+}
+
+fn closed(code: CloseCode, text: &str) -> Ending {
+    Ending::Closed(Closing { code: code.number(), message: text.to_owned(), retry_after_ms: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_close_of_the_peer_has_its_answer() {
+        for (payload, code) in [
+            (&b""[..], None),
+            (b"\x03\xe8", Some(1000)),
+            (b"\x03\xe8bye", Some(1000)),
+            (b"\x0f\xa0", Some(4000)),
+            (b"\x03", Some(1002)),
+            (b"\x03\xec", Some(1002)),
+            (b"\x00\x00", Some(1002)),
+            (b"\x13\x88", Some(1002)),
+            (b"\x03\xe8\xff", Some(1007)),
+        ] {
+            let answered = match peer_closed(payload) {
+                Ending::PeerClosed(code) => code,
+                Ending::Closed(closing) => Some(closing.code),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(answered, code, "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let frame = close_frame(Some(4000), &"é".repeat(100));
+        assert_eq!(frame.len(), 2 + 2 + 122);
+        assert!(std::str::from_utf8(&frame[4..]).is_ok());
+    }
+}

@@ -1,0 +1,39 @@
+/** What this browser remembers between visits: the name and the rooms. Never messages. */
+
+const KEY = "rialto.chat";
+
+/** @typedef {{token: string, name: string}} RememberedRoom */
+/** @typedef {{name: string, rooms: RememberedRoom[], active: string}} Remembered */
+
+/** @returns {Remembered} */
+export function recall() {
+  const nothing = { name: "", rooms: [], active: "" };
+  try {
+    const { name, rooms, active } = JSON.parse(localStorage.getItem(KEY) ?? "{}");
+    return {
+      name: textOr(name, ""),
+      rooms: Array.isArray(rooms) ? rooms.filter((room) => isText(room?.token) && isText(room?.name)) : [],
+      active: textOr(active, ""),
+    };
+  } catch {
+    // Private windows may refuse storage, and anyone may have edited it.
+    return nothing;
+  }
+}
+
+/** @param {Remembered} remembered */
+export function remember(remembered) {
+  try {
+    localStorage.setItem(KEY, JSON.stringify(remembered));
+  } catch {
+    // Full or forbidden: the page works without.
+  }
+}
+
+function isText(value) {
+  return typeof value === "string" && value !== "";
+}
+
+function textOr(value, fallback) {
+  return isText(value) ? value : fallback;
+}

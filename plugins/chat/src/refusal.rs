@@ -1,0 +1,37 @@
+//! The kinds of rejections, by which a program tells them apart.
+
+use rialto_plugin::prelude::*;
+use serde::Serialize;
+
+/// The detail of a rejection.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Refusal<'a> {
+    /// A claim by a session that has not subscribed to the room.
+    NotPresent,
+    /// A name that nobody may have.
+    InvalidName,
+    /// A name that another member has.
+    NameTaken { name: &'a str },
+    /// A first claim in a room with as many members as there may be.
+    RoomFull,
+    /// A message by a session without a name.
+    NoName,
+    /// A message without a visible text.
+    Empty,
+    /// A message with more characters than there may be.
+    TooLong { length: usize, limit: u32 },
+    /// A message with control characters.
+    InvalidText,
+    /// A call of a method that rooms do not have.
+    UnknownMethod,
+    /// A call to the plugin instead of a room.
+    NoTopic,
+}
+
+impl Refusal<'_> {
+    /// The rejection, with one sentence for a person.
+    pub(crate) fn because(self, reason: impl Into<String>) -> Error {
+        reject(reason).detail(&self)
+    }
+}

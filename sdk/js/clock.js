@@ -1,0 +1,15 @@
+/** Time as the client sees it. Injected, so that tests decide how it passes. */
+
+/**
+ * @typedef {object} Clock
+ * @property {() => number} now Milliseconds from an arbitrary start; never goes back.
+ * @property {(callback: () => void, delayMs: number) => any} setTimeout
+ * @property {(handle: any) => void} clearTimeout
+ */
+
+/** @type {Clock} */
+export const systemClock = {
+  now: () => performance.now(),
+  setTimeout: (callback, delayMs) => setTimeout(callback, delayMs),
+  clearTimeout: (handle) => clearTimeout(handle),
+};

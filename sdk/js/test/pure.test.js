@@ -1,0 +1,106 @@
+/** Back-off, close codes and the matching of replies: tables, no client. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Backoff } from "../backoff.js";
+import { meansReconnect } from "../codes.js";
+import { ConnectionLostError, RialtoError, TimeoutError } from "../errors.js";
+import { Requests } from "../requests.js";
+import { FakeClock } from "./fake.js";
+
+test("back-off doubles from half a second to twenty, with jitter over the whole range", () => {
+  const ceilings = [500, 1000, 2000, 4000, 8000, 16_000, 20_000, 20_000];
+  for (const [share, expected] of [[0, () => 0], [0.5, (ms) => ms / 2], [0.999, (ms) => Math.floor(ms * 0.999)]]) {
+    const backoff = new Backoff({ random: () => share });
+    assert.deepEqual(ceilings.map(() => backoff.next()), ceilings.map(expected));
+  }
+});
+
+test("back-off never undercuts the broker's hint and starts small again after a reset", () => {
+  const backoff = new Backoff({ random: () => 0.5 });
+  assert.equal(backoff.next(3000), 3250);
+  assert.equal(backoff.next(3000), 3500);
+  assert.equal(backoff.attempts, 2);
+  backoff.reset();
+  assert.equal(backoff.next(), 250);
+});
+
+test("back-off stays within its maximum after very many attempts", () => {
+  const backoff = new Backoff({ random: () => 1 });
+  for (let attempt = 0; attempt < 2000; attempt += 1) assert.ok(backoff.next() <= 20_000);
+});
+
+test("close codes mean what PROTOCOL.md says", () => {
+  const reconnect = [1001, 1006, 1011, 1013, 4000, 4004, 4005, 4006, 4008];
+  const stop = [1000, 1002, 1003, 1007, 1008, 1009, 4001, 4002, 4003, 4007, 4999];
+  for (const code of reconnect) assert.equal(meansReconnect(code), true, `code ${code}`);
+  for (const code of stop) assert.equal(meansReconnect(code), false, `code ${code}`);
+});
+
+test("replies find their requests in any order, and ids are positive and never used twice", async () => {
+  const requests = new Requests(new FakeClock());
+  const first = requests.open("call", 1000);
+  const second = requests.open("publish", 1000);
+  assert.deepEqual([first.id, second.id], [1, 2]);
+  assert.equal(requests.settle({ type: "ok", id: 2, data: "second" }), true);
+  assert.equal(requests.settle({ type: "ok", id: 1, data: "first" }), true);
+  assert.equal((await first.reply).data, "first");
+  assert.equal((await second.reply).data, "second");
+  assert.equal(requests.open("ping", 1000).id, 3);
+});
+
+test("replies no one waits for are told apart", () => {
+  const requests = new Requests(new FakeClock());
+  requests.open("ping", 1000);
+  for (const id of [undefined, null, 0, 2, "1", {}]) {
+    assert.equal(requests.settle({ type: "ok", id }), false, `id ${JSON.stringify(id)}`);
+  }
+  assert.equal(requests.size, 1);
+});
+
+test("an error reply keeps code, message, detail and hint", async () => {
+  const requests = new Requests(new FakeClock());
+  const { id, reply } = requests.open("call", 1000);
+  requests.settle({
+    type: "error", id, code: "rejected", message: "taken", retry_after_ms: 250, detail: { kind: "name_taken" },
+  });
+  const error = await reply.catch((caught) => caught);
+  assert.ok(error instanceof RialtoError);
+  assert.deepEqual(
+    [error.code, error.message, error.retryAfterMs, error.detail],
+    ["rejected", "taken", 250, { kind: "name_taken" }],
+  );
+});
+
+test("a request times out once, and its late reply is ignored", async () => {
+  const clock = new FakeClock();
+  const requests = new Requests(clock);
+  const { id, reply } = requests.open("call", 1000);
+  const outcome = reply.catch((error) => error);
+  await clock.advance(999);
+  assert.equal(requests.size, 1);
+  await clock.advance(1);
+  assert.ok((await outcome) instanceof TimeoutError);
+  assert.equal(requests.settle({ type: "ok", id }), false);
+});
+
+test("a lost connection fails every waiting request, oldest first", async () => {
+  const requests = new Requests(new FakeClock());
+  const order = [];
+  const outcomes = ["publish", "call"].map((type) => requests.open(type, 1000).reply.catch((error) => {
+    order.push(type);
+    return error;
+  }));
+  requests.loseConnection();
+  for (const error of await Promise.all(outcomes)) assert.ok(error instanceof ConnectionLostError);
+  assert.deepEqual(order, ["publish", "call"]);
+  assert.equal(requests.size, 0);
+});
+
+test("waiting requests are bounded", () => {
+  const requests = new Requests(new FakeClock(), 2);
+  requests.open("ping", 1000);
+  requests.open("ping", 1000);
+  assert.throws(() => requests.open("ping", 1000), { code: "too_many" });
+});

@@ -1,0 +1,243 @@
+//! The double itself: feeds events to a plugin and keeps what its hooks do.
+
+use super::failure::Failure;
+use super::ledger::{Ledger, Published};
+use super::limits::Limits;
+use crate::imports::{Imports, Level};
+use crate::payload::{Encoding, Payload};
+use crate::state::state_key;
+use crate::{Call, Config, Context, Message, Plugin, Result, Session, Verdict};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Runs a plugin natively, with the transactions, checks and [`Limits`] of the broker.
+///
+/// A hook that returns an error leaves no trace but its log lines. A panic in a hook is a panic of the test; so is a
+/// read, a deletion or a log line beyond a limit, where the broker would stop the instance. Time stands still unless
+/// the test moves it, and random numbers are the same in every run.
+pub struct Host<P> {
+    plugin: P,
+    config: Config,
+    ledger: Ledger,
+    published: Vec<Published>,
+}
+
+impl<P: Plugin> Host<P> {
+    /// Starts `plugin` without settings. It owns all topics unless [`Host::owns`] says otherwise.
+    ///
+    /// # Panics
+    /// When the plugin does not start; use [`Host::with_config`] to look at that.
+    pub fn new(plugin: P) -> Self {
+        Self::with_config(plugin, &serde_json::json!({})).expect("the plugin starts without settings")
+    }
+
+    /// Starts `plugin` with its settings, as the broker reads them from TOML.
+    ///
+    /// # Errors
+    /// When the plugin does not start, or the settings cannot be written as JSON.
+    pub fn with_config(plugin: P, config: &impl Serialize) -> Result<Self, Failure> {
+        let json = serde_json::to_string(config).map_err(|error| Failure::Failed(error.to_string()))?;
+        let mut host = Self { plugin, config: Config::from_json(json), ledger: Ledger::new(), published: Vec::new() };
+        host.start()?;
+        Ok(host)
+    }
+
+    /// Gives the topics that `pattern` selects to the plugin (`*` is one token, a final `>` one or more). With the first
+    /// pattern all other topics stop being its own.
+    #[must_use]
+    pub fn owns(mut self, pattern: impl Into<String>) -> Self {
+        self.ledger.own(pattern.into());
+        self
+    }
+
+    /// Changes the limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.ledger.set_limits(limits);
+        self
+    }
+
+    /// Replaces the instance by a new one, as the broker does after a trap or for a reload: state stays, memory does not.
+    ///
+    /// # Errors
+    /// When the new instance does not start.
+    pub fn restart(&mut self) -> Result<(), Failure> {
+        self.ledger.roll_back();
+        self.plugin = P::default();
+        self.start()
+    }
+
+    /// A session subscribes to a topic.
+    ///
+    /// # Errors
+    /// When the plugin refuses the subscription or fails.
+    ///
+    /// # Panics
+    /// When the topic does not belong to the plugin, here and in the other events: the broker would not call it.
+    pub fn subscribe(&mut self, session: impl Into<Session>, topic: &str) -> Result<(), Failure> {
+        self.check_owned(topic);
+        let session = session.into();
+        self.run(|plugin, ctx| plugin.on_subscribe(ctx, &session, topic).map(|()| None)).map(drop)
+    }
+
+    /// A session leaves a topic.
+    ///
+    /// # Errors
+    /// When the plugin fails.
+    pub fn unsubscribe(&mut self, session: impl Into<Session>, topic: &str) -> Result<(), Failure> {
+        self.check_owned(topic);
+        let session = session.into();
+        self.run(|plugin, ctx| plugin.on_unsubscribe(ctx, &session, topic).map(|()| None)).map(drop)
+    }
+
+    /// A session publishes `data` as JSON. The answer is the data that goes out, if any does.
+    ///
+    /// # Errors
+    /// When the plugin refuses the message or fails, or `data` cannot be encoded.
+    pub fn publish(
+        &mut self,
+        session: impl Into<Session>,
+        topic: &str,
+        data: &(impl Serialize + ?Sized),
+    ) -> Result<Option<Value>, Failure> {
+        let payload = Payload::json(data).map_err(|error| Failure::Failed(error.to_string()))?;
+        let verdict = self.publish_message(Message::new(Some(session.into()), topic, payload))?;
+        Ok(verdict.map(|published| published.data))
+    }
+
+    /// A message is published, in any codec, by a session or by the embedding program. The answer is what goes out.
+    ///
+    /// # Errors
+    /// When the plugin refuses the message or fails.
+    pub fn publish_message(&mut self, message: Message) -> Result<Option<Published>, Failure> {
+        self.check_owned(&message.topic);
+        let (topic, original) = (message.topic.clone(), message.payload.clone());
+        let place = self.published.len();
+        let output = self.run(|plugin, ctx| match plugin.on_publish(ctx, message)? {
+            Verdict::Accept => Ok(Some(original)),
+            Verdict::Replace(payload) => Ok(Some(payload)),
+            Verdict::Swallow => Ok(None),
+        })?;
+        let published = output.map(|(payload, data)| Published { topic, data, payload });
+        if let Some(published) = published.clone() {
+            // The decided message goes out before those that the hook published.
+            self.published.insert(place, published);
+        }
+        Ok(published)
+    }
+
+    /// A session calls a method on a topic, with `data` as JSON. The answer is the plugin's data, if it has any.
+    ///
+    /// # Errors
+    /// When the plugin refuses the call or fails, or `data` cannot be encoded.
+    pub fn call(
+        &mut self,
+        session: impl Into<Session>,
+        topic: &str,
+        method: &str,
+        data: &(impl Serialize + ?Sized),
+    ) -> Result<Option<Value>, Failure> {
+        let payload = Payload::json(data).map_err(|error| Failure::Failed(error.to_string()))?;
+        let call = Call::new(Some(session.into()), method).with_topic(topic).with_payload(payload);
+        Ok(self.request(call)?.map(|(_, data)| data))
+    }
+
+    /// A call in any codec, with or without session, topic and data. The answer is the plugin's data, as it was encoded
+    /// and as plain JSON.
+    ///
+    /// # Errors
+    /// When the plugin refuses the call or fails.
+    pub fn request(&mut self, call: Call) -> Result<Option<(Payload, Value)>, Failure> {
+        if let Some(topic) = &call.topic {
+            self.check_owned(topic);
+        }
+        self.run(|plugin, ctx| plugin.on_call(ctx, call).map(|reply| reply.payload))
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&mut self, ms: u64) {
+        self.ledger.advance(ms);
+    }
+
+    /// The clock: Unix time in milliseconds. It begins at 1 January 2026.
+    pub fn now_ms(&self) -> u64 {
+        self.ledger.clock_ms()
+    }
+
+    /// All messages that went out since the start, or since [`Host::take_published`], in order.
+    pub fn published(&self) -> &[Published] {
+        &self.published
+    }
+
+    /// The messages that went out since the last time.
+    pub fn take_published(&mut self) -> Vec<Published> {
+        std::mem::take(&mut self.published)
+    }
+
+    /// All log lines since the start.
+    pub fn logs(&self) -> Vec<(Level, String)> {
+        self.ledger.logs()
+    }
+
+    /// The entries of a table of the state.
+    ///
+    /// # Panics
+    /// When an entry is not a `T`.
+    pub fn state<T: DeserializeOwned>(&self, table: &str) -> BTreeMap<String, T> {
+        let entries = self.ledger.entries(&state_key(table, "")).into_iter();
+        entries
+            .map(|(key, content)| {
+                let value = Payload { encoding: Encoding::Msgpack, content }.decode();
+                let value = value.unwrap_or_else(|error| panic!("state {table:?}, key {key:?}: {error}"));
+                (key, value)
+            })
+            .collect()
+    }
+
+    /// Writes an entry of the state, to begin a test from there.
+    ///
+    /// # Panics
+    /// When the value cannot be encoded.
+    pub fn put_state(&mut self, table: &str, key: &str, value: &impl Serialize) {
+        let payload = Payload::msgpack(value).unwrap_or_else(|error| panic!("state {table:?}, key {key:?}: {error}"));
+        self.ledger.insert(state_key(table, key), payload.content);
+    }
+
+    /// The instance, to look at its memory.
+    pub fn plugin(&self) -> &P {
+        &self.plugin
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        let config = self.config.clone();
+        self.run(|plugin, ctx| plugin.start(ctx, config).map(|()| None)).map(drop)
+    }
+
+    /// Runs one hook as a transaction and returns what it answers with.
+    fn run(
+        &mut self,
+        hook: impl FnOnce(&mut P, &mut Context) -> Result<Option<Payload>>,
+    ) -> Result<Option<(Payload, Value)>, Failure> {
+        let imports: &dyn Imports = &self.ledger;
+        let output = hook(&mut self.plugin, &mut Context::new(imports)).map_err(Failure::from);
+        let checked = output.and_then(|payload| match payload {
+            Some(payload) => match self.ledger.check_output(&payload) {
+                Ok(data) => Ok(Some((payload, data))),
+                Err(problem) => Err(Failure::Failed(problem)),
+            },
+            None => Ok(None),
+        });
+        if checked.is_ok() {
+            self.published.extend(self.ledger.commit());
+        } else {
+            self.ledger.roll_back();
+        }
+        checked
+    }
+
+    fn check_owned(&self, topic: &str) {
+        assert!(self.ledger.owns(topic), "topic {topic:?} does not belong to the plugin, so no event of it reaches it");
+    }
+}

@@ -1,0 +1,326 @@
+//! The test double keeps the broker's promises: transactions, ownership, limits.
+
+use rialto_plugin::prelude::*;
+use rialto_plugin::testing::{Failure, Host, Limits};
+use rialto_plugin::{Encoding, Refusal};
+use serde::{Deserialize, Serialize};
+
+/// Does what the messages tell it to.
+#[derive(Default)]
+struct Puppet {
+    config: Option<Settings>,
+    runs: u32,
+}
+
+#[derive(Deserialize, Default, Debug, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    broken: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Step {
+    Publish(String),
+    Put(String, usize),
+    PutMany(usize),
+    PublishMany(usize),
+    Get(String),
+    Delete(String),
+    Scan(String),
+    Log(String),
+    Reject,
+    Fail,
+    Panic,
+}
+
+impl Plugin for Puppet {
+    fn start(&mut self, ctx: &mut Context, config: Config) -> Result<()> {
+        let settings: Settings = config.parse()?;
+        if settings.broken {
+            return Err(fail("it is broken"));
+        }
+        ctx.info("started");
+        self.config = Some(settings);
+        Ok(())
+    }
+
+    fn on_call(&mut self, ctx: &mut Context, call: Call) -> Result<Reply> {
+        self.runs += 1;
+        let mut answer = Vec::new();
+        for step in call.data::<Vec<Step>>()? {
+            answer.push(take(ctx, step)?);
+        }
+        Ok(call.reply(&answer)?)
+    }
+
+    fn on_publish(&mut self, ctx: &mut Context, message: Message) -> Result<Verdict> {
+        ctx.publish("p.later", "later")?;
+        match message.data::<String>()?.as_str() {
+            "accept" => Ok(Verdict::Accept),
+            "swallow" => Ok(Verdict::Swallow),
+            "replace" => Ok(message.replace(&"replaced")?),
+            "nan" => Ok(Verdict::Replace(Payload::msgpack(&f64::NAN)?)),
+            other => Err(reject(format!("what is {other}?"))),
+        }
+    }
+}
+
+fn take(ctx: &Context, step: Step) -> Result<Option<usize>> {
+    let texts = ctx.state::<String>("texts");
+    match step {
+        Step::Publish(topic) => ctx.publish(&topic, "hello")?,
+        Step::Put(key, length) => texts.put(&key, &"x".repeat(length))?,
+        Step::PutMany(count) => {
+            for index in 0..count {
+                texts.put(&format!("{index:04}"), &String::new())?;
+            }
+        }
+        Step::PublishMany(count) => {
+            for _ in 0..count {
+                ctx.publish("p.a", &0)?;
+            }
+        }
+        Step::Get(key) => return Ok(texts.get(&key)?.map(|text| text.len())),
+        Step::Delete(key) => texts.delete(&key),
+        Step::Scan(prefix) => return Ok(Some(texts.scan(&prefix).collect::<Result<Vec<_>>>()?.len())),
+        Step::Log(text) => ctx.warn(text),
+        Step::Reject => return Err(reject("no").detail(&json!({"kind": "no"}))),
+        Step::Fail => return Err(fail("cannot")),
+        Step::Panic => panic!("on purpose"),
+    }
+    Ok(None)
+}
+
+fn host() -> Host<Puppet> {
+    Host::new(Puppet::default()).owns("p.*")
+}
+
+fn run(host: &mut Host<Puppet>, steps: &[Step]) -> Result<Option<serde_json::Value>, Failure> {
+    host.call("s1", "p.a", "run", steps)
+}
+
+#[test]
+fn a_hook_sees_its_own_writes_and_keeps_them_when_it_succeeds() {
+    let mut host = host();
+    let steps = [
+        Step::Put("a".into(), 3),
+        Step::Get("a".into()),
+        Step::Put("b".into(), 1),
+        Step::Delete("a".into()),
+        Step::Get("a".into()),
+        Step::Scan(String::new()),
+        Step::Publish("p.x".into()),
+    ];
+    assert_eq!(run(&mut host, &steps), Ok(Some(json!([null, 3, null, null, null, 1, null]))));
+    assert_eq!(host.state::<String>("texts").into_keys().collect::<Vec<_>>(), ["b"]);
+    assert_eq!(host.take_published()[0].data, json!("hello"));
+    assert!(host.published().is_empty());
+}
+
+#[test]
+fn a_hook_that_does_not_succeed_leaves_nothing_but_its_log() {
+    let table = [
+        (Step::Reject, Failure::rejected("no", json!({"kind": "no"}))),
+        (Step::Fail, Failure::Failed("cannot".into())),
+        (
+            Step::Publish("other.x".into()),
+            Failure::Failed("forbidden: topic \"other.x\" does not belong to this plugin".into()),
+        ),
+        (Step::Publish("p..x".into()), Failure::Failed("invalid: topic \"p..x\": empty token at 2".into())),
+        (Step::Put("k".repeat(1019), 0), Failure::Failed("invalid: a key of 1025 bytes, 1 to 1024 are allowed".into())),
+    ];
+    for (step, expected) in table {
+        let mut host = host();
+        host.put_state("texts", "kept", &"before");
+        let steps = [
+            Step::Put("kept".into(), 1),
+            Step::Put("kept".into(), 2),
+            Step::Put("new".into(), 1),
+            Step::Delete("kept".into()),
+            Step::Publish("p.x".into()),
+            Step::Log("tried".into()),
+            step,
+        ];
+        assert_eq!(run(&mut host, &steps), Err(expected));
+        assert_eq!(host.state::<String>("texts"), [("kept".to_owned(), "before".to_owned())].into());
+        assert!(host.published().is_empty());
+        assert_eq!(host.logs(), [(Level::Info, "started".to_owned()), (Level::Warn, "tried".to_owned())]);
+    }
+}
+
+#[test]
+fn limits_are_the_brokers() {
+    let table = [
+        (vec![Step::PublishMany(1000)], None),
+        (vec![Step::Put("a".into(), (1 << 20) - 20)], None),
+        (
+            vec![Step::Put("a".into(), 1 << 20)],
+            Some("limit: 1048588 bytes of host calls in one hook, the limit is 1048576"),
+        ),
+        (vec![Step::Put("a".into(), 600_000), Step::Get("a".into())], Some("panic")),
+        (vec![Step::PutMany(1001)], Some("panic")),
+    ];
+    for (steps, expected) in table {
+        let mut host = host();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&mut host, &steps)));
+        let failure = match result {
+            Ok(result) => result.err().map(|failure| failure.reason().to_owned()),
+            Err(_) => Some("panic".to_owned()),
+        };
+        assert_eq!(failure.as_deref(), expected);
+    }
+}
+
+#[test]
+fn limits_can_be_set() {
+    let table = [
+        (Limits { effects: 2, ..Limits::default() }, Step::PublishMany(3), "limit: more than 2 effects in one hook"),
+        (
+            Limits { state_bytes: 20, ..Limits::default() },
+            Step::Put("a".into(), 20),
+            "limit: a state of 28 bytes, the limit is 20",
+        ),
+        (
+            Limits { transfer_bytes: 3, ..Limits::default() },
+            Step::Put("a".into(), 0),
+            "limit: 8 bytes of host calls in one hook, the limit is 3",
+        ),
+    ];
+    for (limits, step, expected) in table {
+        let failure = run(&mut host().limits(limits), &[step]).expect_err(expected);
+        assert_eq!(failure.reason(), expected);
+    }
+}
+
+#[test]
+fn scans_go_through_all_pages() {
+    let mut host = host();
+    for index in 0..2500 {
+        host.put_state("texts", &format!("a{index:04}"), &"x");
+    }
+    for (table, key) in [("texts", "b"), ("text", "a"), ("textsa", "a")] {
+        host.put_state(table, key, &"x");
+    }
+    let scans = [Step::Scan("a".into()), Step::Scan(String::new()), Step::Scan("a1".into()), Step::Scan("c".into())];
+    assert_eq!(run(&mut host, &scans), Ok(Some(json!([2500, 2501, 1000, 0]))));
+}
+
+#[test]
+fn verdicts_decide_what_goes_out_first() {
+    let table = [
+        ("accept", Ok(Some(json!("accept"))), vec![json!("accept"), json!("later")]),
+        ("replace", Ok(Some(json!("replaced"))), vec![json!("replaced"), json!("later")]),
+        ("swallow", Ok(None), vec![json!("later")]),
+        ("nan", Err(Failure::Failed("the hook's answer is not valid: the number NaN".into())), vec![]),
+        ("this", Err(Failure::rejected("what is this?", json!(null))), vec![]),
+    ];
+    for (text, expected, published) in table {
+        let mut host = host();
+        assert_eq!(host.publish("s1", "p.a", text), expected);
+        let data: Vec<_> = host.take_published().into_iter().map(|published| published.data).collect();
+        assert_eq!(data, published);
+    }
+}
+
+#[test]
+fn answers_are_in_the_codec_of_the_event() {
+    let steps: Vec<Step> = vec![];
+    for payload in [Payload::json(&steps), Payload::msgpack(&steps)] {
+        let payload = payload.expect("steps can be encoded");
+        let encoding = payload.encoding;
+        let call = Call::new(None, "run").with_payload(payload);
+        let (answer, data) = host().request(call).expect("no steps, no failure").expect("an answer");
+        assert_eq!((answer.encoding, data), (encoding, json!([])));
+    }
+    let message = Message::new(None, "p.a", Payload::msgpack("replace").expect("text can be encoded"));
+    let published = host().publish_message(message).expect("it is replaced").expect("it goes out");
+    assert_eq!(published.payload.encoding, Encoding::Msgpack);
+}
+
+#[test]
+fn data_that_does_not_decode_is_a_rejection() {
+    let failure = host().publish("s1", "p.a", &7).expect_err("a number is no text");
+    let expected = "invalid data: invalid type: integer `7`, expected a string at line 1 column 1";
+    assert_eq!(failure, Failure::rejected(expected, json!({"kind": "invalid_data"})));
+}
+
+#[test]
+fn a_restart_keeps_the_state_and_loses_the_memory() {
+    let mut host = host();
+    run(&mut host, &[Step::Put("a".into(), 1)]).expect("a write succeeds");
+    assert_eq!(host.plugin().runs, 1);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        run(&mut host, &[Step::Put("b".into(), 1), Step::Panic])
+    }));
+    assert!(panicked.is_err());
+    host.restart().expect("it starts again");
+    assert_eq!(host.plugin().runs, 0);
+    assert_eq!(host.plugin().config, Some(Settings::default()));
+    assert_eq!(host.state::<String>("texts").len(), 1);
+}
+
+#[test]
+fn a_plugin_that_does_not_start_says_why() {
+    let table = [
+        (json!({"broken": true}), "it is broken"),
+        (json!({"broke": true}), "config: unknown field `broke`, expected `broken`"),
+        (json!({"broken": 1}), "config: broken: invalid type: integer `1`, expected a boolean"),
+    ];
+    for (config, expected) in table {
+        let failure = Host::with_config(Puppet::default(), &config).err().expect(expected);
+        assert_eq!(failure, Failure::Failed(expected.into()));
+    }
+}
+
+#[test]
+fn an_empty_plugin_accepts_messages_and_has_no_methods() {
+    #[derive(Default)]
+    struct Empty;
+    impl Plugin for Empty {}
+
+    let mut host = Host::new(Empty);
+    assert_eq!(host.subscribe("s1", "a"), Ok(()));
+    assert_eq!(host.publish("s1", "a", &json!({"x": 1})), Ok(Some(json!({"x": 1}))));
+    let expected = Failure::rejected("no such method: \"sum\"", json!({"kind": "unknown_method"}));
+    assert_eq!(host.call("s1", "a", "sum", &()), Err(expected));
+    assert_eq!(host.unsubscribe("s1", "a"), Ok(()));
+}
+
+#[test]
+fn time_and_randomness_come_from_the_host() {
+    #[derive(Default)]
+    struct Dice;
+    impl Plugin for Dice {
+        fn on_call(&mut self, ctx: &mut Context, call: Call) -> Result<Reply> {
+            Ok(call.reply(&json!([ctx.now_ms(), ctx.random()]))?)
+        }
+    }
+
+    let mut host = Host::new(Dice);
+    let first = host.call("s1", "a", "roll", &()).expect("it rolls").expect("an answer");
+    host.advance(1500);
+    let second = host.call("s1", "a", "roll", &()).expect("it rolls").expect("an answer");
+    assert_eq!(second[0], first[0].as_u64().expect("a time") + 1500);
+    assert_eq!(second[0], host.now_ms());
+    assert_ne!(second[1], first[1]);
+    let again = Host::new(Dice).call("s1", "a", "roll", &()).expect("it rolls").expect("an answer");
+    assert_eq!(again, first);
+}
+
+#[test]
+fn a_refusal_can_be_survived() {
+    #[derive(Default)]
+    struct Calm;
+    impl Plugin for Calm {
+        fn on_call(&mut self, ctx: &mut Context, call: Call) -> Result<Reply> {
+            let refused = matches!(ctx.publish("elsewhere", &1), Err(Refusal::Forbidden(_)));
+            ctx.publish("mine", &2)?;
+            Ok(call.reply(&refused)?)
+        }
+    }
+
+    let mut host = Host::new(Calm).owns("mine");
+    assert_eq!(host.call("s1", "mine", "try", &()), Ok(Some(json!(true))));
+    assert_eq!(host.published().len(), 1);
+}

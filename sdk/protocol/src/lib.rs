@@ -1,0 +1,32 @@
+//! The Rialto client protocol, version 1: requests, frames, codecs and codes. It does no I/O and knows no clock.
+//!
+//! One protocol, two codecs, the same shapes: every frame is one map with string keys, as JSON (RFC 8259) in a
+//! WebSocket text frame or as MessagePack in a binary one. The payload of a message is carried as the bytes it came
+//! in and never built into a tree.
+//!
+//! ```
+//! use rialto_protocol::{Codec, Request, Operation};
+//!
+//! let frame = br#"{"type":"subscribe","id":1,"topic":"chat.lobby"}"#;
+//! let request = Request::decode(Codec::Json, frame)?;
+//! assert_eq!(request.id, Some(1));
+//! assert!(matches!(request.operation, Operation::Subscribe(_)));
+//! # Ok::<(), rialto_protocol::RequestError>(())
+//! ```
+
+mod code;
+mod codec;
+mod fields;
+mod frame;
+mod payload;
+mod request;
+pub mod value;
+
+pub use code::{CloseCode, ErrorCode};
+pub use codec::Codec;
+pub use frame::{Closing, Failure, Frame, Gap, GapReason, Limits, Member, Position, Reply, Subscribed, Welcome};
+pub use payload::{Encoding, Payload};
+pub use request::{Call, Connect, Operation, Publish, Request, RequestError, Subscribe};
+
+/// How deep arrays and maps may be nested in a payload, in either codec.
+pub const DEPTH_MAX: usize = 32;
