@@ -194,7 +194,10 @@ mod tests {
         let outcome = receiver.try_recv().expect("an outcome").expect("the whole succeeds");
         let Reply::SubscribedAll(outcomes) = outcome else { panic!("{outcome:?}") };
         assert_eq!(outcomes[0].as_ref().map(|one| &*one.topic), Ok("a"));
-        assert_eq!(outcomes[1].as_ref().map_err(|(topic, failure)| (&**topic, failure.code)), Err(("b", ErrorCode::Forbidden)));
+        assert_eq!(
+            outcomes[1].as_ref().map_err(|(topic, failure)| (&**topic, failure.code)),
+            Err(("b", ErrorCode::Forbidden))
+        );
         assert!(refused.load(Acquire));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Gap, GapReason, Limits as Told, Member, Payload};
@@ -39,8 +38,6 @@ pub(crate) struct Core {
     pub(crate) directory: Directory,
     pub(crate) owners: Owners,
     pub(crate) next_shard: AtomicUsize,
-    /// Dropped with the broker: what ends the thread that forgets topics.
-    pub(crate) _alive: Sender<()>,
 }
 
 impl Drop for Core {

@@ -1,7 +1,7 @@
 //! Builds a broker from its configuration: the only place that names concrete engines and stores.
 
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -73,9 +73,9 @@ impl Builder {
         let rules = Rules::new(&topics);
         let owners = owners(plugins, &rules, &metrics)?;
         let hub = Hub::spawn(hub_limits(shards, &limits), &metrics)?;
-        let directory = Directory::new(rules, limits.topics, shards, Arc::clone(&metrics));
+        let (room_wanted, wishes) = sync_channel(1);
+        let directory = Directory::new(rules, limits.topics, shards, Arc::clone(&metrics), room_wanted);
         let idle = Duration::from_millis(limits.topic_idle_ms);
-        let (core_alive, watch) = channel();
         let core = Core {
             limits,
             hub,
@@ -86,10 +86,9 @@ impl Builder {
             directory,
             owners,
             next_shard: 0.into(),
-            _alive: core_alive,
         };
         let core = Arc::new(core);
-        keep(Arc::downgrade(&core), idle, watch)?;
+        keep(Arc::downgrade(&core), idle, wishes)?;
         Ok(Broker { core })
     }
 }
@@ -106,12 +105,19 @@ fn hub_limits(shards: usize, limits: &Limits) -> HubLimits {
     }
 }
 
-/// Forgets idle topics from time to time, on a thread of its own because it walks all of them. It ends with the broker.
-fn keep(core: Weak<Core>, idle: Duration, watch: Receiver<()>) -> io::Result<()> {
+/// Forgets idle topics from time to time, and all that nobody needs when room is wanted; on a thread of its own because
+/// it walks all of them. It ends with the broker.
+fn keep(core: Weak<Core>, idle: Duration, wishes: Receiver<()>) -> io::Result<()> {
+    let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
     let work = move || {
-        while watch.recv_timeout(idle / 2) == Err(RecvTimeoutError::Timeout) {
+        loop {
+            let unused_ms = match wishes.recv_timeout(idle / 2) {
+                Ok(()) => 0,
+                Err(RecvTimeoutError::Timeout) => idle_ms,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let Some(core) = core.upgrade() else { return };
-            core.directory.forget_idle(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
+            core.directory.forget_idle(unused_ms);
         }
     };
     std::thread::Builder::new().name("rialto-keeper".to_owned()).spawn(work)?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::SyncSender;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
@@ -12,6 +13,9 @@ use crate::engine::{Engine, Stream};
 use crate::hub::Audience;
 use crate::metrics::Metrics;
 use crate::topic::Topic;
+
+/// Topics that nobody needs are forgotten on demand; that takes less than this.
+const FULL_RETRY_MS: u64 = 1_000;
 
 /// One topic in memory.
 #[derive(Debug)]
@@ -32,13 +36,21 @@ pub(crate) struct Directory {
     next: AtomicU64,
     started: std::time::Instant,
     metrics: Arc<Metrics>,
+    /// Asks whoever calls [`Directory::forget_idle`] to do it now. Dropped with the directory.
+    room_wanted: SyncSender<()>,
     topics: DashMap<Topic, Arc<Entry>>,
 }
 
 impl Directory {
-    pub(crate) fn new(rules: Rules, topics_max: usize, shards: usize, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        rules: Rules,
+        topics_max: usize,
+        shards: usize,
+        metrics: Arc<Metrics>,
+        room_wanted: SyncSender<()>,
+    ) -> Self {
         let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
-        Self { rules, topics_max, shards, next, started, metrics, topics }
+        Self { rules, topics_max, shards, next, started, metrics, room_wanted, topics }
     }
 
     /// The topic, brought into memory if it is not there.
@@ -54,8 +66,10 @@ impl Directory {
             return Err(Failure::new(ErrorCode::NotFound, format!("no rule is for topic \"{topic}\"")));
         };
         if self.topics.len() >= self.topics_max {
+            // One wish is enough, however many are turned away until it is granted.
+            let _ = self.room_wanted.try_send(());
             let text = format!("the broker holds {} topics already", self.topics_max);
-            return Err(Failure::new(ErrorCode::TooMany, text).retry_after_ms(10_000));
+            return Err(Failure::new(ErrorCode::TooMany, text).retry_after_ms(FULL_RETRY_MS));
         }
         match self.topics.entry(topic.clone()) {
             Slot::Occupied(there) => Ok(Arc::clone(there.get())),

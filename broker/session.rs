@@ -130,7 +130,7 @@ impl Session {
         let answer = answer.refusing(Arc::clone(&refused)).under_way(self.traffic.enter());
         self.broker.subscribe(&self.client, &topic, request.since, answer);
         // A subscription that stands is not lost because a later request for the same topic was refused.
-        if !self.subscriptions.get(&topic).is_some_and(|earlier| !earlier.load(Acquire)) {
+        if self.subscriptions.get(&topic).is_none_or(|earlier| earlier.load(Acquire)) {
             self.subscriptions.insert(topic, refused);
         }
     }

@@ -34,6 +34,9 @@ pub(crate) struct Subscription {
     pub(crate) audience: Arc<Audience>,
 }
 
+/// Work that is done on a shard's own thread.
+pub(crate) type Work = Box<dyn FnOnce(&Rc<Shard>) + Send>;
+
 /// What a shard is told to do.
 pub(crate) enum Command {
     /// Deliver a message to all local subscribers of its stream.
@@ -47,7 +50,7 @@ pub(crate) enum Command {
     /// End every session.
     CloseAll(Closing),
     /// Do something on the shard's thread.
-    Run(Box<dyn FnOnce(&Rc<Shard>) + Send>),
+    Run(Work),
     /// End the thread.
     Stop,
 }

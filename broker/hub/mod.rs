@@ -19,8 +19,8 @@ use rialto_protocol::Closing;
 
 pub(crate) use audience::Audience;
 pub(crate) use inbox::{Command, SessionKey, Subscription};
-pub use link::Duplex;
 pub(crate) use line::{Ending, Line};
+pub use link::Duplex;
 pub(crate) use link::Link;
 pub(crate) use push::Push;
 pub(crate) use shard::Shard;

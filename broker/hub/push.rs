@@ -27,9 +27,7 @@ impl Push {
         let frame = match self {
             Self::Reply { id, outcome: Ok(reply) } => Frame::Ok { id: (*id)?, reply },
             Self::Reply { id, outcome: Err(failure) } => Frame::Error { id: *id, failure },
-            Self::Pong { id, payload, time_ms } => {
-                Frame::Pong { id: *id, payload: payload.as_ref(), time: *time_ms }
-            }
+            Self::Pong { id, payload, time_ms } => Frame::Pong { id: *id, payload: payload.as_ref(), time: *time_ms },
             Self::Gap(gap) => Frame::Gap(gap),
         };
         Some(websocket_frame(codec, &frame))

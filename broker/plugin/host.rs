@@ -79,7 +79,8 @@ impl Host {
         config.epoch_interruption(true).max_wasm_stack(GUEST_STACK_BYTES).cranelift_opt_level(OptLevel::Speed);
         let engine = Engine::new(&config).map_err(|error| system(&error))?;
         let mut linker = Linker::new(&engine);
-        Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest).map_err(|error| system(&error))?;
+        Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest)
+            .map_err(|error| system(&error))?;
         let ticker = Ticker::spawn(&engine).map_err(|error| system(&error))?;
         Ok(Self { engine, linker, ticker })
     }

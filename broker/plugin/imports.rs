@@ -185,12 +185,7 @@ impl state::Host for Guest {
         Ok(())
     }
 
-    fn scan(
-        &mut self,
-        prefix: String,
-        after: Option<String>,
-        limit: u32,
-    ) -> wasmtime::Result<Vec<(String, Vec<u8>)>> {
+    fn scan(&mut self, prefix: String, after: Option<String>, limit: u32) -> wasmtime::Result<Vec<(String, Vec<u8>)>> {
         self.hook.budget.call(prefix.len())?;
         let mut found: Vec<(String, Vec<u8>)> = Vec::new();
         while found.len() < limit as usize {

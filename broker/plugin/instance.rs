@@ -226,7 +226,12 @@ fn invoke(live: &mut Live, event: &Event) -> wasmtime::Result<Answer> {
         }
         Event::Publish { session: member, topic, payload } => {
             let member = member.as_ref().map(session);
-            Answer::Publish(hooks.call_on_publish(store, member.as_ref(), topic.as_str(), &payload_to_guest(payload))?)
+            Answer::Publish(hooks.call_on_publish(
+                store,
+                member.as_ref(),
+                topic.as_str(),
+                &payload_to_guest(payload),
+            )?)
         }
         Event::Call { session: member, topic, method, payload } => {
             let (member, topic) = (member.as_ref().map(session), topic.as_ref().map(Topic::as_str));

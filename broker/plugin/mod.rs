@@ -46,7 +46,9 @@ impl Event {
     /// The topic it is about.
     pub(crate) fn topic(&self) -> Option<&Topic> {
         match self {
-            Self::Subscribe { topic, .. } | Self::Unsubscribe { topic, .. } | Self::Publish { topic, .. } => Some(topic),
+            Self::Subscribe { topic, .. } | Self::Unsubscribe { topic, .. } | Self::Publish { topic, .. } => {
+                Some(topic)
+            }
             Self::Call { topic, .. } => topic.as_ref(),
         }
     }

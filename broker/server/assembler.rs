@@ -11,6 +11,9 @@ pub(super) enum Kind {
     Binary,
 }
 
+/// A whole message, borrowed from its frame where it came in one.
+pub(super) type Whole<'p> = (Kind, Cow<'p, [u8]>);
+
 /// Why a message cannot be put together; the connection has to be closed with the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flaw {
@@ -43,7 +46,7 @@ impl Assembler {
         kind: Option<Kind>,
         fin: bool,
         payload: &'p [u8],
-    ) -> Result<Option<(Kind, Cow<'p, [u8]>)>, Flaw> {
+    ) -> Result<Option<Whole<'p>>, Flaw> {
         let (kind, mut bytes) = match (self.begun.take(), kind) {
             (None, Some(kind)) if fin => return whole(kind, Cow::Borrowed(payload)).map(Some),
             (None, Some(kind)) => (kind, Vec::new()),
@@ -69,7 +72,7 @@ impl Assembler {
 }
 
 /// Text is checked once, as a whole: a fragment may end inside a character.
-fn whole(kind: Kind, bytes: Cow<'_, [u8]>) -> Result<(Kind, Cow<'_, [u8]>), Flaw> {
+fn whole(kind: Kind, bytes: Cow<'_, [u8]>) -> Result<Whole<'_>, Flaw> {
     if kind == Kind::Text && std::str::from_utf8(&bytes).is_err() {
         return Err(flaw(CloseCode::InvalidData, "text that is not UTF-8"));
     }
@@ -119,7 +122,13 @@ mod tests {
             (vec![(text, false, b"\xe2"), (None, true, b"\x82")], CloseCode::InvalidData),
             (vec![(binary, false, b"123456"), (None, true, b"12345")], CloseCode::MessageTooBig),
             (
-                vec![(binary, false, b""), (None, false, b""), (None, false, b""), (None, false, b""), (None, true, b"")],
+                vec![
+                    (binary, false, b""),
+                    (None, false, b""),
+                    (None, false, b""),
+                    (None, false, b""),
+                    (None, true, b""),
+                ],
                 CloseCode::MessageTooBig,
             ),
         ] {

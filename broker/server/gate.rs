@@ -49,7 +49,8 @@ pub(super) fn check<B>(request: &Request<B>, allowed_origins: &[String]) -> Resu
     let Some(host) = single(headers, header::HOST) else {
         return Err(bad("exactly one Host header is needed"));
     };
-    if headers.contains_key(header::TRANSFER_ENCODING) || single(headers, header::CONTENT_LENGTH).is_some_and(|n| n != "0")
+    if headers.contains_key(header::TRANSFER_ENCODING)
+        || single(headers, header::CONTENT_LENGTH).is_some_and(|n| n != "0")
     {
         return Err(bad("an upgrade has no body"));
     }

@@ -11,6 +11,9 @@ use super::http::plain;
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; \
                       script-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
 
+/// Where the files of the JavaScript client lie.
+const CLIENT: &str = "/sdk/";
+
 struct File {
     path: &'static str,
     kind: &'static str,
@@ -85,6 +88,10 @@ pub(super) fn respond(method: &Method, path: &str) -> Response<Full<Bytes>> {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    if file.path.starts_with(CLIENT) {
+        // Pages of any origin may load the client; whether they may connect is the gate's business.
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
     response
 }
 
@@ -97,7 +104,9 @@ mod tests {
     #[test]
     fn every_file_of_the_page_and_of_the_client_is_served() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for (folder, prefix, endings) in [("broker/web", "/web/", &["js", "css", "svg"][..]), ("sdk/js", "/sdk/", &["js"])] {
+        for (folder, prefix, endings) in
+            [("broker/web", "/web/", &["js", "css", "svg"][..]), ("sdk/js", "/sdk/", &["js"])]
+        {
             for entry in std::fs::read_dir(root.join(folder)).expect("the folder is there") {
                 let path = entry.expect("an entry").path();
                 let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
@@ -117,5 +126,7 @@ mod tests {
         let page = respond(&Method::GET, "/");
         let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().expect("ascii");
         assert!(policy.starts_with("default-src 'self'") && !policy.contains("unsafe"));
+        let shared = |path| respond(&Method::GET, path).headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        assert_eq!((shared("/"), shared("/sdk/index.js")), (false, true));
     }
 }

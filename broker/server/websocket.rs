@@ -2,7 +2,7 @@
 //! fastwebsockets stays in this file, so that the parser can be replaced without anyone noticing.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn, ready};
+use std::future::{poll_fn, ready};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -36,12 +36,7 @@ pub(crate) fn start_other(broker: &Broker, stream: Box<dyn Duplex>, codec: Codec
     start(broker, Bytes::new(), codec, move || Ok(Link::Other(RefCell::new(stream))));
 }
 
-fn start(
-    broker: &Broker,
-    first: Bytes,
-    codec: Codec,
-    link: impl FnOnce() -> std::io::Result<Link> + Send + 'static,
-) {
+fn start(broker: &Broker, first: Bytes, codec: Codec, link: impl FnOnce() -> std::io::Result<Link> + Send + 'static) {
     let session_broker = broker.clone();
     broker.core.hub.run_on(broker.next_shard(), move |shard| match link() {
         Ok(link) => {
@@ -125,7 +120,8 @@ impl Connection<'_> {
         frame: &Frame<'_>,
         session: &mut Session,
     ) -> Result<(), Ending> {
-        let message = assembler.add(kind, frame.fin, &frame.payload).map_err(|Flaw { code, text }| closed(code, text))?;
+        let message =
+            assembler.add(kind, frame.fin, &frame.payload).map_err(|Flaw { code, text }| closed(code, text))?;
         match (message, self.codec) {
             (None, _) => Ok(()),
             (Some((Kind::Text, message)), Codec::Json) | (Some((Kind::Binary, message)), Codec::MessagePack) => {
@@ -207,8 +203,8 @@ impl Frames {
         Self { reader }
     }
 
-    fn next(&mut self) -> impl Future<Output = Result<Frame<'_>, WebSocketError>> {
-        async { self.reader.read_frame(&mut |_| ready(Ok::<_, WebSocketError>(()))).await }
+    async fn next(&mut self) -> Result<Frame<'_>, WebSocketError> {
+        self.reader.read_frame(&mut |_| ready(Ok::<_, WebSocketError>(()))).await
     }
 }
 
