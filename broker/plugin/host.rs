@@ -2,25 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use wasmparser::Parser;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, OptLevel};
 
+use super::Manifest;
+use super::imports::Guest;
 use super::imports::bindings::{Plugin, PluginPre};
-use super::imports::{Guest, Owns};
-use super::instance::Runner;
+use super::instance::{Runner, Surroundings};
 use super::mailbox::Mailbox;
-use super::{Manifest, PluginLimits};
-use crate::clock::Clock;
-use crate::metrics::Metrics;
-use crate::store::MemoryStore;
-
-/// How often running hooks are looked at: what a deadline may be off by.
-const TICK: Duration = Duration::from_millis(5);
+use super::ticker::Ticker;
 
 /// The stack a guest may use; the plugin's thread has more than twice as much.
 const GUEST_STACK_BYTES: usize = 512 * 1024;
@@ -41,18 +34,6 @@ pub(crate) enum LoadError {
     /// The system did not give what is needed.
     #[error("{0}")]
     System(String),
-}
-
-/// What a plugin's thread is given besides its component.
-pub(crate) struct Surroundings {
-    pub(crate) name: Arc<str>,
-    /// The plugin's table of the configuration, as JSON.
-    pub(crate) config: String,
-    pub(crate) limits: PluginLimits,
-    pub(crate) owns: Owns,
-    pub(crate) store: Arc<MemoryStore>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) clock: Clock,
 }
 
 /// A component that fits.
@@ -126,82 +107,5 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.ticker.stop();
-    }
-}
-
-/// Advances the engine's epoch while hooks run, and sleeps while none do.
-pub(super) struct Ticker {
-    running: AtomicUsize,
-    parked: AtomicBool,
-    stopped: AtomicBool,
-    thread: std::sync::OnceLock<std::thread::Thread>,
-}
-
-impl Ticker {
-    fn spawn(engine: &Engine) -> std::io::Result<Arc<Self>> {
-        let ticker = Arc::new(Self {
-            running: AtomicUsize::new(0),
-            parked: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
-            thread: std::sync::OnceLock::new(),
-        });
-        let (engine, shared) = (engine.clone(), Arc::clone(&ticker));
-        let thread = std::thread::Builder::new().name("rialto-epoch".to_owned()).spawn(move || shared.tick(&engine))?;
-        let _ = ticker.thread.set(thread.thread().clone());
-        Ok(ticker)
-    }
-
-    fn tick(&self, engine: &Engine) {
-        /// So many quiet ticks before the thread goes to sleep: a second.
-        const QUIET_MAX: u32 = 200;
-        let mut quiet = 0;
-        while !self.stopped.load(SeqCst) {
-            std::thread::sleep(TICK);
-            engine.increment_epoch();
-            quiet = if self.running.load(SeqCst) == 0 { quiet + 1 } else { 0 };
-            if quiet == QUIET_MAX {
-                quiet = 0;
-                self.parked.store(true, SeqCst);
-                // A hook that began before this saw `parked` unset; it is seen here.
-                while self.parked.load(SeqCst) && self.running.load(SeqCst) == 0 && !self.stopped.load(SeqCst) {
-                    std::thread::park();
-                }
-                self.parked.store(false, SeqCst);
-            }
-        }
-    }
-
-    /// Watches until the guard is dropped.
-    pub(super) fn watch(&self) -> Watched<'_> {
-        self.running.fetch_add(1, SeqCst);
-        if self.parked.load(SeqCst) && self.parked.swap(false, SeqCst) {
-            self.wake();
-        }
-        Watched(self)
-    }
-
-    /// The number of ticks after which at least `milliseconds` have passed.
-    pub(super) fn ticks(milliseconds: u64) -> u64 {
-        milliseconds.div_ceil(TICK.as_millis() as u64) + 1
-    }
-
-    fn stop(&self) {
-        self.stopped.store(true, SeqCst);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(thread) = self.thread.get() {
-            thread.unpark();
-        }
-    }
-}
-
-/// While this lives, the epoch advances.
-pub(super) struct Watched<'t>(&'t Ticker);
-
-impl Drop for Watched<'_> {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, SeqCst);
     }
 }

@@ -9,13 +9,16 @@ use rialto_protocol::Payload;
 use wasmtime::{Store, Trap};
 
 use super::convert::{payload_from_guest, payload_to_guest, session};
-use super::host::{Surroundings, Ticker};
-use super::imports::Guest;
 use super::imports::bindings::rialto::plugin::types;
 use super::imports::bindings::{Plugin, PluginPre};
+use super::imports::{Guest, Owns};
 use super::limits::Exceeded;
 use super::mailbox::Jobs;
-use super::{Decision, Done, Event, Failed, HookError};
+use super::ticker::Ticker;
+use super::{Decision, Done, Event, Failed, HookError, PluginLimits};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::store::MemoryStore;
 use crate::topic::Topic;
 
 /// A failed start is tried again after this, doubling up to the second value.
@@ -24,6 +27,18 @@ const RESTART_LAST: Duration = Duration::from_secs(30);
 
 /// How often the end of a subscription is told to a plugin that fails over it.
 const ENDINGS_TRIED: usize = 3;
+
+/// What a plugin's thread is given besides its component.
+pub(crate) struct Surroundings {
+    pub(crate) name: Arc<str>,
+    /// The plugin's table of the configuration, as JSON.
+    pub(crate) config: String,
+    pub(crate) limits: PluginLimits,
+    pub(crate) owns: Owns,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Clock,
+}
 
 /// Runs the hooks of one plugin, on the plugin's thread.
 pub(super) struct Runner {

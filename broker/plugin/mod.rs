@@ -8,12 +8,14 @@ mod instance;
 mod limits;
 mod mailbox;
 mod manifest;
+mod ticker;
 
 use std::fmt;
 
 use rialto_protocol::{Member, Payload};
 
-pub(crate) use host::{Host, Surroundings};
+pub(crate) use host::Host;
+pub(crate) use instance::Surroundings;
 pub(crate) use mailbox::{Busy, Mailbox};
 pub(crate) use manifest::Manifest;
 
