@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rialto_protocol::{ErrorCode, Failure, Reply, Subscribed};
-use tokio::sync::{Notify, oneshot};
+use rialto_protocol::{ErrorCode, Failure, Reply};
+use tokio::sync::oneshot;
 
-use crate::hub::{Hub, Push, SessionKey};
+use crate::hub::{Hub, Push, SessionKey, UnderWay, What};
 
 /// What a request comes to.
 pub(crate) type Outcome = Result<Reply, Failure>;
@@ -14,79 +14,72 @@ pub(crate) type Outcome = Result<Reply, Failure>;
 /// The right to answer one request.
 pub(crate) struct Answer {
     to: Option<To>,
-    /// Set when the answer is a failure: how a session learns that a subscription did not come about.
-    refused: Option<Arc<AtomicBool>>,
-    /// Held until the answer is given: what bounds the requests of one session that are under way.
-    _under_way: Option<UnderWay>,
+    /// Told whether the answer was a success: how a session learns what became of a subscription.
+    standing: Option<Arc<Standing>>,
 }
 
 enum To {
-    Session { hub: Hub, session: SessionKey, id: Option<u64> },
+    Session { hub: Hub, session: SessionKey, id: Option<u64>, under_way: Option<UnderWay> },
     Caller(oneshot::Sender<Outcome>),
     Part { gather: Arc<Gather>, place: usize, topic: Arc<str> },
 }
 
 impl Answer {
-    /// An answer that becomes a frame for a session.
-    pub(crate) fn session(hub: Hub, session: SessionKey, id: Option<u64>) -> Self {
-        Self { to: Some(To::Session { hub, session, id }), refused: None, _under_way: None }
+    /// An answer that becomes a frame for a session; the request counts as under way until then.
+    pub(crate) fn session(hub: Hub, session: SessionKey, id: Option<u64>, under_way: UnderWay) -> Self {
+        Self { to: Some(To::Session { hub, session, id, under_way: Some(under_way) }), standing: None }
     }
 
     /// An answer for code that waits.
     pub(crate) fn caller() -> (Self, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { to: Some(To::Caller(sender)), refused: None, _under_way: None }, receiver)
+        (Self { to: Some(To::Caller(sender)), standing: None }, receiver)
     }
 
-    /// Splits the answer to a request about several topics into one for each; the request is answered when all are.
-    pub(crate) fn split(self, topics: impl ExactSizeIterator<Item = Arc<str>>) -> Vec<Self> {
+    /// Splits the answer to a request about several topics into one for each. When all are given, `combine` makes the
+    /// answer to the request.
+    pub(crate) fn split(self, topics: impl ExactSizeIterator<Item = Arc<str>>, combine: Combine) -> Vec<Self> {
         let gather = Arc::new(Gather {
-            outcomes: Mutex::new((0..topics.len()).map(|_| None).collect()),
+            parts: Mutex::new((0..topics.len()).map(|_| None).collect()),
             open: AtomicUsize::new(topics.len()),
             whole: Mutex::new(Some(self)),
+            combine,
         });
         let part = |(place, topic)| {
             let to = To::Part { gather: Arc::clone(&gather), place, topic };
-            Self { to: Some(to), refused: None, _under_way: None }
+            Self { to: Some(to), standing: None }
         };
         topics.enumerate().map(part).collect()
     }
 
-    /// The same answer, which sets `refused` if it is a failure.
-    pub(crate) fn refusing(mut self, refused: Arc<AtomicBool>) -> Self {
-        self.refused = Some(refused);
+    /// The same answer, which tells `standing` what it was.
+    pub(crate) fn telling(mut self, standing: &Arc<Standing>) -> Self {
+        standing.pending.fetch_add(1, AcqRel);
+        self.standing = Some(Arc::clone(standing));
         self
     }
 
-    /// The same answer, which counts as under way until it is given.
-    pub(crate) fn under_way(mut self, under_way: UnderWay) -> Self {
-        self._under_way = Some(under_way);
-        self
+    pub(crate) fn ok(mut self, reply: Reply) {
+        self.settle(Ok(reply));
     }
 
-    pub(crate) fn ok(self, reply: Reply) {
-        self.give(Ok(reply));
-    }
-
-    pub(crate) fn fail(self, failure: Failure) {
-        self.give(Err(failure));
-    }
-
-    fn give(mut self, outcome: Outcome) {
-        self.settle(outcome);
+    pub(crate) fn fail(mut self, failure: Failure) {
+        self.settle(Err(failure));
     }
 
     fn settle(&mut self, outcome: Outcome) {
-        if let (Err(_), Some(refused)) = (&outcome, &self.refused) {
-            refused.store(true, Release);
+        if let Some(standing) = self.standing.take() {
+            standing.settle(outcome.is_ok());
         }
         match self.to.take() {
-            Some(To::Session { hub, session, id }) => hub.push(session, Push::Reply { id, outcome }),
+            Some(To::Session { hub, session, id, under_way }) => {
+                hub.push(session, Push { what: What::Reply { id, outcome }, under_way });
+            }
             Some(To::Caller(sender)) => {
                 // Who no longer waits need not know.
                 let _ = sender.send(outcome);
             }
-            Some(To::Part { gather, place, topic }) => gather.put(place, topic, outcome),
+            Some(To::Part { gather, place, topic }) => gather.put(place, (topic, outcome)),
             None => {}
         }
     }
@@ -100,78 +93,62 @@ impl Drop for Answer {
     }
 }
 
-type Part = Result<Subscribed, (Arc<str>, Failure)>;
+/// The outcome for one of several topics.
+pub(crate) type Part = (Arc<str>, Outcome);
+
+/// Makes one answer of the parts, which are in the order of the request.
+pub(crate) type Combine = fn(Vec<Part>) -> Outcome;
 
 /// Collects the outcomes of a request about several topics.
 struct Gather {
-    outcomes: Mutex<Vec<Option<Part>>>,
+    parts: Mutex<Vec<Option<Part>>>,
     open: AtomicUsize,
     whole: Mutex<Option<Answer>>,
+    combine: Combine,
 }
 
 impl Gather {
-    fn put(&self, place: usize, topic: Arc<str>, outcome: Outcome) {
-        let part = match outcome {
-            Ok(Reply::Subscribed(subscribed)) => Ok(subscribed),
-            Ok(_) => Err((topic, Failure::new(ErrorCode::Internal, "not the answer to a subscription"))),
-            Err(failure) => Err((topic, failure)),
-        };
-        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(part);
+    fn put(&self, place: usize, part: Part) {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(part);
         if self.open.fetch_sub(1, AcqRel) > 1 {
             return;
         }
-        let outcomes = std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(whole) = self.whole.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            whole.ok(Reply::SubscribedAll(outcomes.into_iter().flatten().collect()));
+        let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(mut whole) = self.whole.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            whole.settle((self.combine)(parts.into_iter().flatten().collect()));
         }
     }
 }
 
-/// Counts the requests of one session that are under way.
+/// How a session stands with a topic that it asked to subscribe to.
 #[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    under_way: AtomicUsize,
-    less: Notify,
+pub(crate) struct Standing {
+    pending: AtomicUsize,
+    subscribed: AtomicBool,
 }
 
-/// One request under way.
-#[derive(Debug)]
-pub(crate) struct UnderWay(Arc<Traffic>);
-
-impl Traffic {
-    pub(crate) fn enter(self: &Arc<Self>) -> UnderWay {
-        self.under_way.fetch_add(1, AcqRel);
-        UnderWay(Arc::clone(self))
+impl Standing {
+    /// Whether it is subscribed, or may still become so.
+    pub(crate) fn is_in(&self) -> bool {
+        // Asked in this order, because an answer sets the one before it lowers the other.
+        self.pending.load(Acquire) > 0 || self.subscribed.load(Acquire)
     }
 
-    pub(crate) fn is_below(&self, bound: usize) -> bool {
-        self.under_way.load(Acquire) < bound
-    }
-
-    /// Waits until fewer than `bound` requests are under way.
-    pub(crate) async fn below(&self, bound: usize) {
-        while !self.is_below(bound) {
-            self.less.notified().await;
+    fn settle(&self, success: bool) {
+        if success {
+            self.subscribed.store(true, Release);
         }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, AcqRel);
-        // One session waits for its own traffic, so one permit is enough and none is lost.
-        self.0.less.notify_one();
+        self.pending.fetch_sub(1, AcqRel);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rialto_protocol::Position;
 
-    fn subscribed(topic: &str) -> Reply {
-        let position = Position { epoch: "e".into(), offset: 1 };
-        Reply::Subscribed(Subscribed { topic: topic.into(), position, recovered: None })
+    fn names(parts: Vec<Part>) -> Outcome {
+        let text = parts.into_iter().map(|(topic, outcome)| format!("{topic} {}", outcome.is_ok()));
+        Err(Failure::new(ErrorCode::Rejected, text.collect::<Vec<_>>().join(", ")))
     }
 
     #[test]
@@ -185,19 +162,24 @@ mod tests {
     #[test]
     fn parts_are_answered_together_in_their_order() {
         let (answer, mut receiver) = Answer::caller();
-        let refused = Arc::new(AtomicBool::new(false));
-        let mut parts = answer.split(["a", "b"].map(Arc::from).into_iter());
-        let second = parts.pop().expect("two parts").refusing(Arc::clone(&refused));
-        second.fail(Failure::new(ErrorCode::Forbidden, "no"));
+        let mut parts = answer.split(["a", "b"].map(Arc::from).into_iter(), names);
+        parts.pop().expect("two parts").fail(Failure::new(ErrorCode::Forbidden, "no"));
         assert!(receiver.try_recv().is_err(), "one part is still open");
-        parts.pop().expect("one part").ok(subscribed("a"));
-        let outcome = receiver.try_recv().expect("an outcome").expect("the whole succeeds");
-        let Reply::SubscribedAll(outcomes) = outcome else { panic!("{outcome:?}") };
-        assert_eq!(outcomes[0].as_ref().map(|one| &*one.topic), Ok("a"));
-        assert_eq!(
-            outcomes[1].as_ref().map_err(|(topic, failure)| (&**topic, failure.code)),
-            Err(("b", ErrorCode::Forbidden))
-        );
-        assert!(refused.load(Acquire));
+        parts.pop().expect("one part").ok(Reply::Unsubscribed);
+        let outcome = receiver.try_recv().expect("an outcome");
+        assert_eq!(outcome.expect_err("made by `names`").message, "a true, b false");
+    }
+
+    #[test]
+    fn a_standing_outlasts_refusals_of_other_requests() {
+        let standing = Arc::new(Standing::default());
+        let ask = || Answer::caller().0.telling(&standing);
+        assert!(!standing.is_in());
+        let (first, second, third) = (ask(), ask(), ask());
+        first.fail(Failure::new(ErrorCode::Rejected, "no"));
+        assert!(standing.is_in(), "two are open");
+        second.ok(Reply::Unsubscribed);
+        third.fail(Failure::new(ErrorCode::Rejected, "no"));
+        assert!(standing.is_in(), "one was let in");
     }
 }

@@ -12,11 +12,14 @@ use crate::clock::Clock;
 use crate::config::Limits;
 use crate::directory::{Directory, Entry};
 use crate::engine::{Engine, Retired};
-use crate::hub::{Hub, Push, SessionKey, Subscription};
+use crate::hub::{Hub, Push, SessionKey, Subscription, What};
 use crate::message::Draft;
 use crate::metrics::{Metrics, Snapshot};
 use crate::owners::{Owner, Owners, PluginStatus};
 use crate::topic::Topic;
+
+/// What the broker's threads are given to end, even where sessions are given none.
+const STOP_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// A running broker. Cheap to clone; all clones are the same broker.
 ///
@@ -107,7 +110,7 @@ impl Broker {
     }
 
     /// Ends all sessions with close code 1001 and a hint to reconnect, waits until they are gone or `deadline` has
-    /// passed, and stops all threads. Returns whether every session ended in time.
+    /// passed, and stops all threads. Must be called within a tokio runtime. Returns whether every session ended in time.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
         self.core.hub.close_all(&Closing {
             code: CloseCode::GoingAway.number(),
@@ -120,8 +123,15 @@ impl Broker {
             }
         });
         let ended = ended.await.is_ok();
-        self.core.owners.stop();
-        self.core.hub.stop();
+        // Threads are waited for aside, and not for ever: a hook may be in the middle of its time.
+        let core = Arc::clone(&self.core);
+        let stopped = tokio::task::spawn_blocking(move || {
+            core.owners.stop();
+            core.hub.stop();
+        });
+        if tokio::time::timeout(deadline.max(STOP_WAIT_MIN), stopped).await.is_err() {
+            tracing::warn!("a plugin's hook is still running; its thread is left behind");
+        }
         ended
     }
 
@@ -202,7 +212,7 @@ impl Broker {
                 answer.ok(Reply::Subscribed(Subscribed { topic, position, recovered }));
             }
             if let Some(Err(Some(gap))) = missed {
-                self.core.hub.push(session, Push::Gap(gap));
+                self.core.hub.push(session, Push { what: What::Gap(gap), under_way: None });
             }
         }) {
             match self.core.directory.entry(entry.stream.topic(), &self.core.engine) {
@@ -214,26 +224,33 @@ impl Broker {
 
     /// Ends a subscription and tells the topic's plugin.
     pub(crate) fn unsubscribe(&self, client: &Client, topic: &Topic, answer: Answer) {
-        let entry = match self.core.directory.entry(topic, &self.core.engine) {
-            Ok(entry) => entry,
-            Err(failure) => return answer.fail(failure),
-        };
-        match self.owner(&entry) {
-            Ok(Some(owner)) => owner.unsubscribe(self, &entry, client, Some(answer)),
-            Ok(None) | Err(_) => {
-                self.core.hub.unsubscribe(client.key, entry.stream.id());
-                answer.ok(Reply::Done);
+        match self.owner_of(topic) {
+            Some(owner) => owner.unsubscribe(self, topic, client, Some(answer)),
+            None => {
+                self.release(client.key, topic);
+                answer.ok(Reply::Unsubscribed);
             }
+        }
+    }
+
+    /// Takes a session out of a topic. A topic that is not in memory has nobody in it.
+    pub(crate) fn release(&self, session: SessionKey, topic: &Topic) {
+        if let Some(entry) = self.core.directory.peek(topic) {
+            self.core.hub.unsubscribe(session, entry.stream.id());
         }
     }
 
     /// A session has ended: the plugins of its topics are told. Its shard has ended the subscriptions already.
     pub(crate) fn leave(&self, client: &Client, topic: &Topic) {
-        if let Ok(entry) = self.core.directory.entry(topic, &self.core.engine)
-            && let Ok(Some(owner)) = self.owner(&entry)
-        {
-            owner.unsubscribe(self, &entry, client, None);
+        if let Some(owner) = self.owner_of(topic) {
+            owner.unsubscribe(self, topic, client, None);
         }
+    }
+
+    /// The plugin that owns a topic. It is found without bringing the topic into memory, because endings must get through
+    /// however full that is.
+    fn owner_of(&self, topic: &Topic) -> Option<&Owner> {
+        self.core.owners.get(&self.core.directory.owner(topic)?)
     }
 
     /// Asks a plugin.

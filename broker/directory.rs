@@ -87,6 +87,19 @@ impl Directory {
         }
     }
 
+    /// The topic, if it is in memory.
+    pub(crate) fn peek(&self, topic: &Topic) -> Option<Arc<Entry>> {
+        self.topics.get(topic).map(|entry| Arc::clone(&entry))
+    }
+
+    /// The name of the plugin that owns a topic, whether it is in memory or not.
+    pub(crate) fn owner(&self, topic: &Topic) -> Option<Arc<str>> {
+        match self.peek(topic) {
+            Some(entry) => entry.options.plugin.clone(),
+            None => self.rules.options(topic)?.plugin,
+        }
+    }
+
     /// Forgets the topics that have no audience and were not used for so long. A topic that comes back begins a new
     /// epoch.
     pub(crate) fn forget_idle(&self, idle_ms: u64) {

@@ -45,7 +45,7 @@ impl Owner {
         match self.0 {}
     }
 
-    pub(crate) fn unsubscribe(&self, _: &Broker, _: &Arc<Entry>, _: &Client, _: Option<Answer>) {
+    pub(crate) fn unsubscribe(&self, _: &Broker, _: &Topic, _: &Client, _: Option<Answer>) {
         match self.0 {}
     }
 

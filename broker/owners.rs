@@ -114,8 +114,8 @@ impl Owner {
         self.submit(broker, event, answer, move |broker, done, answer| {
             let published = match done.decision {
                 Decision::Swallow => None,
-                Decision::Publish(Some(replacement)) => Some(broker.emit(&entry, from.as_ref(), replacement)),
-                _ => Some(broker.emit(&entry, from.as_ref(), payload)),
+                Decision::Publish(Some(replacement)) => Some(emit(broker, &entry, from.as_ref(), replacement)),
+                _ => Some(emit(broker, &entry, from.as_ref(), payload)),
             };
             apply(broker, done.effects);
             match published {
@@ -144,19 +144,19 @@ impl Owner {
 
     /// Ends a subscription, in order with what the session asked before, and tells the plugin. That must not get lost,
     /// so it is not turned away by a full mailbox.
-    pub(crate) fn unsubscribe(&self, broker: &Broker, entry: &Arc<Entry>, client: &Client, answer: Option<Answer>) {
-        let event = Event::Unsubscribe { session: client.member.clone(), topic: entry.stream.topic().clone() };
-        let (broker, entry, session) = (broker.clone(), Arc::clone(entry), client.key);
+    pub(crate) fn unsubscribe(&self, broker: &Broker, topic: &Topic, client: &Client, answer: Option<Answer>) {
+        let event = Event::Unsubscribe { session: client.member.clone(), topic: topic.clone() };
+        let (broker, topic, session) = (broker.clone(), topic.clone(), client.key);
         self.mailbox.submit_end(
             event,
             Box::new(move |outcome| {
-                broker.core.hub.unsubscribe(session, entry.stream.id());
+                broker.release(session, &topic);
                 // The session is out whatever the plugin thinks of it; a failure has been logged.
                 if let Ok(done) = outcome {
                     apply(&broker, done.effects);
                 }
                 if let Some(answer) = answer {
-                    answer.ok(Reply::Done);
+                    answer.ok(Reply::Unsubscribed);
                 }
             }),
         );
@@ -218,10 +218,20 @@ impl Owner {
 fn apply(broker: &Broker, effects: Vec<Effect>) {
     for Effect::Publish { topic, payload } in effects {
         let entry = broker.core.directory.entry(&topic, &broker.core.engine);
-        if let Err(failure) = entry.and_then(|entry| broker.emit(&entry, None, payload)) {
+        if let Err(failure) = entry.and_then(|entry| emit(broker, &entry, None, payload)) {
             tracing::error!(%topic, %failure, "a plugin's message could not be published");
         }
     }
+}
+
+/// Publishes on the plugin's thread, which waits while the subscribers' shards have too much to do: a plugin that makes
+/// many messages of few requests is held back like any publisher. Shards never wait for a plugin, so this ends.
+fn emit(broker: &Broker, entry: &Arc<Entry>, from: Option<&Member>, payload: Payload) -> Result<Position, Failure> {
+    let position = broker.emit(entry, from, payload)?;
+    if !broker.core.hub.has_room(&entry.audience) {
+        futures_executor::block_on(broker.core.hub.room(&entry.audience));
+    }
+    Ok(position)
 }
 
 fn failure(plugin: &str, error: HookError) -> Failure {

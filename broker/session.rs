@@ -3,16 +3,15 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Acquire};
 
 use bytes::Bytes;
 use rialto_protocol::{Call, Codec, Connect, ErrorCode, Failure, Frame, Member, Operation, Publish, Reply, Request};
 use rialto_protocol::{Subscribe, Welcome};
 
-use crate::answer::{Answer, Traffic};
+use crate::answer::{Answer, Outcome, Part, Standing};
 use crate::broker::{Asked, Broker, Client, parse_topic};
 use crate::directory::Entry;
-use crate::hub::{Push, SessionKey};
+use crate::hub::{Push, SessionKey, Traffic, What};
 use crate::identity;
 use crate::message::websocket_frame;
 use crate::topic::{Pattern, Topic};
@@ -25,8 +24,8 @@ pub(crate) struct Session {
     broker: Broker,
     client: Client,
     codec: Codec,
-    /// The topics asked for. The flag is set when a subscription was refused after all.
-    subscriptions: HashMap<Topic, Arc<AtomicBool>>,
+    /// The topics asked for, those included whose subscription was refused since.
+    subscriptions: HashMap<Topic, Arc<Standing>>,
     traffic: Arc<Traffic>,
     /// The topic published to last, whose readers may need the publisher to wait.
     published: Option<Arc<Entry>>,
@@ -61,37 +60,42 @@ impl Session {
         };
         match operation {
             Operation::Connect(connect) => self.connect(&connect, self.answer(id)),
-            Operation::Subscribe(requests) => self.subscribe(requests, id),
-            Operation::Unsubscribe(topics) => self.unsubscribe(&topics, id),
+            Operation::Subscribe(requests) => self.subscribe(requests, self.answer(id)),
+            Operation::Unsubscribe(topics) => self.unsubscribe(&topics, self.answer(id)),
             Operation::Publish(publish) => self.publish(publish, self.answer(id)),
             Operation::Call(call) => self.call(call, self.answer(id)),
             Operation::History => self.answer(id).fail(unavailable("this broker keeps no history")),
             Operation::Presence => self.answer(id).fail(unavailable("this broker keeps no presence")),
             Operation::Ping(payload) => {
                 let time_ms = self.broker.core.clock.unix_ms();
-                self.broker.core.hub.push(self.client.key, Push::Pong { id, payload, time_ms });
+                let what = What::Pong { id, payload, time_ms };
+                self.broker.core.hub.push(self.client.key, Push { what, under_way: Some(self.traffic.enter()) });
             }
         }
     }
 
-    /// Waits until the session may go on: its readers have room, and its plugins have answered enough of what it
-    /// asked. While it waits, its socket is not read.
+    /// Whether [`Session::ready`] would return at once.
+    pub(crate) fn is_ready(&self) -> bool {
+        let core = &self.broker.core;
+        let readers_have_room = self.published.as_ref().is_none_or(|entry| core.hub.has_room(&entry.audience));
+        readers_have_room && self.traffic.is_below(core.limits.requests_in_flight)
+    }
+
+    /// Waits until the session may go on: few enough of its requests are under way, and the readers of what it published
+    /// have room. While it waits, its socket is not read.
     pub(crate) async fn ready(&mut self) {
-        let in_flight = self.broker.core.limits.calls_in_flight;
-        if !self.traffic.is_below(in_flight) {
-            self.traffic.below(in_flight).await;
-        }
-        if let Some(entry) = self.published.take()
-            && !self.broker.core.hub.has_room(&entry.audience)
-        {
+        self.traffic.below(self.broker.core.limits.requests_in_flight).await;
+        if let Some(entry) = self.published.take() {
             self.broker.core.hub.room(&entry.audience).await;
         }
     }
 
     /// The client is gone: the plugins of its topics are told.
-    pub(crate) fn end(self) {
-        for topic in self.subscriptions.keys() {
-            self.broker.leave(&self.client, topic);
+    pub(crate) fn end(&mut self) {
+        for (topic, standing) in std::mem::take(&mut self.subscriptions) {
+            if standing.is_in() {
+                self.broker.leave(&self.client, &topic);
+            }
         }
     }
 
@@ -104,14 +108,13 @@ impl Session {
         answer.ok(Reply::Connected(self.client.member.clone()));
     }
 
-    fn subscribe(&mut self, mut requests: Vec<Subscribe<'_>>, id: Option<u64>) {
-        let answer = self.answer(id);
+    fn subscribe(&mut self, mut requests: Vec<Subscribe<'_>>, answer: Answer) {
         if requests.len() == 1
             && let Some(request) = requests.pop()
         {
             return self.subscribe_one(request, answer);
         }
-        let parts = answer.split(requests.iter().map(|request| Arc::from(&*request.topic)));
+        let parts = answer.split(requests.iter().map(|request| Arc::from(&*request.topic)), subscribed_all);
         for (request, part) in requests.into_iter().zip(parts) {
             self.subscribe_one(request, part);
         }
@@ -126,13 +129,8 @@ impl Session {
             let text = format!("a session may have {} subscriptions", self.broker.core.limits.subscriptions);
             return answer.fail(Failure::new(ErrorCode::TooMany, text));
         }
-        let refused = Arc::new(AtomicBool::new(false));
-        let answer = answer.refusing(Arc::clone(&refused)).under_way(self.traffic.enter());
-        self.broker.subscribe(&self.client, &topic, request.since, answer);
-        // A subscription that stands is not lost because a later request for the same topic was refused.
-        if self.subscriptions.get(&topic).is_none_or(|earlier| earlier.load(Acquire)) {
-            self.subscriptions.insert(topic, refused);
-        }
+        let standing = Arc::clone(self.subscriptions.entry(topic.clone()).or_default());
+        self.broker.subscribe(&self.client, &topic, request.since, answer.telling(&standing));
     }
 
     /// The topic of a subscription whose options this broker offers.
@@ -159,24 +157,22 @@ impl Session {
     fn has_place(&mut self) -> bool {
         let bound = self.broker.core.limits.subscriptions;
         if self.subscriptions.len() >= bound {
-            self.subscriptions.retain(|_, refused| !refused.load(Acquire));
+            self.subscriptions.retain(|_, standing| standing.is_in());
         }
         self.subscriptions.len() < bound
     }
 
-    fn unsubscribe(&mut self, names: &[Cow<'_, str>], id: Option<u64>) {
+    fn unsubscribe(&mut self, names: &[Cow<'_, str>], answer: Answer) {
         let topics: Result<Vec<Topic>, Failure> = names.iter().map(|name| parse_topic(name)).collect();
         let topics = match topics {
             Ok(topics) => topics,
-            Err(failure) => return self.answer(id).fail(failure),
+            Err(failure) => return answer.fail(failure),
         };
-        // The last topic carries the answer: what a session asks takes effect in order, so all are done by then.
-        let last = topics.len().saturating_sub(1);
-        for (place, topic) in topics.into_iter().enumerate() {
-            let answer = self.answer(if place == last { id } else { None });
-            match self.subscriptions.remove(&topic) {
-                Some(_) => self.broker.unsubscribe(&self.client, &topic, answer.under_way(self.traffic.enter())),
-                None => answer.ok(Reply::Done),
+        let parts = answer.split(topics.iter().map(|topic| topic.as_str().into()), unsubscribed_all);
+        for (topic, part) in topics.into_iter().zip(parts) {
+            match self.subscriptions.remove(&topic).filter(|standing| standing.is_in()) {
+                Some(_) => self.broker.unsubscribe(&self.client, &topic, part),
+                None => part.ok(Reply::Unsubscribed),
             }
         }
     }
@@ -191,7 +187,6 @@ impl Session {
         }
         match parse_topic(&topic) {
             Ok(topic) => {
-                let answer = answer.under_way(self.traffic.enter());
                 self.published = self.broker.accept(Some(&self.client.member), &topic, payload, answer);
             }
             Err(failure) => answer.fail(failure),
@@ -210,13 +205,26 @@ impl Session {
             },
             (None, plugin) => Asked::Plugin(plugin.unwrap_or_default().into_owned()),
         };
-        let answer = answer.under_way(self.traffic.enter());
         self.broker.ask(Some(&self.client.member), asked, method.into_owned(), payload, answer);
     }
 
     fn answer(&self, id: Option<u64>) -> Answer {
-        Answer::session(self.broker.core.hub.clone(), self.client.key, id)
+        Answer::session(self.broker.core.hub.clone(), self.client.key, id, self.traffic.enter())
     }
+}
+
+fn subscribed_all(parts: Vec<Part>) -> Outcome {
+    let outcome = |(topic, outcome)| match outcome {
+        Ok(Reply::Subscribed(subscribed)) => Ok(subscribed),
+        Ok(_) => Err((topic, Failure::new(ErrorCode::Internal, "not the answer to a subscription"))),
+        Err(failure) => Err((topic, failure)),
+    };
+    Ok(Reply::SubscribedAll(parts.into_iter().map(outcome).collect()))
+}
+
+/// The first failure, if there is one.
+fn unsubscribed_all(parts: Vec<Part>) -> Outcome {
+    parts.into_iter().map(|(_, outcome)| outcome).find(Result::is_err).unwrap_or(Ok(Reply::Unsubscribed))
 }
 
 fn unavailable(message: &str) -> Failure {

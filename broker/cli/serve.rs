@@ -35,13 +35,13 @@ pub(super) fn run(path: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(serve(path, config)) {
-        Ok(code) => code,
-        Err(error) => {
-            complain(&format!("{error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    let code = runtime.block_on(serve(path, config)).unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    });
+    // A thread that was left behind must not keep the process.
+    runtime.shutdown_background();
+    code
 }
 
 async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {

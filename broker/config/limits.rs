@@ -15,7 +15,7 @@ pub(super) const KEYS: &[&str] = &[
     "topics",
     "outbox_bytes",
     "inbox_messages",
-    "calls_in_flight",
+    "requests_in_flight",
     "header_ms",
     "frame_ms",
     "write_ms",
@@ -39,7 +39,7 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Limits {
     section.number(report, "topics", Items, 1..=10_000_000, &mut to.topics);
     section.number(report, "outbox_bytes", Bytes, 256..=1_073_741_824, &mut to.outbox_bytes);
     section.number(report, "inbox_messages", Items, 1..=1_048_576, &mut to.inbox_messages);
-    section.number(report, "calls_in_flight", Items, 1..=65_536, &mut to.calls_in_flight);
+    section.number(report, "requests_in_flight", Items, 1..=65_536, &mut to.requests_in_flight);
     section.number(report, "header_ms", Milliseconds, 10..=600_000, &mut to.header_ms);
     section.number(report, "frame_ms", Milliseconds, 10..=600_000, &mut to.frame_ms);
     section.number(report, "write_ms", Milliseconds, 10..=600_000, &mut to.write_ms);

@@ -70,8 +70,8 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Messages that wait for one shard before the publishers of more are made to wait, 1 to 1,048,576. Default 4,096.
     pub inbox_messages: usize,
-    /// Plugin requests of one session under way at once, 1 to 65,536. Default 64.
-    pub calls_in_flight: usize,
+    /// Requests of one session under way at once, 1 to 65,536; beyond it its socket is not read. Default 64.
+    pub requests_in_flight: usize,
     /// Time for the head of an HTTP request, 10 to 600,000 ms. Default 5,000.
     pub header_ms: u64,
     /// Time for a started frame to finish, 10 to 600,000 ms. Default 10,000.
@@ -158,7 +158,7 @@ impl Default for Limits {
             topics: 100_000,
             outbox_bytes: 1_048_576,
             inbox_messages: 4_096,
-            calls_in_flight: 64,
+            requests_in_flight: 64,
             header_ms: 5_000,
             frame_ms: 10_000,
             write_ms: 10_000,

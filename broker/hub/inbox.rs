@@ -86,11 +86,16 @@ impl Inbox {
     pub(super) async fn room(&self) {
         loop {
             let drained = self.drained.notified();
-            if self.has_room() {
+            if self.has_room() || self.sender.is_closed() {
                 return;
             }
             drained.await;
         }
+    }
+
+    /// The shard takes nothing any more: nobody shall wait for it.
+    pub(super) fn closed(&self) {
+        self.drained.notify_waiters();
     }
 
     /// The shard has taken so many messages out.

@@ -29,6 +29,7 @@ pub(crate) struct Line {
     pub(super) heard: Cell<Instant>,
     pub(super) pinged: Cell<Option<Instant>>,
     frame_started: Cell<Option<Instant>>,
+    held: Cell<bool>,
 }
 
 impl Line {
@@ -41,6 +42,7 @@ impl Line {
             heard: Cell::new(now),
             pinged: Cell::new(None),
             frame_started: Cell::new(None),
+            held: Cell::new(false),
         }
     }
 
@@ -83,6 +85,22 @@ impl Line {
     /// Nothing unfinished is under way.
     pub(crate) fn quiet(&self) {
         self.frame_started.set(None);
+    }
+
+    /// We do not read for a while: what the peer sends meanwhile is not heard, and that is not its fault.
+    pub(crate) fn hold(&self) {
+        self.held.set(true);
+    }
+
+    /// We read again.
+    pub(crate) fn release(&self) {
+        self.held.set(false);
+        self.heard();
+    }
+
+    /// Whether the connection is not read at the moment.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.get()
     }
 
     /// Since when an unfinished frame or message has been coming in.

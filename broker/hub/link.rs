@@ -1,7 +1,8 @@
 //! The byte stream under a session, written by its shard and read by its task through shared references. It knows no
 //! frames.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -18,11 +19,23 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub(crate) enum Link {
     /// A socket of this process.
     Tcp(TcpStream),
-    /// Any other stream.
-    Other(RefCell<Box<dyn Duplex>>),
+    /// Any other stream. It may have a buffer of its own.
+    Other(Other),
+}
+
+/// A stream that an embedding program brought.
+pub(crate) struct Other {
+    stream: RefCell<Box<dyn Duplex>>,
+    /// Whether the stream may sit on bytes that it has taken.
+    unflushed: Cell<bool>,
 }
 
 impl Link {
+    /// A link over a stream that an embedding program brought.
+    pub(crate) fn other(stream: Box<dyn Duplex>) -> Self {
+        Self::Other(Other { stream: RefCell::new(stream), unflushed: Cell::new(false) })
+    }
+
     /// Writes as much as the stream takes right now.
     pub(crate) fn write_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
@@ -47,15 +60,27 @@ impl Link {
                     result => return Poll::Ready(result),
                 }
             },
-            Self::Other(stream) => {
-                let mut stream = stream.borrow_mut();
-                let written = ready!(Pin::new(&mut **stream).poll_write_vectored(context, slices))?;
-                // A stream with a buffer of its own must not sit on the bytes. If it cannot flush now, it does so at
-                // the next write or read.
-                let _ = Pin::new(&mut **stream).poll_flush(context)?;
+            Self::Other(other) => {
+                let written = ready!(Pin::new(&mut **other.stream.borrow_mut()).poll_write_vectored(context, slices))?;
+                other.unflushed.set(true);
                 Poll::Ready(Ok(written))
             }
         }
+    }
+
+    /// Makes sure that the stream itself sits on no bytes, and wakes the caller when it can go on with that.
+    pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self::Other(other) = self else { return Poll::Ready(Ok(())) };
+        if other.unflushed.get() {
+            ready!(Pin::new(&mut **other.stream.borrow_mut()).poll_flush(context))?;
+            other.unflushed.set(false);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether [`Link::poll_flush`] is done at once.
+    pub(crate) fn flush_now(&self) -> Poll<io::Result<()>> {
+        self.poll_flush(&mut Context::from_waker(Waker::noop()))
     }
 
     /// Reads what is there, and wakes the caller when there is more.
@@ -68,7 +93,7 @@ impl Link {
                     result => return Poll::Ready(result.map(|_| ())),
                 }
             },
-            Self::Other(stream) => Pin::new(&mut **stream.borrow_mut()).poll_read(context, buffer),
+            Self::Other(other) => Pin::new(&mut **other.stream.borrow_mut()).poll_read(context, buffer),
         }
     }
 
@@ -76,8 +101,8 @@ impl Link {
     pub(crate) async fn shutdown(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
-            Self::Other(stream) => {
-                std::future::poll_fn(|context| Pin::new(&mut **stream.borrow_mut()).poll_shutdown(context)).await
+            Self::Other(other) => {
+                poll_fn(|context| Pin::new(&mut **other.stream.borrow_mut()).poll_shutdown(context)).await
             }
         }
     }

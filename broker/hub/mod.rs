@@ -10,6 +10,7 @@ mod pile;
 mod push;
 mod roster;
 mod shard;
+mod traffic;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -22,8 +23,9 @@ pub(crate) use inbox::{Command, SessionKey, Subscription};
 pub(crate) use line::{Ending, Line};
 pub use link::Duplex;
 pub(crate) use link::Link;
-pub(crate) use push::Push;
+pub(crate) use push::{Push, What};
 pub(crate) use shard::Shard;
+pub(crate) use traffic::{Traffic, UnderWay};
 
 use crate::message::Shared;
 use crate::metrics::Metrics;

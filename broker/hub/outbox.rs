@@ -65,9 +65,10 @@ impl Outbox {
         self.messages.push_back(chunk);
     }
 
-    /// Bytes of messages that wait.
+    /// Bytes of messages that wait, the rest of one that was begun included.
     pub(super) fn message_bytes(&self) -> usize {
-        self.message_bytes
+        let begun = self.started.as_ref().map_or(0, |(chunk, written)| chunk.len() - written);
+        self.message_bytes + begun
     }
 
     /// Bytes of control frames that wait.

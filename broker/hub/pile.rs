@@ -11,6 +11,9 @@ use super::outbox::Chunk;
 use crate::message::Shared;
 use crate::metrics::Metrics;
 
+/// A buffer is not made longer than this by joining: a session that has read a part of it holds all of it.
+const CHUNK_BYTES_MAX: usize = 256 * 1024;
+
 /// Messages by stream, in order within each stream. Its memory is used again from turn to turn.
 #[derive(Default)]
 pub(super) struct Pile {
@@ -59,17 +62,38 @@ impl Pile {
 }
 
 impl Group {
-    /// All frames of the group as one buffer that its sessions share.
-    pub(super) fn chunk(&self, codec: Codec, metrics: &Metrics) -> Chunk {
-        if let [only] = &self.messages[..] {
-            return Chunk::Messages(Rc::new(only.frame(codec, metrics).clone()));
-        }
-        let mut joined = Vec::with_capacity(self.messages.iter().map(|one| one.frame(codec, metrics).len()).sum());
-        for message in &self.messages {
-            joined.extend_from_slice(message.frame(codec, metrics));
-        }
-        Chunk::Messages(Rc::new(Bytes::from(joined)))
+    /// The frames of the group as buffers that its sessions share: one, unless it would be very large.
+    pub(super) fn chunks(&self, codec: Codec, metrics: &Metrics) -> impl Iterator<Item = Chunk> {
+        let mut rest = &self.messages[..];
+        std::iter::from_fn(move || {
+            let (now, later) = rest.split_at(fitting(rest, codec, metrics));
+            rest = later;
+            match now {
+                [] => None,
+                [only] => Some(only.frame(codec, metrics).clone()),
+                many => Some(join(many, codec, metrics)),
+            }
+        })
+        .map(|frames| Chunk::Messages(Rc::new(frames)))
     }
+}
+
+/// How many of the messages one buffer takes: at least one.
+fn fitting(messages: &[Shared], codec: Codec, metrics: &Metrics) -> usize {
+    let mut bytes = 0;
+    let fits = |message: &&Shared| {
+        bytes += message.frame(codec, metrics).len();
+        bytes <= CHUNK_BYTES_MAX
+    };
+    messages.iter().take_while(fits).count().max(1).min(messages.len())
+}
+
+fn join(messages: &[Shared], codec: Codec, metrics: &Metrics) -> Bytes {
+    let mut joined = Vec::with_capacity(messages.iter().map(|one| one.frame(codec, metrics).len()).sum());
+    for message in messages {
+        joined.extend_from_slice(message.frame(codec, metrics));
+    }
+    joined.into()
 }
 
 #[cfg(test)]
@@ -86,6 +110,27 @@ mod tests {
         let topic = Topic::parse("t").expect("a topic");
         let draft = Draft { payload: Payload::json(&offset).expect("a number"), from: None };
         Arc::new(Message::new(stream, topic, offset, 0, draft))
+    }
+
+    #[test]
+    fn large_groups_are_cut_between_messages() {
+        let metrics = Metrics::default();
+        let topic = Topic::parse("t").expect("a topic");
+        for (count, payload_bytes, chunks) in
+            [(1, 10, 1), (50, 1_000, 1), (20, 100_000, 10), (3, 300_000, 3), (0, 0, 0)]
+        {
+            let mut group = Group::default();
+            let mut whole = Vec::new();
+            for offset in 0..count {
+                let draft = Draft { payload: Payload::bytes(vec![0; payload_bytes]), from: None };
+                let message = Arc::new(Message::new(1, topic.clone(), offset, 0, draft));
+                whole.extend_from_slice(message.frame(Codec::MessagePack, &metrics));
+                group.messages.push(message);
+            }
+            let cut: Vec<Chunk> = group.chunks(Codec::MessagePack, &metrics).collect();
+            assert_eq!(cut.len(), chunks, "{count} of {payload_bytes}");
+            assert_eq!(cut.iter().flat_map(|chunk| chunk.iter().copied()).collect::<Vec<u8>>(), whole);
+        }
     }
 
     #[test]

@@ -3,32 +3,47 @@
 use bytes::Bytes;
 use rialto_protocol::{Codec, Failure, Frame, Gap, Payload, Reply};
 
+use super::UnderWay;
 use crate::message::websocket_frame;
 
 /// A frame for one session.
 #[derive(Debug)]
-pub(crate) enum Push {
+pub(crate) struct Push {
+    pub(crate) what: What,
+    /// The request that this answers is under way until the frame is in the outbox.
+    pub(crate) under_way: Option<UnderWay>,
+}
+
+/// What a session is told.
+#[derive(Debug)]
+pub(crate) enum What {
     /// The answer to a request. Without an id, success is not told.
     Reply { id: Option<u64>, outcome: Result<Reply, Failure> },
     /// The answer to `ping`.
     Pong { id: Option<u64>, payload: Option<Payload>, time_ms: u64 },
-    /// Missing messages: stands in line with the messages of its topic.
+    /// Missing messages.
     Gap(Gap),
 }
 
 impl Push {
-    /// Whether the frame must keep its place among the messages.
+    /// Whether the frame must keep its place among the messages: what says where a subscription begins or ends.
     pub(super) fn in_line(&self) -> bool {
-        matches!(self, Self::Gap(_))
+        match &self.what {
+            What::Gap(_) => true,
+            What::Reply { outcome: Ok(reply), .. } => {
+                matches!(reply, Reply::Subscribed(_) | Reply::SubscribedAll(_) | Reply::Unsubscribed)
+            }
+            What::Reply { .. } | What::Pong { .. } => false,
+        }
     }
 
     /// The WebSocket frame, if there is anything to tell.
     pub(super) fn encode(&self, codec: Codec) -> Option<Bytes> {
-        let frame = match self {
-            Self::Reply { id, outcome: Ok(reply) } => Frame::Ok { id: (*id)?, reply },
-            Self::Reply { id, outcome: Err(failure) } => Frame::Error { id: *id, failure },
-            Self::Pong { id, payload, time_ms } => Frame::Pong { id: *id, payload: payload.as_ref(), time: *time_ms },
-            Self::Gap(gap) => Frame::Gap(gap),
+        let frame = match &self.what {
+            What::Reply { id, outcome: Ok(reply) } => Frame::Ok { id: (*id)?, reply },
+            What::Reply { id, outcome: Err(failure) } => Frame::Error { id: *id, failure },
+            What::Pong { id, payload, time_ms } => Frame::Pong { id: *id, payload: payload.as_ref(), time: *time_ms },
+            What::Gap(gap) => Frame::Gap(gap),
         };
         Some(websocket_frame(codec, &frame))
     }

@@ -23,6 +23,8 @@ pub(super) struct Member {
     pub(super) full_since: Option<Instant>,
     /// Whether the session is in the shard's list of outboxes to flush.
     pub(super) dirty: bool,
+    /// Whether the last frame is queued: nothing may follow it.
+    pub(super) finished: bool,
     subscriptions: FxHashMap<u64, Held>,
 }
 
@@ -58,11 +60,22 @@ impl Roster {
             outbox: Outbox::default(),
             full_since: None,
             dirty: false,
+            finished: false,
             subscriptions: FxHashMap::default(),
         });
         self.metrics.sessions.add(1);
         self.metrics.sessions_opened.add(1);
         SessionKey { shard: self.shard, slot: u32::try_from(slot).expect("fewer than 2^32 sessions"), serial }
+    }
+
+    /// Forgets all sessions: the shard ends.
+    pub(super) fn clear(&mut self) {
+        let slots: Vec<usize> = self.members.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.silence(slot as u32);
+            self.members.remove(slot);
+            self.metrics.sessions.subtract(1);
+        }
     }
 
     pub(super) fn detach(&mut self, key: SessionKey) {
@@ -158,7 +171,7 @@ mod tests {
         let mut keys = Vec::new();
         for index in 0..10 {
             let (stream, _) = tokio::io::duplex(64);
-            let link = Rc::new(Link::Other(std::cell::RefCell::new(Box::new(stream))));
+            let link = Rc::new(Link::other(Box::new(stream)));
             let codec = Codec::ALL[index % 2];
             keys.push(roster.attach(link, Rc::new(Line::new(Instant::now())), codec));
         }

@@ -18,7 +18,7 @@ use super::inbox::Inbox;
 use super::outbox::{Chunk, Flush};
 use super::pile::Pile;
 use super::roster::{Member, Roster};
-use super::{Command, Ending, HubLimits, Line, Link, SessionKey};
+use super::{Command, Ending, HubLimits, Line, Link, Push, SessionKey};
 use crate::message::websocket_control;
 use crate::metrics::Metrics;
 
@@ -38,6 +38,8 @@ pub(crate) struct Shard {
     roster: RefCell<Roster>,
     dirty: RefCell<Vec<u32>>,
     pile: RefCell<Pile>,
+    /// Set when all sessions are told to end; those that come later are told at once.
+    closing: RefCell<Option<Closing>>,
 }
 
 /// Starts a shard's thread.
@@ -50,6 +52,8 @@ pub(super) fn spawn(
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     std::thread::Builder::new().name(format!("rialto-shard-{index}")).spawn(move || {
+        // Dropped last, whatever ends the thread.
+        let _closed = Closed(Arc::clone(&inbox));
         let number = u16::try_from(index).expect("the configuration bounds the number of shards");
         let shard = Rc::new(Shard {
             limits,
@@ -57,12 +61,23 @@ pub(super) fn spawn(
             metrics,
             dirty: RefCell::default(),
             pile: RefCell::default(),
+            closing: RefCell::default(),
         });
         let tasks = LocalSet::new();
         tasks.spawn_local(Rc::clone(&shard).watch());
         // Leaving this drops every task that is left, and with it every socket.
-        tasks.block_on(&runtime, shard.work(&inbox, receiver));
+        tasks.block_on(&runtime, Rc::clone(&shard).work(&inbox, receiver));
+        shard.roster.borrow_mut().clear();
     })
+}
+
+/// Lets go whoever waits for a shard that has ended.
+struct Closed(Arc<Inbox>);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
 }
 
 impl Shard {
@@ -87,7 +102,7 @@ impl Shard {
         for command in batch.drain(..) {
             match command {
                 Command::Deliver(message) => self.pile.borrow_mut().add(message),
-                Command::Push { session, push } => self.push(session, &push),
+                Command::Push { session, push } => self.push(session, push),
                 Command::Subscribe { session, subscription } => {
                     self.deliver();
                     self.roster.borrow_mut().subscribe(session, subscription);
@@ -96,12 +111,7 @@ impl Shard {
                     self.deliver();
                     self.roster.borrow_mut().unsubscribe(session, stream);
                 }
-                Command::CloseAll(closing) => {
-                    self.deliver();
-                    for (_, member) in self.roster.borrow_mut().iter_mut() {
-                        member.line.end(Ending::Drained(closing.clone()));
-                    }
-                }
+                Command::CloseAll(closing) => self.close_all(closing),
                 Command::Run(work) => work(self),
                 Command::Stop => go_on = false,
             }
@@ -109,6 +119,14 @@ impl Shard {
         self.deliver();
         self.flush_dirty();
         go_on
+    }
+
+    fn close_all(&self, closing: Closing) {
+        self.deliver();
+        for (_, member) in self.roster.borrow_mut().iter_mut() {
+            member.line.end(Ending::Drained(closing.clone()));
+        }
+        *self.closing.borrow_mut() = Some(closing);
     }
 
     /// Appends the messages of this turn to the outboxes of their subscribers: per stream and codec one buffer, made once.
@@ -123,11 +141,12 @@ impl Shard {
                 if slots.is_empty() {
                     continue;
                 }
-                let chunk = group.chunk(codec, &self.metrics);
-                for slot in slots {
-                    let member = &mut members[*slot as usize];
-                    member.outbox.push_messages(chunk.clone());
-                    note(member, *slot, dirty);
+                for chunk in group.chunks(codec, &self.metrics) {
+                    for slot in slots {
+                        let member = &mut members[*slot as usize];
+                        member.outbox.push_messages(chunk.clone());
+                        note(member, *slot, dirty);
+                    }
                 }
                 self.metrics.messages_delivered.add((group.messages.len() * slots.len()) as u64);
             }
@@ -153,7 +172,8 @@ impl Shard {
     fn flush(&self, member: &mut Member) -> bool {
         if member.full_since.is_none() {
             let link = &member.link;
-            match member.outbox.flush(|slices| link.write_now(slices)) {
+            let written = member.outbox.flush(|slices| link.write_now(slices));
+            match settled(written, link.flush_now()) {
                 Flush::Done => return false,
                 Flush::Full => {
                     member.full_since = Some(Instant::now());
@@ -178,9 +198,9 @@ impl Shard {
         true
     }
 
-    fn push(&self, session: SessionKey, push: &super::Push) {
+    fn push(&self, session: SessionKey, push: Push) {
         let mut roster = self.roster.borrow_mut();
-        let Some(member) = roster.get(session) else { return };
+        let Some(member) = roster.get(session).filter(|member| !member.finished) else { return };
         let Some(frame) = push.encode(member.codec) else { return };
         if push.in_line() {
             // Messages of this turn that came before must stay before.
@@ -191,6 +211,7 @@ impl Shard {
             member.outbox.push_control(frame);
             note(member, session.slot, &mut self.dirty.borrow_mut());
         }
+        drop(push.under_way);
     }
 
     fn queue(&self, session: SessionKey, queue: impl FnOnce(&mut Member)) {
@@ -204,6 +225,9 @@ impl Shard {
     pub(crate) fn attach(&self, link: Rc<Link>, codec: Codec) -> (SessionKey, Rc<Line>) {
         let line = Rc::new(Line::new(Instant::now()));
         let key = self.roster.borrow_mut().attach(link, Rc::clone(&line), codec);
+        if let Some(closing) = &*self.closing.borrow() {
+            line.end(Ending::Drained(closing.clone()));
+        }
         (key, line)
     }
 
@@ -215,7 +239,7 @@ impl Shard {
     /// Sends a frame at once, before anything that waits.
     pub(crate) fn send(&self, session: SessionKey, frame: Bytes) {
         let mut roster = self.roster.borrow_mut();
-        let Some(member) = roster.get(session) else { return };
+        let Some(member) = roster.get(session).filter(|member| !member.finished) else { return };
         member.outbox.push_control(frame);
         if self.flush(member) {
             roster.silence(session.slot);
@@ -238,16 +262,18 @@ impl Shard {
         }
     }
 
-    /// Waits until the answers to the session's own requests have gone out, if too many wait: a peer that asks without
-    /// reading is not read either.
-    pub(crate) async fn answers_read(&self, session: SessionKey, line: &Line) {
-        while self.control_bytes(session) > CONTROL_BYTES_MARK {
-            line.written.notified().await;
-        }
+    /// Whether few enough answers to the session's own requests wait: a peer that asks without reading is not read
+    /// either.
+    pub(crate) fn answers_are_read(&self, session: SessionKey) -> bool {
+        let mut roster = self.roster.borrow_mut();
+        roster.get(session).is_none_or(|member| member.outbox.control_bytes() <= CONTROL_BYTES_MARK)
     }
 
-    fn control_bytes(&self, session: SessionKey) -> usize {
-        self.roster.borrow_mut().get(session).map_or(0, |member| member.outbox.control_bytes())
+    /// Waits until [`Shard::answers_are_read`].
+    pub(crate) async fn answers_read(&self, session: SessionKey, line: &Line) {
+        while !self.answers_are_read(session) {
+            line.written.notified().await;
+        }
     }
 
     /// Says goodbye: ends the subscriptions, queues `last` behind what is kept and writes it all within `deadline`.
@@ -265,6 +291,7 @@ impl Shard {
             for frame in last {
                 member.outbox.push_messages(Chunk::Own(frame.clone()));
             }
+            member.finished = true;
         }
         // A peer that does not read its goodbye is cut off.
         let _ = tokio::time::timeout(deadline, poll_fn(|context| self.poll_flush(session, context))).await;
@@ -282,11 +309,13 @@ impl Shard {
             Poll::Ready(Err(error)) => Err(error),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         });
-        if flushed == Flush::Full {
-            return Poll::Pending;
+        match settled(flushed, link.poll_flush(context)) {
+            Flush::Full => Poll::Pending,
+            settled => {
+                *full_since = None;
+                Poll::Ready(settled)
+            }
         }
-        *full_since = None;
-        Poll::Ready(flushed)
     }
 
     /// Looks after all sessions from time to time: pings, and ends those that are dead or stuck.
@@ -323,6 +352,15 @@ impl Shard {
     }
 }
 
+/// How a flush ended, given what became of the stream's own buffer.
+fn settled(written: Flush, stream: Poll<io::Result<()>>) -> Flush {
+    match (written, stream) {
+        (Flush::Done, Poll::Pending) => Flush::Full,
+        (_, Poll::Ready(Err(_))) => Flush::Broken,
+        (written, _) => written,
+    }
+}
+
 fn note(member: &mut Member, slot: u32, dirty: &mut Vec<u32>) {
     if !member.dirty {
         member.dirty = true;
@@ -344,9 +382,12 @@ fn verdict(member: &Member, limits: &HubLimits, now: Instant) -> Verdict {
     if member.full_since.is_some_and(|since| now.duration_since(since) > limits.write) {
         return Verdict::End(Ending::Gone);
     }
-    if line.frame_started().is_some_and(|since| now.duration_since(since) > limits.frame) {
+    if !line.is_held() && line.frame_started().is_some_and(|since| now.duration_since(since) > limits.frame) {
         let message = "a message was begun and not finished in time";
         return Verdict::End(Ending::Closed(closing(CloseCode::PolicyViolation, message, None)));
+    }
+    if line.is_held() {
+        return Verdict::Fine;
     }
     let heard = line.heard.get();
     match line.pinged.get().filter(|pinged| heard < *pinged) {

@@ -82,6 +82,7 @@ impl Host {
         let component = component.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
         let world = |error: wasmtime::Error| LoadError::World(format!("{error:#}"));
         let pre = self.linker.instantiate_pre(&component).map_err(world)?;
+        super::world::check(&self.engine, &component).map_err(world)?;
         let pre = PluginPre::new(pre).map_err(world)?;
         Ok(Loaded { manifest: Manifest::read(wasm), pre })
     }

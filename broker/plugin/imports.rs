@@ -31,6 +31,9 @@ pub(super) type Owns = Arc<dyn Fn(&Topic) -> bool + Send + Sync>;
 const LOG_BYTES_MAX: usize = 8 * 1024;
 const KEY_BYTES_MAX: usize = 1024;
 
+/// What an entry of a scan costs beyond its key and value, so that many tiny entries are not free.
+const ENTRY_BYTES: usize = 64;
+
 /// What an instance's store holds: its identity, and what the current hook has asked for so far.
 pub(super) struct Guest {
     pub(super) memory: Memory,
@@ -195,7 +198,7 @@ impl state::Host for Guest {
                 (None, _) => Bound::Included(prefix.as_str()),
             };
             let Some((key, value)) = self.next(from).filter(|(key, _)| key.starts_with(&prefix)) else { break };
-            self.hook.budget.bytes(key.len() + value.len())?;
+            self.hook.budget.bytes(ENTRY_BYTES + key.len() + value.len())?;
             found.push((key, value.to_vec()));
         }
         Ok(found)

@@ -9,6 +9,7 @@ mod limits;
 mod mailbox;
 mod manifest;
 mod ticker;
+mod world;
 
 use std::fmt;
 

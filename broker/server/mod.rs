@@ -3,6 +3,7 @@
 mod accept;
 mod assembler;
 mod gate;
+mod headers;
 mod http;
 mod pages;
 mod websocket;

@@ -1,8 +1,9 @@
 //! One WebSocket connection on its shard: reads frames, hands messages to the session, says goodbye. Everything of
 //! fastwebsockets stays in this file, so that the parser can be replaced without anyone noticing.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::{poll_fn, ready};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -15,6 +16,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::assembler::{Assembler, Flaw, Kind};
+use super::headers::{BadHeader, Headers};
 use crate::broker::Broker;
 use crate::hub::{Duplex, Ending, Line, Link, SessionKey, Shard};
 use crate::message::{websocket_control, websocket_frame};
@@ -22,9 +24,6 @@ use crate::session::Session;
 
 const CLOSE: u8 = 0x8;
 const CONTROL_PAYLOAD_MAX: usize = 125;
-/// The longest header of a client's frame: two bytes, eight of length, four of mask.
-const HEADER_MAX: usize = 16;
-const MASKED: u8 = 0x80;
 
 /// Makes a session of a socket on which the upgrade was answered; `first` was read from it already.
 pub(super) fn start_tcp(broker: &Broker, stream: std::net::TcpStream, first: Bytes, codec: Codec) {
@@ -33,40 +32,65 @@ pub(super) fn start_tcp(broker: &Broker, stream: std::net::TcpStream, first: Byt
 
 /// Makes a session of any stream on which the upgrade was answered.
 pub(crate) fn start_other(broker: &Broker, stream: Box<dyn Duplex>, codec: Codec) {
-    start(broker, Bytes::new(), codec, move || Ok(Link::Other(RefCell::new(stream))));
+    start(broker, Bytes::new(), codec, move || Ok(Link::other(stream)));
 }
 
-fn start(broker: &Broker, first: Bytes, codec: Codec, link: impl FnOnce() -> std::io::Result<Link> + Send + 'static) {
+fn start(broker: &Broker, first: Bytes, codec: Codec, link: impl FnOnce() -> io::Result<Link> + Send + 'static) {
     let session_broker = broker.clone();
     broker.core.hub.run_on(broker.next_shard(), move |shard| match link() {
+        // The session begins here and not in its task, so that it counts before anything else happens on the shard.
         Ok(link) => {
-            tokio::task::spawn_local(serve(Rc::clone(shard), Rc::new(link), first, session_broker, codec));
+            let attached = Attached::new(Rc::clone(shard), Rc::new(link), session_broker, codec);
+            tokio::task::spawn_local(serve(attached, first));
         }
         Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
     });
 }
 
+/// A session and its place on the shard. Dropping it ends both, whatever happened to the task.
+struct Attached {
+    shard: Rc<Shard>,
+    link: Rc<Link>,
+    key: SessionKey,
+    line: Rc<Line>,
+    codec: Codec,
+    broker: Broker,
+    session: Session,
+}
+
+impl Attached {
+    fn new(shard: Rc<Shard>, link: Rc<Link>, broker: Broker, codec: Codec) -> Self {
+        let (key, line) = shard.attach(Rc::clone(&link), codec);
+        let session = Session::new(broker.clone(), key, codec);
+        shard.send(key, session.welcome());
+        Self { shard, link, key, line, codec, broker, session }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.shard.detach(self.key);
+        self.session.end();
+    }
+}
+
 /// The whole life of a session. The three parts of its first half run side by side and none is ever restarted; the one
 /// that ends decides how the session ends.
-async fn serve(shard: Rc<Shard>, link: Rc<Link>, first: Bytes, broker: Broker, codec: Codec) {
-    let (key, line) = shard.attach(Rc::clone(&link), codec);
-    let mut session = Session::new(broker.clone(), key, codec);
-    shard.send(key, session.welcome());
+async fn serve(mut attached: Attached, first: Bytes) {
+    let Attached { shard, link, key, line, codec, broker, session } = &mut attached;
     let limits = &broker.core.limits;
-    let connection = Connection { shard: &shard, key, line: &line, codec };
+    let connection = Connection { shard, key: *key, line, codec: *codec };
     let ending = {
-        let incoming = Incoming::new(Rc::clone(&link), first, Rc::clone(&line));
+        let incoming = Incoming::new(Rc::clone(link), first, Rc::clone(line));
         let assembler = Assembler::new(limits.message_bytes, limits.fragments);
         tokio::select! {
-            ending = connection.read(incoming, assembler, limits.message_bytes, &mut session) => ending,
+            ending = connection.read(incoming, assembler, limits.message_bytes, session) => ending,
             ending = line.ended() => ending,
-            () = shard.keep_writing(key, &line) => Ending::Gone,
+            () = shard.keep_writing(*key, line) => Ending::Gone,
         }
     };
     line.end(ending.clone());
-    connection.say_goodbye(&ending, Duration::from_millis(limits.close_ms), &link).await;
-    shard.detach(key);
-    session.end();
+    connection.say_goodbye(&ending, Duration::from_millis(limits.close_ms), link).await;
 }
 
 struct Connection<'c> {
@@ -85,19 +109,13 @@ impl Connection<'_> {
         message_bytes_max: usize,
         session: &mut Session,
     ) -> Ending {
-        let counts = Rc::clone(&incoming.counts);
+        let message_open = Rc::clone(&incoming.message_open);
         let mut frames = Frames::new(incoming, message_bytes_max);
         loop {
-            let mut frame = match frames.next().await {
+            let frame = match frames.next().await {
                 Ok(frame) => frame,
                 Err(error) => return ending_of(&error),
             };
-            let mut header = [0; HEADER_MAX];
-            let header_bytes = frame.fmt_head(&mut header);
-            if header[1] & MASKED == 0 {
-                return closed(CloseCode::ProtocolError, "a frame that is not masked");
-            }
-            counts.frame_done(header_bytes + frame.payload.len(), assembler.is_open());
             let outcome = match frame.opcode {
                 OpCode::Ping | OpCode::Pong | OpCode::Close => self.control(&frame),
                 OpCode::Text => self.data(&mut assembler, Some(Kind::Text), &frame, session),
@@ -107,10 +125,24 @@ impl Connection<'_> {
             if let Err(ending) = outcome {
                 return ending;
             }
-            counts.message_open(assembler.is_open());
-            session.ready().await;
-            self.shard.answers_read(self.key, self.line).await;
+            // A fragmented message has one deadline, not one for each fragment.
+            message_open.set(assembler.is_open());
+            if !assembler.is_open() {
+                self.line.quiet();
+            }
+            self.wait_to_go_on(session).await;
         }
+    }
+
+    /// Does not read while too much of what the peer asked for is under way.
+    async fn wait_to_go_on(&self, session: &mut Session) {
+        if session.is_ready() && self.shard.answers_are_read(self.key) {
+            return;
+        }
+        self.line.hold();
+        session.ready().await;
+        self.shard.answers_read(self.key, self.line).await;
+        self.line.release();
     }
 
     fn data(
@@ -159,9 +191,12 @@ impl Connection<'_> {
         self.shard.finish(self.key, &frames, keep_messages, deadline).await;
         // The side that serves ends the TCP connection first (RFC 6455 section 7.1.1); the peer's own Close and whatever
         // it still had under way are read and dropped, so that our Close is not lost to a reset.
-        if link.shutdown().await.is_ok() {
-            let _ = tokio::time::timeout(deadline, discard(link)).await;
-        }
+        let hang_up = async {
+            if link.shutdown().await.is_ok() {
+                discard(link).await;
+            }
+        };
+        let _ = tokio::time::timeout(deadline, hang_up).await;
     }
 
     fn closing_frames(&self, closing: &Closing) -> Vec<Bytes> {
@@ -208,46 +243,30 @@ impl Frames {
     }
 }
 
-/// How many bytes came in and how many of them were whole frames: tells a frame that is under way from silence.
-#[derive(Debug, Default)]
-struct Counts {
-    received: Cell<u64>,
-    parsed: Cell<u64>,
-    message_open: Cell<bool>,
-    /// Set when a frame ends; the next wait for bytes starts the clock again if it is in the middle of something.
-    begin_anew: Cell<bool>,
-}
-
-impl Counts {
-    fn frame_done(&self, bytes: usize, inside_message: bool) {
-        self.parsed.set(self.parsed.get() + bytes as u64);
-        // A fragmented message has one deadline, not one for each fragment.
-        self.begin_anew.set(!inside_message);
-    }
-
-    fn message_open(&self, open: bool) {
-        self.message_open.set(open);
-        if !open {
-            self.begin_anew.set(true);
-        }
-    }
-
-    fn is_inside(&self) -> bool {
-        self.message_open.get() || self.received.get() > self.parsed.get()
-    }
-}
-
 /// The reading side of a link: the bytes that came with the upgrade first.
 struct Incoming {
     link: Rc<Link>,
     first: Bytes,
     line: Rc<Line>,
-    counts: Rc<Counts>,
+    headers: Headers,
+    bad: Option<BadHeader>,
+    /// Whether a fragmented message has begun and not ended.
+    message_open: Rc<Cell<bool>>,
 }
 
 impl Incoming {
     fn new(link: Rc<Link>, first: Bytes, line: Rc<Line>) -> Self {
-        Self { link, first, line, counts: Rc::default() }
+        Self { link, first, line, headers: Headers::default(), bad: None, message_open: Rc::default() }
+    }
+
+    fn poll_bytes(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return self.link.poll_read(context, buffer);
+        }
+        let count = self.first.len().min(buffer.remaining());
+        buffer.put_slice(&self.first[..count]);
+        self.first.advance(count);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -256,28 +275,32 @@ impl AsyncRead for Incoming {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    ) -> Poll<io::Result<()>> {
+        if let Some(bad) = self.bad {
+            return Poll::Ready(Err(io::Error::other(bad)));
+        }
         let before = buffer.filled().len();
-        let read = if self.first.is_empty() {
-            self.link.poll_read(context, buffer)
-        } else {
-            let count = self.first.len().min(buffer.remaining());
-            buffer.put_slice(&self.first[..count]);
-            self.first.advance(count);
-            Poll::Ready(Ok(()))
-        };
-        if self.counts.begin_anew.take() {
-            self.line.quiet();
-        }
-        match &read {
-            Poll::Ready(_) => {
-                self.counts.received.set(self.counts.received.get() + (buffer.filled().len() - before) as u64);
+        match self.poll_bytes(context, buffer) {
+            Poll::Ready(Ok(())) => {
                 self.line.heard();
+                if let Err(bad) = self.headers.follow(&buffer.filled()[before..]) {
+                    // The frames before the bad one are still handled; then reading fails.
+                    buffer.set_filled(before + bad.good);
+                    self.bad = Some(bad);
+                    if bad.good == 0 {
+                        return Poll::Ready(Err(io::Error::other(bad)));
+                    }
+                }
+                Poll::Ready(Ok(()))
             }
-            Poll::Pending if self.counts.is_inside() => self.line.inside(),
-            Poll::Pending => {}
+            Poll::Pending => {
+                if self.headers.is_inside() || self.message_open.get() {
+                    self.line.inside();
+                }
+                Poll::Pending
+            }
+            failed => failed,
         }
-        read
     }
 }
 
@@ -285,7 +308,11 @@ fn ending_of(error: &WebSocketError) -> Ending {
     match error {
         WebSocketError::InvalidUTF8 => closed(CloseCode::InvalidData, "text that is not UTF-8"),
         WebSocketError::FrameTooLarge => closed(CloseCode::MessageTooBig, "a message over the limit"),
-        WebSocketError::UnexpectedEOF | WebSocketError::IoError(_) => Ending::Gone,
+        WebSocketError::IoError(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<BadHeader>()) {
+            Some(bad) => closed(CloseCode::ProtocolError, bad.text),
+            None => Ending::Gone,
+        },
+        WebSocketError::UnexpectedEOF => Ending::Gone,
         _ => closed(CloseCode::ProtocolError, "a frame that RFC 6455 does not allow"),
     }
 }

@@ -98,25 +98,33 @@ impl<'b> Fields<'b> {
         self.decode(field, "a map", |codec, raw| Fields::read(codec, raw).ok())
     }
 
-    /// The maps of a list field.
-    pub(crate) fn maps(&self, field: Field) -> Result<Option<Vec<Fields<'b>>>, String> {
-        self.decode(field, "a list of maps", |codec, raw| match codec {
+    /// Makes something of each map in a list field, one at a time, and stops at the first error.
+    pub(crate) fn each<T>(
+        &self,
+        field: Field,
+        make: impl Fn(&Fields<'b>) -> Result<T, String>,
+    ) -> Result<Option<Vec<T>>, String> {
+        let list = || format!("field \"{}\" is not a list of maps", field.name());
+        let Some(raw) = self.values[field as usize] else { return Ok(None) };
+        let mut made = Vec::new();
+        match self.codec {
             Codec::Json => {
-                let items: Vec<&'b RawValue> = serde_json::from_slice(raw).ok()?;
-                items.into_iter().map(|item| Fields::read(codec, item.get().as_bytes()).ok()).collect()
+                let items: Vec<&'b RawValue> = serde_json::from_slice(raw).map_err(|_| list())?;
+                for item in items {
+                    made.push(make(&Fields::read(self.codec, item.get().as_bytes()).map_err(|_| list())?)?);
+                }
             }
             Codec::MessagePack => {
                 let mut rest = raw;
-                let length = rmp::decode::read_array_len(&mut rest).ok()?;
-                let mut items = Vec::new();
-                for _ in 0..length {
+                for _ in 0..rmp::decode::read_array_len(&mut rest).map_err(|_| list())? {
                     let mut reader = Reader::new(rest);
-                    items.push(Fields::read(codec, reader.raw().ok()?).ok()?);
+                    let item = reader.skip().map_err(|_| list())?;
+                    made.push(make(&Fields::read(self.codec, item).map_err(|_| list())?)?);
                     rest = &rest[reader.position()..];
                 }
-                Some(items)
             }
-        })
+        }
+        Ok(Some(made))
     }
 
     /// The payload in `data` or `bytes`.
@@ -178,7 +186,8 @@ impl<'b> Fields<'b> {
         };
         for _ in 0..entries {
             let key = reader.key().map_err(describe)?;
-            let raw = reader.raw().map_err(|error| format!("field \"{}\": {error}", shorten(key)))?;
+            // What the value holds is looked at when it is needed; until then it is only passed over.
+            let raw = reader.skip().map_err(describe)?;
             if let Some(place) = Field::place(key) {
                 self.set(place, raw)?;
             }
@@ -190,12 +199,14 @@ impl<'b> Fields<'b> {
     }
 }
 
-/// What is repeated to a sender of its own words is kept short.
-pub(crate) fn shorten(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(40) {
-        None => Cow::Borrowed(text),
-        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+/// What is repeated to a sender of its own words is kept short and printable.
+pub(crate) fn shorten(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut short: String = characters.by_ref().take(40).flat_map(char::escape_debug).collect();
+    if characters.next().is_some() {
+        short.push('…');
     }
+    short
 }
 
 struct JsonEnvelope<'f, 'b>(&'f mut Fields<'b>);

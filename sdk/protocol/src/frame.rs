@@ -54,8 +54,8 @@ pub struct Limits {
 /// What an `ok` carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// Nothing more.
-    Done,
+    /// The topics are no longer subscribed.
+    Unsubscribed,
     /// Who the session is now.
     Connected(Member),
     /// One topic is subscribed.
@@ -299,7 +299,7 @@ fn write_user(out: &mut impl Writer, member: &Member) {
 
 fn write_reply(out: &mut impl Writer, reply: &Reply) {
     match reply {
-        Reply::Done | Reply::Published(None) | Reply::Answered(None) => {}
+        Reply::Unsubscribed | Reply::Published(None) | Reply::Answered(None) => {}
         Reply::Connected(member) => write_user(out, member),
         Reply::Subscribed(subscribed) => write_subscribed(out, subscribed),
         Reply::SubscribedAll(outcomes) => {

@@ -129,17 +129,8 @@ fn operation<'b>(fields: &Fields<'b>) -> Result<Operation<'b>, String> {
             let (token, client) = (fields.text(Field::Token)?, fields.text(Field::Client)?);
             Ok(Operation::Connect(Connect { token, client }))
         }
-        "subscribe" => match listed(fields)? {
-            Some(items) => items.iter().map(subscribe).collect::<Result<_, _>>().map(Operation::Subscribe),
-            None => Ok(Operation::Subscribe(vec![subscribe(fields)?])),
-        },
-        "unsubscribe" => match listed(fields)? {
-            Some(items) => {
-                let topics = items.iter().map(|item| required(item, Field::Topic));
-                topics.collect::<Result<_, _>>().map(Operation::Unsubscribe)
-            }
-            None => Ok(Operation::Unsubscribe(vec![required(fields, Field::Topic)?])),
-        },
+        "subscribe" => one_or_many(fields, subscribe).map(Operation::Subscribe),
+        "unsubscribe" => one_or_many(fields, |item| required(item, Field::Topic)).map(Operation::Unsubscribe),
         "publish" => publish(fields).map(Operation::Publish),
         "call" => call(fields).map(Operation::Call),
         "history" => Ok(Operation::History),
@@ -149,12 +140,15 @@ fn operation<'b>(fields: &Fields<'b>) -> Result<Operation<'b>, String> {
     }
 }
 
-fn listed<'b>(fields: &Fields<'b>) -> Result<Option<Vec<Fields<'b>>>, String> {
-    let items = fields.maps(Field::Topics)?;
-    match &items {
-        Some(_) if fields.has(Field::Topic) => Err("fields \"topic\" and \"topics\" exclude each other".to_owned()),
+/// Reads the fields of one topic, or of each in the list `topics`.
+fn one_or_many<'b, T>(fields: &Fields<'b>, read: impl Fn(&Fields<'b>) -> Result<T, String>) -> Result<Vec<T>, String> {
+    if fields.has(Field::Topics) && fields.has(Field::Topic) {
+        return Err("fields \"topic\" and \"topics\" exclude each other".to_owned());
+    }
+    match fields.each(Field::Topics, &read)? {
         Some(items) if items.is_empty() => Err("field \"topics\" is empty".to_owned()),
-        _ => Ok(items),
+        Some(items) => Ok(items),
+        None => Ok(vec![read(fields)?]),
     }
 }
 

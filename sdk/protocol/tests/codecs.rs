@@ -188,6 +188,30 @@ fn bad_requests_say_what_is_wrong_and_keep_their_id() {
 }
 
 #[test]
+fn what_a_request_does_not_use_is_passed_over_alike() {
+    let deep = |depth: usize| (0..depth).fold(Value::Null, |inner, _| Value::from(vec![inner]));
+    for (value, data_accepted) in [(deep(DEPTH_MAX), true), (deep(DEPTH_MAX + 1), false), (deep(100), false)] {
+        for (field, accepted) in [("unknown", true), ("data", data_accepted)] {
+            // Sorted by key, so the field stands before the id.
+            let request = serde_json::json!({field: value, "id": 9, "type": "ping"});
+            let outcomes = [
+                Request::decode(Codec::Json, request.to_string().as_bytes()).map(|request| request.id),
+                Request::decode(Codec::MessagePack, &rmp_serde::to_vec_named(&request).unwrap())
+                    .map(|request| request.id),
+            ];
+            for outcome in outcomes {
+                match outcome {
+                    Ok(id) => assert_eq!((id, accepted), (Some(9), true), "{field}"),
+                    Err(error) => assert_eq!((error.id, accepted), (Some(9), false), "{field}: {error}"),
+                }
+            }
+        }
+    }
+    let extension = [&b"\x83\xa4type\xa4ping\xa2id\x09\xa7unknown"[..], &[0xc7, 3, 1, 0, 0, 0]].concat();
+    assert_eq!(Request::decode(Codec::MessagePack, &extension).unwrap().id, Some(9));
+}
+
+#[test]
 fn opaque_bytes_are_bin_in_messagepack_and_base64_in_json() {
     let payload = Payload::bytes(&[0u8, 255, 16][..]);
     let frame = Frame::Message { topic: "t", offset: 1, time: 2, from: None, payload: &payload };

@@ -3,7 +3,7 @@
 use rmp::Marker;
 use rmp::encode;
 
-use super::{Discard, Sink, ValueError};
+use super::{Sink, ValueError};
 use crate::DEPTH_MAX;
 
 /// Reads one MessagePack value and tells it to `sink`.
@@ -56,11 +56,64 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Checks one value and gives the bytes it is written in.
-    pub(crate) fn raw(&mut self) -> Result<&'b [u8], ValueError> {
+    /// Passes over one value, however deep, and gives the bytes it is written in. Only lengths are looked at.
+    pub(crate) fn skip(&mut self) -> Result<&'b [u8], ValueError> {
         let start = self.position;
-        self.value(&mut Discard, 0)?;
+        let mut left: usize = 1;
+        while left > 0 {
+            left -= 1;
+            let at = self.position;
+            let marker = self.marker()?;
+            if let Some(inner) = self.inner_values(marker)? {
+                left = left.checked_add(inner).ok_or(ValueError::Truncated(self.bytes.len()))?;
+                continue;
+            }
+            let length = match self.text_length(marker)? {
+                Some(length) => length,
+                None => self.scalar_bytes(marker).ok_or(ValueError::Reserved(at))??,
+            };
+            self.take(length)?;
+        }
         Ok(&self.bytes[start..self.position])
+    }
+
+    /// How many values an array or a map holds, keys included; none for anything else.
+    fn inner_values(&mut self, marker: Marker) -> Result<Option<usize>, ValueError> {
+        let (length, each) = match marker {
+            Marker::FixArray(length) => (length.into(), 1),
+            Marker::Array16 => (self.u16()?.into(), 1),
+            Marker::Array32 => (self.u32()? as usize, 1),
+            Marker::FixMap(length) => (length.into(), 2),
+            Marker::Map16 => (self.u16()?.into(), 2),
+            Marker::Map32 => (self.u32()? as usize, 2),
+            _ => return Ok(None),
+        };
+        Ok(Some(self.check_count(length, each)? * each))
+    }
+
+    /// How many bytes of content follow the marker of a value that is neither text nor container; none for the marker
+    /// that MessagePack never uses.
+    fn scalar_bytes(&mut self, marker: Marker) -> Option<Result<usize, ValueError>> {
+        Some(Ok(match marker {
+            Marker::Null | Marker::True | Marker::False | Marker::FixPos(_) | Marker::FixNeg(_) => 0,
+            Marker::U8 | Marker::I8 => 1,
+            Marker::U16 | Marker::I16 => 2,
+            Marker::U32 | Marker::I32 | Marker::F32 => 4,
+            Marker::U64 | Marker::I64 | Marker::F64 => 8,
+            // An extension has one byte more, its type.
+            Marker::FixExt1 => 2,
+            Marker::FixExt2 => 3,
+            Marker::FixExt4 => 5,
+            Marker::FixExt8 => 9,
+            Marker::FixExt16 => 17,
+            Marker::Bin8 => return Some(self.array::<1>().map(|length| length[0].into())),
+            Marker::Bin16 => return Some(self.u16().map(usize::from)),
+            Marker::Bin32 => return Some(self.u32().map(|length| length as usize)),
+            Marker::Ext8 => return Some(self.array::<1>().map(|length| usize::from(length[0]) + 1)),
+            Marker::Ext16 => return Some(self.u16().map(|length| usize::from(length) + 1)),
+            Marker::Ext32 => return Some(self.u32().map(|length| length as usize + 1)),
+            _ => return None,
+        }))
     }
 
     fn value(&mut self, sink: &mut impl Sink, depth: usize) -> Result<(), ValueError> {

@@ -1,0 +1,18 @@
+//! Plugins that fail in every way there is: each failure costs its caller one named error and nobody else anything.
+#![cfg(feature = "plugins")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+#[path = "support/component.rs"]
+mod component;
+#[path = "plugins/deadline.rs"]
+mod deadline;
+#[path = "plugins/effect.rs"]
+mod effect;
+#[path = "plugins/failure.rs"]
+mod failure;
+#[path = "plugins/hosted.rs"]
+mod hosted;
+#[path = "plugins/load.rs"]
+mod load;

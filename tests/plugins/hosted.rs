@@ -1,0 +1,77 @@
+//! A running broker with the hostile plugin in it.
+
+use std::ops::Deref;
+use std::sync::OnceLock;
+
+use rialto::Broker;
+use rialto::config::{Config, PluginConfig, TopicRule};
+use rialto::topic::Pattern;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::component;
+use crate::support::Running;
+
+/// A broker whose topics `hostile.>` belong to the hostile plugin; all others are open.
+pub(crate) struct Hosted {
+    running: Running,
+    _folder: TempDir,
+}
+
+impl Hosted {
+    pub(crate) fn start() -> Self {
+        Self::with(|_, _| {})
+    }
+
+    /// With other limits of the broker and of the plugin.
+    pub(crate) fn with(change: impl FnOnce(&mut Config, &mut PluginConfig)) -> Self {
+        static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
+        let folder = folder(COMPONENT.get_or_init(component::hostile));
+        let running = Running::with(|config| {
+            let mut plugin = PluginConfig { path: folder.path().join("plugin.wasm"), ..PluginConfig::default() };
+            change(config, &mut plugin);
+            own(config, plugin);
+        });
+        Self { running, _folder: folder }
+    }
+}
+
+impl Deref for Hosted {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+/// Tries to start a broker with a component; gives what the operator is told when it does not start.
+pub(crate) fn start(wasm: &[u8], settings: Value) -> Result<Broker, String> {
+    let folder = folder(wasm);
+    let mut config = Config::default();
+    config.server.shards = 1;
+    let plugin = PluginConfig { path: folder.path().join("plugin.wasm"), config: settings, ..PluginConfig::default() };
+    own(&mut config, plugin);
+    Broker::builder().config(config).start().map_err(|error| error.to_string())
+}
+
+/// A publish that chooses how the plugin behaves.
+pub(crate) fn publish(letter: char) -> Value {
+    json!({"type": "publish", "topic": "hostile.a", "data": letter.to_string()})
+}
+
+/// A call that does.
+pub(crate) fn call(letter: char) -> Value {
+    json!({"type": "call", "topic": "hostile.a", "method": letter.to_string()})
+}
+
+fn folder(wasm: &[u8]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("plugin.wasm"), wasm).unwrap();
+    folder
+}
+
+fn own(config: &mut Config, plugin: PluginConfig) {
+    let pattern = Pattern::parse("hostile.>").unwrap();
+    config.topics.insert(0, TopicRule { pattern, plugin: Some("hostile".to_owned()), reveal_publisher: false });
+    config.plugins.insert("hostile".to_owned(), plugin);
+}

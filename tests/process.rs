@@ -1,0 +1,279 @@
+//! The binary as an operator meets it: what it prints, how it stops, what it says when it cannot start.
+#![cfg(all(unix, feature = "cli", feature = "plugins"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+#[path = "support/component.rs"]
+mod component;
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
+
+use rialto::Codec;
+use serde_json::json;
+use tempfile::TempDir;
+
+use support::{Client, DEADLINE, Raw, http};
+
+const SERVER: &str = "[server]\nlisten = \"127.0.0.1:0\"\nshards = 2\n";
+
+/// A running process, killed when this is dropped.
+struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    banner: String,
+    address: SocketAddr,
+    _folder: TempDir,
+}
+
+fn folder(config: &str, plugin: Option<&[u8]>) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("rialto.toml"), config).unwrap();
+    if let Some(wasm) = plugin {
+        std::fs::write(folder.path().join("plugin.wasm"), wasm).unwrap();
+    }
+    folder
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rialto"));
+    command.arg("--config").arg(folder.join("rialto.toml")).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs a configuration with which nothing starts.
+fn fails(config: &str, plugin: Option<&[u8]>) -> (Option<i32>, String) {
+    let folder = folder(config, plugin);
+    let Output { status, stdout, stderr } = command(folder.path()).output().unwrap();
+    assert_eq!(String::from_utf8(stdout).unwrap(), "", "nothing is served, so nothing is announced");
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+impl Process {
+    fn start(config: &str, plugin: Option<&[u8]>) -> Self {
+        let folder = folder(config, plugin);
+        let mut child = command(folder.path()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut banner = String::new();
+        while !banner.contains("Ctrl-C") {
+            let line = lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no banner:\n{banner}"));
+            banner.push_str(&line);
+            banner.push('\n');
+        }
+        let url = banner.split_once("ws://").expect("a URL").1.split_once("/ws").unwrap().0;
+        let address = url.parse().unwrap();
+        Self { child, lines, banner, address, _folder: folder }
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    fn says(&self, what: &str) {
+        let started = Instant::now();
+        while started.elapsed() < DEADLINE {
+            match self.lines.recv_timeout(DEADLINE) {
+                Ok(line) if line.contains(what) => return,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        panic!("it never said {what:?}");
+    }
+
+    async fn ends(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < DEADLINE, "the process goes on after {DEADLINE:?}");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What it wrote to standard error, once it has ended.
+    fn log(&mut self) -> String {
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        log
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn it_prints_what_it_serves_with_the_real_port_and_serves_it() {
+    let plugin = "[[topic]]\npattern = \"own.*\"\nplugin = \"obliging\"\n[[topic]]\npattern = \">\"\n\
+                  [plugin.obliging]\npath = \"plugin.wasm\"\n";
+    let process = Process::start(&format!("{SERVER}{plugin}"), Some(&component::empty("")));
+    let (banner, address) = (&process.banner, process.address);
+    assert_ne!(address.port(), 0);
+    for part in [
+        "rialto.toml",
+        &format!("http://{address}/"),
+        &format!("ws://{address}/ws"),
+        "obliging",
+        "sha256",
+        "own.*",
+        "2 shards",
+    ] {
+        assert!(banner.contains(part), "{part:?} is not in\n{banner}");
+    }
+    assert!(!banner.contains(":0/"), "{banner}");
+    assert_eq!(http(address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
+    for codec in Codec::ALL {
+        let mut client = Client::connect(address, codec).await;
+        for topic in ["open", "own.a"] {
+            client.subscribe(topic).await;
+            client.publish(topic, json!("hello")).await;
+            assert_eq!(client.message().await["data"], "hello");
+        }
+        client.close().await;
+    }
+}
+
+#[tokio::test]
+async fn sigterm_and_sigint_end_it_well_and_its_clients_are_told() {
+    for name in ["TERM", "INT"] {
+        let mut process = Process::start(SERVER, None);
+        let mut clients = [
+            Client::connect(process.address, Codec::Json).await,
+            Client::connect(process.address, Codec::MessagePack).await,
+        ];
+        process.signal(name);
+        for client in &mut clients {
+            assert_eq!(client.closed().await, Some(1001));
+            let closing = client.push().await;
+            assert_eq!((&closing["type"], &closing["code"]), (&json!("closing"), &json!(1001)));
+        }
+        process.says("Stopping");
+        process.says("Stopped.");
+        assert_eq!(process.ends().await.code(), Some(0), "SIG{name}");
+        assert!(tokio::net::TcpStream::connect(process.address).await.is_err(), "nobody listens any more");
+        assert_eq!(process.log(), "", "a good end is nothing to complain about");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let patient = "shutdown_ms = 600_000\n[limits]\nclose_ms = 600_000\n";
+    let mut process = Process::start(&format!("{SERVER}{patient}"), None);
+    // A session that never answers the close keeps the broker waiting.
+    let _silent = Raw::connect(process.address, Codec::Json).await;
+    process.signal("TERM");
+    process.says("Stopping");
+    assert!(process.child.try_wait().unwrap().is_none(), "it waits for the session");
+    process.signal("INT");
+    assert_eq!(process.ends().await.code(), Some(1));
+}
+
+/// A process whose plugin is in the middle of a hook that lasts a minute.
+async fn stuck(settings: &str) -> (Process, Client) {
+    let plugin = "[[topic]]\npattern = \"hostile.*\"\nplugin = \"hostile\"\n\
+                  [plugin.hostile]\npath = \"plugin.wasm\"\nhook_ms = 60_000\n";
+    let process = Process::start(&format!("{SERVER}{settings}{plugin}"), Some(&component::hostile()));
+    let mut client = Client::connect(process.address, Codec::Json).await;
+    client.ask(json!({"type": "publish", "topic": "hostile.a", "data": "l"})).await;
+    client.ping().await;
+    (process, client)
+}
+
+#[tokio::test]
+async fn a_stuck_plugin_does_not_keep_it_from_stopping_in_time() {
+    let (mut process, mut client) = stuck("shutdown_ms = 500\n").await;
+    process.signal("TERM");
+    assert_eq!(client.closed().await, Some(1001));
+    process.ends().await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once_even_with_a_stuck_plugin() {
+    let (mut process, mut client) = stuck("shutdown_ms = 600_000\n").await;
+    process.signal("TERM");
+    assert_eq!(client.closed().await, Some(1001));
+    process.says("Stopping");
+    // Long enough for all but the hook to have ended: what is tested is the signal while only the hook is waited for.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert!(process.child.try_wait().unwrap().is_none(), "it waits for the hook");
+    process.signal("TERM");
+    process.ends().await;
+}
+
+#[tokio::test]
+async fn what_a_plugin_logs_can_neither_forge_lines_nor_move_the_cursor() {
+    let plugin = "[[topic]]\npattern = \"hostile.*\"\nplugin = \"hostile\"\n[plugin.hostile]\npath = \"plugin.wasm\"\n";
+    let mut process = Process::start(&format!("{SERVER}{plugin}"), Some(&component::hostile()));
+    let mut client = Client::connect(process.address, Codec::Json).await;
+    client.publish("hostile.a", json!("c")).await;
+    client.refused(json!({"type": "publish", "topic": "hostile.a", "data": "t"}), "plugin_failed").await;
+    client.refused(json!({"type": "call", "topic": "hostile.a", "method": "l"}), "plugin_failed").await;
+    process.signal("TERM");
+    assert_eq!(process.ends().await.code(), Some(0));
+    let log = process.log();
+    assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{log:?}");
+    assert!(log.contains("red") && log.contains("forged line"), "the line is there: {log}");
+    assert!(!log.lines().any(|line| line.starts_with("ERROR forged")), "{log}");
+    let failed = |words: [&str; 4]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(failed(["plugin failed", "hostile", "on-publish", "unreachable"]), "{log}");
+    assert!(failed(["plugin failed", "hostile.a", "on-call", "deadline of 50 ms"]), "{log}");
+}
+
+#[test]
+fn a_port_in_use_is_said_with_the_address() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (code, error) = fails(&format!("[server]\nlisten = \"{address}\"\n"), None);
+    assert_eq!(code, Some(1));
+    assert!(error.contains(&format!("cannot listen on {address}")) && error.contains("in use"), "{error}");
+}
+
+#[test]
+fn a_wrong_configuration_is_shown_with_every_problem() {
+    let (code, error) = fails("[server]\nlisten = \"nowhere\"\nshrads = 2\n", None);
+    assert_eq!(code, Some(2));
+    for part in ["rialto.toml:2", "rialto.toml:3", "nowhere", "shrads", "shards"] {
+        assert!(error.contains(part), "{part:?} is not in\n{error}");
+    }
+}
+
+#[test]
+fn a_missing_configuration_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = command(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("rialto.toml"));
+}
+
+#[test]
+fn a_missing_plugin_is_shown_with_its_line() {
+    let (code, error) = fails(&format!("{SERVER}[plugin.gone]\npath = \"gone.wasm\"\n"), None);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("rialto.toml:5") && error.contains("gone.wasm"), "{error}");
+}
+
+#[test]
+fn a_plugin_that_does_not_start_is_named_with_its_reason() {
+    let config = format!("{SERVER}[plugin.hostile]\npath = \"plugin.wasm\"\n[plugin.hostile.config]\nstart = \"S\"\n");
+    let (code, error) = fails(&config, Some(&component::hostile()));
+    assert_eq!(code, Some(1));
+    assert!(error.contains("plugin \"hostile\"") && error.contains("good sentence"), "{error}");
+    let config = format!("{SERVER}[plugin.none]\npath = \"plugin.wasm\"\n");
+    let (code, error) = fails(&config, Some(&component::module("(module)")));
+    assert_eq!(code, Some(1));
+    assert!(error.contains("plugin \"none\"") && error.contains("core module"), "{error}");
+}

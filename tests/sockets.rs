@@ -1,0 +1,29 @@
+//! The broker through real sockets, right and wrong use of it in both codecs, as any client may come.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+#[path = "sockets/close.rs"]
+mod close;
+#[path = "sockets/deadline.rs"]
+mod deadline;
+#[path = "sockets/frame.rs"]
+mod frame;
+#[path = "sockets/gauge.rs"]
+mod gauge;
+#[path = "sockets/limit.rs"]
+mod limit;
+#[path = "sockets/noise.rs"]
+mod noise;
+#[path = "sockets/order.rs"]
+mod order;
+#[path = "sockets/page.rs"]
+mod page;
+#[path = "sockets/payload.rs"]
+mod payload;
+#[path = "sockets/request.rs"]
+mod request;
+#[path = "sockets/session.rs"]
+mod session;
+#[path = "sockets/witness.rs"]
+mod witness;

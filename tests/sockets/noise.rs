@@ -1,0 +1,104 @@
+//! Random damage to sessions that were valid: the broker closes or carries on, says only legal things and never falls.
+
+use rialto::Codec;
+use serde_json::json;
+
+use crate::support::raw::{CONTINUATION, FIN, PING, masked};
+use crate::support::{Running, encode};
+use crate::witness::Witness;
+
+/// A small generator with a fixed seed: what fails once fails again.
+struct Noise(u64);
+
+impl Noise {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).unwrap()
+    }
+
+    fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| self.below(256) as u8).collect()
+    }
+
+    /// Flips, removes, repeats or inserts something, a few times.
+    fn damage(&mut self, bytes: &mut Vec<u8>) {
+        for _ in 0..=self.below(4) {
+            let place = self.below(bytes.len());
+            match self.below(4) {
+                0 => bytes[place] ^= 1 << self.below(8),
+                1 => drop(bytes.drain(place..bytes.len().min(place + 3))),
+                2 => bytes.insert(place, self.0 as u8),
+                _ => bytes.extend_from_within(place..),
+            }
+        }
+    }
+}
+
+/// What a client might say in one session, as bytes on the wire.
+fn valid(codec: Codec) -> Vec<u8> {
+    let data = if codec == Codec::Json { 1 } else { 2 };
+    let mut bytes = Vec::new();
+    for request in [
+        json!({"type": "connect", "id": 1, "client": "noise/1"}),
+        json!({"type": "subscribe", "id": 2, "topics": [{"topic": "noise.a"}, {"topic": "noise.b"}]}),
+        json!({"type": "publish", "id": 3, "topic": "noise.a", "data": {"a": [1, -2, 3.5, null, "é"]}}),
+        json!({"type": "ping", "id": 4, "data": "x".repeat(200)}),
+        json!({"type": "unsubscribe", "id": 5, "topic": "noise.b"}),
+    ] {
+        let request = encode(codec, &request);
+        let (one, two) = request.split_at(request.len() / 2);
+        bytes.extend(masked(data, one));
+        bytes.extend(masked(FIN | PING, b"noise"));
+        bytes.extend(masked(FIN | CONTINUATION, two));
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn damaged_sessions_are_closed_or_carried_on_and_hurt_nobody() {
+    let running = Running::start();
+    let mut witness = Witness::new(&running).await;
+    let mut noise = Noise(0x5eed_0123_4567_89ab);
+    for codec in Codec::ALL {
+        for round in 0..300 {
+            let mut bytes = valid(codec);
+            noise.damage(&mut bytes);
+            let mut raw = running.raw(codec).await;
+            raw.try_send(&bytes).await;
+            raw.finish().await;
+            raw.rest().await;
+            if round % 20 == 0 {
+                witness.is_well().await;
+            }
+        }
+    }
+    witness.is_well().await;
+    witness.close().await;
+    running.becomes_empty().await;
+}
+
+#[tokio::test]
+async fn noise_in_place_of_frames_payloads_and_requests_hurts_nobody() {
+    let running = Running::start();
+    let mut witness = Witness::new(&running).await;
+    let mut noise = Noise(0xfeed_0123_4567_89ab);
+    for codec in Codec::ALL {
+        for round in 0..200 {
+            let length = noise.below(400);
+            let bytes = noise.bytes(length);
+            let mut raw = running.raw(codec).await;
+            raw.try_send(&masked(FIN | raw.data_opcode(), &bytes)).await;
+            raw.try_send(&bytes).await;
+            raw.finish().await;
+            raw.rest().await;
+            if round % 20 == 0 {
+                witness.is_well().await;
+            }
+        }
+    }
+    witness.is_well().await;
+    witness.close().await;
+    running.becomes_empty().await;
+}

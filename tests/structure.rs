@@ -1,0 +1,211 @@
+//! The shape of the source: who may import whom, how long files get, how they begin and what they are not called.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "structure/code.rs"]
+mod code;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use code::{Code, Use};
+
+/// The modules of `broker/`, lowest first. Those on one line do not know each other.
+const ORDER: &[&[&str]] = &[
+    &["topic", "identity", "metrics", "clock"],
+    &["message"],
+    &["store"],
+    &["config"],
+    &["engine", "plugin", "hub"],
+    &["answer", "directory"],
+    &["broker", "owners"],
+    &["session"],
+    &["server"],
+    &["builder"],
+    &["cli"],
+];
+
+/// These two are one thing in two files: the broker asks owners, and owners publish through the broker.
+const MUTUAL: [&str; 2] = ["broker", "owners"];
+
+/// Concrete engines and stores, and the folders besides `builder.rs` that may name them: their own, and that of the
+/// plugins, which are handed the store.
+const CONCRETE: &[(&str, &[&str])] = &[("Engine::Local", &["engine"]), ("MemoryStore", &["store", "plugin"])];
+
+const LINES_MAX: usize = 600;
+const LINES_USUAL: usize = 400;
+const NAMES: [&str; 4] = ["utils", "common", "types", "helpers"];
+
+/// A source file, its path from the root of the repository.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn code(&self) -> Code {
+        Code::of(&self.text)
+    }
+
+    /// The module of `broker/` it belongs to; none for the two crate roots.
+    fn module(&self) -> Option<&str> {
+        let inside = self.path.strip_prefix("broker/")?;
+        let name = inside.split('/').next()?.trim_end_matches(".rs");
+        match name {
+            "lib" | "main" => None,
+            "no_owners" => Some("owners"),
+            other => Some(other),
+        }
+    }
+
+    /// How many modules it lies below the crate root: what `super` counts from.
+    fn depth(&self) -> usize {
+        let parts = self.path.split('/').count() - 1;
+        if self.path.ends_with("/mod.rs") { parts - 1 } else { parts }
+    }
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut folders = vec![root.join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let path = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                found.push(Source { path, text });
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder} has no source");
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found
+}
+
+/// All Rust that is ours.
+fn all_sources() -> Vec<Source> {
+    ["broker", "sdk", "plugins", "tests"].iter().flat_map(|folder| sources(folder)).collect()
+}
+
+fn level(module: &str) -> Option<usize> {
+    ORDER.iter().position(|line| line.contains(&module))
+}
+
+/// What `lib.rs` gives out at the crate root, with the module it is from: `crate::Broker` is `crate::broker`.
+fn given_out() -> BTreeMap<String, String> {
+    let lib = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("broker/lib.rs")).unwrap();
+    let mut given = BTreeMap::new();
+    for line in lib.lines().filter_map(|line| line.strip_prefix("pub use ")?.strip_suffix(';')) {
+        let Some((module, items)) = line.split_once("::") else { continue };
+        for item in items.trim_matches(['{', '}']).split(',') {
+            given.insert(item.trim().to_owned(), module.to_owned());
+        }
+    }
+    given
+}
+
+/// Why one import is wrong, if it is.
+fn judge(from: &str, to: &str) -> Option<String> {
+    if from == to || (MUTUAL.contains(&from) && MUTUAL.contains(&to)) {
+        return None;
+    }
+    match (level(from), level(to)) {
+        (None, _) => Some(format!("module `{from}` has no place in the order")),
+        (_, None) => Some(format!("`{to}` has no place in the order")),
+        (Some(own), Some(other)) if other < own => None,
+        (Some(own), Some(other)) if other == own => Some(format!("`{from}` and `{to}` must not know each other")),
+        _ => Some(format!("`{from}` lies below `{to}` and must not know it")),
+    }
+}
+
+fn none(problems: Vec<String>) {
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn modules_import_downwards_only() {
+    let given = given_out();
+    let (mut problems, mut seen) = (Vec::new(), 0);
+    for source in sources("broker") {
+        let Some(module) = source.module() else { continue };
+        for Use { line, name } in source.code().uses(source.depth()) {
+            let target = given.get(&name).unwrap_or(&name);
+            // What the crate root gives out of other crates is no module of ours.
+            if target == "rialto_protocol" {
+                continue;
+            }
+            seen += 1;
+            if let Some(rule) = judge(module, target) {
+                problems.push(format!("{}:{line}: {rule}", source.path));
+            }
+        }
+    }
+    assert!(seen > 60, "only {seen} imports were found: the scan itself is broken");
+    none(problems);
+}
+
+#[test]
+fn every_module_has_its_place() {
+    let mut there: Vec<String> =
+        sources("broker").iter().filter_map(|source| source.module().map(str::to_owned)).collect();
+    there.dedup();
+    let missing = ORDER.iter().flat_map(|line| line.iter()).filter(|module| !there.iter().any(|one| one == *module));
+    none(missing.map(|module| format!("tests/structure.rs: module `{module}` does not exist")).collect());
+}
+
+#[test]
+fn only_the_builder_names_engines_and_stores() {
+    let mut problems = Vec::new();
+    for source in sources("broker") {
+        let Some(module) = source.module().filter(|module| *module != "builder") else { continue };
+        let code = source.code();
+        for (name, folders) in CONCRETE {
+            if folders.contains(&module) {
+                continue;
+            }
+            let lines = code.lines_with(name);
+            problems.extend(lines.map(|line| format!("{}:{line}: only builder.rs may name `{name}`", source.path)));
+        }
+    }
+    none(problems);
+}
+
+#[test]
+fn files_are_short() {
+    let sources = all_sources();
+    let long: Vec<(&str, usize)> =
+        sources.iter().map(|source| (source.path.as_str(), source.text.lines().count())).collect();
+    let over = |most: usize| long.iter().filter(move |(_, lines)| *lines > most);
+    none(over(LINES_MAX).map(|(path, lines)| format!("{path}:{lines}: more than {LINES_MAX} lines")).collect());
+    let unusual: Vec<String> = over(LINES_USUAL).map(|(path, lines)| format!("{path}:{lines}: a long file")).collect();
+    assert!(unusual.len() * 20 <= sources.len(), "more than 1 file in 20 is long:\n{}", unusual.join("\n"));
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for() {
+    let silent = all_sources().into_iter().filter(|source| !source.text.starts_with("//! "));
+    none(silent.map(|source| format!("{}:1: does not begin with `//!`", source.path)).collect());
+}
+
+#[test]
+fn no_file_is_named_after_nothing() {
+    let unnamed = all_sources()
+        .into_iter()
+        .filter(|source| source.path.split('/').any(|part| NAMES.contains(&part.trim_end_matches(".rs"))));
+    none(unnamed.map(|source| format!("{}:1: name the file after what is in it", source.path)).collect());
+}
+
+#[test]
+fn the_judge_can_say_no() {
+    assert_eq!(judge("server", "session"), None);
+    assert_eq!(judge("broker", "owners"), None);
+    assert_eq!(judge("hub", "hub"), None);
+    assert!(judge("session", "server").unwrap().contains("lies below"));
+    assert!(judge("hub", "plugin").unwrap().contains("must not know each other"));
+    assert!(judge("owners", "session").is_some());
+    assert!(judge("extra", "topic").unwrap().contains("no place"));
+    assert!(judge("cli", "extra").unwrap().contains("no place"));
+}

@@ -1,0 +1,147 @@
+//! Rust source without comments, texts and tests, and the paths from the crate root in it. It is no parser: it knows just
+//! enough not to be fooled by what a person writes.
+
+/// A name right below the crate root that the code uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Use {
+    pub(crate) line: usize,
+    pub(crate) name: String,
+}
+
+/// Code with its line breaks, everything else that is not code taken out.
+pub(crate) struct Code(String);
+
+impl Code {
+    pub(crate) fn of(source: &str) -> Self {
+        let bare = bare(source);
+        let end = bare.find("#[cfg(test)]").unwrap_or(bare.len());
+        Self(bare[..end].to_owned())
+    }
+
+    /// The lines that hold a name.
+    pub(crate) fn lines_with(&self, name: &str) -> impl Iterator<Item = usize> {
+        let found = self.0.lines().enumerate().filter(move |(_, line)| line.contains(name));
+        found.map(|(index, _)| index + 1)
+    }
+
+    /// What the code uses of the crate root: by `crate::`, or by so many `super::` as lead there from `depth` below it.
+    pub(crate) fn uses(&self, depth: usize) -> Vec<Use> {
+        let mut uses = Vec::new();
+        let up = "super::".repeat(depth);
+        for start in ["crate::", up.as_str()] {
+            for (at, _) in self.0.match_indices(start) {
+                let before = self.0[..at].chars().next_back();
+                if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$' || c == ':') {
+                    continue;
+                }
+                let rest = &self.0[at + start.len()..];
+                for (offset, name) in heads(rest) {
+                    let line = 1 + self.0[..at + start.len() + offset].matches('\n').count();
+                    uses.push(Use { line, name });
+                }
+            }
+        }
+        uses.retain(|one| one.name != "super" && one.name != "self");
+        uses
+    }
+}
+
+/// The first name of a path, or of each path of a group in braces.
+fn heads(rest: &str) -> Vec<(usize, String)> {
+    let name = |at: usize| {
+        let name: String = rest[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        (!name.is_empty()).then_some((at, name))
+    };
+    if !rest.starts_with('{') {
+        return name(0).into_iter().collect();
+    }
+    let mut found = Vec::new();
+    let (mut depth, mut begins) = (0, false);
+    for (at, c) in rest.char_indices() {
+        match c {
+            '{' => {
+                depth += 1;
+                begins = depth == 1;
+            }
+            '}' if depth == 1 => break,
+            '}' => depth -= 1,
+            ',' => begins = depth == 1,
+            c if c.is_whitespace() => {}
+            _ if begins => {
+                found.extend(name(at));
+                begins = false;
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Takes comments and the content of texts out; line breaks stay, so that lines keep their numbers.
+fn bare(source: &str) -> String {
+    let mut out = String::new();
+    let mut rest = source;
+    while let Some(c) = rest.chars().next() {
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if rest.starts_with("r#\"") {
+            rest.find("\"#").map_or(rest.len(), |end| end + 2)
+        } else if c == '"' {
+            text_length(rest)
+        } else if let Some(length) = character_length(rest) {
+            length
+        } else {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
+            continue;
+        };
+        out.extend(rest[..length].chars().filter(|c| *c == '\n'));
+        rest = &rest[length..];
+    }
+    out
+}
+
+fn text_length(rest: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in rest.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// A character in quotes; a lifetime is none.
+fn character_length(rest: &str) -> Option<usize> {
+    let inside = rest.strip_prefix('\'')?;
+    let first = inside.chars().next()?;
+    let end = if first == '\\' { inside[2..].find('\'')? + 2 } else { first.len_utf8() };
+    inside[end..].starts_with('\'').then_some(end + 2)
+}
+
+#[test]
+fn uses_are_found_wherever_they_stand() {
+    let source = r##"//! crate::nothing
+use crate::topic::{Topic, Pattern};
+use crate::{hub::{Hub, Link}, message::Message, Broker};
+use super::super::engine::Engine;
+use super::near;
+/* crate::comment */
+const A: &str = "crate::text // "; const Q: char = '"'; const B: u8 = crate::clock::X;
+const R: &str = r#"crate::raw"#;
+pub(crate) fn f<'a>(x: &'a crate::store::Y) { $crate::macros!() }
+#[cfg(test)]
+mod tests { use crate::server::Z; }
+"##;
+    let code = Code::of(source);
+    let mut found: Vec<(usize, String)> = code.uses(2).into_iter().map(|Use { line, name }| (line, name)).collect();
+    found.sort();
+    let expected = [(2, "topic"), (3, "Broker"), (3, "hub"), (3, "message"), (4, "engine"), (7, "clock"), (9, "store")];
+    assert_eq!(found, expected.map(|(line, name)| (line, name.to_owned())));
+    assert_eq!(code.lines_with("Engine").collect::<Vec<_>>(), [4]);
+}

@@ -1,0 +1,49 @@
+//! Components written by hand: core modules in WAT, wrapped for a world as any toolchain does it.
+#![allow(dead_code, reason = "each test program uses a part of this")]
+
+use std::path::Path;
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// The world that the broker hosts.
+pub(crate) fn world() -> String {
+    std::fs::read_to_string(root().join("sdk/plugin/wit/v1/plugin.wit")).expect("the world is there")
+}
+
+/// A module of `tests/plugins`.
+pub(crate) fn source(name: &str) -> String {
+    std::fs::read_to_string(root().join(format!("tests/plugins/{name}.wat"))).expect("the module is there")
+}
+
+/// The core module that the text stands for.
+pub(crate) fn module(wat: &str) -> Vec<u8> {
+    wat::parse_str(wat).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A component for the world named `plugin` of a WIT text.
+pub(crate) fn component(wat: &str, wit: &str) -> Vec<u8> {
+    let mut module = module(wat);
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("plugin.wit", wit).expect("valid WIT");
+    let world = resolve.select_world(&[package], Some("plugin")).expect("a world `plugin`");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata fits");
+    let encoder = ComponentEncoder::default().validate(true).module(&module);
+    encoder.expect("the module fits the world").encode().expect("a component")
+}
+
+/// The plugin that does whatever it is told to.
+pub(crate) fn hostile() -> Vec<u8> {
+    component(&source("hostile"), &world())
+}
+
+/// The plugin that agrees to everything, with more in its module.
+pub(crate) fn empty(more: &str) -> Vec<u8> {
+    let source = source("empty");
+    let end = source.rfind(')').expect("a module");
+    component(&format!("{}{more})", &source[..end]), &world())
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

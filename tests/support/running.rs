@@ -1,0 +1,88 @@
+//! A real broker with a real server on a free port of 127.0.0.1, on a thread of its own.
+
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rialto::config::Config;
+use rialto::{Broker, Codec, Server};
+use tokio::sync::oneshot;
+
+use super::{Client, Raw, eventually};
+
+/// A broker that stops when this is dropped.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) broker: Broker,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts with the default settings but two shards, so that sessions of one topic live on different threads.
+    pub(crate) fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// Starts with changed settings.
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        config.server.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        config.server.shards = 2;
+        config.limits.close_ms = 1_000;
+        change(&mut config);
+        let broker = Broker::builder().config(config.clone()).start().expect("the broker starts");
+        let (stop, stopped) = oneshot::channel();
+        let (ready, address) = std::sync::mpsc::channel();
+        let served = broker.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let server = Server::bind(served.clone(), &config.server).expect("a free port");
+                ready.send(server.addresses()[0]).expect("the test waits");
+                server
+                    .run(async {
+                        let _ = stopped.await;
+                    })
+                    .await;
+                served.shutdown(Duration::from_secs(5)).await;
+            });
+        });
+        let address = address.recv().expect("the server listens");
+        Self { address, broker, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// A session of the independent client.
+    pub(crate) async fn client(&self, codec: Codec) -> Client {
+        Client::connect(self.address, codec).await
+    }
+
+    /// A session over a hand-made socket, its welcome already read.
+    pub(crate) async fn raw(&self, codec: Codec) -> Raw {
+        Raw::connect(self.address, codec).await
+    }
+
+    /// Begins to stop, as a signal would make the binary do; does not wait.
+    pub(crate) fn begin_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Waits until no session and no subscription is left.
+    pub(crate) async fn becomes_empty(&self) {
+        eventually("sessions and subscriptions are 0", || {
+            let counted = self.broker.metrics();
+            (counted.sessions, counted.subscriptions) == (0, 0)
+        })
+        .await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.begin_stop();
+        let ended = self.thread.take().map_or(Ok(()), JoinHandle::join);
+        if !std::thread::panicking() {
+            ended.expect("the server's thread ends well");
+        }
+    }
+}
