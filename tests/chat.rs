@@ -275,3 +275,47 @@ fn wrong_settings_keep_the_broker_from_starting() {
         assert!(error.contains("plugin \"chat\"") && error.contains(words), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_departure_reaches_the_room_however_full_the_broker_is() {
+    let running = Running::with(|config| {
+        configure(config, json!({}));
+        config.limits.topics = 2;
+        config.limits.close_ms = 10_000;
+    });
+    let mut other = running.client(Codec::Json).await;
+    other.subscribe("kept").await;
+    let mut ada = running.raw(Codec::Json).await;
+    for request in [
+        json!({"type": "subscribe", "id": 1, "topic": LOBBY}),
+        json!({"type": "call", "id": 2, "topic": LOBBY, "method": "claim", "data": {"name": "Ada"}}),
+    ] {
+        ada.request(&request).await;
+    }
+    while ada.frame_value().await["id"] != 2 {}
+    // She says goodbye and does not hang up: her subscription is over, her session is not.
+    ada.send(&support::raw::masked(support::raw::FIN | support::raw::CLOSE, &[])).await;
+    assert_eq!(ada.frame().await.unwrap().opcode, support::raw::CLOSE);
+    // Meanwhile the room, in which nobody is, has to make way, and the broker is full again.
+    while other.request(json!({"type": "subscribe", "topic": "new"})).await["type"] == "error" {}
+    ada.reset();
+    support::eventually("her session is over", || running.broker.metrics().sessions == 1).await;
+    other.ok(json!({"type": "unsubscribe", "topic": "new"})).await;
+    while other.request(json!({"type": "subscribe", "topic": LOBBY})).await["type"] == "error" {}
+    assert_eq!(claim(&mut other, LOBBY, "Ada").await["data"]["members"], json!(["Ada"]));
+}
+
+#[tokio::test]
+async fn a_list_of_rooms_is_left_when_the_answer_comes() {
+    let running = running();
+    let mut ada = member(&running, Codec::Json, "Ada").await;
+    let mut bo = member(&running, Codec::MessagePack, "Bo").await;
+    ada.subscribe("chat.other").await;
+    let list = json!([{"topic": LOBBY}, {"topic": "chat.other"}]);
+    ada.ok(json!({"type": "unsubscribe", "topics": list})).await;
+    assert_eq!(members(&mut bo, LOBBY).await, json!(["Bo"]));
+    ada.take_all();
+    bo.publish(LOBBY, json!("hello")).await;
+    ada.ping().await;
+    assert_eq!(ada.take_all(), Vec::<Value>::new());
+}

@@ -161,6 +161,8 @@ async fn sigterm_and_sigint_end_it_well_and_its_clients_are_told() {
             let closing = client.push().await;
             assert_eq!((&closing["type"], &closing["code"]), (&json!("closing"), &json!(1001)));
         }
+        // Who keeps its half of the connection open is waited for.
+        drop(clients);
         process.says("Stopping");
         process.says("Stopped.");
         assert_eq!(process.ends().await.code(), Some(0), "SIG{name}");
@@ -222,6 +224,7 @@ async fn what_a_plugin_logs_can_neither_forge_lines_nor_move_the_cursor() {
     client.publish("hostile.a", json!("c")).await;
     client.refused(json!({"type": "publish", "topic": "hostile.a", "data": "t"}), "plugin_failed").await;
     client.refused(json!({"type": "call", "topic": "hostile.a", "method": "l"}), "plugin_failed").await;
+    client.close().await;
     process.signal("TERM");
     assert_eq!(process.ends().await.code(), Some(0));
     let log = process.log();

@@ -21,6 +21,8 @@ mod order;
 mod page;
 #[path = "sockets/payload.rs"]
 mod payload;
+#[path = "sockets/pressure.rs"]
+mod pressure;
 #[path = "sockets/request.rs"]
 mod request;
 #[path = "sockets/session.rs"]

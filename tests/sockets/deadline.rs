@@ -44,7 +44,7 @@ async fn a_peer_that_answers_no_ping_is_closed_with_4004_and_one_that_does_stays
 
 #[tokio::test]
 async fn a_frame_that_was_begun_and_not_finished_is_closed_with_1008() {
-    let running = Running::with(|config| config.limits.frame_ms = 200);
+    let running = Running::with(|config| config.limits.frame_ms = 100);
     for codec in Codec::ALL {
         let data = if codec == Codec::Json { 1 } else { 2 };
         let ping = encode(codec, &json!({"type": "ping", "id": 1}));

@@ -1,0 +1,96 @@
+//! Peers that ask faster than they read, and what they must not be able to do to the broker or to themselves.
+
+use std::time::Duration;
+
+use rialto::Codec;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::support::raw::{FIN, masked};
+use super::support::{Client, Raw, Running, decode, encode, eventually};
+
+/// More than the buffers of a loopback connection and of a session can take.
+const FLOOD_BYTES: usize = 256 << 20;
+
+#[tokio::test]
+async fn answers_that_nobody_reads_do_not_pile_up() {
+    let running = Running::start();
+    let mut healthy = running.client(Codec::Json).await;
+    for codec in Codec::ALL {
+        for request in [json!({}), json!({"type": "ping", "id": 1}), json!({"type": "history", "id": 1})] {
+            let mut flooder = running.raw(codec).await;
+            let blob = masked(FIN | flooder.data_opcode(), &encode(codec, &request)).repeat(10_000);
+            let mut sent = 0;
+            // The broker stops reading a session whose answers are not read, so sending comes to a stand.
+            while timeout(Duration::from_millis(500), flooder.send(&blob)).await.is_ok() {
+                sent += blob.len();
+                assert!(sent < FLOOD_BYTES, "{request} is answered for ever although nobody reads");
+            }
+            healthy.ping().await;
+            flooder.reset();
+        }
+    }
+    healthy.close().await;
+    running.becomes_empty().await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_read_is_not_blamed_for_its_silence() {
+    let running = Running::with(|config| {
+        config.limits.frame_ms = 150;
+        config.limits.ping_ms = 100;
+        config.limits.pong_ms = 100;
+    });
+    for codec in Codec::ALL {
+        let mut raw = Raw::connect_narrow(running.address, codec).await;
+        let ping = encode(codec, &json!({"type": "ping", "id": 1, "data": "x".repeat(50_000)}));
+        let frames = masked(FIN | raw.data_opcode(), &ping).repeat(20);
+        // Two segments that part a frame: all that was begun is finished, only not yet read by the broker, which holds
+        // the session because it does not read the answers.
+        let (first, second) = frames.split_at(frames.len() / 2 + 7);
+        raw.send(first).await;
+        raw.send(second).await;
+        // What is tested is that nothing happens: several times every deadline.
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        let mut answers = 0;
+        while answers < 20 {
+            let frame = raw.frame().await.expect("the session goes on");
+            if frame.opcode == raw.data_opcode() {
+                assert_eq!(decode(codec, &frame.payload)["type"], "pong");
+                answers += 1;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn sessions_that_arrive_while_the_broker_stops_are_told_so() {
+    for _ in 0..5 {
+        let running = Running::start();
+        let address = running.address;
+        let storm: Vec<_> = (0..4)
+            .map(|_| {
+                tokio::spawn(async move {
+                    let mut sessions = Vec::new();
+                    while let Ok(Ok(stream)) =
+                        timeout(Duration::from_secs(1), tokio::net::TcpStream::connect(address)).await
+                    {
+                        sessions.push(stream);
+                        let Ok(session) = tokio::spawn(Client::connect(address, Codec::Json)).await else { break };
+                        drop(session);
+                        if sessions.len() == 500 {
+                            break;
+                        }
+                    }
+                })
+            })
+            .collect();
+        eventually("sessions come", || running.broker.metrics().sessions_opened_total > 20).await;
+        // Nobody has to be cut off at the deadline, which is far away.
+        assert!(running.broker.shutdown(Duration::from_secs(30)).await);
+        for task in storm {
+            task.abort();
+        }
+        assert_eq!(running.broker.metrics().sessions, 0);
+    }
+}
