@@ -2,14 +2,15 @@
 
 #![allow(missing_docs, reason = "a bench is a program, not a library")]
 
-use divan::{Bencher, black_box};
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use rialto_protocol::{Codec, Encoding, Frame, Payload, Request};
 
 const PAYLOAD_BYTES: [usize; 3] = [128, 1_024, 16_384];
 
-fn main() {
-    divan::main();
-}
+criterion_group!(codec, decode, encode);
+criterion_main!(codec);
 
 /// A JSON object of about so many bytes: a few numbers and one text.
 fn json(bytes: usize) -> Vec<u8> {
@@ -17,35 +18,32 @@ fn json(bytes: usize) -> Vec<u8> {
     format!(r#"{{"sequence":123456,"time":1795367328796,"price":101.25,"text":"{text}"}}"#).into_bytes()
 }
 
-fn publish(payload: &[u8]) -> Vec<u8> {
-    let head = br#"{"type":"publish","id":7,"topic":"market.acme","data":"#;
-    [&head[..], payload, b"}"].concat()
+fn decode(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decode_publish");
+    for bytes in PAYLOAD_BYTES {
+        let head = br#"{"type":"publish","id":7,"topic":"market.acme","data":"#;
+        let frame = [&head[..], &json(bytes), b"}"].concat();
+        group.bench_with_input(BenchmarkId::new("json", bytes), &frame, |bencher, frame| {
+            bencher.iter(|| Request::decode(Codec::Json, black_box(frame)).is_ok());
+        });
+    }
 }
 
-#[divan::bench(args = PAYLOAD_BYTES)]
-fn decode_publish_json(bencher: Bencher<'_, '_>, bytes: usize) {
-    let frame = publish(&json(bytes));
-    bencher.bench(|| Request::decode(Codec::Json, black_box(&frame)).is_ok());
-}
-
-#[divan::bench(args = PAYLOAD_BYTES)]
-fn encode_message_same_codec(bencher: Bencher<'_, '_>, bytes: usize) {
-    encode(bencher, bytes, Codec::Json);
-}
-
-#[divan::bench(args = PAYLOAD_BYTES)]
-fn encode_message_other_codec(bencher: Bencher<'_, '_>, bytes: usize) {
-    encode(bencher, bytes, Codec::MessagePack);
-}
-
-fn encode(bencher: Bencher<'_, '_>, bytes: usize, codec: Codec) {
-    let payload = Payload::new(Encoding::Json, json(bytes)).expect("a JSON object");
-    let frame =
-        Frame::Message { topic: "market.acme", offset: 7, time: 1_795_367_328_796, from: None, payload: &payload };
-    let mut out = Vec::new();
-    bencher.bench_local(|| {
-        out.clear();
-        black_box(&frame).encode(codec, &mut out);
-        out.len()
-    });
+fn encode(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("encode_message");
+    for (name, codec) in [("same_codec", Codec::Json), ("other_codec", Codec::MessagePack)] {
+        for bytes in PAYLOAD_BYTES {
+            let payload = Payload::new(Encoding::Json, json(bytes)).expect("a JSON object");
+            let (topic, time) = ("market.acme", 1_795_367_328_796);
+            let frame = Frame::Message { topic, offset: 7, time, from: None, payload: &payload };
+            let mut out = Vec::new();
+            group.bench_function(BenchmarkId::new(name, bytes), |bencher| {
+                bencher.iter(|| {
+                    out.clear();
+                    black_box(&frame).encode(codec, &mut out);
+                    out.len()
+                });
+            });
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::engine::{Engine, Retired};
 use crate::hub::{Hub, Push, SessionKey, Subscription, What};
 use crate::message::Draft;
 use crate::metrics::{Metrics, Snapshot};
-use crate::owners::{Owner, Owners, PluginStatus};
+use crate::owners::{Owner, Owners};
 use crate::topic::Topic;
 
 /// What the broker's threads are given to end, even where sessions are given none.
@@ -27,6 +27,22 @@ const STOP_WAIT_MIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Broker {
     pub(crate) core: Arc<Core>,
+}
+
+/// A plugin that was loaded, as an operator wants to see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PluginStatus {
+    /// The plugin's name in the configuration.
+    pub name: String,
+    /// What the component calls itself.
+    pub package: String,
+    /// The component's version.
+    pub version: String,
+    /// SHA-256 of the component's file, in hexadecimal.
+    pub hash: String,
+    /// The size of the component's file.
+    pub bytes: usize,
 }
 
 /// What all handles share.

@@ -49,10 +49,9 @@ mod session;
 mod store;
 pub mod topic;
 
-pub use broker::Broker;
+pub use broker::{Broker, PluginStatus};
 pub use builder::{Builder, StartError};
 pub use hub::Duplex;
 pub use metrics::Snapshot;
-pub use owners::PluginStatus;
 pub use rialto_protocol::{CloseCode, Codec, Encoding, ErrorCode, Failure, Payload, Position};
 pub use server::{BindError, Server};

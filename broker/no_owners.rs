@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rialto_protocol::{Member, Payload, Position};
 
 use crate::answer::Answer;
-use crate::broker::{Broker, Client};
+use crate::broker::{Broker, Client, PluginStatus};
 use crate::directory::Entry;
 use crate::topic::Topic;
 
@@ -16,11 +16,6 @@ pub(crate) struct Owners;
 
 /// A plugin that owns topics: there is none.
 pub(crate) struct Owner(Infallible);
-
-/// A plugin that was loaded: there is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PluginStatus {}
 
 impl Owners {
     pub(crate) fn get(&self, _: &str) -> Option<&Owner> {

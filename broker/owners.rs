@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Reply};
 
 use crate::answer::Answer;
-use crate::broker::{Broker, Client, answer_published};
+use crate::broker::{Broker, Client, PluginStatus, answer_published};
 use crate::directory::Entry;
 use crate::plugin::{Busy, Decision, Done, Effect, Event, HookError, Host, Mailbox, Manifest};
 use crate::topic::Topic;
@@ -28,22 +28,6 @@ pub(crate) struct Owner {
     name: Arc<str>,
     mailbox: Mailbox,
     manifest: Manifest,
-}
-
-/// A plugin that was loaded, as an operator wants to see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PluginStatus {
-    /// The plugin's name in the configuration.
-    pub name: String,
-    /// What the component calls itself.
-    pub package: String,
-    /// The component's version.
-    pub version: String,
-    /// SHA-256 of the component's file, in hexadecimal.
-    pub hash: String,
-    /// The size of the component's file.
-    pub bytes: usize,
 }
 
 type HookOutcome = Result<Done, HookError>;

@@ -139,15 +139,9 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-#[cfg(feature = "plugins")]
 fn describe_plugin(plugin: &PluginStatus) -> String {
     let PluginStatus { package, version, hash, bytes, .. } = plugin;
     format!("{package} {version}, {} KiB, sha256 {}", bytes.div_ceil(1024), &hash[..16])
-}
-
-#[cfg(not(feature = "plugins"))]
-fn describe_plugin(_: &PluginStatus) -> String {
-    String::new()
 }
 
 fn describe_rule(rule: &TopicRule) -> String {

@@ -69,8 +69,9 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        self.shard.detach(self.key);
+        // In this order: when the session no longer counts, its plugins have been told.
         self.session.end();
+        self.shard.detach(self.key);
     }
 }
 
@@ -189,10 +190,11 @@ impl Connection<'_> {
             Ending::Drained(closing) => (self.closing_frames(closing), true),
         };
         self.shard.finish(self.key, &frames, keep_messages, deadline).await;
-        // The side that serves ends the TCP connection first (RFC 6455 section 7.1.1); the peer's own Close and whatever
-        // it still had under way are read and dropped, so that our Close is not lost to a reset.
+        // The side that serves ends the TCP connection first (RFC 6455 section 7.1.1). Unless the peer has said its Close,
+        // that and whatever else it had under way are read and dropped, so that our Close is not lost to a reset.
+        let peer_may_speak = !matches!(ending, Ending::PeerClosed(_));
         let hang_up = async {
-            if link.shutdown().await.is_ok() {
+            if link.shutdown().await.is_ok() && peer_may_speak {
                 discard(link).await;
             }
         };
