@@ -149,6 +149,7 @@ async fn who_has_no_name_or_is_not_there_cannot_speak() {
         client.ok(json!({"type": "unsubscribe", "topic": LOBBY})).await;
         assert_eq!(rejected(&mut client, say(json!("hi"))).await, json!({"kind": "no_name"}));
         client.close().await;
+        running.becomes_empty().await;
     }
 }
 
@@ -173,6 +174,7 @@ async fn empty_over_long_and_unfit_messages_are_rejected_with_the_reason() {
         ada.ok(say(json!(longest))).await;
         assert_eq!(event(&mut ada).await["text"], longest, "only this one was heard");
         ada.close().await;
+        running.becomes_empty().await;
     }
 }
 
