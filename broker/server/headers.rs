@@ -11,6 +11,7 @@ pub(super) struct Headers {
     header: [u8; HEADER_BYTES_MAX],
     seen: usize,
     payload_left: u64,
+    complete: u64,
 }
 
 /// A frame that no client may send, and how many of the bytes before it were in order.
@@ -36,6 +37,7 @@ impl Headers {
                 self.payload_left -= skipped;
                 at += skipped as usize;
                 begun = at;
+                self.complete += u64::from(self.payload_left == 0);
                 continue;
             }
             self.header[self.seen] = bytes[at];
@@ -44,6 +46,7 @@ impl Headers {
             self.check().map_err(|text| BadHeader { good: begun, text })?;
             if self.seen == self.header_bytes() {
                 self.payload_left = self.payload_bytes();
+                self.complete += u64::from(self.payload_left == 0);
                 self.seen = 0;
                 begun = at;
             }
@@ -54,6 +57,11 @@ impl Headers {
     /// Whether the bytes so far end in the middle of a frame.
     pub(super) fn is_inside(&self) -> bool {
         self.seen > 0 || self.payload_left > 0
+    }
+
+    /// How many frames have gone by whole.
+    pub(super) fn complete(&self) -> u64 {
+        self.complete
     }
 
     fn length_bytes(&self) -> usize {
@@ -127,6 +135,7 @@ mod tests {
                 assert_eq!(headers.follow(piece), Ok(()), "{size}");
             }
             assert!(!headers.is_inside(), "{size}");
+            assert_eq!(headers.complete(), 8, "{size}");
         }
         for cut in (1..whole.len()).step_by(97) {
             let mut headers = Headers::default();

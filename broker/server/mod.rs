@@ -5,6 +5,7 @@ mod assembler;
 mod gate;
 mod headers;
 mod http;
+mod incoming;
 mod pages;
 mod websocket;
 

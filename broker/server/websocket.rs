@@ -1,22 +1,20 @@
 //! One WebSocket connection on its shard: reads frames, hands messages to the session, says goodbye. Everything of
 //! fastwebsockets stays in this file, so that the parser can be replaced without anyone noticing.
 
-use std::cell::Cell;
 use std::future::{poll_fn, ready};
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_handshake_split};
 use rialto_protocol::{CloseCode, Closing, Codec, Frame as Push};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use super::assembler::{Assembler, Flaw, Kind};
-use super::headers::{BadHeader, Headers};
+use super::headers::BadHeader;
+use super::incoming::Incoming;
 use crate::broker::Broker;
 use crate::hub::{Duplex, Ending, Line, Link, SessionKey, Shard};
 use crate::message::{websocket_control, websocket_frame};
@@ -102,7 +100,8 @@ struct Connection<'c> {
 }
 
 impl Connection<'_> {
-    /// Hop 1: frames off the socket, messages to the session, until something ends it.
+    /// Hop 1: frames off the socket, messages to the session, until something ends it. Between bursts no frame reader, and
+    /// so no buffer, is held.
     async fn read(
         &self,
         incoming: Incoming,
@@ -110,28 +109,32 @@ impl Connection<'_> {
         message_bytes_max: usize,
         session: &mut Session,
     ) -> Ending {
-        let message_open = Rc::clone(&incoming.message_open);
-        let mut frames = Frames::new(incoming, message_bytes_max);
-        loop {
-            let frame = match frames.next().await {
-                Ok(frame) => frame,
-                Err(error) => return ending_of(&error),
-            };
-            let outcome = match frame.opcode {
-                OpCode::Ping | OpCode::Pong | OpCode::Close => self.control(&frame),
-                OpCode::Text => self.data(&mut assembler, Some(Kind::Text), &frame, session),
-                OpCode::Binary => self.data(&mut assembler, Some(Kind::Binary), &frame, session),
-                OpCode::Continuation => self.data(&mut assembler, None, &frame, session),
-            };
-            if let Err(ending) = outcome {
-                return ending;
+        let mut handled = 0;
+        while incoming.begins().await {
+            let mut frames = Frames::new(incoming.clone(), message_bytes_max);
+            // What made the burst begin has not been given out yet, so there is at least one frame to come.
+            while !incoming.is_done_after(handled) {
+                let frame = match frames.next().await {
+                    Ok(frame) => frame,
+                    Err(error) => return ending_of(&error),
+                };
+                handled += 1;
+                if let Err(ending) = self.frame(&frame, &mut assembler, session) {
+                    return ending;
+                }
+                incoming.message_open(assembler.is_open());
+                self.wait_to_go_on(session).await;
             }
-            // A fragmented message has one deadline, not one for each fragment.
-            message_open.set(assembler.is_open());
-            if !assembler.is_open() {
-                self.line.quiet();
-            }
-            self.wait_to_go_on(session).await;
+        }
+        Ending::Gone
+    }
+
+    fn frame(&self, frame: &Frame<'_>, assembler: &mut Assembler, session: &mut Session) -> Result<(), Ending> {
+        match frame.opcode {
+            OpCode::Ping | OpCode::Pong | OpCode::Close => self.control(frame),
+            OpCode::Text => self.data(assembler, Some(Kind::Text), frame, session),
+            OpCode::Binary => self.data(assembler, Some(Kind::Binary), frame, session),
+            OpCode::Continuation => self.data(assembler, None, frame, session),
         }
     }
 
@@ -242,67 +245,6 @@ impl Frames {
 
     async fn next(&mut self) -> Result<Frame<'_>, WebSocketError> {
         self.reader.read_frame(&mut |_| ready(Ok::<_, WebSocketError>(()))).await
-    }
-}
-
-/// The reading side of a link: the bytes that came with the upgrade first.
-struct Incoming {
-    link: Rc<Link>,
-    first: Bytes,
-    line: Rc<Line>,
-    headers: Headers,
-    bad: Option<BadHeader>,
-    /// Whether a fragmented message has begun and not ended.
-    message_open: Rc<Cell<bool>>,
-}
-
-impl Incoming {
-    fn new(link: Rc<Link>, first: Bytes, line: Rc<Line>) -> Self {
-        Self { link, first, line, headers: Headers::default(), bad: None, message_open: Rc::default() }
-    }
-
-    fn poll_bytes(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.first.is_empty() {
-            return self.link.poll_read(context, buffer);
-        }
-        let count = self.first.len().min(buffer.remaining());
-        buffer.put_slice(&self.first[..count]);
-        self.first.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncRead for Incoming {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Some(bad) = self.bad {
-            return Poll::Ready(Err(io::Error::other(bad)));
-        }
-        let before = buffer.filled().len();
-        match self.poll_bytes(context, buffer) {
-            Poll::Ready(Ok(())) => {
-                self.line.heard();
-                if let Err(bad) = self.headers.follow(&buffer.filled()[before..]) {
-                    // The frames before the bad one are still handled; then reading fails.
-                    buffer.set_filled(before + bad.good);
-                    self.bad = Some(bad);
-                    if bad.good == 0 {
-                        return Poll::Ready(Err(io::Error::other(bad)));
-                    }
-                }
-                Poll::Ready(Ok(()))
-            }
-            Poll::Pending => {
-                if self.headers.is_inside() || self.message_open.get() {
-                    self.line.inside();
-                }
-                Poll::Pending
-            }
-            failed => failed,
-        }
     }
 }
 
