@@ -27,7 +27,7 @@ pub struct Builder {
 pub enum StartError {
     /// The operating system gave no thread or no event queue.
     #[error("cannot start a thread: {0}")]
-    Thread(#[from] io::Error),
+    Thread(io::Error),
     /// The sandbox for plugins cannot run on this machine.
     #[error("{0}")]
     Sandbox(String),
@@ -72,7 +72,7 @@ impl Builder {
         };
         let rules = Rules::new(&topics);
         let owners = owners(plugins, &rules, &metrics)?;
-        let hub = Hub::spawn(hub_limits(shards, &limits), &metrics)?;
+        let hub = Hub::spawn(hub_limits(shards, &limits), &metrics).map_err(StartError::Thread)?;
         let (room_wanted, wishes) = sync_channel(1);
         let directory = Directory::new(rules, limits.topics, shards, Arc::clone(&metrics), room_wanted);
         let idle = Duration::from_millis(limits.topic_idle_ms);
@@ -88,7 +88,7 @@ impl Builder {
             next_shard: 0.into(),
         };
         let core = Arc::new(core);
-        keep(Arc::downgrade(&core), idle, wishes)?;
+        keep(Arc::downgrade(&core), idle, wishes).map_err(StartError::Thread)?;
         Ok(Broker { core })
     }
 }

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::complain;
 use crate::config::{Config, TopicRule};
-use crate::{Broker, Codec, PluginStatus, Server};
+use crate::{BindError, Broker, Codec, PluginStatus, Server};
 
 /// The exit code for a configuration with problems, the same as that of `rialto check`.
 const BAD_CONFIGURATION: u8 = 2;
@@ -47,7 +47,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
 async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let broker = Broker::builder().config(config.clone()).start()?;
-    let server = Server::bind(broker.clone(), &config.server)?;
+    let server = Server::bind(broker.clone(), &config.server).map_err(explain)?;
     print(&banner(path, &config, &broker, server.addresses()));
     server.run(signals.next()).await;
     print("Stopping: sessions are told to come back. A second signal stops at once.\n");
@@ -63,6 +63,17 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
             std::process::exit(1)
         }
     }
+}
+
+/// What to do about an address that cannot be had.
+fn explain(error: BindError) -> anyhow::Error {
+    let hint = match error.reason.kind() {
+        std::io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another `listen`",
+        std::io::ErrorKind::PermissionDenied => "ports below 1024 need more rights: choose another `listen`",
+        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address: choose another `listen`",
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{error}\n  = help: {hint}")
 }
 
 /// The signals that mean stop.

@@ -27,12 +27,12 @@ const BACKLOG: u32 = 4_096;
 
 /// An address could not be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
+#[error("cannot listen on {address}: {reason}")]
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
     /// What the operating system says.
-    pub source: io::Error,
+    pub reason: io::Error,
 }
 
 /// A broker's listening sockets.
@@ -61,7 +61,7 @@ impl Server {
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         for address in &settings.listen {
-            let failed = |source| BindError { address: *address, source };
+            let failed = |reason| BindError { address: *address, reason };
             let listener = listen(*address).map_err(failed)?;
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
