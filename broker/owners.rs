@@ -11,7 +11,7 @@ use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Reply};
 use crate::answer::Answer;
 use crate::broker::{Broker, Client, PluginStatus, answer_published};
 use crate::directory::Entry;
-use crate::plugin::{Busy, Decision, Done, Effect, Event, HookError, Host, Mailbox, Manifest};
+use crate::plugin::{Decision, Done, Effect, Event, HookError, Host, Mailbox, Manifest};
 use crate::topic::Topic;
 
 /// All plugins of a broker, by name.
@@ -29,8 +29,6 @@ pub(crate) struct Owner {
     mailbox: Mailbox,
     manifest: Manifest,
 }
-
-type HookOutcome = Result<Done, HookError>;
 
 impl Owners {
     pub(crate) fn new(host: Option<Host>) -> Self {
@@ -104,7 +102,7 @@ impl Owner {
             apply(broker, done.effects);
             match published {
                 Some(position) => answer_published(answer, position),
-                None => answer.ok(Reply::Published(None::<Position>)),
+                None => answer.ok(Reply::Published(None)),
             }
         });
     }
@@ -173,28 +171,19 @@ impl Owner {
         answer: Answer,
         finish: impl FnOnce(&Broker, Done, Answer) + Send + 'static,
     ) {
-        let (name, shared) = (Arc::clone(&self.name), broker.clone());
-        // The answer must be at hand on both ways out: when the hook has run, and when it is turned away.
-        let answer = Arc::new(Mutex::new(Some(answer)));
-        let kept = Arc::clone(&answer);
-        let take = |answer: &Mutex<Option<Answer>>| answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let submitted = self.mailbox.submit(
+        let Ok(place) = self.mailbox.place() else {
+            broker.core.metrics.plugin_busy.add(1);
+            let text = format!("plugin \"{}\" has too much to do", self.name);
+            return answer.fail(Failure::new(ErrorCode::Busy, text).retry_after_ms(100));
+        };
+        let (name, broker) = (Arc::clone(&self.name), broker.clone());
+        place.fill(
             event,
-            Box::new(move |outcome: HookOutcome| {
-                let Some(answer) = take(&kept) else { return };
-                match outcome {
-                    Ok(done) => finish(&shared, done, answer),
-                    Err(error) => answer.fail(failure(&name, error)),
-                }
+            Box::new(move |outcome| match outcome {
+                Ok(done) => finish(&broker, done, answer),
+                Err(error) => answer.fail(failure(&name, error)),
             }),
         );
-        if let Err(Busy) = submitted {
-            broker.core.metrics.plugin_busy.add(1);
-            if let Some(answer) = take(&answer) {
-                let text = format!("plugin \"{}\" has too much to do", self.name);
-                answer.fail(Failure::new(ErrorCode::Busy, text).retry_after_ms(100));
-            }
-        }
     }
 }
 

@@ -30,6 +30,17 @@ pub(crate) struct Mailbox {
     bound: usize,
 }
 
+/// A place in a mailbox, to be filled at once.
+#[must_use]
+pub(crate) struct Place<'m>(&'m Mailbox);
+
+impl Place<'_> {
+    /// Adds the event.
+    pub(crate) fn fill(self, event: Event, finish: Finish) {
+        self.0.send(Job { event, finish, counted: true });
+    }
+}
+
 /// The plugin's side.
 pub(super) struct Jobs {
     receiver: Receiver<Option<Job>>,
@@ -49,17 +60,16 @@ impl Mailbox {
         (Self { sender, shared: Arc::clone(&shared), bound }, Jobs { receiver, shared })
     }
 
-    /// Adds an event that a client caused.
+    /// Takes a place for an event that a client caused.
     ///
     /// # Errors
-    /// [`Busy`] when as many events wait as the bound allows; `finish` is dropped.
-    pub(crate) fn submit(&self, event: Event, finish: Finish) -> Result<(), Busy> {
+    /// [`Busy`] when as many events wait as the bound allows.
+    pub(crate) fn place(&self) -> Result<Place<'_>, Busy> {
         if self.shared.waiting.fetch_add(1, AcqRel) >= self.bound {
             self.shared.waiting.fetch_sub(1, AcqRel);
             return Err(Busy);
         }
-        self.send(Job { event, finish, counted: true });
-        Ok(())
+        Ok(Place(self))
     }
 
     /// Adds an event that must not be lost: the end of a subscription. There are at most as many of these as there
@@ -106,7 +116,7 @@ mod tests {
         let (mailbox, jobs) = Mailbox::new(2);
         let session = Member { session: "s".into(), user: None };
         let event = Event::Unsubscribe { session, topic: Topic::parse("a").expect("a topic") };
-        let submit = || mailbox.submit(event.clone(), Box::new(|_| {})).is_ok();
+        let submit = || mailbox.place().map(|place| place.fill(event.clone(), Box::new(|_| {}))).is_ok();
         assert_eq!([submit(), submit(), submit()], [true, true, false]);
         mailbox.submit_end(event.clone(), Box::new(|_| {}));
         assert!(jobs.next().is_some());

@@ -17,7 +17,7 @@ use rialto_protocol::{Member, Payload};
 
 pub(crate) use host::Host;
 pub(crate) use instance::Surroundings;
-pub(crate) use mailbox::{Busy, Mailbox};
+pub(crate) use mailbox::Mailbox;
 pub(crate) use manifest::Manifest;
 
 use crate::topic::Topic;

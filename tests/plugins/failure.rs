@@ -67,32 +67,28 @@ async fn works(client: &mut Client, other: &mut Client) {
     other.message().await;
 }
 
-#[tokio::test]
-async fn a_failed_publish_is_one_named_error_and_the_next_one_works() {
+/// Makes a request fail in every way there is, each time followed by what must work.
+async fn fails_in_every_way(request: fn(char) -> Value) {
     let hosted = Hosted::start();
     for codec in Codec::ALL {
         let (mut client, mut other) = (hosted.client(codec).await, hosted.client(codec).await);
         client.subscribe("hostile.a").await;
         other.subscribe("open").await;
         for (letter, kind, what) in ANYWHERE.into_iter().chain(RETURNED) {
-            fails(&hosted, &mut client, publish(letter), kind, what).await;
+            fails(&hosted, &mut client, request(letter), kind, what).await;
             works(&mut client, &mut other).await;
         }
     }
 }
 
 #[tokio::test]
+async fn a_failed_publish_is_one_named_error_and_the_next_one_works() {
+    fails_in_every_way(publish).await;
+}
+
+#[tokio::test]
 async fn a_failed_call_is_one_named_error_and_the_next_one_works() {
-    let hosted = Hosted::start();
-    for codec in Codec::ALL {
-        let (mut client, mut other) = (hosted.client(codec).await, hosted.client(codec).await);
-        client.subscribe("hostile.a").await;
-        other.subscribe("open").await;
-        for (letter, kind, what) in ANYWHERE.into_iter().chain(RETURNED) {
-            fails(&hosted, &mut client, call(letter), kind, what).await;
-            works(&mut client, &mut other).await;
-        }
-    }
+    fails_in_every_way(call).await;
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ pub(crate) struct Wire {
 
 /// One connection.
 pub(crate) struct Raw {
-    codec: Codec,
+    pub(crate) codec: Codec,
     stream: TcpStream,
     buffer: Vec<u8>,
 }
