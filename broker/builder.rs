@@ -15,6 +15,9 @@ use crate::identity;
 use crate::metrics::Metrics;
 use crate::owners::Owners;
 
+/// The least time between two walks over all topics because room was wanted.
+const WISH_PAUSE: Duration = Duration::from_millis(100);
+
 /// Collects what a broker needs and starts it.
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
@@ -118,6 +121,12 @@ fn keep(core: Weak<Core>, idle: Duration, wishes: Receiver<()>) -> io::Result<()
             };
             let Some(core) = core.upgrade() else { return };
             core.directory.forget_idle(unused_ms);
+            if unused_ms == 0 {
+                // However many are turned away, walking all topics must not become all that is done: each walk holds up
+                // whoever looks one up.
+                drop(core);
+                std::thread::sleep(WISH_PAUSE);
+            }
         }
     };
     std::thread::Builder::new().name("rialto-keeper".to_owned()).spawn(work)?;
