@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Gap, GapReason, Limits as Told, Member, Payload};
-use rialto_protocol::{Position, Reply, Subscribed};
+use rialto_protocol::{
+    CloseCode, Closing, Delivery, ErrorCode, Failure, Gap, GapReason, Limits as Told, Member, Payload,
+};
+use rialto_protocol::{Policy, Position, Reply, Subscribed};
 
 use crate::answer::{Answer, Outcome};
 use crate::clock::Clock;
-use crate::config::Limits;
+use crate::config::{Limits, TopicOptions};
 use crate::directory::{Directory, Entry};
 use crate::engine::{Engine, Retired};
-use crate::hub::{Hub, Push, SessionKey, Subscription, What};
+use crate::hub::{Hub, Push, SessionKey, Subscription, TooManyFields, What};
 use crate::message::Draft;
 use crate::metrics::{Metrics, Snapshot};
 use crate::owners::{Owner, Owners};
@@ -43,6 +45,19 @@ pub struct PluginStatus {
     pub hash: String,
     /// The size of the component's file.
     pub bytes: usize,
+}
+
+/// A topic in memory, as an operator wants to see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicStatus {
+    /// Its last message.
+    pub position: Position,
+    /// Subscriptions of all sessions.
+    pub subscribers: u64,
+    /// Messages that subscribers did not get because of their delivery policy, by [`Policy::index`]: one message counts
+    /// once for each of them.
+    pub skipped: [u64; Policy::ALL.len()],
 }
 
 /// What all handles share.
@@ -113,6 +128,16 @@ impl Broker {
     /// The broker's numbers at this moment.
     pub fn metrics(&self) -> Snapshot {
         self.core.metrics.snapshot()
+    }
+
+    /// What is known of a topic; none if it is not in memory or no topic.
+    pub fn topic(&self, topic: &str) -> Option<TopicStatus> {
+        let entry = self.core.directory.peek(&Topic::parse(topic).ok()?)?;
+        let mut position = None;
+        // A stream that was retired meanwhile is as good as not there.
+        entry.stream.join(|now| position = Some(now)).ok()?;
+        let (subscribers, skipped) = (entry.audience.subscribers(), entry.audience.skipped());
+        Some(TopicStatus { position: position?, subscribers, skipped })
     }
 
     /// The plugins that were loaded, by name.
@@ -202,27 +227,47 @@ impl Broker {
     }
 
     /// Subscribes a session, after asking the topic's plugin if there is one.
-    pub(crate) fn subscribe(&self, client: &Client, topic: &Topic, since: Option<Position>, answer: Answer) {
+    pub(crate) fn subscribe(&self, client: &Client, topic: &Topic, mut wish: Wish, answer: Answer) {
         let entry = match self.core.directory.entry(topic, &self.core.engine) {
             Ok(entry) => entry,
             Err(failure) => return answer.fail(failure),
         };
+        let TopicOptions { delivery, delivery_max, .. } = &entry.options;
+        let policy = wish.delivery.get_or_insert_with(|| delivery.clone()).policy();
+        if policy < *delivery_max {
+            let text = format!("of this topic a session may get \"{delivery_max}\" at most, not \"{policy}\"");
+            return answer.fail(Failure::new(ErrorCode::Forbidden, text));
+        }
         match self.owner(&entry) {
-            Ok(None) => self.join(entry, client.key, since.as_ref(), answer),
-            Ok(Some(owner)) => owner.subscribe(self, entry, client, since, answer),
+            Ok(None) => self.join(entry, client.key, &wish, answer),
+            Ok(Some(owner)) => owner.subscribe(self, entry, client, wish, answer),
             Err(failure) => answer.fail(failure),
         }
     }
 
     /// Lets a session into a topic: its answer, then every message after the position in it.
-    pub(crate) fn join(&self, mut entry: Arc<Entry>, session: SessionKey, since: Option<&Position>, answer: Answer) {
+    pub(crate) fn join(&self, mut entry: Arc<Entry>, session: SessionKey, wish: &Wish, answer: Answer) {
+        let delivery = wish.delivery.as_ref().unwrap_or(&entry.options.delivery).clone();
+        let fields_max = self.core.limits.conflation_fields;
         let mut answer = Some(answer);
         while let Err(Retired) = entry.stream.join(|position| {
-            entry.audience.enter(session.shard());
-            let subscription = Subscription { stream: entry.stream.id(), audience: Arc::clone(&entry.audience) };
-            self.core.hub.subscribe(session, subscription);
+            if entry.audience.enter(session.shard(), &delivery, fields_max) == Err(TooManyFields) {
+                let text = format!("subscribers of one topic may ask for {fields_max} different fields");
+                return answer.take().into_iter().for_each(|answer| {
+                    answer.fail(Failure::new(ErrorCode::TooMany, text.clone()));
+                });
+            }
+            self.core.hub.subscribe(
+                session,
+                Subscription {
+                    stream: entry.stream.id(),
+                    topic: entry.stream.topic().clone(),
+                    delivery: delivery.clone(),
+                    audience: Arc::clone(&entry.audience),
+                },
+            );
             let topic: Arc<str> = entry.stream.topic().as_str().into();
-            let missed = since.map(|since| missed(&topic, since, &position));
+            let missed = wish.since.as_ref().map(|since| missed(&topic, since, &position));
             if let Some(answer) = answer.take() {
                 let recovered = missed.as_ref().map(Result::is_ok);
                 answer.ok(Reply::Subscribed(Subscribed { topic, position, recovered }));
@@ -326,6 +371,15 @@ impl Broker {
             outbox_bytes: self.core.limits.outbox_bytes,
         }
     }
+}
+
+/// What a session wants of a topic that it subscribes to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wish {
+    /// The last position it has seen.
+    pub(crate) since: Option<Position>,
+    /// The delivery policy; none means the topic's own.
+    pub(crate) delivery: Option<Delivery>,
 }
 
 /// Whom a `call` is for.

@@ -101,6 +101,7 @@ fn hub_limits(shards: usize, limits: &Limits) -> HubLimits {
         shards,
         inbox_messages: limits.inbox_messages,
         outbox_bytes: limits.outbox_bytes,
+        outboxes_bytes: limits.outboxes_bytes,
         ping: Duration::from_millis(limits.ping_ms),
         pong: Duration::from_millis(limits.pong_ms),
         frame: Duration::from_millis(limits.frame_ms),

@@ -49,9 +49,10 @@ mod session;
 mod store;
 pub mod topic;
 
-pub use broker::{Broker, PluginStatus};
+pub use broker::{Broker, PluginStatus, TopicStatus};
 pub use builder::{Builder, StartError};
 pub use hub::Duplex;
 pub use metrics::Snapshot;
-pub use rialto_protocol::{CloseCode, Codec, Encoding, ErrorCode, Failure, Payload, Position};
+pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, ErrorCode, Failure, Payload, Pointer};
+pub use rialto_protocol::{PointerError, Policy, Position};
 pub use server::{BindError, Server};

@@ -76,6 +76,16 @@ pub(crate) fn websocket_frame(codec: Codec, frame: &Frame<'_>) -> Bytes {
     Bytes::from(bytes).slice(start..)
 }
 
+/// How long the unmasked frame is that begins here, header included.
+pub(crate) fn websocket_frame_bytes(frames: &[u8]) -> usize {
+    let length = |bytes: usize| frames[2..2 + bytes].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+    match frames[1] {
+        127 => 10 + length(8),
+        126 => 4 + length(2),
+        short => 2 + usize::from(short),
+    }
+}
+
 /// A control frame (RFC 6455 section 5.5): ping, pong or close, with at most 125 bytes.
 pub(crate) fn websocket_control(opcode: u8, payload: &[u8]) -> Bytes {
     debug_assert!(payload.len() <= 125, "control frames carry at most 125 bytes");
@@ -119,6 +129,7 @@ mod tests {
             let mut header = [0; HEADER_BYTES_MAX];
             let length = websocket_header(TEXT, payload_bytes, &mut header);
             assert_eq!(&header[..length], expected, "{payload_bytes}");
+            assert_eq!(websocket_frame_bytes(&header), length + payload_bytes);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use rialto_protocol::Codec;
+use rialto_protocol::{Codec, Policy};
 
 /// The counters and gauges of one broker.
 #[derive(Debug, Default)]
@@ -10,14 +10,17 @@ pub(crate) struct Metrics {
     pub(crate) sessions: Gauge,
     pub(crate) topics: Gauge,
     pub(crate) subscriptions: Gauge,
+    pub(crate) outbox_bytes: Gauge,
     pub(crate) sessions_opened: Counter,
     pub(crate) sessions_slow: Counter,
+    pub(crate) outboxes_shed: Counter,
     pub(crate) messages_published: Counter,
     pub(crate) messages_delivered: Counter,
     pub(crate) plugin_hooks: Counter,
     pub(crate) plugin_failures: Counter,
     pub(crate) plugin_busy: Counter,
     frames_encoded: [Counter; 2],
+    messages_skipped: [Counter; Policy::ALL.len()],
 }
 
 impl Metrics {
@@ -26,18 +29,29 @@ impl Metrics {
         self.frames_encoded[codec.index()].add(1);
     }
 
+    /// Messages were not sent to a subscriber because of its delivery policy.
+    pub(crate) fn messages_skipped(&self, policy: Policy, messages: usize) {
+        self.messages_skipped[policy.index()].add(messages as u64);
+    }
+
     /// All values at this moment.
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
             sessions: self.sessions.get(),
             topics: self.topics.get(),
             subscriptions: self.subscriptions.get(),
+            outbox_bytes: self.outbox_bytes.get(),
             sessions_opened_total: self.sessions_opened.get(),
             sessions_slow_total: self.sessions_slow.get(),
+            outboxes_shed_total: self.outboxes_shed.get(),
             messages_published_total: self.messages_published.get(),
             messages_delivered_total: self.messages_delivered.get(),
             frames_encoded_json_total: self.frames_encoded[Codec::Json.index()].get(),
             frames_encoded_msgpack_total: self.frames_encoded[Codec::MessagePack.index()].get(),
+            messages_skipped_drop_oldest_total: self.messages_skipped[Policy::DropOldest.index()].get(),
+            messages_skipped_latest_by_total: self.messages_skipped[Policy::LatestBy.index()].get(),
+            messages_skipped_latest_total: self.messages_skipped[Policy::Latest.index()].get(),
+            messages_skipped_sample_total: self.messages_skipped[Policy::Sample.index()].get(),
             plugin_hooks_total: self.plugin_hooks.get(),
             plugin_failures_total: self.plugin_failures.get(),
             plugin_busy_total: self.plugin_busy.get(),
@@ -55,10 +69,14 @@ pub struct Snapshot {
     pub topics: u64,
     /// Subscriptions of all sessions.
     pub subscriptions: u64,
+    /// Bytes of encoded frames that wait in all outboxes; a frame that waits in several counts in each.
+    pub outbox_bytes: u64,
     /// Sessions that ever connected.
     pub sessions_opened_total: u64,
     /// Sessions that were closed because they did not read fast enough.
     pub sessions_slow_total: u64,
+    /// Times that an outbox gave way because all of them together were too large.
+    pub outboxes_shed_total: u64,
     /// Messages that got a position.
     pub messages_published_total: u64,
     /// Messages put into an outbox: one message to 1,000 sessions counts 1,000.
@@ -67,6 +85,14 @@ pub struct Snapshot {
     pub frames_encoded_json_total: u64,
     /// Messages written as MessagePack.
     pub frames_encoded_msgpack_total: u64,
+    /// Messages that subscribers with policy `drop_oldest` did not get: one message counts once for each of them.
+    pub messages_skipped_drop_oldest_total: u64,
+    /// The same for policy `latest_by`.
+    pub messages_skipped_latest_by_total: u64,
+    /// The same for policy `latest`.
+    pub messages_skipped_latest_total: u64,
+    /// The same for policy `sample`.
+    pub messages_skipped_sample_total: u64,
     /// Hooks that were called.
     pub plugin_hooks_total: u64,
     /// Hooks that trapped, ran out of time, exceeded a limit or said that they failed.
@@ -84,7 +110,7 @@ impl Counter {
         self.0.fetch_add(count, Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }

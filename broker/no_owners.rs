@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use rialto_protocol::{Member, Payload, Position};
+use rialto_protocol::{Member, Payload};
 
 use crate::answer::Answer;
-use crate::broker::{Broker, Client, PluginStatus};
+use crate::broker::{Broker, Client, PluginStatus, Wish};
 use crate::directory::Entry;
 use crate::topic::Topic;
 
@@ -36,7 +36,7 @@ impl Owner {
         match self.0 {}
     }
 
-    pub(crate) fn subscribe(&self, _: &Broker, _: Arc<Entry>, _: &Client, _: Option<Position>, _: Answer) {
+    pub(crate) fn subscribe(&self, _: &Broker, _: Arc<Entry>, _: &Client, _: Wish, _: Answer) {
         match self.0 {}
     }
 

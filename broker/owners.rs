@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Reply};
 
 use crate::answer::Answer;
-use crate::broker::{Broker, Client, PluginStatus, answer_published};
+use crate::broker::{Broker, Client, PluginStatus, Wish, answer_published};
 use crate::directory::Entry;
 use crate::plugin::{Decision, Done, Effect, Event, HookError, Host, Mailbox, Manifest};
 use crate::topic::Topic;
@@ -108,18 +108,11 @@ impl Owner {
     }
 
     /// Asks the plugin whether a session may subscribe.
-    pub(crate) fn subscribe(
-        &self,
-        broker: &Broker,
-        entry: Arc<Entry>,
-        client: &Client,
-        since: Option<Position>,
-        answer: Answer,
-    ) {
+    pub(crate) fn subscribe(&self, broker: &Broker, entry: Arc<Entry>, client: &Client, wish: Wish, answer: Answer) {
         let event = Event::Subscribe { session: client.member.clone(), topic: entry.stream.topic().clone() };
         let session = client.key;
         self.submit(broker, event, answer, move |broker, done, answer| {
-            broker.join(entry, session, since.as_ref(), answer);
+            broker.join(entry, session, &wish, answer);
             apply(broker, done.effects);
         });
     }

@@ -9,7 +9,7 @@ use rialto_protocol::{Call, Codec, Connect, ErrorCode, Failure, Frame, Member, O
 use rialto_protocol::{Subscribe, Welcome};
 
 use crate::answer::{Answer, Outcome, Part, Standing};
-use crate::broker::{Asked, Broker, Client, parse_topic};
+use crate::broker::{Asked, Broker, Client, Wish, parse_topic};
 use crate::directory::Entry;
 use crate::hub::{Push, SessionKey, Traffic, What};
 use crate::identity;
@@ -46,7 +46,7 @@ impl Session {
             server: SERVER,
             node: &core.node,
             ping_ms: core.limits.ping_ms,
-            features: &["plugins"],
+            features: &["plugins", "delivery"],
             limits: self.broker.told_limits(),
         };
         websocket_frame(self.codec, &Frame::Welcome(welcome))
@@ -130,23 +130,14 @@ impl Session {
             return answer.fail(Failure::new(ErrorCode::TooMany, text));
         }
         let standing = Arc::clone(self.subscriptions.entry(topic.clone()).or_default());
-        self.broker.subscribe(&self.client, &topic, request.since, answer.telling(&standing));
+        let wish = Wish { since: request.since, delivery: request.delivery };
+        self.broker.subscribe(&self.client, &topic, wish, answer.telling(&standing));
     }
 
     /// The topic of a subscription whose options this broker offers.
     fn subscribable(&self, request: &Subscribe<'_>) -> Result<Topic, Failure> {
         if Pattern::parse(&request.topic).is_ok_and(|pattern| !pattern.is_exact()) {
             return Err(unavailable("this broker offers no subscriptions by pattern"));
-        }
-        if let Some(policy) = &request.delivery
-            && policy != "queue"
-        {
-            return Err(match &**policy {
-                "drop_oldest" | "latest" | "latest_by" | "sample" => {
-                    unavailable("this broker offers no delivery policy but \"queue\"")
-                }
-                _ => Failure::new(ErrorCode::BadRequest, "field \"delivery\" names no delivery policy"),
-            });
         }
         if request.presence {
             return Err(unavailable("this broker keeps no presence"));

@@ -19,7 +19,7 @@ fn configure(config: &mut rialto::config::Config, settings: Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/dist/chat.wasm");
     config.plugins.insert("chat".to_owned(), PluginConfig { path, config: settings, ..PluginConfig::default() });
     let pattern = Pattern::parse("chat.*").unwrap();
-    config.topics.insert(0, TopicRule { pattern, plugin: Some("chat".to_owned()), reveal_publisher: false });
+    config.topics.insert(0, TopicRule { pattern, plugin: Some("chat".to_owned()), ..TopicRule::default() });
 }
 
 fn running() -> Running {

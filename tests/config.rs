@@ -28,7 +28,7 @@ macro_rules! shows {
 }
 
 shows! {
-    conflict control duplicates four large_plugin latin1 listen long plugin_without_name plugins ranges sections syntax
+    conflict control delivery duplicates four large_plugin latin1 listen long plugin_without_name plugins ranges sections syntax
     topics types unclosed unclosed_text
 }
 

@@ -7,6 +7,7 @@ use std::{
     process::ExitCode,
 };
 
+use crate::Delivery;
 use crate::config::Config;
 
 /// Exit code of a file with problems, also when it cannot be read.
@@ -58,7 +59,11 @@ fn summary(config: &Config) -> String {
     for rule in config.topics.iter().take(LISTED_MAX) {
         let owner = rule.plugin.as_ref().map(|name| format!(" -> plugin {name}")).unwrap_or_default();
         let reveals = if rule.reveal_publisher { ", shows who published" } else { "" };
-        rows.push(("topics", format!("{}{owner}{reveals}", rule.pattern)));
+        let delivery = match &rule.delivery {
+            Delivery::Queue => String::new(),
+            other => format!(", delivers {other}"),
+        };
+        rows.push(("topics", format!("{}{owner}{reveals}{delivery}", rule.pattern)));
     }
     rows.extend(more("topics", config.topics.len()));
     for (name, plugin) in config.plugins.iter().take(LISTED_MAX) {

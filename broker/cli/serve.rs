@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::complain;
 use crate::config::{Config, TopicRule};
-use crate::{BindError, Broker, Codec, PluginStatus, Server};
+use crate::{BindError, Broker, Codec, Delivery, PluginStatus, Server};
 
 /// The exit code for a configuration with problems, the same as that of `rialto check`.
 const BAD_CONFIGURATION: u8 = 2;
@@ -162,6 +162,9 @@ fn describe_rule(rule: &TopicRule) -> String {
     };
     if rule.reveal_publisher {
         text.push_str(", messages name their publisher");
+    }
+    if rule.delivery != Delivery::Queue {
+        text.push_str(&format!(", delivers {}", rule.delivery));
     }
     text
 }

@@ -69,7 +69,7 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
 mod tests {
     use std::path::Path;
 
-    use super::super::{Limits, PluginConfig, Server};
+    use super::super::{Limits, PluginConfig, Server, TopicRule};
     use super::*;
 
     const COMPLETE: &str = include_str!("../../config/rialto.toml");
@@ -101,7 +101,10 @@ mod tests {
         assert_eq!(config, parse(&complete()));
         assert_eq!(config.server, Server::default());
         assert_eq!(config.limits, Limits::default());
-        assert!(config.topics.iter().all(|rule| !rule.reveal_publisher));
+        for rule in &config.topics {
+            let (pattern, plugin) = (rule.pattern.clone(), rule.plugin.clone());
+            assert_eq!(*rule, TopicRule { pattern, plugin, ..TopicRule::default() });
+        }
         let chat = &config.plugins["chat"];
         let defaults = PluginConfig { path: chat.path.clone(), config: chat.config.clone(), ..PluginConfig::default() };
         assert_eq!(*chat, defaults);

@@ -14,7 +14,9 @@ pub(super) const KEYS: &[&str] = &[
     "sessions",
     "topics",
     "outbox_bytes",
+    "outboxes_bytes",
     "inbox_messages",
+    "conflation_fields",
     "requests_in_flight",
     "header_ms",
     "frame_ms",
@@ -38,7 +40,9 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Limits {
     section.number(report, "sessions", Items, 1..=10_000_000, &mut to.sessions);
     section.number(report, "topics", Items, 1..=10_000_000, &mut to.topics);
     section.number(report, "outbox_bytes", Bytes, 256..=1_073_741_824, &mut to.outbox_bytes);
+    section.number(report, "outboxes_bytes", Bytes, 256..=1_099_511_627_776, &mut to.outboxes_bytes);
     section.number(report, "inbox_messages", Items, 1..=1_048_576, &mut to.inbox_messages);
+    section.number(report, "conflation_fields", Items, 0..=65_536, &mut to.conflation_fields);
     section.number(report, "requests_in_flight", Items, 1..=65_536, &mut to.requests_in_flight);
     section.number(report, "header_ms", Milliseconds, 10..=600_000, &mut to.header_ms);
     section.number(report, "frame_ms", Milliseconds, 10..=600_000, &mut to.frame_ms);
@@ -47,29 +51,49 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Limits {
     section.number(report, "pong_ms", Milliseconds, 10..=600_000, &mut to.pong_ms);
     section.number(report, "close_ms", Milliseconds, 10..=600_000, &mut to.close_ms);
     section.number(report, "topic_idle_ms", Milliseconds, 10..=86_400_000, &mut to.topic_idle_ms);
-    check_outbox(report, &section, &limits);
+    let (message, outbox, outboxes) = (limits.message_bytes, limits.outbox_bytes, limits.outboxes_bytes);
+    // An outbox that cannot hold one message would close every session that gets one.
+    check_room(
+        report,
+        &section,
+        &Room {
+            whole: ("outbox_bytes", outbox, "an outbox holds this much"),
+            part: ("message_bytes", message, "one message may be this large"),
+        },
+    );
+    check_room(
+        report,
+        &section,
+        &Room {
+            whole: ("outboxes_bytes", outboxes, "all outboxes together hold this much"),
+            part: ("outbox_bytes", outbox, "one outbox may be this large"),
+        },
+    );
     limits
 }
 
-/// An outbox that cannot hold one message would close every session that gets one.
-fn check_outbox(report: &mut Report, section: &Section, limits: &Limits) {
-    if limits.outbox_bytes >= limits.message_bytes {
+/// Two limits of which the first must not be less than the second: each with its key, value and meaning.
+struct Room {
+    whole: (&'static str, usize, &'static str),
+    part: (&'static str, usize, &'static str),
+}
+
+fn check_room(report: &mut Report, section: &Section, room: &Room) {
+    let ((whole_key, whole, whole_means), (part_key, part, part_means)) = (room.whole, room.part);
+    if whole >= part {
         return;
     }
-    let message = grouped(limits.message_bytes as u64);
-    let title = "`outbox_bytes` must not be less than `message_bytes`";
-    let help = format!("raise `outbox_bytes` to at least {message}, or lower `message_bytes`");
-    let problem = match (section.get("outbox_bytes"), section.get("message_bytes")) {
-        (Some(outbox), Some(message)) => Problem::at(outbox.span(), title)
-            .label("an outbox holds this much")
-            .also(message.span(), "but one message may be this large"),
-        (Some(outbox), None) => {
-            Problem::at(outbox.span(), title).label(format!("but a message may have {message} bytes (the default)"))
+    let title = format!("`{whole_key}` must not be less than `{part_key}`");
+    let help = format!("raise `{whole_key}` to at least {}, or lower `{part_key}`", grouped(part as u64));
+    let default = |means: &str, value: usize| format!("but {means}: {} (the default)", grouped(value as u64));
+    let problem = match (section.get(whole_key), section.get(part_key)) {
+        (Some(whole), Some(part)) => {
+            Problem::at(whole.span(), title).label(whole_means).also(part.span(), format!("but {part_means}"))
         }
-        (None, message) => {
-            let outbox = grouped(limits.outbox_bytes as u64);
-            let span = message.map_or(section.span(), |message| message.span());
-            Problem::at(span, title).label(format!("but an outbox holds {outbox} bytes (the default)"))
+        (Some(whole), None) => Problem::at(whole.span(), title).label(default(part_means, part)),
+        (None, part) => {
+            let span = part.map_or(section.span(), |part| part.span());
+            Problem::at(span, title).label(default(whole_means, whole))
         }
     };
     report.add(problem.help(help));

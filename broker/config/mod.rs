@@ -14,6 +14,8 @@ mod topics;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 
+use rialto_protocol::{Delivery, Policy};
+
 use crate::topic::Pattern;
 
 pub use problem::{Problem, Problems};
@@ -68,8 +70,14 @@ pub struct Limits {
     /// Encoded frames that wait for one session, 256 to 1,073,741,824 bytes and not less than `message_bytes`. Default
     /// 1,048,576.
     pub outbox_bytes: usize,
+    /// Encoded frames that wait for all sessions together, 256 to 1,099,511,627,776 bytes and not less than
+    /// `outbox_bytes`; beyond it the largest outboxes give way. Default 268,435,456.
+    pub outboxes_bytes: usize,
     /// Messages that wait for one shard before the publishers of more are made to wait, 1 to 1,048,576. Default 4,096.
     pub inbox_messages: usize,
+    /// Different fields by which the subscribers of one topic may ask for the latest messages (`latest_by`), 0 to 65,536.
+    /// Default 16.
+    pub conflation_fields: usize,
     /// Requests of one session under way at once, 1 to 65,536; beyond it its socket is not read. Default 64.
     pub requests_in_flight: usize,
     /// Time for the head of an HTTP request, 10 to 600,000 ms. Default 5,000.
@@ -97,6 +105,11 @@ pub struct TopicRule {
     pub plugin: Option<String>,
     /// Whether messages say which session published them. Default false.
     pub reveal_publisher: bool,
+    /// The delivery policy of subscriptions that name none. Default `queue`.
+    pub delivery: Delivery,
+    /// The policy that keeps most among those a subscription may choose, in the order of [`Policy::ALL`]. Default `queue`:
+    /// any.
+    pub delivery_max: Policy,
 }
 
 /// One plugin and what it may use: `[plugin.NAME]`.
@@ -157,7 +170,9 @@ impl Default for Limits {
             sessions: 100_000,
             topics: 100_000,
             outbox_bytes: 1_048_576,
+            outboxes_bytes: 268_435_456,
             inbox_messages: 4_096,
+            conflation_fields: 16,
             requests_in_flight: 64,
             header_ms: 5_000,
             frame_ms: 10_000,
@@ -173,7 +188,13 @@ impl Default for Limits {
 impl Default for TopicRule {
     /// The rule of a file without rules: every topic, no plugin.
     fn default() -> Self {
-        TopicRule { pattern: Pattern::parse(">").expect("`>` is a pattern"), plugin: None, reveal_publisher: false }
+        TopicRule {
+            pattern: Pattern::parse(">").expect("`>` is a pattern"),
+            plugin: None,
+            reveal_publisher: false,
+            delivery: Delivery::Queue,
+            delivery_max: Policy::Queue,
+        }
     }
 }
 

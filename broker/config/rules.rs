@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rialto_protocol::{Delivery, Policy};
+
 use super::TopicRule;
 use crate::topic::{Pattern, Topic};
 
@@ -22,6 +24,10 @@ pub struct TopicOptions {
     pub plugin: Option<Arc<str>>,
     /// Whether messages say which session published them.
     pub reveal_publisher: bool,
+    /// The delivery policy of subscriptions that name none.
+    pub delivery: Delivery,
+    /// The policy that keeps most among those a subscription may choose.
+    pub delivery_max: Policy,
 }
 
 impl Rules {
@@ -32,6 +38,8 @@ impl Rules {
             pattern: from.pattern.clone(),
             plugin: from.plugin.as_deref().map(Arc::from),
             reveal_publisher: from.reveal_publisher,
+            delivery: from.delivery.clone(),
+            delivery_max: from.delivery_max,
         };
         Rules { rules: rules.iter().enumerate().map(options).collect() }
     }
@@ -52,6 +60,7 @@ mod tests {
             pattern: Pattern::parse(pattern).expect("valid"),
             plugin: (!plugin.is_empty()).then(|| plugin.to_owned()),
             reveal_publisher: plugin == "chat",
+            ..TopicRule::default()
         };
         let rules = Rules::new(&[rule("chat.staff", ""), rule("chat.*", "chat"), rule("news.>", "")]);
         let cases = [

@@ -2,17 +2,21 @@
 
 use std::ops::Range;
 
+use rialto_protocol::{Delivery, Policy};
 use toml::de::DeValue;
 
 use super::{
     TopicRule,
     problem::Problem,
-    section::{Report, Section, Text, Value, echo, nearest},
+    section::{Report, Section, Text, Value, as_text, echo, nearest, wrong_type},
 };
 use crate::topic::{Pattern, TOPIC_TOKENS_MAX, TopicError};
 
 /// The keys of a `[[topic]]`.
-pub(super) const KEYS: &[&str] = &["pattern", "plugin", "reveal_publisher"];
+pub(super) const KEYS: &[&str] = &["pattern", "plugin", "reveal_publisher", "delivery", "delivery_max"];
+
+/// The keys of a `delivery` that is written as a table.
+const DELIVERY_KEYS: &[&str] = &["policy", "field", "every_ms"];
 
 /// Most topic rules; looking one up tries them in order.
 const RULES_MAX: usize = 1_000;
@@ -53,6 +57,7 @@ fn check_rule<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&str]) -
         check_plugin(report, &name, plugins);
         rule.plugin = Some(name.value.to_owned());
     }
+    check_delivery(report, &section, &mut rule);
     if section.get("pattern").is_none() && !report.torn {
         let title = "a topic rule needs a `pattern`";
         report.add(Problem::at(section.span(), title).help("add `pattern = \"chat.*\"`, or `\">\"` for all topics"));
@@ -73,6 +78,95 @@ fn check_rule<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&str]) -
         }
     }
     Some((rule, text.span))
+}
+
+/// The policy of a rule and the most that its subscribers may ask for.
+fn check_delivery(report: &mut Report, section: &Section, rule: &mut TopicRule) {
+    let most = section.text(report, "delivery_max", "\"latest\"");
+    if let Some(most) = &most {
+        match Policy::from_name(most.value) {
+            Some(policy) => rule.delivery_max = policy,
+            None => report.add(unknown_policy(most)),
+        }
+    }
+    let Some(value) = section.get("delivery") else {
+        // A subscription that names no policy gets what it may have.
+        rule.delivery = match rule.delivery_max {
+            Policy::Queue => Delivery::Queue,
+            Policy::DropOldest => Delivery::DropOldest,
+            Policy::Latest => Delivery::Latest,
+            policy @ (Policy::LatestBy | Policy::Sample) => {
+                let title = format!("`delivery_max = \"{policy}\"` needs a `delivery`");
+                let help = "say how: `delivery = { policy = \"sample\", every_ms = 250 }`, for instance";
+                report.add(Problem::at(section.span(), title).help(help));
+                return;
+            }
+        };
+        return;
+    };
+    let Some(delivery) = read_delivery(report, value) else { return };
+    if delivery.policy() < rule.delivery_max {
+        let title = format!("`delivery` keeps more than `delivery_max = \"{}\"` allows", rule.delivery_max);
+        let problem = Problem::at(value.span(), title).help(format!("from most to least: {}", policies()));
+        report.add(match most {
+            Some(most) => problem.also(most.span, "the most that is allowed"),
+            None => problem,
+        });
+    }
+    rule.delivery = delivery;
+}
+
+fn read_delivery<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<Delivery> {
+    let example = "write `delivery = \"latest\"`, or `delivery = { policy = \"latest_by\", field = \"/symbol\" }`";
+    let (name, field, every_ms) = match value.get_ref() {
+        DeValue::String(_) => (as_text(value)?, None, None),
+        DeValue::Table(_) => {
+            let section = Section::open(report, "delivery", DELIVERY_KEYS, value)?;
+            let name = section.text(report, "policy", "\"latest\"");
+            let field = section.text(report, "field", "\"/symbol\"");
+            let every_ms = section.get("every_ms").and_then(|value| read_every_ms(report, value));
+            let Some(name) = name else {
+                if section.get("policy").is_none() && !report.torn {
+                    report.add(Problem::at(value.span(), "`delivery` needs a `policy`").help(example));
+                }
+                return None;
+            };
+            (name, field.map(|field| field.value), every_ms)
+        }
+        _ => {
+            report.add(wrong_type("delivery", value, "a string or a table").help(example));
+            return None;
+        }
+    };
+    if Policy::from_name(name.value).is_none() {
+        report.add(unknown_policy(&name));
+        return None;
+    }
+    Delivery::new(name.value, field, every_ms)
+        .map_err(|error| report.add(Problem::at(value.span(), format!("`delivery`: {error}")).help(example)))
+        .ok()
+}
+
+/// A number of milliseconds; whether it is in range is for the policy to say.
+fn read_every_ms<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<u64> {
+    let DeValue::Integer(integer) = value.get_ref() else {
+        let problem = wrong_type("every_ms", value, "an integer (milliseconds)");
+        report.add(problem.help("write `every_ms = 250`"));
+        return Some(1);
+    };
+    Some(u64::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(0))
+}
+
+fn unknown_policy(name: &Text) -> Problem {
+    let help = match nearest(name.value, Policy::ALL.into_iter().map(Policy::name)) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("there are {}", policies()),
+    };
+    Problem::at(name.span.clone(), format!("unknown delivery policy \"{}\"", echo(name.value))).help(help)
+}
+
+fn policies() -> String {
+    Policy::ALL.map(Policy::name).join(", ")
 }
 
 fn check_plugin(report: &mut Report, name: &Text, plugins: &[&str]) {

@@ -5,12 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
 
-use rialto_protocol::Closing;
+use rialto_protocol::{Closing, Delivery};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Audience, Push, Shard};
 use crate::message::Shared;
+use crate::topic::Topic;
 
 /// Where a session lives. Keys of ended sessions stay invalid for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +32,9 @@ impl SessionKey {
 #[derive(Clone, Debug)]
 pub(crate) struct Subscription {
     pub(crate) stream: u64,
+    pub(crate) topic: Topic,
+    pub(crate) delivery: Delivery,
+    /// Where the session was counted already.
     pub(crate) audience: Arc<Audience>,
 }
 

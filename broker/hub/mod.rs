@@ -1,16 +1,27 @@
 //! The hub: all shards, and the doors through which the rest of the broker reaches their sessions. It knows no topic's
 //! rules and no plugin.
 
+mod alarms;
 mod audience;
+mod backlog;
+mod batch;
+mod budget;
+mod fanout;
 mod inbox;
+mod keys;
 mod line;
 mod link;
+mod member;
 mod outbox;
 mod pile;
 mod push;
 mod roster;
+mod sampling;
 mod shard;
+mod shedding;
 mod traffic;
+mod watch;
+mod writing;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -18,7 +29,7 @@ use std::time::Duration;
 
 use rialto_protocol::Closing;
 
-pub(crate) use audience::Audience;
+pub(crate) use audience::{Audience, TooManyFields};
 pub(crate) use inbox::{Command, SessionKey, Subscription};
 pub(crate) use line::{Ending, Line};
 pub use link::Duplex;
@@ -29,6 +40,7 @@ pub(crate) use traffic::{Traffic, UnderWay};
 
 use crate::message::Shared;
 use crate::metrics::Metrics;
+use budget::Budget;
 use inbox::Inbox;
 
 /// What the shards need to know of the configuration.
@@ -37,6 +49,7 @@ pub(crate) struct HubLimits {
     pub(crate) shards: usize,
     pub(crate) inbox_messages: usize,
     pub(crate) outbox_bytes: usize,
+    pub(crate) outboxes_bytes: usize,
     pub(crate) ping: Duration,
     pub(crate) pong: Duration,
     pub(crate) frame: Duration,
@@ -58,10 +71,12 @@ impl Hub {
     pub(crate) fn spawn(limits: HubLimits, metrics: &Arc<Metrics>) -> std::io::Result<Self> {
         let mut inboxes = Vec::new();
         let mut threads = Vec::new();
+        let budget = Arc::new(Budget::new(limits.outboxes_bytes, limits.shards, Arc::clone(metrics)));
         for index in 0..limits.shards {
             let (inbox, receiver) = Inbox::new(limits.inbox_messages);
             let inbox = Arc::new(inbox);
-            threads.push(shard::spawn(index, limits, Arc::clone(&inbox), receiver, Arc::clone(metrics))?);
+            let (budget, metrics) = (Arc::clone(&budget), Arc::clone(metrics));
+            threads.push(shard::spawn(index, limits, Arc::clone(&inbox), receiver, budget, metrics)?);
             inboxes.push(inbox);
         }
         Ok(Self { inboxes: inboxes.into(), threads: Arc::new(Mutex::new(threads)) })

@@ -7,13 +7,18 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-/// Whole frames, shared by all sessions of a shard that get them.
+use super::batch::Batch;
+use crate::message::Shared;
+
+/// Whole frames that keep their order.
 #[derive(Clone, Debug)]
 pub(super) enum Chunk {
-    /// Frames of messages: the reference count is the shard's own, so sharing costs no atomic operation.
-    Messages(Rc<Bytes>),
-    /// A frame for this session alone.
-    Own(Bytes),
+    /// Messages that other sessions get too: the reference count is the shard's own, so sharing costs no atomic operation.
+    Batch(Rc<Batch>),
+    /// A message or a gap for this session alone.
+    One(Bytes),
+    /// An answer that says where a subscription begins or ends, or the last frames of all.
+    Answer(Bytes),
 }
 
 impl Deref for Chunk {
@@ -21,8 +26,8 @@ impl Deref for Chunk {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Messages(bytes) => bytes,
-            Self::Own(bytes) => bytes,
+            Self::Batch(batch) => &batch.bytes,
+            Self::One(bytes) | Self::Answer(bytes) => bytes,
         }
     }
 }
@@ -71,15 +76,80 @@ impl Outbox {
         self.message_bytes + begun
     }
 
+    /// Whether more waits than `bytes_max`. One frame that was begun may be as long as it is.
+    pub(super) fn is_over(&self, bytes_max: usize) -> bool {
+        let one_frame = self.messages.is_empty() && matches!(self.started, Some((Chunk::One(_), _)));
+        self.message_bytes() > bytes_max && !one_frame
+    }
+
+    /// Bytes of messages that can be dropped.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.message_bytes
+    }
+
+    /// Bytes that are in memory because of this outbox, as if nothing of it were shared.
+    pub(super) fn held_bytes(&self) -> usize {
+        let begun = self.started.as_ref().map_or(0, |(chunk, _)| chunk.len());
+        self.message_bytes + begun + self.control_bytes
+    }
+
     /// Bytes of control frames that wait.
     pub(super) fn control_bytes(&self) -> usize {
         self.control_bytes
     }
 
-    /// Drops the messages that wait; what the socket took a part of stays.
+    /// Drops the messages that wait; only the frame that the socket took a part of stays.
     pub(super) fn drop_messages(&mut self) {
+        self.cut_started();
         self.messages = VecDeque::new();
         self.message_bytes = 0;
+    }
+
+    /// Takes back the messages that wait of the streams that `may` names, by stream and in order. What was queued before
+    /// an answer stays before it.
+    pub(super) fn take_back(&mut self, may: impl Fn(u64) -> bool) -> Vec<(u64, Vec<Shared>)> {
+        let answer = self.messages.iter().rposition(|chunk| matches!(chunk, Chunk::Answer(_)));
+        let mut taken = Vec::new();
+        if answer.is_none()
+            && let Some((Chunk::Batch(batch), _)) = &self.started
+            && may(batch.stream)
+        {
+            let batch = Rc::clone(batch);
+            let begun = self.cut_started();
+            taken.push((batch.stream, batch.after(begun)));
+        }
+        let behind = self.messages.split_off(answer.map_or(0, |place| place + 1));
+        for chunk in behind {
+            match chunk {
+                Chunk::Batch(batch) if may(batch.stream) => {
+                    self.message_bytes -= batch.bytes.len();
+                    taken.push((batch.stream, batch.after(0)));
+                }
+                stays => self.messages.push_back(stays),
+            }
+        }
+        taken
+    }
+
+    /// Keeps of a batch that the socket took a part of only the rest of the frame that was begun. Gives how many of its
+    /// frames were begun.
+    fn cut_started(&mut self) -> usize {
+        let Some((Chunk::Batch(batch), written)) = &self.started else { return 0 };
+        let cut = batch.cut(*written);
+        // Copied, so that it does not hold the memory of the whole batch.
+        let rest = Bytes::copy_from_slice(&batch.bytes[*written..cut.end]);
+        self.started = (!rest.is_empty()).then_some((Chunk::One(rest), 0));
+        cut.begun
+    }
+
+    /// Gives memory back that only a busy session needs.
+    pub(super) fn shrink(&mut self) {
+        if self.messages.is_empty() {
+            self.messages = VecDeque::new();
+        }
+        if self.control.is_empty() {
+            self.control = VecDeque::new();
+        }
     }
 
     /// Writes until everything is written or the socket is full. `write` takes slices and says how many bytes it took.
@@ -127,7 +197,7 @@ impl Outbox {
     fn next(&mut self) -> Chunk {
         if let Some(frame) = self.control.pop_front() {
             self.control_bytes -= frame.len();
-            return Chunk::Own(frame);
+            return Chunk::Answer(frame);
         }
         let chunk = self.messages.pop_front().expect("no more is written than was gathered");
         self.message_bytes -= chunk.len();
@@ -137,14 +207,25 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use rialto_protocol::Codec;
+
+    use super::super::batch::tests::messages;
     use super::*;
+    use crate::metrics::Metrics;
 
     fn chunk(text: &str) -> Chunk {
-        Chunk::Messages(Rc::new(Bytes::copy_from_slice(text.as_bytes())))
+        Chunk::One(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    fn batch(stream: u64, offsets: std::ops::RangeInclusive<u64>) -> Chunk {
+        let messages = messages(stream, offsets);
+        let batch = Batch::join(&messages, Codec::Json, &Metrics::default());
+        batch.hold(&messages);
+        Chunk::Batch(Rc::new(batch))
     }
 
     /// A socket that takes `room` bytes at once and is full after `writes` writes.
-    fn flush(outbox: &mut Outbox, room: usize, writes: usize, wire: &mut String) -> Flush {
+    fn flush(outbox: &mut Outbox, room: usize, writes: usize, wire: &mut Vec<u8>) -> Flush {
         let mut left = writes;
         outbox.flush(|slices| {
             if left == 0 {
@@ -153,7 +234,7 @@ mod tests {
             left -= 1;
             let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
             let taken = all.len().min(room);
-            wire.push_str(std::str::from_utf8(&all[..taken]).expect("ascii"));
+            wire.extend_from_slice(&all[..taken]);
             Ok(taken)
         })
     }
@@ -161,13 +242,13 @@ mod tests {
     #[test]
     fn control_passes_messages_but_never_cuts_a_started_chunk() {
         let mut outbox = Outbox::default();
-        let mut wire = String::new();
+        let mut wire = Vec::new();
         outbox.push_messages(chunk("aaaa"));
         outbox.push_messages(chunk("bbbb"));
         assert_eq!(flush(&mut outbox, 3, 1, &mut wire), Flush::Full);
         outbox.push_control(Bytes::from_static(b"!"));
         assert_eq!(flush(&mut outbox, 100, 9, &mut wire), Flush::Done);
-        assert_eq!(wire, "aaaa!bbbb");
+        assert_eq!(wire, b"aaaa!bbbb");
         assert_eq!((outbox.message_bytes(), outbox.control_bytes()), (0, 0));
     }
 
@@ -175,7 +256,7 @@ mod tests {
     fn every_byte_arrives_in_order_whatever_the_socket_takes() {
         for room in 1..40 {
             let mut outbox = Outbox::default();
-            let mut wire = String::new();
+            let mut wire = Vec::new();
             let mut expected = String::new();
             for index in 0..200 {
                 let text = format!("<{index}>");
@@ -186,7 +267,7 @@ mod tests {
                 }
             }
             while flush(&mut outbox, room, 5, &mut wire) == Flush::Full {}
-            assert_eq!(wire, expected, "{room}");
+            assert_eq!(wire, expected.as_bytes(), "{room}");
             assert_eq!(outbox.message_bytes(), 0);
         }
     }
@@ -194,14 +275,63 @@ mod tests {
     #[test]
     fn dropping_messages_keeps_the_started_one_whole() {
         let mut outbox = Outbox::default();
-        let mut wire = String::new();
+        let mut wire = Vec::new();
         outbox.push_messages(chunk("aaaa"));
         outbox.push_messages(chunk("bbbb"));
         flush(&mut outbox, 2, 1, &mut wire);
         outbox.drop_messages();
         outbox.push_control(Bytes::from_static(b"close"));
         assert_eq!(flush(&mut outbox, 100, 9, &mut wire), Flush::Done);
-        assert_eq!(wire, "aaaaclose");
+        assert_eq!(wire, b"aaaaclose");
+    }
+
+    /// The offsets that are taken back of stream 1 after the socket has taken `room` bytes, and what is still written.
+    fn taken_back(chunks: &[Chunk], room: usize) -> (Vec<u64>, usize) {
+        let mut outbox = Outbox::default();
+        let mut wire = Vec::new();
+        chunks.iter().for_each(|chunk| outbox.push_messages(chunk.clone()));
+        flush(&mut outbox, room, room.min(1), &mut wire);
+        let taken = outbox.take_back(|stream| stream == 1);
+        let offsets = taken.iter().flat_map(|(_, messages)| messages.iter().map(|message| message.offset)).collect();
+        let written = wire.len();
+        while flush(&mut outbox, 1_000, 9, &mut wire) == Flush::Full {}
+        assert_eq!(outbox.held_bytes(), 0);
+        (offsets, wire.len() - written)
+    }
+
+    #[test]
+    fn messages_are_taken_back_whole_and_not_from_before_an_answer() {
+        let (first, second, other) = (batch(1, 1..=3), batch(1, 4..=5), batch(2, 1..=2));
+        let frame = first.len() / 3;
+        let answer = || Chunk::Answer(Bytes::from_static(b"answer"));
+        for (chunks, room, taken, rest) in [
+            (vec![first.clone(), second.clone()], 0, vec![1, 2, 3, 4, 5], 0),
+            (vec![first.clone(), second.clone()], 1, vec![2, 3, 4, 5], frame - 1),
+            (vec![first.clone(), second.clone()], frame, vec![2, 3, 4, 5], 0),
+            (vec![first.clone(), second.clone()], 3 * frame, vec![4, 5], 0),
+            (vec![first.clone(), other.clone(), second.clone()], 5, vec![2, 3, 4, 5], frame - 5 + other.len()),
+            (vec![first.clone(), answer(), second.clone()], 1, vec![4, 5], 3 * frame - 1 + 6),
+            (vec![other.clone(), first.clone()], 1, vec![1, 2, 3], other.len() - 1),
+            (vec![first.clone(), answer()], 1, vec![], 3 * frame - 1 + 6),
+        ] {
+            assert_eq!(taken_back(&chunks, room), (taken, rest), "{chunks:?} {room}");
+        }
+    }
+
+    #[test]
+    fn dropping_messages_cuts_a_batch_behind_its_frame() {
+        let mut outbox = Outbox::default();
+        let mut wire = Vec::new();
+        let (first, second) = (batch(1, 1..=3), batch(1, 4..=5));
+        outbox.push_messages(first.clone());
+        outbox.push_messages(second);
+        flush(&mut outbox, first.len() / 3 + 1, 1, &mut wire);
+        assert!(outbox.is_over(first.len()) && outbox.held_bytes() > first.len());
+        outbox.drop_messages();
+        assert!(!outbox.is_over(1), "one frame is never too much");
+        assert_eq!(outbox.held_bytes(), first.len() / 3 - 1);
+        flush(&mut outbox, 1_000, 9, &mut wire);
+        assert_eq!(wire, first[..2 * first.len() / 3]);
     }
 
     #[test]

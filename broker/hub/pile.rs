@@ -3,11 +3,10 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use rialto_protocol::Codec;
 use rustc_hash::FxHashMap;
 
-use super::outbox::Chunk;
+use super::batch::Batch;
 use crate::message::Shared;
 use crate::metrics::Metrics;
 
@@ -62,19 +61,22 @@ impl Pile {
 }
 
 impl Group {
-    /// The frames of the group as buffers that its sessions share: one, unless it would be very large.
-    pub(super) fn chunks(&self, codec: Codec, metrics: &Metrics) -> impl Iterator<Item = Chunk> {
+    /// The frames of the group as buffers that its sessions share: one, unless it would be very large. With `hold` the
+    /// messages can be taken back.
+    pub(super) fn batches(&self, codec: Codec, hold: bool, metrics: &Metrics) -> impl Iterator<Item = Rc<Batch>> {
         let mut rest = &self.messages[..];
         std::iter::from_fn(move || {
             let (now, later) = rest.split_at(fitting(rest, codec, metrics));
             rest = later;
-            match now {
-                [] => None,
-                [only] => Some(only.frame(codec, metrics).clone()),
-                many => Some(join(many, codec, metrics)),
+            if now.is_empty() {
+                return None;
             }
+            let batch = Batch::join(now, codec, metrics);
+            if hold {
+                batch.hold(now);
+            }
+            Some(Rc::new(batch))
         })
-        .map(|frames| Chunk::Messages(Rc::new(frames)))
     }
 }
 
@@ -88,29 +90,16 @@ fn fitting(messages: &[Shared], codec: Codec, metrics: &Metrics) -> usize {
     messages.iter().take_while(fits).count().max(1).min(messages.len())
 }
 
-fn join(messages: &[Shared], codec: Codec, metrics: &Metrics) -> Bytes {
-    let mut joined = Vec::with_capacity(messages.iter().map(|one| one.frame(codec, metrics).len()).sum());
-    for message in messages {
-        joined.extend_from_slice(message.frame(codec, metrics));
-    }
-    joined.into()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use rialto_protocol::Payload;
 
+    use super::super::batch::tests::messages;
     use super::*;
     use crate::message::{Draft, Message};
     use crate::topic::Topic;
-
-    fn message(stream: u64, offset: u64) -> Shared {
-        let topic = Topic::parse("t").expect("a topic");
-        let draft = Draft { payload: Payload::json(&offset).expect("a number"), from: None };
-        Arc::new(Message::new(stream, topic, offset, 0, draft))
-    }
 
     #[test]
     fn large_groups_are_cut_between_messages() {
@@ -127,9 +116,9 @@ mod tests {
                 whole.extend_from_slice(message.frame(Codec::MessagePack, &metrics));
                 group.messages.push(message);
             }
-            let cut: Vec<Chunk> = group.chunks(Codec::MessagePack, &metrics).collect();
+            let cut: Vec<_> = group.batches(Codec::MessagePack, false, &metrics).collect();
             assert_eq!(cut.len(), chunks, "{count} of {payload_bytes}");
-            assert_eq!(cut.iter().flat_map(|chunk| chunk.iter().copied()).collect::<Vec<u8>>(), whole);
+            assert_eq!(cut.iter().flat_map(|batch| batch.bytes.iter().copied()).collect::<Vec<u8>>(), whole);
         }
     }
 
@@ -138,7 +127,7 @@ mod tests {
         let mut pile = Pile::default();
         for _ in 0..2 {
             for (stream, offset) in [(1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (2, 2)] {
-                pile.add(message(stream, offset));
+                pile.add(messages(stream, offset..=offset).remove(0));
             }
             let seen: Vec<(u64, Vec<u64>)> = pile
                 .groups()

@@ -4,34 +4,30 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rialto_protocol::Codec;
+use rialto_protocol::{Codec, Delivery};
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
-use super::outbox::Outbox;
-use super::{Audience, Line, Link, SessionKey, Subscription};
+use super::alarms::Alarms;
+use super::member::{Held, Member};
+use super::{Line, Link, SessionKey, Subscription};
 use crate::metrics::Metrics;
 
-/// One session as its shard sees it.
-pub(super) struct Member {
-    pub(super) serial: u64,
-    pub(super) codec: Codec,
-    pub(super) link: Rc<Link>,
-    pub(super) line: Rc<Line>,
-    pub(super) outbox: Outbox,
-    /// Since when the socket has taken nothing; none while it takes what it is given.
-    pub(super) full_since: Option<Instant>,
-    /// Whether the session is in the shard's list of outboxes to flush.
-    pub(super) dirty: bool,
-    /// Whether the last frame is queued: nothing may follow it.
-    pub(super) finished: bool,
-    subscriptions: FxHashMap<u64, Held>,
+/// Who is subscribed to one stream: slots, apart by what a delivery must do for them so that it is one plain loop.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    lists: [Vec<u32>; 5],
 }
 
-struct Held {
-    audience: Arc<Audience>,
-    /// Where the session stands in the stream's list.
-    place: u32,
+/// The lists of [`Listeners`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum List {
+    /// Gets everything.
+    Plain(Codec),
+    /// Gets everything unless its socket is full.
+    Choosy(Codec),
+    /// Gets a message now and then.
+    Sampled,
 }
 
 /// The sessions and streams of one shard.
@@ -40,29 +36,55 @@ pub(super) struct Roster {
     serial: u64,
     metrics: Arc<Metrics>,
     members: Slab<Member>,
-    /// The slots subscribed to each stream, apart by codec so that a delivery is one plain loop.
-    streams: FxHashMap<u64, [Vec<u32>; 2]>,
+    streams: FxHashMap<u64, Listeners>,
+    alarms: Alarms,
+}
+
+impl List {
+    fn of(delivery: &Delivery, codec: Codec) -> Self {
+        match delivery {
+            Delivery::Queue => Self::Plain(codec),
+            Delivery::DropOldest | Delivery::Latest | Delivery::LatestBy(_) => Self::Choosy(codec),
+            Delivery::Sample { .. } => Self::Sampled,
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Plain(codec) => codec.index(),
+            Self::Choosy(codec) => 2 + codec.index(),
+            Self::Sampled => 4,
+        }
+    }
+}
+
+impl Listeners {
+    /// Those that get everything.
+    pub(super) fn plain(&self, codec: Codec) -> &[u32] {
+        &self.lists[List::Plain(codec).index()]
+    }
+
+    /// Those that get everything unless their socket is full.
+    pub(super) fn choosy(&self, codec: Codec) -> &[u32] {
+        &self.lists[List::Choosy(codec).index()]
+    }
+
+    /// Those that get a message now and then.
+    pub(super) fn sampled(&self) -> &[u32] {
+        &self.lists[List::Sampled.index()]
+    }
 }
 
 impl Roster {
     pub(super) fn new(shard: u16, metrics: Arc<Metrics>) -> Self {
-        Self { shard, serial: 0, metrics, members: Slab::new(), streams: FxHashMap::default() }
+        let (members, streams, alarms) = (Slab::new(), FxHashMap::default(), Alarms::default());
+        Self { shard, serial: 0, metrics, members, streams, alarms }
     }
 
     pub(super) fn attach(&mut self, link: Rc<Link>, line: Rc<Line>, codec: Codec) -> SessionKey {
         self.serial += 1;
         let serial = self.serial;
-        let slot = self.members.insert(Member {
-            serial,
-            codec,
-            link,
-            line,
-            outbox: Outbox::default(),
-            full_since: None,
-            dirty: false,
-            finished: false,
-            subscriptions: FxHashMap::default(),
-        });
+        let slot = self.members.insert(Member::new(serial, link, line, codec));
         self.metrics.sessions.add(1);
         self.metrics.sessions_opened.add(1);
         SessionKey { shard: self.shard, slot: u32::try_from(slot).expect("fewer than 2^32 sessions"), serial }
@@ -99,69 +121,104 @@ impl Roster {
         self.members.iter_mut().map(|(slot, member)| (slot as u32, member))
     }
 
-    /// The members, and the slots subscribed to a stream by codec.
-    pub(super) fn audience(&mut self, stream: u64) -> Option<(&mut Slab<Member>, &[Vec<u32>; 2])> {
-        let slots = self.streams.get(&stream)?;
-        Some((&mut self.members, slots))
+    /// The members, who of them is subscribed to a stream, and the alarms.
+    pub(super) fn audience(&mut self, stream: u64) -> Option<(&mut Slab<Member>, &Listeners, &mut Alarms)> {
+        let listeners = self.streams.get(&stream)?;
+        Some((&mut self.members, listeners, &mut self.alarms))
     }
 
-    /// Lets a session in. It was counted in the audience already; that is undone where it changes nothing.
+    /// When the first alarm rings.
+    pub(super) fn next_alarm(&self) -> Option<Instant> {
+        self.alarms.next()
+    }
+
+    /// A session's stream whose alarm rings by `now`.
+    pub(super) fn ringing(&mut self, now: Instant) -> Option<(u32, u64)> {
+        self.alarms.ringing(now)
+    }
+
+    /// Lets a session in, or gives its subscription another policy. It was counted in the audience already; that is
+    /// undone where it changes nothing.
     pub(super) fn subscribe(&mut self, key: SessionKey, subscription: Subscription) {
-        let Subscription { stream, audience } = subscription;
+        let Subscription { stream, topic, delivery, audience } = subscription;
         let slot = key.slot;
         let Some(member) = self.get(key).filter(|member| !member.line.is_ending()) else {
-            audience.leave(key.shard());
+            audience.leave(key.shard(), &delivery);
             return;
         };
-        if member.subscriptions.contains_key(&stream) {
-            audience.leave(key.shard());
-            return;
+        match member.subscriptions.get(&stream) {
+            Some(held) if *held.delivery() == delivery => {
+                audience.leave(key.shard(), &delivery);
+                // What waits comes before the answer.
+                return self.catch_up(key, stream);
+            }
+            Some(_) => self.unsubscribe(key, stream),
+            None => {}
         }
-        let codec = member.codec.index();
-        let slots = &mut self.streams.entry(stream).or_default()[codec];
-        let place = u32::try_from(slots.len()).expect("fewer than 2^32 sessions");
+        let member = &mut self.members[slot as usize];
+        let list = List::of(&delivery, member.codec);
+        let slots = &mut self.streams.entry(stream).or_default().lists[list.index()];
+        let mut held = Held::new(audience, topic, delivery);
+        held.place = u32::try_from(slots.len()).expect("fewer than 2^32 sessions");
         slots.push(slot);
-        self.members[slot as usize].subscriptions.insert(stream, Held { audience, place });
+        member.subscriptions.insert(stream, held);
+        member.choosy += u32::from(matches!(list, List::Choosy(_)));
         self.metrics.subscriptions.add(1);
     }
 
-    /// Lets a session out, if it is in.
+    /// Lets a session out, if it is in. What its policy still keeps for it is queued.
     pub(super) fn unsubscribe(&mut self, key: SessionKey, stream: u64) {
+        self.catch_up(key, stream);
         let Some(member) = self.get(key) else { return };
-        let codec = member.codec.index();
         if let Some(held) = member.subscriptions.remove(&stream) {
-            self.release(stream, codec, &held);
+            self.release(key.slot, stream, &held);
+        }
+    }
+
+    fn catch_up(&mut self, key: SessionKey, stream: u64) {
+        let metrics = Arc::clone(&self.metrics);
+        if let Some(member) = self.get(key) {
+            member.catch_up_with(stream, &metrics);
         }
     }
 
     /// Ends all subscriptions of a session.
     pub(super) fn silence(&mut self, slot: u32) {
         let member = &mut self.members[slot as usize];
-        let codec = member.codec.index();
-        for (stream, held) in std::mem::take(&mut member.subscriptions) {
-            self.release(stream, codec, &held);
+        let subscriptions = std::mem::take(&mut member.subscriptions);
+        for (stream, held) in &subscriptions {
+            self.release(slot, *stream, held);
         }
+        self.members[slot as usize].forget_behind();
     }
 
-    fn release(&mut self, stream: u64, codec: usize, held: &Held) {
-        let lists = self.streams.get_mut(&stream).expect("a subscription has its list");
-        let slots = &mut lists[codec];
+    fn release(&mut self, slot: u32, stream: u64, held: &Held) {
+        let member = &mut self.members[slot as usize];
+        let list = List::of(held.delivery(), member.codec);
+        member.choosy -= u32::from(matches!(list, List::Choosy(_)));
+        let listeners = self.streams.get_mut(&stream).expect("a subscription has its list");
+        let slots = &mut listeners.lists[list.index()];
         slots.swap_remove(held.place as usize);
         if let Some(moved) = slots.get(held.place as usize) {
             let moved = &mut self.members[*moved as usize];
             moved.subscriptions.get_mut(&stream).expect("who is listed is subscribed").place = held.place;
         }
-        if lists.iter().all(Vec::is_empty) {
+        if listeners.lists.iter().all(Vec::is_empty) {
             self.streams.remove(&stream);
         }
-        held.audience.leave(self.shard.into());
+        if let Some(at) = held.choice.as_ref().and_then(|choice| choice.alarm) {
+            self.alarms.cancel(at, slot, stream);
+        }
+        held.audience.leave(self.shard.into(), held.delivery());
         self.metrics.subscriptions.subtract(1);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Audience;
     use super::*;
+    use crate::topic::Topic;
 
     #[test]
     fn lists_audience_and_gauges_agree_whatever_order_sessions_leave_in() {
@@ -175,11 +232,16 @@ mod tests {
             let codec = Codec::ALL[index % 2];
             keys.push(roster.attach(link, Rc::new(Line::new(Instant::now())), codec));
         }
+        let topic = Topic::parse("t").expect("a topic");
+        let policies = [Delivery::Queue, Delivery::Latest, Delivery::Sample { every_ms: 1 }];
         for stream in [1, 2] {
-            for key in &keys {
-                for _ in 0..2 {
-                    audience.enter(0);
-                    roster.subscribe(*key, Subscription { stream, audience: Arc::clone(&audience) });
+            for (index, key) in keys.iter().enumerate() {
+                // The second time nothing changes, the third time the policy does.
+                for change in [0, 0, 1] {
+                    let delivery = policies[(index + change) % policies.len()].clone();
+                    audience.enter(0, &delivery, 0).expect("no field is needed");
+                    let (topic, audience) = (topic.clone(), Arc::clone(&audience));
+                    roster.subscribe(*key, Subscription { stream, topic, delivery, audience });
                 }
             }
         }

@@ -72,6 +72,6 @@ fn folder(wasm: &[u8]) -> TempDir {
 
 fn own(config: &mut Config, plugin: PluginConfig) {
     let pattern = Pattern::parse("hostile.>").unwrap();
-    config.topics.insert(0, TopicRule { pattern, plugin: Some("hostile".to_owned()), reveal_publisher: false });
+    config.topics.insert(0, TopicRule { pattern, plugin: Some("hostile".to_owned()), ..TopicRule::default() });
     config.plugins.insert("hostile".to_owned(), plugin);
 }

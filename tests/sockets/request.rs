@@ -73,7 +73,7 @@ fn wrong_requests() -> Vec<(Value, &'static str)> {
         (json!({"type": "subscribe", "topic": "t", "presence": true}), not_here),
         (json!({"type": "subscribe", "topic": "t", "delivery": 1}), bad),
         (json!({"type": "subscribe", "topic": "t", "delivery": "loudly"}), bad),
-        (json!({"type": "subscribe", "topic": "t", "delivery": "latest"}), not_here),
+        (json!({"type": "subscribe", "topic": "t", "delivery": "latest_by"}), bad),
         (json!({"type": "subscribe", "topic": "t.*"}), not_here),
         (json!({"type": "subscribe", "topic": ">"}), not_here),
         (json!({"type": "unsubscribe"}), bad),

@@ -41,8 +41,13 @@ impl Raw {
 
     /// The same with a receive buffer as small as the system allows.
     pub(crate) async fn connect_narrow(address: SocketAddr, codec: Codec) -> Self {
+        Self::connect_sized(address, codec, 1).await
+    }
+
+    /// The same with a receive buffer of about so many bytes.
+    pub(crate) async fn connect_sized(address: SocketAddr, codec: Codec, buffer_bytes: u32) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(1).unwrap();
+        socket.set_recv_buffer_size(buffer_bytes).unwrap();
         let stream = within("a connection", socket.connect(address)).await.unwrap();
         Self::upgraded(stream, address, codec, &[]).await
     }
@@ -102,6 +107,13 @@ impl Raw {
                 return None;
             }
         }
+    }
+
+    /// Reads so many bytes and no more, without looking at them yet.
+    pub(crate) async fn drip(&mut self, bytes: usize) {
+        let mut some = vec![0; bytes];
+        within("bytes", self.stream.read_exact(&mut some)).await.expect("bytes before the end");
+        self.buffer.extend_from_slice(&some);
     }
 
     /// The next frame, which must be one of the protocol.

@@ -27,6 +27,9 @@ pub(crate) enum Field {
     Since,
     Last,
     Delivery,
+    Policy,
+    Path,
+    EveryMs,
     Presence,
     Plugin,
     Method,
@@ -36,9 +39,9 @@ pub(crate) enum Field {
     Offset,
 }
 
-const NAMES: [&str; 18] = [
-    "type", "id", "topic", "topics", "data", "bytes", "key", "echo", "since", "last", "delivery", "presence", "plugin",
-    "method", "token", "client", "epoch", "offset",
+const NAMES: [&str; 21] = [
+    "type", "id", "topic", "topics", "data", "bytes", "key", "echo", "since", "last", "delivery", "policy", "field",
+    "every_ms", "presence", "plugin", "method", "token", "client", "epoch", "offset",
 ];
 
 impl Field {

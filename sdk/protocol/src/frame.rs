@@ -114,6 +114,10 @@ pub enum GapReason {
     Expired,
     /// The topic's order began anew.
     Reset,
+    /// The session did not read fast enough.
+    Slow,
+    /// Later messages took their place, as the delivery policy says.
+    Conflated,
 }
 
 impl GapReason {
@@ -121,6 +125,8 @@ impl GapReason {
         match self {
             Self::Expired => "expired",
             Self::Reset => "reset",
+            Self::Slow => "slow",
+            Self::Conflated => "conflated",
         }
     }
 }

@@ -16,16 +16,20 @@
 
 mod code;
 mod codec;
+mod delivery;
 mod fields;
 mod frame;
 mod payload;
+mod pointer;
 mod request;
 pub mod value;
 
 pub use code::{CloseCode, ErrorCode};
 pub use codec::Codec;
+pub use delivery::{Delivery, DeliveryError, Key, Policy};
 pub use frame::{Closing, Failure, Frame, Gap, GapReason, Limits, Member, Position, Reply, Subscribed, Welcome};
 pub use payload::{Encoding, Payload};
+pub use pointer::{Pointer, PointerError};
 pub use request::{Call, Connect, Operation, Publish, Request, RequestError, Subscribe};
 
 /// How deep arrays and maps may be nested in a payload, in either codec.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::fields::{Field, Fields, shorten};
-use crate::{Codec, ErrorCode, Payload, Position};
+use crate::{Codec, Delivery, ErrorCode, Payload, Position};
 
 /// One request frame.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,8 +53,8 @@ pub struct Subscribe<'b> {
     pub since: Option<Position>,
     /// How many past messages to send first.
     pub last: Option<u64>,
-    /// The name of a delivery policy.
-    pub delivery: Option<Cow<'b, str>>,
+    /// The delivery policy; none means the topic's own.
+    pub delivery: Option<Delivery>,
     /// Whether joins and leaves are wanted.
     pub presence: bool,
 }
@@ -157,7 +157,7 @@ fn subscribe<'b>(fields: &Fields<'b>) -> Result<Subscribe<'b>, String> {
         topic: required(fields, Field::Topic)?,
         since: since(fields)?,
         last: fields.number(Field::Last, "a count")?,
-        delivery: fields.text(Field::Delivery)?,
+        delivery: Delivery::read(fields)?,
         presence: fields.flag(Field::Presence)?.unwrap_or(false),
     })
 }

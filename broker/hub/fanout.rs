@@ -1,0 +1,91 @@
+//! The messages that one stream got in a turn on their way into the outboxes of its listeners. It writes to no socket.
+
+use std::rc::Rc;
+
+use rialto_protocol::Codec;
+use slab::Slab;
+
+use super::alarms::Alarms;
+use super::batch::Batch;
+use super::member::{Member, Tools};
+use super::outbox::Chunk;
+use super::pile::Group;
+use super::roster::Listeners;
+
+/// One stream's messages and all who listen to it.
+pub(super) struct Fanout<'s, 't> {
+    pub(super) group: &'s Group,
+    pub(super) members: &'s mut Slab<Member>,
+    pub(super) listeners: &'s Listeners,
+    /// The sessions that have something to write, each once.
+    pub(super) dirty: &'s mut Vec<u32>,
+    /// The batches of which messages may be taken back.
+    pub(super) batches: &'s mut Vec<Rc<Batch>>,
+    pub(super) tools: &'s mut Tools<'t>,
+}
+
+impl Fanout<'_, '_> {
+    /// Gives each listener of a codec the same bytes. Those whose socket is full and who may skip messages get what their
+    /// policy says. Gives how many messages were queued.
+    pub(super) fn to_all(&mut self, codec: Codec) -> usize {
+        let (plain, choosy) = (self.listeners.plain(codec), self.listeners.choosy(codec));
+        if plain.is_empty() && choosy.is_empty() {
+            return 0;
+        }
+        let mut keep_up = 0;
+        for batch in self.group.batches(codec, !choosy.is_empty(), self.tools.metrics) {
+            for slot in plain {
+                let member = &mut self.members[*slot as usize];
+                member.outbox.push_messages(Chunk::Batch(Rc::clone(&batch)));
+                note(member, *slot, self.dirty);
+            }
+            keep_up = 0;
+            for slot in choosy {
+                let member = &mut self.members[*slot as usize];
+                if member.full_since.is_none() {
+                    member.outbox.push_messages(Chunk::Batch(Rc::clone(&batch)));
+                    note(member, *slot, self.dirty);
+                    keep_up += 1;
+                }
+            }
+            if keep_up > 0 {
+                self.batches.push(batch);
+            }
+        }
+        if keep_up < choosy.len() {
+            self.to_full(choosy);
+        }
+        self.group.messages.len() * (plain.len() + keep_up)
+    }
+
+    fn to_full(&mut self, slots: &[u32]) {
+        for slot in slots {
+            let member = &mut self.members[*slot as usize];
+            if member.full_since.is_some() {
+                member.keep(self.group.stream, &self.group.messages, self.tools);
+                note(member, *slot, self.dirty);
+            }
+        }
+    }
+
+    /// Lets the sampled listeners take what they are due. Whether an alarm now rings before all others.
+    pub(super) fn to_sampled(&mut self, alarms: &mut Alarms) -> bool {
+        let mut first = false;
+        for slot in self.listeners.sampled() {
+            let member = &mut self.members[*slot as usize];
+            if let Some(at) = member.sample(self.group.stream, &self.group.messages, self.tools) {
+                first |= alarms.set(at, *slot, self.group.stream);
+            }
+            note(member, *slot, self.dirty);
+        }
+        first
+    }
+}
+
+/// Lists a session as one that has something to write.
+pub(super) fn note(member: &mut Member, slot: u32, dirty: &mut Vec<u32>) {
+    if !member.dirty {
+        member.dirty = true;
+        dirty.push(slot);
+    }
+}

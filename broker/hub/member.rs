@@ -1,0 +1,385 @@
+//! One session as its shard sees it, and what its delivery policies do with messages that its socket does not take. It
+//! writes nothing.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rialto_protocol::{Codec, Delivery, Frame, Gap, Policy};
+use rustc_hash::FxHashMap;
+
+use super::backlog::{Backlog, Told};
+use super::keys::Keys;
+use super::outbox::{Chunk, Outbox};
+use super::{Audience, Line, Link};
+use crate::message::{Shared, websocket_frame};
+use crate::metrics::Metrics;
+use crate::topic::Topic;
+
+/// How much of one backlog follows at once when the socket takes more, where waiting longer replaces nothing.
+const CATCH_UP_BYTES: usize = 64 * 1024;
+
+/// One session.
+pub(super) struct Member {
+    pub(super) serial: u64,
+    pub(super) codec: Codec,
+    pub(super) link: Rc<Link>,
+    pub(super) line: Rc<Line>,
+    pub(super) outbox: Outbox,
+    /// Since when the socket has taken nothing; none while it takes what it is given.
+    pub(super) full_since: Option<Instant>,
+    /// Whether the session is in the shard's list of outboxes to flush.
+    pub(super) dirty: bool,
+    /// Whether the last frame is queued: nothing may follow it.
+    pub(super) finished: bool,
+    /// What of [`Member::held_bytes`] the shard has counted.
+    pub(super) counted_bytes: usize,
+    pub(super) subscriptions: FxHashMap<u64, Held>,
+    /// How many of them may skip messages when the socket is full.
+    pub(super) choosy: u32,
+    behind: Option<Box<Behind>>,
+}
+
+/// A subscription.
+pub(super) struct Held {
+    pub(super) audience: Arc<Audience>,
+    /// Where the session stands in the stream's list.
+    pub(super) place: u32,
+    /// None for those that get everything.
+    pub(super) choice: Option<Box<Choice>>,
+}
+
+/// What a subscription gets when it does not get everything.
+pub(super) struct Choice {
+    topic: Topic,
+    delivery: Delivery,
+    backlog: Option<Backlog>,
+    /// Whether the backlog stands in line to be sent when the socket takes more.
+    in_line: bool,
+    /// When the next sample may be sent.
+    due: Option<Instant>,
+    /// When the shard looks whether there is something to send.
+    pub(super) alarm: Option<Instant>,
+}
+
+/// What a session that is behind has to catch up with.
+#[derive(Default)]
+struct Behind {
+    /// The streams whose backlogs follow when the socket takes more.
+    line: VecDeque<u64>,
+    bytes: usize,
+}
+
+/// What skipping needs of the shard.
+pub(super) struct Tools<'s> {
+    pub(super) keys: &'s mut Keys,
+    pub(super) metrics: &'s Metrics,
+    pub(super) outbox_bytes: usize,
+}
+
+impl Held {
+    pub(super) fn new(audience: Arc<Audience>, topic: Topic, delivery: Delivery) -> Self {
+        let choice = (delivery != Delivery::Queue).then(|| Box::new(Choice::new(topic, delivery)));
+        Self { audience, place: 0, choice }
+    }
+
+    pub(super) fn delivery(&self) -> &Delivery {
+        self.choice.as_ref().map_or(&Delivery::Queue, |choice| &choice.delivery)
+    }
+
+    fn skip(&self, messages: usize, metrics: &Metrics) {
+        if messages > 0 {
+            let policy = self.delivery().policy();
+            self.audience.skip(policy, messages);
+            metrics.messages_skipped(policy, messages);
+        }
+    }
+
+    fn backlog_mut(&mut self) -> Option<&mut Backlog> {
+        self.choice.as_mut()?.backlog.as_mut()
+    }
+
+    fn backlog_bytes(&self) -> usize {
+        self.choice.as_ref().and_then(|choice| choice.backlog.as_ref()).map_or(0, Backlog::bytes)
+    }
+}
+
+impl Choice {
+    fn new(topic: Topic, delivery: Delivery) -> Self {
+        Self { topic, delivery, backlog: None, in_line: false, due: None, alarm: None }
+    }
+
+    /// Takes messages in. Gives how many others are skipped for them, or they themselves.
+    fn take_in(&mut self, messages: &[Shared], codec: Codec, tools: &mut Tools<'_>) -> usize {
+        let Some((last, before)) = messages.split_last() else { return 0 };
+        let backlog = self.backlog.get_or_insert_with(|| Backlog::new(messages[0].offset));
+        match &self.delivery {
+            Delivery::Queue | Delivery::DropOldest => {
+                for message in messages {
+                    backlog.keep(message.offset, message.frame(codec, tools.metrics).clone());
+                }
+                0
+            }
+            Delivery::Latest | Delivery::Sample { .. } => {
+                before.iter().for_each(|message| backlog.skip(message.offset));
+                before.len() + backlog.keep_only(last.offset, last.frame(codec, tools.metrics).clone())
+            }
+            Delivery::LatestBy(field) => {
+                let keep = |message: &Shared| {
+                    let frame = message.frame(codec, tools.metrics).clone();
+                    backlog.keep_only_of(tools.keys.of(message, field), message.offset, frame)
+                };
+                messages.iter().map(keep).sum()
+            }
+        }
+    }
+
+    /// Writes what the session is to be told to its outbox, about `bytes_max` of it. Whether that was everything.
+    fn hand_out(&mut self, bytes_max: usize, codec: Codec, outbox: &mut Outbox, metrics: &Metrics) -> bool {
+        let Some(backlog) = &mut self.backlog else { return true };
+        let topic: Arc<str> = self.topic.as_str().into();
+        let messages = backlog.release(bytes_max, |told| {
+            let frame = match told {
+                Told::Message(frame) => frame,
+                Told::Gap { from, to, reason } => {
+                    websocket_frame(codec, &Frame::Gap(&Gap { topic: Arc::clone(&topic), from, to, reason }))
+                }
+            };
+            outbox.push_messages(Chunk::One(frame));
+        });
+        metrics.messages_delivered.add(messages as u64);
+        let settled = backlog.is_settled();
+        match self.delivery {
+            // A sample follows the last one, so what came after that must not be forgotten.
+            Delivery::Sample { every_ms } => {
+                self.due = Some(Instant::now() + Duration::from_millis(every_ms.into()));
+            }
+            _ if settled => self.backlog = None,
+            _ => {}
+        }
+        settled
+    }
+}
+
+impl Member {
+    pub(super) fn new(serial: u64, link: Rc<Link>, line: Rc<Line>, codec: Codec) -> Self {
+        Self {
+            serial,
+            codec,
+            link,
+            line,
+            outbox: Outbox::default(),
+            full_since: None,
+            dirty: false,
+            finished: false,
+            counted_bytes: 0,
+            subscriptions: FxHashMap::default(),
+            choosy: 0,
+            behind: None,
+        }
+    }
+
+    /// Bytes of messages that wait and can be given up.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.outbox.waiting_bytes() + self.behind_bytes()
+    }
+
+    /// Bytes in memory because of what waits for this session.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.outbox.held_bytes() + self.behind_bytes()
+    }
+
+    fn behind_bytes(&self) -> usize {
+        self.behind.as_ref().map_or(0, |behind| behind.bytes)
+    }
+
+    /// The socket took only a part of what was queued: what may be skipped now waits as its policy says. Gives how many
+    /// messages are no longer queued.
+    pub(super) fn fall_behind(&mut self, tools: &mut Tools<'_>) -> usize {
+        if self.choosy == 0 {
+            return 0;
+        }
+        let subscriptions = &self.subscriptions;
+        let may = |stream| subscriptions.get(&stream).is_some_and(|held| held.choice.is_some());
+        let mut taken = 0;
+        for (stream, messages) in self.outbox.take_back(may) {
+            taken += messages.len();
+            self.keep(stream, &messages, tools);
+        }
+        taken
+    }
+
+    /// Takes messages of one stream while the socket is full.
+    pub(super) fn keep(&mut self, stream: u64, messages: &[Shared], tools: &mut Tools<'_>) {
+        if self.take_in(stream, messages, tools) {
+            self.stand_in_line(stream);
+        }
+        self.make_room(stream, tools);
+    }
+
+    /// Takes the messages that a subscription is sampled from. The session may have something to write then; gives when
+    /// the shard must look again.
+    pub(super) fn sample(&mut self, stream: u64, messages: &[Shared], tools: &mut Tools<'_>) -> Option<Instant> {
+        if !self.take_in(stream, messages, tools) {
+            return None;
+        }
+        self.make_room(stream, tools);
+        let choice = self.subscriptions.get_mut(&stream)?.choice.as_deref_mut()?;
+        if choice.alarm.is_some() {
+            return None;
+        }
+        choice.alarm = choice.due.filter(|due| *due > Instant::now());
+        if choice.alarm.is_none() {
+            self.send_sample(stream, tools.metrics);
+            return None;
+        }
+        choice.alarm
+    }
+
+    /// The time of a sample has come.
+    pub(super) fn alarm_rang(&mut self, stream: u64, metrics: &Metrics) {
+        if let Some(choice) = self.subscriptions.get_mut(&stream).and_then(|held| held.choice.as_mut()) {
+            choice.alarm = None;
+            self.send_sample(stream, metrics);
+        }
+    }
+
+    fn send_sample(&mut self, stream: u64, metrics: &Metrics) {
+        if self.full_since.is_some() {
+            self.stand_in_line(stream);
+        } else {
+            self.hand_out(stream, usize::MAX, metrics);
+        }
+    }
+
+    /// Queues more of what the session is behind with. False when it is behind with nothing.
+    pub(super) fn catch_up(&mut self, metrics: &Metrics) -> bool {
+        let Some(behind) = &mut self.behind else { return false };
+        let Some(stream) = behind.line.pop_front() else {
+            if behind.bytes == 0 {
+                self.behind = None;
+            }
+            return false;
+        };
+        let Some(choice) = self.subscriptions.get_mut(&stream).and_then(|held| held.choice.as_mut()) else {
+            return true;
+        };
+        choice.in_line = false;
+        // Where later messages replace earlier ones all that waits follows at once, so that each has its turn, however often
+        // the others change.
+        let bytes_max = if choice.delivery.policy() == Policy::DropOldest { CATCH_UP_BYTES } else { usize::MAX };
+        if !self.hand_out(stream, bytes_max, metrics) {
+            self.stand_in_line(stream);
+        }
+        true
+    }
+
+    /// Queues everything that a subscription is behind with.
+    pub(super) fn catch_up_with(&mut self, stream: u64, metrics: &Metrics) {
+        self.hand_out(stream, usize::MAX, metrics);
+        if let Some(behind) = &mut self.behind {
+            behind.line.retain(|other| *other != stream);
+        }
+        if let Some(choice) = self.subscriptions.get_mut(&stream).and_then(|held| held.choice.as_mut()) {
+            choice.in_line = false;
+        }
+    }
+
+    /// Queues everything that the session is behind with.
+    pub(super) fn catch_up_entirely(&mut self, metrics: &Metrics) {
+        let streams: Vec<u64> = self.subscriptions.keys().copied().collect();
+        for stream in streams {
+            self.hand_out(stream, usize::MAX, metrics);
+        }
+        self.behind = None;
+    }
+
+    /// Gives up every message that its policy may skip. Whether there was any.
+    pub(super) fn give_way(&mut self, metrics: &Metrics) -> bool {
+        let streams: Vec<u64> = self.subscriptions.keys().copied().collect();
+        let gone: usize = streams.into_iter().map(|stream| self.give_up(stream, metrics)).sum();
+        gone > 0
+    }
+
+    /// Forgets what the session is behind with. To be called when its subscriptions have ended.
+    pub(super) fn forget_behind(&mut self) {
+        self.choosy = 0;
+        self.behind = None;
+    }
+
+    /// Whether there is anything now that the session is to be told.
+    fn take_in(&mut self, stream: u64, messages: &[Shared], tools: &mut Tools<'_>) -> bool {
+        let Some(held) = self.subscriptions.get_mut(&stream) else { return false };
+        let before = held.backlog_bytes();
+        let Some(choice) = &mut held.choice else { return false };
+        let skipped = choice.take_in(messages, self.codec, tools);
+        held.skip(skipped, tools.metrics);
+        let behind = self.behind.get_or_insert_default();
+        behind.bytes = behind.bytes - before + held.backlog_bytes();
+        !messages.is_empty()
+    }
+
+    fn stand_in_line(&mut self, stream: u64) {
+        let Some(choice) = self.subscriptions.get_mut(&stream).and_then(|held| held.choice.as_mut()) else { return };
+        if !choice.in_line {
+            choice.in_line = true;
+            self.behind.get_or_insert_default().line.push_back(stream);
+        }
+    }
+
+    fn hand_out(&mut self, stream: u64, bytes_max: usize, metrics: &Metrics) -> bool {
+        let Some(held) = self.subscriptions.get_mut(&stream) else { return true };
+        let before = held.backlog_bytes();
+        let Some(choice) = &mut held.choice else { return true };
+        let settled = choice.hand_out(bytes_max, self.codec, &mut self.outbox, metrics);
+        if let Some(behind) = &mut self.behind {
+            behind.bytes = behind.bytes - before + held.backlog_bytes();
+        }
+        settled
+    }
+
+    /// Skips messages until no more wait than may: the oldest of the stream that has just got some, then what has waited
+    /// longest.
+    fn make_room(&mut self, stream: u64, tools: &Tools<'_>) {
+        while self.outbox.message_bytes() + self.behind_bytes() > tools.outbox_bytes {
+            if self.give_up_oldest(stream, tools.metrics) {
+                continue;
+            }
+            let waits = |other: &u64| {
+                *other != stream && self.subscriptions.get(other).is_some_and(|held| held.backlog_bytes() > 0)
+            };
+            let in_line = self.behind.iter().flat_map(|behind| behind.line.iter()).find(|other| waits(other));
+            let other = in_line.or_else(|| self.subscriptions.keys().find(|other| waits(other))).copied();
+            if self.give_up(other.unwrap_or(stream), tools.metrics) == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Skips the oldest message of a stream, if it is not the only one.
+    fn give_up_oldest(&mut self, stream: u64, metrics: &Metrics) -> bool {
+        let Some(held) = self.subscriptions.get_mut(&stream) else { return false };
+        let before = held.backlog_bytes();
+        let Some(backlog) = held.backlog_mut().filter(|backlog| backlog.messages() > 1) else { return false };
+        let gone = backlog.give_way();
+        held.skip(usize::from(gone), metrics);
+        if let Some(behind) = &mut self.behind {
+            behind.bytes = behind.bytes - before + held.backlog_bytes();
+        }
+        gone
+    }
+
+    /// Skips everything that waits of a stream.
+    fn give_up(&mut self, stream: u64, metrics: &Metrics) -> usize {
+        let Some(held) = self.subscriptions.get_mut(&stream) else { return 0 };
+        let before = held.backlog_bytes();
+        let Some(backlog) = held.backlog_mut() else { return 0 };
+        let gone = backlog.give_way_entirely();
+        held.skip(gone, metrics);
+        if let Some(behind) = &mut self.behind {
+            behind.bytes = behind.bytes - before + held.backlog_bytes();
+        }
+        gone
+    }
+}

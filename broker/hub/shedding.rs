@@ -1,0 +1,85 @@
+//! What a shard does about outboxes that grow too large: its part of the budget of all outboxes together.
+
+use std::rc::Rc;
+
+use rialto_protocol::CloseCode;
+
+use super::member::Member;
+use super::shard::Tally;
+use super::watch::closing;
+use super::{Ending, Shard};
+
+impl Shard {
+    /// Gives a session up that does not read.
+    pub(super) fn close_slow(&self, member: &mut Member, text: &str) {
+        member.outbox.drop_messages();
+        self.metrics.sessions_slow.add(1);
+        member.line.end(Ending::Closed(closing(CloseCode::Slow, text, Some(1_000))));
+    }
+
+    /// Counts what a session's outbox holds, to be told with [`Shard::tell_budget`].
+    pub(super) fn count(&self, member: Option<&mut Member>) {
+        let Some(member) = member else { return };
+        let (before, now) = (member.counted_bytes, member.held_bytes());
+        if before == now {
+            return;
+        }
+        member.counted_bytes = now;
+        let Tally { grown, shrunk, largest, .. } = &self.tally;
+        grown.set(grown.get() + now);
+        shrunk.set(shrunk.get() + before);
+        if member.waiting_bytes() > largest.get() {
+            largest.set(member.waiting_bytes());
+            self.budget.set_largest(self.index, largest.get());
+        }
+    }
+
+    /// Tells what was counted, and sheds if all outboxes together have become too large.
+    pub(super) fn tell_budget(&self) {
+        let (grown, shrunk) = (self.tally.grown.take(), self.tally.shrunk.take());
+        if grown != shrunk {
+            self.budget.count(grown, shrunk);
+        }
+        if grown > shrunk && self.budget.is_exceeded() {
+            self.shed();
+        }
+    }
+
+    /// Makes the largest outboxes give way, here or on another shard, until all together are small enough.
+    fn shed(&self) {
+        let roster = &mut *self.roster.borrow_mut();
+        let mut largest: Vec<(usize, u32)> = roster.iter_mut().map(|(slot, one)| (one.waiting_bytes(), slot)).collect();
+        largest.retain(|(bytes, _)| *bytes > 0);
+        largest.sort_unstable();
+        while self.budget.is_exceeded() {
+            let (bytes, slot) = largest.pop().unwrap_or_default();
+            self.tally.largest.set(bytes);
+            self.budget.set_largest(self.index, bytes);
+            if !self.budget.is_largest_or_ask(self.index) || bytes == 0 {
+                return;
+            }
+            let Some(member) = roster.at(slot) else { continue };
+            self.metrics.outboxes_shed.add(1);
+            if member.give_way(&self.metrics) {
+                // What is left of it may still be the largest.
+                let place = (member.waiting_bytes(), slot);
+                largest.insert(largest.partition_point(|other| *other < place), place);
+                largest.retain(|(bytes, _)| *bytes > 0);
+            } else if !member.line.is_ending() {
+                self.close_slow(member, "all outboxes together are full and this session's was the largest");
+                roster.silence(slot);
+            }
+            self.count(roster.at(slot));
+            let (grown, shrunk) = (self.tally.grown.take(), self.tally.shrunk.take());
+            self.budget.count(grown, shrunk);
+        }
+    }
+
+    /// Sheds for other shards.
+    pub(super) async fn shed_when_asked(self: Rc<Self>) {
+        loop {
+            self.budget.asked(self.index).await;
+            self.shed();
+        }
+    }
+}
