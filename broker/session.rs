@@ -10,6 +10,7 @@ use rialto_protocol::{Subscribe, Welcome};
 
 use crate::answer::{Answer, Outcome, Part, Standing};
 use crate::broker::{Asked, Broker, Client, Wish, parse_topic};
+use crate::config::Limits;
 use crate::directory::Entry;
 use crate::hub::{Push, SessionKey, Traffic, What};
 use crate::identity;
@@ -36,6 +37,11 @@ impl Session {
         let member = Member { session: identity::session_id(), user: None };
         let (subscriptions, traffic) = (HashMap::new(), Arc::default());
         Self { broker, client: Client { key, member }, codec, subscriptions, traffic, published: None }
+    }
+
+    /// The limits it is held to.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.broker.core.limits
     }
 
     /// The frame with which the broker speaks first.

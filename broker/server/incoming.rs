@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -14,112 +13,83 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::headers::{BadHeader, Headers};
 use crate::hub::{Line, Link};
 
-/// What a connection holds while it waits: enough for the first bytes of whatever comes.
-const LEAD_BYTES: usize = 64;
+/// How much of a burst is read before its frame reader is made: as a rule, one request.
+const LEAD_BYTES: usize = 1024;
 
-/// The bytes of one connection, in order. All clones are the same.
-#[derive(Clone)]
-pub(super) struct Incoming(Rc<RefCell<State>>);
+/// Waits for the first bytes of a burst; none when the peer is gone. Until they come, no buffer is held: each look at
+/// the connection has one of its own.
+pub(super) async fn lead(link: &Link) -> io::Result<Bytes> {
+    poll_fn(|context| {
+        let mut lead = [0; LEAD_BYTES];
+        let mut buffer = ReadBuf::new(&mut lead);
+        ready!(link.poll_read(context, &mut buffer))?;
+        Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+    })
+    .await
+}
+
+/// The bytes of one burst, in order.
+pub(super) struct Incoming<'c> {
+    link: &'c Link,
+    line: &'c Line,
+    state: RefCell<State>,
+}
 
 struct State {
-    link: Rc<Link>,
-    line: Rc<Line>,
-    /// What came with the upgrade.
-    first: Bytes,
-    /// What came while nobody was reading.
-    lead: [u8; LEAD_BYTES],
-    lead_used: usize,
-    lead_filled: usize,
+    /// What was read already.
+    lead: Bytes,
     headers: Headers,
     bad: Option<BadHeader>,
     /// Whether a fragmented message has begun and not ended.
     message_open: bool,
 }
 
-impl Incoming {
-    pub(super) fn new(link: Rc<Link>, first: Bytes, line: Rc<Line>) -> Self {
-        Self(Rc::new(RefCell::new(State {
-            link,
-            line,
-            first,
-            lead: [0; LEAD_BYTES],
-            lead_used: 0,
-            lead_filled: 0,
-            headers: Headers::default(),
-            bad: None,
-            message_open: false,
-        })))
-    }
-
-    /// Waits until bytes are there. False means that the peer is gone.
-    pub(super) async fn begins(&self) -> bool {
-        poll_fn(|context| self.0.borrow_mut().poll_lead(context)).await.is_ok_and(|bytes| bytes > 0)
+impl<'c> Incoming<'c> {
+    pub(super) fn new(link: &'c Link, line: &'c Line, lead: Bytes) -> Self {
+        let (headers, bad, message_open) = (Headers::default(), None, false);
+        Self { link, line, state: RefCell::new(State { lead, headers, bad, message_open }) }
     }
 
     /// Says whether a fragmented message is under way: it has one deadline, not one for each fragment.
     pub(super) fn message_open(&self, open: bool) {
-        let mut state = self.0.borrow_mut();
-        state.message_open = open;
+        self.state.borrow_mut().message_open = open;
         if !open {
-            state.line.quiet();
+            self.line.quiet();
         }
     }
 
-    /// Whether everything that came in was whole frames, and so many of them. Whoever has handled as many has nothing
+    /// Whether everything that came in was whole messages, in so many frames. Whoever has handled as many has nothing
     /// left to handle.
     pub(super) fn is_done_after(&self, frames: u64) -> bool {
-        let state = self.0.borrow();
-        let given_out = state.first.is_empty() && state.lead_used == state.lead_filled;
-        given_out && state.bad.is_none() && !state.headers.is_inside() && state.headers.complete() == frames
-    }
-}
-
-impl State {
-    fn poll_lead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if !self.first.is_empty() {
-            return Poll::Ready(Ok(self.first.len()));
-        }
-        let mut buffer = ReadBuf::new(&mut self.lead);
-        let read = self.link.poll_read(context, &mut buffer);
-        let filled = buffer.filled().len();
-        if read.is_pending() && self.message_open {
-            self.line.inside();
-        }
-        ready!(read)?;
-        (self.lead_used, self.lead_filled) = (0, filled);
-        Poll::Ready(Ok(filled))
+        let State { lead, headers, bad, message_open } = &*self.state.borrow();
+        let whole = !headers.is_inside() && headers.complete() == frames && !message_open;
+        lead.is_empty() && bad.is_none() && whole
     }
 
-    fn poll_bytes(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.first.is_empty() {
-            let count = self.first.len().min(buffer.remaining());
-            buffer.put_slice(&self.first[..count]);
-            self.first.advance(count);
-        } else if self.lead_used < self.lead_filled {
-            let lead = &self.lead[self.lead_used..self.lead_filled];
-            let count = lead.len().min(buffer.remaining());
-            buffer.put_slice(&lead[..count]);
-            self.lead_used += count;
-        } else {
-            return self.link.poll_read(context, buffer);
+    fn poll_bytes(&self, lead: &mut Bytes, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if lead.is_empty() {
+            return self.link.poll_read(context, to);
         }
+        let count = lead.len().min(to.remaining());
+        to.put_slice(&lead[..count]);
+        lead.advance(count);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncRead for Incoming {
+impl AsyncRead for &Incoming<'_> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state.borrow_mut();
         if let Some(bad) = state.bad {
             return Poll::Ready(Err(io::Error::other(bad)));
         }
         let before = buffer.filled().len();
-        let read = state.poll_bytes(context, buffer);
+        let read = self.poll_bytes(&mut state.lead, context, buffer);
         if read.is_pending() && (state.headers.is_inside() || state.message_open) {
-            state.line.inside();
+            self.line.inside();
         }
         ready!(read)?;
-        state.line.heard();
+        self.line.heard();
         if let Err(bad) = state.headers.follow(&buffer.filled()[before..]) {
             // The frames before the bad one are still handled; then reading fails.
             buffer.set_filled(before + bad.good);

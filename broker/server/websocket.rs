@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::assembler::{Assembler, Flaw, Kind};
 use super::headers::BadHeader;
-use super::incoming::Incoming;
+use super::incoming::{self, Incoming};
 use crate::broker::Broker;
 use crate::hub::{Duplex, Ending, Line, Link, SessionKey, Shard};
 use crate::message::{websocket_control, websocket_frame};
@@ -38,30 +38,48 @@ fn start(broker: &Broker, first: Bytes, codec: Codec, link: impl FnOnce() -> io:
     broker.core.hub.run_on(broker.next_shard(), move |shard| match link() {
         // The session begins here and not in its task, so that it counts before anything else happens on the shard.
         Ok(link) => {
-            let attached = Attached::new(Rc::clone(shard), Rc::new(link), session_broker, codec);
-            tokio::task::spawn_local(serve(attached, first));
+            let mut attached = Attached::new(Rc::clone(shard), Rc::new(link), session_broker, codec);
+            tokio::task::spawn_local(async move { attached.serve(first).await });
         }
         Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
     });
 }
 
-/// A session and its place on the shard. Dropping it ends both, whatever happened to the task.
+/// A session and its connection. Dropping it ends both, whatever happened to the task.
 struct Attached {
+    connection: Connection,
+    session: Session,
+}
+
+/// One connection and its place on the shard.
+struct Connection {
     shard: Rc<Shard>,
     link: Rc<Link>,
-    key: SessionKey,
     line: Rc<Line>,
+    key: SessionKey,
     codec: Codec,
-    broker: Broker,
-    session: Session,
 }
 
 impl Attached {
     fn new(shard: Rc<Shard>, link: Rc<Link>, broker: Broker, codec: Codec) -> Self {
         let (key, line) = shard.attach(Rc::clone(&link), codec);
-        let session = Session::new(broker.clone(), key, codec);
+        let session = Session::new(broker, key, codec);
         shard.send(key, session.welcome());
-        Self { shard, link, key, line, codec, broker, session }
+        Self { connection: Connection { shard, link, line, key, codec }, session }
+    }
+
+    /// The whole life of a session. The three parts of its first half run side by side and none is ever restarted; the
+    /// one that ends decides how the session ends. This is what an idle session is made of, so the rare parts are in
+    /// boxes that exist only while they run.
+    async fn serve(&mut self, first: Bytes) {
+        let Self { connection, session } = self;
+        let ending = tokio::select! {
+            ending = connection.read(first, session) => ending,
+            ending = connection.line.ended() => ending,
+            () = connection.shard.keep_writing(connection.key, &connection.line) => Ending::Gone,
+        };
+        connection.line.end(ending.clone());
+        Box::pin(connection.say_goodbye(ending, session.limits().close_ms)).await;
     }
 }
 
@@ -69,64 +87,43 @@ impl Drop for Attached {
     fn drop(&mut self) {
         // In this order: when the session no longer counts, its plugins have been told.
         self.session.end();
-        self.shard.detach(self.key);
+        self.connection.shard.detach(self.connection.key);
     }
 }
 
-/// The whole life of a session. The three parts of its first half run side by side and none is ever restarted; the one
-/// that ends decides how the session ends.
-async fn serve(mut attached: Attached, first: Bytes) {
-    let Attached { shard, link, key, line, codec, broker, session } = &mut attached;
-    let limits = &broker.core.limits;
-    let connection = Connection { shard, key: *key, line, codec: *codec };
-    let ending = {
-        let incoming = Incoming::new(Rc::clone(link), first, Rc::clone(line));
-        let assembler = Assembler::new(limits.message_bytes, limits.fragments);
-        tokio::select! {
-            ending = connection.read(incoming, assembler, limits.message_bytes, session) => ending,
-            ending = line.ended() => ending,
-            () = shard.keep_writing(*key, line) => Ending::Gone,
-        }
-    };
-    line.end(ending.clone());
-    connection.say_goodbye(&ending, Duration::from_millis(limits.close_ms), link).await;
-}
-
-struct Connection<'c> {
-    shard: &'c Shard,
-    key: SessionKey,
-    line: &'c Line,
-    codec: Codec,
-}
-
-impl Connection<'_> {
-    /// Hop 1: frames off the socket, messages to the session, until something ends it. Between bursts no frame reader, and
-    /// so no buffer, is held.
-    async fn read(
-        &self,
-        incoming: Incoming,
-        mut assembler: Assembler,
-        message_bytes_max: usize,
-        session: &mut Session,
-    ) -> Ending {
-        let mut handled = 0;
-        while incoming.begins().await {
-            let mut frames = Frames::new(incoming.clone(), message_bytes_max);
-            // What made the burst begin has not been given out yet, so there is at least one frame to come.
-            while !incoming.is_done_after(handled) {
-                let frame = match frames.next().await {
-                    Ok(frame) => frame,
-                    Err(error) => return ending_of(&error),
-                };
-                handled += 1;
-                if let Err(ending) = self.frame(&frame, &mut assembler, session) {
-                    return ending;
-                }
-                incoming.message_open(assembler.is_open());
-                self.wait_to_go_on(session).await;
+impl Connection {
+    /// Hop 1: frames off the socket, messages to the session, until something ends it.
+    async fn read(&self, first: Bytes, session: &mut Session) -> Ending {
+        let mut lead = first;
+        loop {
+            if lead.is_empty() {
+                lead = incoming::lead(&self.link).await.unwrap_or_default();
+            }
+            if lead.is_empty() {
+                return Ending::Gone;
+            }
+            if let Err(ending) = Box::pin(self.burst(std::mem::take(&mut lead), session)).await {
+                return ending;
             }
         }
-        Ending::Gone
+    }
+
+    /// Reads from the first bytes of a message to the end of the last one that has come in. Only meanwhile there is a
+    /// frame reader, which holds a buffer.
+    async fn burst(&self, lead: Bytes, session: &mut Session) -> Result<(), Ending> {
+        let limits = session.limits();
+        let mut assembler = Assembler::new(limits.message_bytes, limits.fragments);
+        let incoming = Incoming::new(&self.link, &self.line, lead);
+        let mut frames = Frames::new(&incoming, limits.message_bytes);
+        let mut handled = 0;
+        while !incoming.is_done_after(handled) {
+            let frame = frames.next().await.map_err(|error| ending_of(&error))?;
+            handled += 1;
+            self.frame(&frame, &mut assembler, session)?;
+            incoming.message_open(assembler.is_open());
+            self.wait_to_go_on(session).await;
+        }
+        Ok(())
     }
 
     fn frame(&self, frame: &Frame<'_>, assembler: &mut Assembler, session: &mut Session) -> Result<(), Ending> {
@@ -145,7 +142,7 @@ impl Connection<'_> {
         }
         self.line.hold();
         session.ready().await;
-        self.shard.answers_read(self.key, self.line).await;
+        self.shard.answers_read(self.key, &self.line).await;
         self.line.release();
     }
 
@@ -185,20 +182,21 @@ impl Connection<'_> {
     }
 
     /// Sends exactly one Close, then waits for the peer to hang up.
-    async fn say_goodbye(&self, ending: &Ending, deadline: Duration, link: &Link) {
-        let (frames, keep_messages) = match ending {
+    async fn say_goodbye(&self, ending: Ending, close_ms: u64) {
+        let (frames, keep_messages) = match &ending {
             Ending::Gone => return,
             Ending::PeerClosed(code) => (vec![close_frame(*code, "")], false),
             Ending::Closed(closing) => (self.closing_frames(closing), false),
             Ending::Drained(closing) => (self.closing_frames(closing), true),
         };
+        let deadline = Duration::from_millis(close_ms);
         self.shard.finish(self.key, &frames, keep_messages, deadline).await;
         // The side that serves ends the TCP connection first (RFC 6455 section 7.1.1). Unless the peer has said its Close,
         // that and whatever else it had under way are read and dropped, so that our Close is not lost to a reset.
         let peer_may_speak = !matches!(ending, Ending::PeerClosed(_));
         let hang_up = async {
-            if link.shutdown().await.is_ok() && peer_may_speak {
-                discard(link).await;
+            if self.link.shutdown().await.is_ok() && peer_may_speak {
+                discard(&self.link).await;
             }
         };
         let _ = tokio::time::timeout(deadline, hang_up).await;
@@ -229,12 +227,12 @@ async fn discard(link: &Link) {
 
 /// Single frames from fastwebsockets, which parses and unmasks them. Its own answers to pings and closes are switched
 /// off: it writes nothing. A read must not be dropped and begun again, so one loop owns it.
-struct Frames {
-    reader: WebSocketRead<Incoming>,
+struct Frames<'i> {
+    reader: WebSocketRead<&'i Incoming<'i>>,
 }
 
-impl Frames {
-    fn new(incoming: Incoming, message_bytes_max: usize) -> Self {
+impl<'i> Frames<'i> {
+    fn new(incoming: &'i Incoming<'i>, message_bytes_max: usize) -> Self {
         let (mut reader, _) = after_handshake_split(incoming, tokio::io::sink(), Role::Server);
         reader.set_auto_close(false);
         reader.set_auto_pong(false);
