@@ -1,6 +1,6 @@
 //! The right to answer one request, once. Whoever drops it unanswered has answered `internal`.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rialto_protocol::{ErrorCode, Failure, Reply};
@@ -123,7 +123,7 @@ impl Gather {
 /// How a session stands with a topic that it asked to subscribe to.
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
-    pending: AtomicUsize,
+    pending: AtomicU32,
     subscribed: AtomicBool,
 }
 

@@ -45,6 +45,7 @@ mod owners;
 mod plugin;
 mod server;
 mod session;
+mod small_map;
 #[cfg(feature = "plugins")]
 mod store;
 pub mod topic;

@@ -1,7 +1,6 @@
 //! A session: what one client may ask and in what shape. It knows neither socket nor transport.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use crate::directory::Entry;
 use crate::hub::{Push, SessionKey, Traffic, What};
 use crate::identity;
 use crate::message::websocket_frame;
+use crate::small_map::SmallMap;
 use crate::topic::{Pattern, Topic};
 
 /// Name and version as `welcome` tells them.
@@ -26,7 +26,7 @@ pub(crate) struct Session {
     client: Client,
     codec: Codec,
     /// The topics asked for, those included whose subscription was refused since.
-    subscriptions: HashMap<Topic, Arc<Standing>>,
+    subscriptions: SmallMap<Topic, Arc<Standing>>,
     traffic: Arc<Traffic>,
     /// The topic published to last, whose readers may need the publisher to wait.
     published: Option<Arc<Entry>>,
@@ -35,7 +35,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(broker: Broker, key: SessionKey, codec: Codec) -> Self {
         let member = Member { session: identity::session_id(), user: None };
-        let (subscriptions, traffic) = (HashMap::new(), Arc::default());
+        let (subscriptions, traffic) = (SmallMap::default(), Arc::default());
         Self { broker, client: Client { key, member }, codec, subscriptions, traffic, published: None }
     }
 
@@ -98,7 +98,7 @@ impl Session {
 
     /// The client is gone: the plugins of its topics are told.
     pub(crate) fn end(&mut self) {
-        for (topic, standing) in std::mem::take(&mut self.subscriptions) {
+        for (topic, standing) in self.subscriptions.drain() {
             if standing.is_in() {
                 self.broker.leave(&self.client, &topic);
             }
@@ -131,11 +131,14 @@ impl Session {
             Ok(topic) => topic,
             Err(failure) => return answer.fail(failure),
         };
-        if !self.subscriptions.contains_key(&topic) && !self.has_place() {
-            let text = format!("a session may have {} subscriptions", self.broker.core.limits.subscriptions);
-            return answer.fail(Failure::new(ErrorCode::TooMany, text));
-        }
-        let standing = Arc::clone(self.subscriptions.entry(topic.clone()).or_default());
+        let standing = match self.subscriptions.get(&topic).cloned() {
+            Some(standing) => standing,
+            None if self.has_place() => self.add(&topic),
+            None => {
+                let text = format!("a session may have {} subscriptions", self.broker.core.limits.subscriptions);
+                return answer.fail(Failure::new(ErrorCode::TooMany, text));
+            }
+        };
         let wish = Wish { since: request.since, delivery: request.delivery };
         self.broker.subscribe(&self.client, &topic, wish, answer.telling(&standing));
     }
@@ -149,6 +152,15 @@ impl Session {
             return Err(unavailable("this broker keeps no presence"));
         }
         parse_topic(&request.topic)
+    }
+
+    fn add(&mut self, topic: &Topic) -> Arc<Standing> {
+        // Where the topic is in memory, all its subscribers share its text.
+        let known = self.broker.core.directory.peek(topic);
+        let topic = known.as_ref().map_or(topic, |entry| entry.stream.topic());
+        let standing = Arc::default();
+        self.subscriptions.add(topic.clone(), Arc::clone(&standing));
+        standing
     }
 
     fn has_place(&mut self) -> bool {

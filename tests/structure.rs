@@ -11,7 +11,7 @@ use code::{Code, Use};
 
 /// The modules of `broker/`, lowest first. Those on one line do not know each other.
 const ORDER: &[&[&str]] = &[
-    &["topic", "identity", "metrics", "clock"],
+    &["topic", "identity", "metrics", "clock", "small_map"],
     &["message"],
     &["store"],
     &["config"],

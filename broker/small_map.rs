@@ -1,0 +1,130 @@
+//! A map of any size that takes little memory while it has few entries. It knows nothing of what it holds.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+
+/// How many entries are still a list: looking through them takes no longer than hashing.
+const LIST_MAX: usize = 8;
+
+/// A map whose first entries are a plain list, without room for more; a table takes 100 bytes for the first entry.
+#[derive(Debug)]
+pub(crate) enum SmallMap<K, V, S = RandomState> {
+    List(Vec<(K, V)>),
+    Table(Box<HashMap<K, V, S>>),
+}
+
+impl<K: Eq + Hash, V, S: BuildHasher + Default> SmallMap<K, V, S> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::List(list) => list.len(),
+            Self::Table(table) => table.len(),
+        }
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        match self {
+            Self::List(list) => list.iter().find(|(own, _)| own == key).map(|(_, value)| value),
+            Self::Table(table) => table.get(key),
+        }
+    }
+
+    /// Adds an entry, whose key must not be there yet.
+    pub(crate) fn add(&mut self, key: K, value: V) {
+        if let Self::List(list) = self
+            && list.len() == LIST_MAX
+        {
+            *self = Self::Table(Box::new(list.drain(..).collect()));
+        }
+        match self {
+            Self::List(list) => {
+                list.reserve_exact(1);
+                list.push((key, value));
+            }
+            Self::Table(table) => {
+                table.insert(key, value);
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        let removed = match self {
+            Self::List(list) => {
+                let place = list.iter().position(|(own, _)| own == key)?;
+                Some(list.swap_remove(place).1)
+            }
+            Self::Table(table) => table.remove(key),
+        };
+        self.shrink();
+        removed
+    }
+
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
+        match self {
+            Self::List(list) => list.retain_mut(|(key, value)| keep(key, value)),
+            Self::Table(table) => table.retain(keep),
+        }
+        self.shrink();
+    }
+
+    /// Takes all entries out.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (K, V)> {
+        let (list, table) = match std::mem::take(self) {
+            Self::List(list) => (list, None),
+            Self::Table(table) => (Vec::new(), Some(*table)),
+        };
+        list.into_iter().chain(table.into_iter().flatten())
+    }
+
+    /// Gives back what the entries do not need. A table becomes a list late, so that it does not do so time and again.
+    fn shrink(&mut self) {
+        match self {
+            Self::List(list) => list.shrink_to_fit(),
+            Self::Table(table) if table.len() <= LIST_MAX / 2 => {
+                let mut list: Vec<(K, V)> = table.drain().collect();
+                list.shrink_to_fit();
+                *self = Self::List(list);
+            }
+            Self::Table(_) => {}
+        }
+    }
+}
+
+impl<K, V, S> Default for SmallMap<K, V, S> {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_found_whatever_their_number() {
+        let mut map = SmallMap::<u32, u32>::default();
+        for key in 0..30 {
+            assert_eq!((map.len(), map.get(&key)), (key as usize, None));
+            map.add(key, key + 100);
+            for there in 0..=key {
+                assert_eq!(map.get(&there), Some(&(there + 100)));
+            }
+        }
+        map.retain(|key, _| key % 2 == 0);
+        assert_eq!((map.len(), map.get(&7), map.get(&8)), (15, None, Some(&108)));
+        for key in 0..30 {
+            assert_eq!(map.remove(&key), (key % 2 == 0).then_some(key + 100));
+        }
+        assert_eq!(map.len(), 0);
+    }
+
+    #[test]
+    fn what_has_left_takes_no_room() {
+        let mut map = SmallMap::<u32, u32>::default();
+        (0..1_000).for_each(|key| map.add(key, key));
+        assert!(matches!(map, SmallMap::Table(_)));
+        (1..1_000).for_each(|key| assert_eq!(map.remove(&key), Some(key)));
+        assert!(matches!(&map, SmallMap::List(list) if list.capacity() == 1));
+        let all: Vec<(u32, u32)> = map.drain().collect();
+        assert_eq!(all, [(0, 0)]);
+    }
+}
