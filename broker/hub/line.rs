@@ -1,10 +1,11 @@
 //! What a shard and a session's task tell each other: that it must end, that the socket is full, what was heard when.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use rialto_protocol::Closing;
-use tokio::sync::Notify;
 
 /// How a session ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +21,12 @@ pub(crate) enum Ending {
 }
 
 /// Shared by the shard and the session's task, on the shard's thread.
-#[derive(Debug)]
 pub(crate) struct Line {
-    ending: RefCell<Option<Ending>>,
-    ended: Notify,
-    pub(super) full: Notify,
-    pub(super) written: Notify,
+    /// In a box, because every session has room for it and only the last moments of one need it.
+    ending: RefCell<Option<Box<Ending>>>,
+    ended: Bell,
+    pub(super) full: Bell,
+    pub(super) written: Bell,
     pub(super) heard: Cell<Instant>,
     pub(super) pinged: Cell<Option<Instant>>,
     frame_started: Cell<Option<Instant>>,
@@ -36,9 +37,9 @@ impl Line {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             ending: RefCell::new(None),
-            ended: Notify::new(),
-            full: Notify::new(),
-            written: Notify::new(),
+            ended: Bell::default(),
+            full: Bell::default(),
+            written: Bell::default(),
             heard: Cell::new(now),
             pinged: Cell::new(None),
             frame_started: Cell::new(None),
@@ -50,7 +51,7 @@ impl Line {
     pub(crate) fn end(&self, ending: Ending) {
         let mut slot = self.ending.borrow_mut();
         if slot.is_none() {
-            *slot = Some(ending);
+            *slot = Some(Box::new(ending));
             self.ended.notify_one();
         }
     }
@@ -61,13 +62,15 @@ impl Line {
     }
 
     /// Waits until something ends the session.
-    pub(crate) async fn ended(&self) -> Ending {
-        loop {
-            if let Some(ending) = self.ending.borrow().clone() {
-                return ending;
+    pub(crate) fn ended(&self) -> impl Future<Output = Ending> {
+        poll_fn(|context| {
+            // Rung or not, the slot says it.
+            let _ = self.ended.poll(context);
+            match &*self.ending.borrow() {
+                Some(ending) => Poll::Ready(Ending::clone(ending)),
+                None => Poll::Pending,
             }
-            self.ended.notified().await;
-        }
+        })
     }
 
     /// Bytes came in: the peer is alive.
@@ -106,5 +109,56 @@ impl Line {
     /// Since when an unfinished frame or message has been coming in.
     pub(super) fn frame_started(&self) -> Option<Instant> {
         self.frame_started.get()
+    }
+}
+
+/// Wakes the one task that waits for it, on the same thread; rung before anyone waits, it is heard later, once. It takes
+/// far less room than what may be shared by threads.
+#[derive(Default)]
+pub(super) struct Bell {
+    rung: Cell<bool>,
+    waiting: Cell<Option<Waker>>,
+}
+
+impl Bell {
+    pub(super) fn notify_one(&self) {
+        self.rung.set(true);
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits until the bell has been rung since this was last done.
+    pub(super) fn notified(&self) -> impl Future<Output = ()> {
+        poll_fn(|context| self.poll(context))
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.rung.take() {
+            return Poll::Ready(());
+        }
+        self.waiting.set(Some(context.waker().clone()));
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    #[test]
+    fn a_ring_is_heard_once_whether_someone_waits_or_not() {
+        let bell = Bell::default();
+        let mut context = Context::from_waker(Waker::noop());
+        bell.notify_one();
+        bell.notify_one();
+        assert!(pin!(bell.notified()).poll(&mut context).is_ready(), "rung before");
+        let mut waiting = pin!(bell.notified());
+        assert!(waiting.as_mut().poll(&mut context).is_pending(), "two rings are one");
+        bell.notify_one();
+        assert!(waiting.poll(&mut context).is_ready(), "rung while waited for");
+        assert!(pin!(bell.notified()).poll(&mut context).is_pending());
     }
 }
