@@ -95,7 +95,7 @@ async fn hand_over(request: Request<Incoming>, codec: Codec, front: Arc<Front>) 
     match parts.io.into_inner().into_std() {
         // Copied, because what is left of the request's buffer would live as long as the session.
         Ok(stream) => {
-            websocket::start_tcp(&front.broker, stream, Bytes::copy_from_slice(&parts.read_buf), codec);
+            websocket::start_tcp(&front.broker, stream, parts.read_buf[..].into(), codec);
         }
         Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
     }

@@ -18,14 +18,13 @@ const LEAD_BYTES: usize = 1024;
 
 /// Waits for the first bytes of a burst; none when the peer is gone. Until they come, no buffer is held: each look at
 /// the connection has one of its own.
-pub(super) async fn lead(link: &Link) -> io::Result<Bytes> {
+pub(super) fn lead(link: &Link) -> impl Future<Output = io::Result<Box<[u8]>>> {
     poll_fn(|context| {
         let mut lead = [0; LEAD_BYTES];
         let mut buffer = ReadBuf::new(&mut lead);
         ready!(link.poll_read(context, &mut buffer))?;
-        Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+        Poll::Ready(Ok(buffer.filled().into()))
     })
-    .await
 }
 
 /// The bytes of one burst, in order.
@@ -45,8 +44,8 @@ struct State {
 }
 
 impl<'c> Incoming<'c> {
-    pub(super) fn new(link: &'c Link, line: &'c Line, lead: Bytes) -> Self {
-        let (headers, bad, message_open) = (Headers::default(), None, false);
+    pub(super) fn new(link: &'c Link, line: &'c Line, lead: Box<[u8]>) -> Self {
+        let (lead, headers, bad, message_open) = (lead.into(), Headers::default(), None, false);
         Self { link, line, state: RefCell::new(State { lead, headers, bad, message_open }) }
     }
 

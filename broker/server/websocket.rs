@@ -24,22 +24,22 @@ const CLOSE: u8 = 0x8;
 const CONTROL_PAYLOAD_MAX: usize = 125;
 
 /// Makes a session of a socket on which the upgrade was answered; `first` was read from it already.
-pub(super) fn start_tcp(broker: &Broker, stream: std::net::TcpStream, first: Bytes, codec: Codec) {
+pub(super) fn start_tcp(broker: &Broker, stream: std::net::TcpStream, first: Box<[u8]>, codec: Codec) {
     start(broker, first, codec, move || TcpStream::from_std(stream).map(Link::Tcp));
 }
 
 /// Makes a session of any stream on which the upgrade was answered.
 pub(crate) fn start_other(broker: &Broker, stream: Box<dyn Duplex>, codec: Codec) {
-    start(broker, Bytes::new(), codec, move || Ok(Link::other(stream)));
+    start(broker, Box::default(), codec, move || Ok(Link::other(stream)));
 }
 
-fn start(broker: &Broker, first: Bytes, codec: Codec, link: impl FnOnce() -> io::Result<Link> + Send + 'static) {
+fn start(broker: &Broker, first: Box<[u8]>, codec: Codec, link: impl FnOnce() -> io::Result<Link> + Send + 'static) {
     let session_broker = broker.clone();
     broker.core.hub.run_on(broker.next_shard(), move |shard| match link() {
         // The session begins here and not in its task, so that it counts before anything else happens on the shard.
         Ok(link) => {
-            let mut attached = Attached::new(Rc::clone(shard), Rc::new(link), session_broker, codec);
-            tokio::task::spawn_local(async move { attached.serve(first).await });
+            let mut attached = Attached::new(Rc::clone(shard), Rc::new(link), first, session_broker, codec);
+            tokio::task::spawn_local(async move { attached.serve().await });
         }
         Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
     });
@@ -47,6 +47,8 @@ fn start(broker: &Broker, first: Bytes, codec: Codec, link: impl FnOnce() -> io:
 
 /// A session and its connection. Dropping it ends both, whatever happened to the task.
 struct Attached {
+    /// What was read already.
+    lead: Box<[u8]>,
     connection: Connection,
     session: Session,
 }
@@ -61,20 +63,20 @@ struct Connection {
 }
 
 impl Attached {
-    fn new(shard: Rc<Shard>, link: Rc<Link>, broker: Broker, codec: Codec) -> Self {
+    fn new(shard: Rc<Shard>, link: Rc<Link>, lead: Box<[u8]>, broker: Broker, codec: Codec) -> Self {
         let (key, line) = shard.attach(Rc::clone(&link), codec);
         let session = Session::new(broker, key, codec);
         shard.send(key, session.welcome());
-        Self { connection: Connection { shard, link, line, key, codec }, session }
+        Self { lead, connection: Connection { shard, link, line, key, codec }, session }
     }
 
     /// The whole life of a session. The three parts of its first half run side by side and none is ever restarted; the
     /// one that ends decides how the session ends. This is what an idle session is made of, so the rare parts are in
     /// boxes that exist only while they run.
-    async fn serve(&mut self, first: Bytes) {
-        let Self { connection, session } = self;
+    async fn serve(&mut self) {
+        let Self { lead, connection, session } = self;
         let ending = tokio::select! {
-            ending = connection.read(first, session) => ending,
+            ending = connection.read(lead, session) => ending,
             ending = connection.line.ended() => ending,
             () = connection.shard.keep_writing(connection.key, &connection.line) => Ending::Gone,
         };
@@ -93,16 +95,15 @@ impl Drop for Attached {
 
 impl Connection {
     /// Hop 1: frames off the socket, messages to the session, until something ends it.
-    async fn read(&self, first: Bytes, session: &mut Session) -> Ending {
-        let mut lead = first;
+    async fn read(&self, lead: &mut Box<[u8]>, session: &mut Session) -> Ending {
         loop {
             if lead.is_empty() {
-                lead = incoming::lead(&self.link).await.unwrap_or_default();
+                *lead = incoming::lead(&self.link).await.unwrap_or_default();
             }
             if lead.is_empty() {
                 return Ending::Gone;
             }
-            if let Err(ending) = Box::pin(self.burst(std::mem::take(&mut lead), session)).await {
+            if let Err(ending) = Box::pin(self.burst(std::mem::take(lead), session)).await {
                 return ending;
             }
         }
@@ -110,7 +111,7 @@ impl Connection {
 
     /// Reads from the first bytes of a message to the end of the last one that has come in. Only meanwhile there is a
     /// frame reader, which holds a buffer.
-    async fn burst(&self, lead: Bytes, session: &mut Session) -> Result<(), Ending> {
+    async fn burst(&self, lead: Box<[u8]>, session: &mut Session) -> Result<(), Ending> {
         let limits = session.limits();
         let mut assembler = Assembler::new(limits.message_bytes, limits.fragments);
         let incoming = Incoming::new(&self.link, &self.line, lead);
