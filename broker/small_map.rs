@@ -8,6 +8,7 @@ const LIST_MAX: usize = 8;
 
 /// A map whose first entries are a plain list, without room for more; a table takes 100 bytes for the first entry.
 #[derive(Debug)]
+#[allow(clippy::box_collection, reason = "a table would take 24 bytes more of every map, a list included")]
 pub(crate) enum SmallMap<K, V, S = RandomState> {
     List(Vec<(K, V)>),
     Table(Box<HashMap<K, V, S>>),

@@ -137,7 +137,8 @@ impl Bell {
         if self.rung.take() {
             return Poll::Ready(());
         }
-        self.waiting.set(Some(context.waker().clone()));
+        let same = self.waiting.take().filter(|waker| waker.will_wake(context.waker()));
+        self.waiting.set(Some(same.unwrap_or_else(|| context.waker().clone())));
         Poll::Pending
     }
 }
