@@ -29,6 +29,22 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> SmallMap<K, V, S> {
         }
     }
 
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        match self {
+            Self::List(list) => list.iter_mut().find(|(own, _)| own == key).map(|(_, value)| value),
+            Self::Table(table) => table.get_mut(key),
+        }
+    }
+
+    /// All keys, in any order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+        let (list, table) = match self {
+            Self::List(list) => (&list[..], None),
+            Self::Table(table) => (&[][..], Some(table.keys())),
+        };
+        list.iter().map(|(key, _)| key).chain(table.into_iter().flatten())
+    }
+
     /// Adds an entry, whose key must not be there yet.
     pub(crate) fn add(&mut self, key: K, value: V) {
         if let Self::List(list) = self
@@ -108,6 +124,8 @@ mod tests {
             map.add(key, key + 100);
             for there in 0..=key {
                 assert_eq!(map.get(&there), Some(&(there + 100)));
+                assert_eq!(map.get_mut(&there), Some(&mut (there + 100)));
+                assert_eq!(map.keys().filter(|key| **key == there).count(), 1);
             }
         }
         map.retain(|key, _| key % 2 == 0);

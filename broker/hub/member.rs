@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rialto_protocol::{Codec, Delivery, Frame, Gap, Policy};
-use rustc_hash::FxHashMap;
+use rustc_hash::FxBuildHasher;
 
 use super::backlog::{Backlog, Told};
 use super::keys::Keys;
@@ -15,6 +15,7 @@ use super::outbox::{Chunk, Outbox};
 use super::{Audience, Line, Link};
 use crate::message::{Shared, websocket_frame};
 use crate::metrics::Metrics;
+use crate::small_map::SmallMap;
 use crate::topic::Topic;
 
 /// How much of one backlog follows at once when the socket takes more, where waiting longer replaces nothing.
@@ -35,7 +36,7 @@ pub(super) struct Member {
     pub(super) finished: bool,
     /// What of [`Member::held_bytes`] the shard has counted.
     pub(super) counted_bytes: usize,
-    pub(super) subscriptions: FxHashMap<u64, Held>,
+    pub(super) subscriptions: SmallMap<u64, Held, FxBuildHasher>,
     /// How many of them may skip messages when the socket is full.
     pub(super) choosy: u32,
     behind: Option<Box<Behind>>,
@@ -174,7 +175,7 @@ impl Member {
             dirty: false,
             finished: false,
             counted_bytes: 0,
-            subscriptions: FxHashMap::default(),
+            subscriptions: SmallMap::default(),
             choosy: 0,
             behind: None,
         }

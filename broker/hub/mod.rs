@@ -9,6 +9,7 @@ mod budget;
 mod fanout;
 mod inbox;
 mod keys;
+mod lane;
 mod line;
 mod link;
 mod member;

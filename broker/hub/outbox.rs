@@ -1,6 +1,5 @@
 //! A session's outbox: frames that wait for the socket. It decides order and counts bytes; it has no clock and no socket.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::ops::Deref;
 use std::rc::Rc;
@@ -8,6 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::batch::Batch;
+use super::lane::Lane;
 use crate::message::Shared;
 
 /// Whole frames that keep their order.
@@ -48,8 +48,8 @@ pub(super) enum Flush {
 pub(super) struct Outbox {
     /// What the socket took only a part of: nothing may come between.
     started: Option<(Chunk, usize)>,
-    control: VecDeque<Bytes>,
-    messages: VecDeque<Chunk>,
+    control: Lane<Bytes>,
+    messages: Lane<Chunk>,
     control_bytes: usize,
     message_bytes: usize,
 }
@@ -61,13 +61,13 @@ impl Outbox {
     /// Queues a frame that passes all waiting messages.
     pub(super) fn push_control(&mut self, frame: Bytes) {
         self.control_bytes += frame.len();
-        self.control.push_back(frame);
+        self.control.push(frame);
     }
 
     /// Queues frames in the order of the messages.
     pub(super) fn push_messages(&mut self, chunk: Chunk) {
         self.message_bytes += chunk.len();
-        self.messages.push_back(chunk);
+        self.messages.push(chunk);
     }
 
     /// Bytes of messages that wait, the rest of one that was begun included.
@@ -101,16 +101,17 @@ impl Outbox {
     /// Drops the messages that wait; only the frame that the socket took a part of stays.
     pub(super) fn drop_messages(&mut self) {
         self.cut_started();
-        self.messages = VecDeque::new();
+        self.messages = Lane::default();
         self.message_bytes = 0;
     }
 
     /// Takes back the messages that wait of the streams that `may` names, by stream and in order. What was queued before
     /// an answer stays before it.
     pub(super) fn take_back(&mut self, may: impl Fn(u64) -> bool) -> Vec<(u64, Vec<Shared>)> {
-        let answer = self.messages.iter().rposition(|chunk| matches!(chunk, Chunk::Answer(_)));
+        let answers = self.messages.iter().enumerate().filter(|(_, chunk)| matches!(chunk, Chunk::Answer(_)));
+        let fixed = answers.last().map_or(0, |(place, _)| place + 1);
         let mut taken = Vec::new();
-        if answer.is_none()
+        if fixed == 0
             && let Some((Chunk::Batch(batch), _)) = &self.started
             && may(batch.stream)
         {
@@ -118,14 +119,13 @@ impl Outbox {
             let begun = self.cut_started();
             taken.push((batch.stream, batch.after(begun)));
         }
-        let behind = self.messages.split_off(answer.map_or(0, |place| place + 1));
-        for chunk in behind {
+        for (place, chunk) in self.messages.take().enumerate() {
             match chunk {
-                Chunk::Batch(batch) if may(batch.stream) => {
+                Chunk::Batch(batch) if place >= fixed && may(batch.stream) => {
                     self.message_bytes -= batch.bytes.len();
                     taken.push((batch.stream, batch.after(0)));
                 }
-                stays => self.messages.push_back(stays),
+                stays => self.messages.push(stays),
             }
         }
         taken
@@ -144,12 +144,8 @@ impl Outbox {
 
     /// Gives memory back that only a busy session needs.
     pub(super) fn shrink(&mut self) {
-        if self.messages.is_empty() {
-            self.messages = VecDeque::new();
-        }
-        if self.control.is_empty() {
-            self.control = VecDeque::new();
-        }
+        self.messages.shrink();
+        self.control.shrink();
     }
 
     /// Writes until everything is written or the socket is full. `write` takes slices and says how many bytes it took.
@@ -195,11 +191,11 @@ impl Outbox {
     }
 
     fn next(&mut self) -> Chunk {
-        if let Some(frame) = self.control.pop_front() {
+        if let Some(frame) = self.control.pop() {
             self.control_bytes -= frame.len();
             return Chunk::Answer(frame);
         }
-        let chunk = self.messages.pop_front().expect("no more is written than was gathered");
+        let chunk = self.messages.pop().expect("no more is written than was gathered");
         self.message_bytes -= chunk.len();
         chunk
     }

@@ -161,7 +161,7 @@ impl Roster {
         let mut held = Held::new(audience, topic, delivery);
         held.place = u32::try_from(slots.len()).expect("fewer than 2^32 sessions");
         slots.push(slot);
-        member.subscriptions.insert(stream, held);
+        member.subscriptions.add(stream, held);
         member.choosy += u32::from(matches!(list, List::Choosy(_)));
         self.metrics.subscriptions.add(1);
     }
@@ -185,9 +185,8 @@ impl Roster {
     /// Ends all subscriptions of a session.
     pub(super) fn silence(&mut self, slot: u32) {
         let member = &mut self.members[slot as usize];
-        let subscriptions = std::mem::take(&mut member.subscriptions);
-        for (stream, held) in &subscriptions {
-            self.release(slot, *stream, held);
+        for (stream, held) in std::mem::take(&mut member.subscriptions).drain() {
+            self.release(slot, stream, &held);
         }
         self.members[slot as usize].forget_behind();
     }

@@ -12,6 +12,7 @@ const OUTBOX_BYTES: usize = 100_000;
 
 fn running() -> Running {
     Running::with(|config| {
+        config.server.shards = 1;
         config.limits.outbox_bytes = OUTBOX_BYTES;
         config.limits.write_ms = 60_000;
     })
@@ -24,6 +25,8 @@ async fn stalled(running: &Running, codec: Codec, delivery: Value) -> (Reader, u
     reader.subscribe("t", delivery).await;
     fill(running, "t").await;
     let last = publish(running, "t", 500, 1_000).await;
+    // When this is answered the shard has taken everything that came before.
+    running.client(codec).await.ping().await;
     reader.reads_to("t", last).await;
     assert_eq!(reader.account("t").delivered.len() as u64 + reader.account("t").skipped(), last);
     (reader, last)

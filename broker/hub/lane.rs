@@ -1,0 +1,76 @@
+//! A queue that is empty or has one entry nearly always, and then takes no memory of its own. It knows nothing of its
+//! entries.
+
+use std::collections::VecDeque;
+
+/// Entries in order.
+#[derive(Debug)]
+pub(super) struct Lane<T> {
+    first: Option<T>,
+    /// Those behind the first. Once there, it stays until [`Lane::shrink`], so that a busy lane asks for memory seldom.
+    more: Option<Box<VecDeque<T>>>,
+}
+
+impl<T> Default for Lane<T> {
+    fn default() -> Self {
+        Self { first: None, more: None }
+    }
+}
+
+impl<T> Lane<T> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(super) fn push(&mut self, entry: T) {
+        if self.first.is_none() {
+            self.first = Some(entry);
+        } else {
+            self.more.get_or_insert_default().push_back(entry);
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let next = self.more.as_mut().and_then(|more| more.pop_front());
+        std::mem::replace(&mut self.first, next)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().chain(self.more.iter().flat_map(|more| more.iter()))
+    }
+
+    /// Takes everything out.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = T> + use<T> {
+        let Self { first, more } = std::mem::take(self);
+        first.into_iter().chain(more.into_iter().flat_map(|more| more.into_iter()))
+    }
+
+    /// Gives back the memory of a lane that is no longer busy.
+    pub(super) fn shrink(&mut self) {
+        if self.more.as_ref().is_some_and(|more| more.is_empty()) {
+            self.more = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_keep_their_order() {
+        let mut lane = Lane::default();
+        let mut expected = 0;
+        for entry in 0..100 {
+            lane.push(entry);
+            if entry % 3 == 0 {
+                assert_eq!(lane.pop(), Some(expected));
+                expected += 1;
+                lane.shrink();
+            }
+        }
+        assert_eq!(lane.iter().copied().collect::<Vec<_>>(), (expected..100).collect::<Vec<_>>());
+        assert_eq!(lane.take().collect::<Vec<_>>(), (expected..100).collect::<Vec<_>>());
+        assert!(lane.is_empty() && lane.pop().is_none());
+    }
+}
