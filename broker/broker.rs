@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Limits, TopicOptions};
 use crate::directory::{Directory, Entry};
 use crate::engine::{Engine, Retired};
-use crate::hub::{Hub, Push, SessionKey, Subscription, TooManyFields, What};
+use crate::hub::{FieldPlace, Hub, Push, SessionKey, Subscription, TooManyFields, What};
 use crate::message::Draft;
 use crate::metrics::{Metrics, Snapshot};
 use crate::owners::{Owner, Owners};
@@ -232,42 +232,60 @@ impl Broker {
             Ok(entry) => entry,
             Err(failure) => return answer.fail(failure),
         };
-        let TopicOptions { delivery, delivery_max, .. } = &entry.options;
-        let policy = wish.delivery.get_or_insert_with(|| delivery.clone()).policy();
-        if policy < *delivery_max {
-            let text = format!("of this topic a session may get \"{delivery_max}\" at most, not \"{policy}\"");
-            return answer.fail(Failure::new(ErrorCode::Forbidden, text));
+        if let Err(failure) = self.choose(&entry, &mut wish) {
+            return answer.fail(failure);
         }
         match self.owner(&entry) {
-            Ok(None) => self.join(entry, client.key, &wish, answer),
+            Ok(None) => self.join(entry, client.key, wish, answer),
             Ok(Some(owner)) => owner.subscribe(self, entry, client, wish, answer),
             Err(failure) => answer.fail(failure),
         }
     }
 
-    /// Lets a session into a topic: its answer, then every message after the position in it.
-    pub(crate) fn join(&self, mut entry: Arc<Entry>, session: SessionKey, wish: &Wish, answer: Answer) {
-        let delivery = wish.delivery.as_ref().unwrap_or(&entry.options.delivery).clone();
+    /// Settles the delivery policy of a subscription and reserves what it needs, before anybody else is asked.
+    fn choose(&self, entry: &Entry, wish: &mut Wish) -> Result<(), Failure> {
+        let TopicOptions { delivery: own, delivery_max, .. } = &entry.options;
+        let delivery = wish.delivery.get_or_insert_with(|| own.clone());
+        let is_more = match (&*delivery, own) {
+            (Delivery::Sample { every_ms }, Delivery::Sample { every_ms: least })
+                if *delivery_max == Policy::Sample =>
+            {
+                every_ms < least
+            }
+            _ => delivery.policy() < *delivery_max,
+        };
+        if is_more {
+            let most = if *delivery_max == Policy::Sample { own.to_string() } else { delivery_max.to_string() };
+            let text = format!("of this topic a session may get \"{most}\" at most, not \"{delivery}\"");
+            return Err(Failure::new(ErrorCode::Forbidden, text));
+        }
         let fields_max = self.core.limits.conflation_fields;
+        wish.field = entry.audience.reserve(delivery, fields_max).map_err(|TooManyFields| {
+            let text = format!("subscribers of one topic may ask for {fields_max} different fields");
+            Failure::new(ErrorCode::TooMany, text)
+        })?;
+        Ok(())
+    }
+
+    /// Lets a session into a topic: its answer, then every message after the position in it.
+    pub(crate) fn join(&self, mut entry: Arc<Entry>, session: SessionKey, wish: Wish, answer: Answer) {
+        let Wish { since, delivery, mut field } = wish;
+        let delivery = delivery.unwrap_or_else(|| entry.options.delivery.clone());
         let mut answer = Some(answer);
         while let Err(Retired) = entry.stream.join(|position| {
-            if entry.audience.enter(session.shard(), &delivery, fields_max) == Err(TooManyFields) {
-                let text = format!("subscribers of one topic may ask for {fields_max} different fields");
-                return answer.take().into_iter().for_each(|answer| {
-                    answer.fail(Failure::new(ErrorCode::TooMany, text.clone()));
-                });
-            }
+            entry.audience.enter(session.shard());
             self.core.hub.subscribe(
                 session,
                 Subscription {
                     stream: entry.stream.id(),
                     topic: entry.stream.topic().clone(),
                     delivery: delivery.clone(),
+                    field: field.take(),
                     audience: Arc::clone(&entry.audience),
                 },
             );
             let topic: Arc<str> = entry.stream.topic().as_str().into();
-            let missed = wish.since.as_ref().map(|since| missed(&topic, since, &position));
+            let missed = since.as_ref().map(|since| missed(&topic, since, &position));
             if let Some(answer) = answer.take() {
                 let recovered = missed.as_ref().map(Result::is_ok);
                 answer.ok(Reply::Subscribed(Subscribed { topic, position, recovered }));
@@ -277,7 +295,11 @@ impl Broker {
             }
         }) {
             match self.core.directory.entry(entry.stream.topic(), &self.core.engine) {
-                Ok(fresh) => entry = fresh,
+                Ok(fresh) => {
+                    entry = fresh;
+                    // A topic that has just come back has no other subscribers whose fields could be too many.
+                    field = entry.audience.reserve(&delivery, usize::MAX).ok().flatten();
+                }
                 Err(failure) => return answer.into_iter().for_each(|answer| answer.fail(failure.clone())),
             }
         }
@@ -374,12 +396,14 @@ impl Broker {
 }
 
 /// What a session wants of a topic that it subscribes to.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Wish {
     /// The last position it has seen.
     pub(crate) since: Option<Position>,
     /// The delivery policy; none means the topic's own.
     pub(crate) delivery: Option<Delivery>,
+    /// What is reserved for the policy.
+    pub(crate) field: Option<FieldPlace>,
 }
 
 /// Whom a `call` is for.

@@ -74,10 +74,11 @@ impl Directory {
         match self.topics.entry(topic.clone()) {
             Slot::Occupied(there) => Ok(Arc::clone(there.get())),
             Slot::Vacant(free) => {
+                let audience = Arc::new(Audience::new(self.shards, &options.delivery));
                 let entry = Arc::new(Entry {
                     options,
                     stream: engine.open(self.next.fetch_add(1, Relaxed), topic.clone()),
-                    audience: Arc::new(Audience::new(self.shards)),
+                    audience,
                     used_ms: AtomicU64::new(self.now_ms()),
                 });
                 free.insert(Arc::clone(&entry));

@@ -112,7 +112,7 @@ impl Owner {
         let event = Event::Subscribe { session: client.member.clone(), topic: entry.stream.topic().clone() };
         let session = client.key;
         self.submit(broker, event, answer, move |broker, done, answer| {
-            broker.join(entry, session, &wish, answer);
+            broker.join(entry, session, wish, answer);
             apply(broker, done.effects);
         });
     }

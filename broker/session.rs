@@ -139,7 +139,7 @@ impl Session {
                 return answer.fail(Failure::new(ErrorCode::TooMany, text));
             }
         };
-        let wish = Wish { since: request.since, delivery: request.delivery };
+        let wish = Wish { since: request.since, delivery: request.delivery, field: None };
         self.broker.subscribe(&self.client, &topic, wish, answer.telling(&standing));
     }
 

@@ -1,7 +1,7 @@
 //! Which shards have subscribers for a topic, and what those subscribers have missed. It counts; it delivers nothing.
 
 use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rialto_protocol::{Delivery, Pointer, Policy};
 
@@ -12,8 +12,17 @@ use crate::metrics::Counter;
 pub(crate) struct Audience {
     counts: Box<[AtomicU32]>,
     skipped: [Counter; Policy::ALL.len()],
-    /// The fields that subscriptions keep the latest messages by, each with their number.
+    /// The field of the topic's own policy, which is there for everyone.
+    own_field: Option<Pointer>,
+    /// The other fields that subscriptions keep the latest messages by, each with their number.
     fields: Mutex<Vec<(Pointer, u32)>>,
+}
+
+/// A subscription's part in the fields of its topic, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct FieldPlace {
+    audience: Arc<Audience>,
+    field: Pointer,
 }
 
 /// The subscribers of the topic ask for as many different fields as may be.
@@ -21,40 +30,48 @@ pub(crate) struct Audience {
 pub(crate) struct TooManyFields;
 
 impl Audience {
-    pub(crate) fn new(shards: usize) -> Self {
+    /// Nobody yet. `delivery` is the topic's own policy.
+    pub(crate) fn new(shards: usize, delivery: &Delivery) -> Self {
         let counts = (0..shards).map(|_| AtomicU32::new(0)).collect();
-        Self { counts, skipped: Default::default(), fields: Mutex::default() }
+        let own_field = match delivery {
+            Delivery::LatestBy(field) => Some(field.clone()),
+            _ => None,
+        };
+        Self { counts, skipped: Default::default(), own_field, fields: Mutex::default() }
     }
 
     /// One more subscriber. To be called while the topic's order stands still, so that no message slips past it.
-    ///
-    /// # Errors
-    /// [`TooManyFields`] when the policy's field would be one more than `fields_max`; then nobody was counted.
-    pub(crate) fn enter(&self, shard: usize, delivery: &Delivery, fields_max: usize) -> Result<(), TooManyFields> {
-        if let Delivery::LatestBy(field) = delivery {
-            let mut fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
-            let different = fields.len();
-            match fields.iter_mut().find(|(known, _)| known == field) {
-                Some((_, count)) => *count += 1,
-                None if different < fields_max => fields.push((field.clone(), 1)),
-                None => return Err(TooManyFields),
-            }
-        }
+    pub(crate) fn enter(&self, shard: usize) {
         self.counts[shard].fetch_add(1, AcqRel);
-        Ok(())
     }
 
     /// One subscriber less.
-    pub(crate) fn leave(&self, shard: usize, delivery: &Delivery) {
-        if let Delivery::LatestBy(field) = delivery {
-            let mut fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
-            fields.retain_mut(|(known, count)| {
-                *count -= u32::from(known == field);
-                *count > 0
-            });
-        }
+    pub(crate) fn leave(&self, shard: usize) {
         let before = self.counts[shard].fetch_sub(1, AcqRel);
         debug_assert!(before > 0, "nobody leaves who has not entered");
+    }
+
+    /// Reserves what a policy needs: of `latest_by` its field.
+    ///
+    /// # Errors
+    /// [`TooManyFields`] when the field would be one more than `fields_max`.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        delivery: &Delivery,
+        fields_max: usize,
+    ) -> Result<Option<FieldPlace>, TooManyFields> {
+        let Delivery::LatestBy(field) = delivery else { return Ok(None) };
+        if self.own_field.as_ref() == Some(field) {
+            return Ok(None);
+        }
+        let mut fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
+        let different = fields.len();
+        match fields.iter_mut().find(|(known, _)| known == field) {
+            Some((_, count)) => *count += 1,
+            None if different < fields_max => fields.push((field.clone(), 1)),
+            None => return Err(TooManyFields),
+        }
+        Ok(Some(FieldPlace { audience: Arc::clone(self), field: field.clone() }))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -83,22 +100,33 @@ impl Audience {
     }
 }
 
+impl Drop for FieldPlace {
+    fn drop(&mut self) {
+        let mut fields = self.audience.fields.lock().unwrap_or_else(PoisonError::into_inner);
+        fields.retain_mut(|(known, count)| {
+            *count -= u32::from(*known == self.field);
+            *count > 0
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn fields_are_bounded_by_topic_and_free_again_when_nobody_uses_them() {
-        let audience = Audience::new(1);
         let by = |field: &str| Delivery::LatestBy(Pointer::parse(field).expect("a pointer"));
-        let enter = |field: &str| audience.enter(0, &by(field), 2);
-        assert_eq!([enter("/a"), enter("/b"), enter("/a"), enter("/c")], [Ok(()), Ok(()), Ok(()), Err(TooManyFields)]);
-        assert_eq!(audience.subscribers(), 3);
-        audience.leave(0, &by("/a"));
-        assert_eq!(enter("/c"), Err(TooManyFields));
-        audience.leave(0, &by("/a"));
-        assert_eq!(enter("/c"), Ok(()));
-        assert_eq!(audience.enter(0, &Delivery::Latest, 0), Ok(()));
-        assert_eq!(audience.subscribers(), 3);
+        let audience = Arc::new(Audience::new(1, &by("/own")));
+        let reserve = |field: &str| audience.reserve(&by(field), 2);
+        let places = [reserve("/a"), reserve("/b"), reserve("/a")].map(|place| place.expect("there is room"));
+        assert_eq!(reserve("/c").err(), Some(TooManyFields));
+        assert!(reserve("/own").expect("the topic's own").is_none());
+        assert!(audience.reserve(&Delivery::Latest, 0).expect("no field").is_none());
+        let [first, _second, third] = places;
+        drop(first);
+        assert_eq!(reserve("/c").err(), Some(TooManyFields), "one subscription still has /a");
+        drop(third);
+        assert!(reserve("/c").expect("there is room again").is_some());
     }
 }

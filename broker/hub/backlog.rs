@@ -1,12 +1,11 @@
 //! What waits for a session under a delivery policy that may skip messages of one stream. It keeps the order and knows
 //! what was skipped; it has no clock and no socket.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::mem::size_of;
 
 use bytes::Bytes;
 use rialto_protocol::{GapReason, Key};
-use rustc_hash::FxHashMap;
 
 /// Messages of one stream that a session was not sent yet, in order, and the offsets it must be told of.
 #[derive(Debug)]
@@ -20,8 +19,8 @@ pub(super) struct Backlog {
     waiting: VecDeque<Waiting>,
     /// How many of those that wait were replaced.
     replaced: usize,
-    /// Where the message of each key is that waits.
-    keys: FxHashMap<Key, u64>,
+    /// Where the message of each key is that waits. Publishers choose the keys, so the map's order is not theirs to know.
+    keys: HashMap<Key, u64>,
     bytes: usize,
 }
 
@@ -44,7 +43,7 @@ pub(super) enum Told {
 impl Backlog {
     /// Nothing waits; the next message is `next`.
     pub(super) fn new(next: u64) -> Self {
-        let (waiting, keys) = (VecDeque::new(), FxHashMap::default());
+        let (waiting, keys) = (VecDeque::new(), HashMap::new());
         Self { next, end: next, squeezed: false, waiting, replaced: 0, keys, bytes: 0 }
     }
 
@@ -259,7 +258,7 @@ mod tests {
         ) {
             let mut backlog = Backlog::new(1);
             let (mut offset, mut expected) = (1, 1);
-            let mut latest: FxHashMap<u64, u64> = FxHashMap::default();
+            let mut latest: HashMap<u64, u64> = HashMap::new();
             let mut skipped = 0;
             let mut counted = 0;
             for (step, of, bytes) in steps {

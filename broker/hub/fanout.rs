@@ -27,7 +27,7 @@ pub(super) struct Fanout<'s, 't> {
 impl Fanout<'_, '_> {
     /// Gives each listener of a codec the same bytes. Those whose socket is full and who may skip messages get what their
     /// policy says. Gives how many messages were queued.
-    pub(super) fn to_all(&mut self, codec: Codec) -> usize {
+    pub(super) fn give_all(&mut self, codec: Codec) -> usize {
         let (plain, choosy) = (self.listeners.plain(codec), self.listeners.choosy(codec));
         if plain.is_empty() && choosy.is_empty() {
             return 0;
@@ -53,12 +53,12 @@ impl Fanout<'_, '_> {
             }
         }
         if keep_up < choosy.len() {
-            self.to_full(choosy);
+            self.give_full(choosy);
         }
         self.group.messages.len() * (plain.len() + keep_up)
     }
 
-    fn to_full(&mut self, slots: &[u32]) {
+    fn give_full(&mut self, slots: &[u32]) {
         for slot in slots {
             let member = &mut self.members[*slot as usize];
             if member.full_since.is_some() {
@@ -69,7 +69,7 @@ impl Fanout<'_, '_> {
     }
 
     /// Lets the sampled listeners take what they are due. Whether an alarm now rings before all others.
-    pub(super) fn to_sampled(&mut self, alarms: &mut Alarms) -> bool {
+    pub(super) fn give_sampled(&mut self, alarms: &mut Alarms) -> bool {
         let mut first = false;
         for slot in self.listeners.sampled() {
             let member = &mut self.members[*slot as usize];

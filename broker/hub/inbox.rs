@@ -9,7 +9,7 @@ use rialto_protocol::{Closing, Delivery};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{Audience, Push, Shard};
+use super::{Audience, FieldPlace, Push, Shard};
 use crate::message::Shared;
 use crate::topic::Topic;
 
@@ -29,11 +29,13 @@ impl SessionKey {
 }
 
 /// A session's part in a stream.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Subscription {
     pub(crate) stream: u64,
     pub(crate) topic: Topic,
     pub(crate) delivery: Delivery,
+    /// What was reserved for the policy.
+    pub(crate) field: Option<FieldPlace>,
     /// Where the session was counted already.
     pub(crate) audience: Arc<Audience>,
 }

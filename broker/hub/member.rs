@@ -12,7 +12,7 @@ use rustc_hash::FxBuildHasher;
 use super::backlog::{Backlog, Told};
 use super::keys::Keys;
 use super::outbox::{Chunk, Outbox};
-use super::{Audience, Line, Link};
+use super::{Audience, FieldPlace, Line, Link};
 use crate::message::{Shared, websocket_frame};
 use crate::metrics::Metrics;
 use crate::small_map::SmallMap;
@@ -55,6 +55,8 @@ pub(super) struct Held {
 pub(super) struct Choice {
     topic: Topic,
     delivery: Delivery,
+    /// Held for as long as the subscription.
+    _field: Option<FieldPlace>,
     backlog: Option<Backlog>,
     /// Whether the backlog stands in line to be sent when the socket takes more.
     in_line: bool,
@@ -80,8 +82,8 @@ pub(super) struct Tools<'s> {
 }
 
 impl Held {
-    pub(super) fn new(audience: Arc<Audience>, topic: Topic, delivery: Delivery) -> Self {
-        let choice = (delivery != Delivery::Queue).then(|| Box::new(Choice::new(topic, delivery)));
+    pub(super) fn new(audience: Arc<Audience>, topic: Topic, delivery: Delivery, field: Option<FieldPlace>) -> Self {
+        let choice = (delivery != Delivery::Queue).then(|| Box::new(Choice::new(topic, delivery, field)));
         Self { audience, place: 0, choice }
     }
 
@@ -107,8 +109,8 @@ impl Held {
 }
 
 impl Choice {
-    fn new(topic: Topic, delivery: Delivery) -> Self {
-        Self { topic, delivery, backlog: None, in_line: false, due: None, alarm: None }
+    fn new(topic: Topic, delivery: Delivery, field: Option<FieldPlace>) -> Self {
+        Self { topic, delivery, _field: field, backlog: None, in_line: false, due: None, alarm: None }
     }
 
     /// Takes messages in. Gives how many others are skipped for them, or they themselves.
@@ -139,12 +141,16 @@ impl Choice {
     /// Writes what the session is to be told to its outbox, about `bytes_max` of it. Whether that was everything.
     fn hand_out(&mut self, bytes_max: usize, codec: Codec, outbox: &mut Outbox, metrics: &Metrics) -> bool {
         let Some(backlog) = &mut self.backlog else { return true };
-        let topic: Arc<str> = self.topic.as_str().into();
+        if backlog.is_settled() {
+            return true;
+        }
+        let topic = &self.topic;
         let messages = backlog.release(bytes_max, |told| {
             let frame = match told {
                 Told::Message(frame) => frame,
                 Told::Gap { from, to, reason } => {
-                    websocket_frame(codec, &Frame::Gap(&Gap { topic: Arc::clone(&topic), from, to, reason }))
+                    let topic = topic.as_str().into();
+                    websocket_frame(codec, &Frame::Gap(&Gap { topic, from, to, reason }))
                 }
             };
             outbox.push_messages(Chunk::One(frame));
@@ -181,9 +187,10 @@ impl Member {
         }
     }
 
-    /// Bytes of messages that wait and can be given up.
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.outbox.waiting_bytes() + self.behind_bytes()
+    /// What giving the session up would free, roughly: nothing while it keeps up or is being given up already.
+    pub(super) fn shed_bytes(&self) -> usize {
+        let is_behind = self.full_since.is_some() || self.behind.is_some();
+        if is_behind && !self.line.is_ending() { self.held_bytes() } else { 0 }
     }
 
     /// Bytes in memory because of what waits for this session.
@@ -347,15 +354,36 @@ impl Member {
             if self.give_up_oldest(stream, tools.metrics) {
                 continue;
             }
-            let waits = |other: &u64| {
-                *other != stream && self.subscriptions.get(other).is_some_and(|held| held.backlog_bytes() > 0)
-            };
-            let in_line = self.behind.iter().flat_map(|behind| behind.line.iter()).find(|other| waits(other));
-            let other = in_line.or_else(|| self.subscriptions.keys().find(|other| waits(other))).copied();
+            let own = self.subscriptions.get(&stream).map_or(0, Held::backlog_bytes);
+            let other = if self.behind_bytes() > own { self.longest_behind(stream) } else { None };
             if self.give_up(other.unwrap_or(stream), tools.metrics) == 0 {
                 return;
             }
         }
+    }
+
+    /// Skips what has waited longest until no more waits than may, because messages that may not be skipped need the room.
+    pub(super) fn make_room_for_queue(&mut self, outbox_bytes: usize, metrics: &Metrics) {
+        while self.behind_bytes() > 0 && self.outbox.message_bytes() + self.behind_bytes() > outbox_bytes {
+            // No stream has the number 0.
+            let Some(stream) = self.longest_behind(0) else { return };
+            self.give_up(stream, metrics);
+        }
+    }
+
+    /// The stream, other than `own`, with messages that have waited longest.
+    fn longest_behind(&mut self, own: u64) -> Option<u64> {
+        let subscriptions = &self.subscriptions;
+        let waits =
+            |other: &u64| *other != own && subscriptions.get(other).is_some_and(|held| held.backlog_bytes() > 0);
+        if let Some(behind) = &mut self.behind
+            && let Some(place) = behind.line.iter().position(waits)
+        {
+            // Those before it have only gaps to tell, and can do so later: so they are not looked at again and again.
+            behind.line.rotate_left(place);
+            return behind.line.front().copied();
+        }
+        self.subscriptions.keys().copied().find(|other| waits(other))
     }
 
     /// Skips the oldest message of a stream, if it is not the only one.

@@ -21,6 +21,8 @@ mod sampling;
 mod shard;
 mod shedding;
 mod traffic;
+#[cfg(test)]
+mod turns;
 mod watch;
 mod writing;
 
@@ -30,7 +32,7 @@ use std::time::Duration;
 
 use rialto_protocol::Closing;
 
-pub(crate) use audience::{Audience, TooManyFields};
+pub(crate) use audience::{Audience, FieldPlace, TooManyFields};
 pub(crate) use inbox::{Command, SessionKey, Subscription};
 pub(crate) use line::{Ending, Line};
 pub use link::Duplex;

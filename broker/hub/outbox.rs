@@ -15,10 +15,8 @@ use crate::message::Shared;
 pub(super) enum Chunk {
     /// Messages that other sessions get too: the reference count is the shard's own, so sharing costs no atomic operation.
     Batch(Rc<Batch>),
-    /// A message or a gap for this session alone.
+    /// A frame for this session alone.
     One(Bytes),
-    /// An answer that says where a subscription begins or ends, or the last frames of all.
-    Answer(Bytes),
 }
 
 impl Deref for Chunk {
@@ -27,7 +25,7 @@ impl Deref for Chunk {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Batch(batch) => &batch.bytes,
-            Self::One(bytes) | Self::Answer(bytes) => bytes,
+            Self::One(bytes) => bytes,
         }
     }
 }
@@ -82,11 +80,6 @@ impl Outbox {
         self.message_bytes() > bytes_max && !one_frame
     }
 
-    /// Bytes of messages that can be dropped.
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.message_bytes
-    }
-
     /// Bytes that are in memory because of this outbox, as if nothing of it were shared.
     pub(super) fn held_bytes(&self) -> usize {
         let begun = self.started.as_ref().map_or(0, |(chunk, _)| chunk.len());
@@ -98,6 +91,13 @@ impl Outbox {
         self.control_bytes
     }
 
+    /// Drops everything that waits but the frame that the socket took a part of.
+    pub(super) fn drop_all(&mut self) {
+        self.drop_messages();
+        self.control = Lane::default();
+        self.control_bytes = 0;
+    }
+
     /// Drops the messages that wait; only the frame that the socket took a part of stays.
     pub(super) fn drop_messages(&mut self) {
         self.cut_started();
@@ -105,23 +105,20 @@ impl Outbox {
         self.message_bytes = 0;
     }
 
-    /// Takes back the messages that wait of the streams that `may` names, by stream and in order. What was queued before
-    /// an answer stays before it.
+    /// Takes back the messages that wait of the streams that `may` names, by stream and in order. Their batches must still
+    /// hold them.
     pub(super) fn take_back(&mut self, may: impl Fn(u64) -> bool) -> Vec<(u64, Vec<Shared>)> {
-        let answers = self.messages.iter().enumerate().filter(|(_, chunk)| matches!(chunk, Chunk::Answer(_)));
-        let fixed = answers.last().map_or(0, |(place, _)| place + 1);
         let mut taken = Vec::new();
-        if fixed == 0
-            && let Some((Chunk::Batch(batch), _)) = &self.started
+        if let Some((Chunk::Batch(batch), _)) = &self.started
             && may(batch.stream)
         {
             let batch = Rc::clone(batch);
             let begun = self.cut_started();
             taken.push((batch.stream, batch.after(begun)));
         }
-        for (place, chunk) in self.messages.take().enumerate() {
+        for chunk in self.messages.take() {
             match chunk {
-                Chunk::Batch(batch) if place >= fixed && may(batch.stream) => {
+                Chunk::Batch(batch) if may(batch.stream) => {
                     self.message_bytes -= batch.bytes.len();
                     taken.push((batch.stream, batch.after(0)));
                 }
@@ -193,7 +190,7 @@ impl Outbox {
     fn next(&mut self) -> Chunk {
         if let Some(frame) = self.control.pop() {
             self.control_bytes -= frame.len();
-            return Chunk::Answer(frame);
+            return Chunk::One(frame);
         }
         let chunk = self.messages.pop().expect("no more is written than was gathered");
         self.message_bytes -= chunk.len();
@@ -296,19 +293,18 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_taken_back_whole_and_not_from_before_an_answer() {
+    fn messages_are_taken_back_whole() {
         let (first, second, other) = (batch(1, 1..=3), batch(1, 4..=5), batch(2, 1..=2));
         let frame = first.len() / 3;
-        let answer = || Chunk::Answer(Bytes::from_static(b"answer"));
+        let answer = || Chunk::One(Bytes::from_static(b"answer"));
         for (chunks, room, taken, rest) in [
             (vec![first.clone(), second.clone()], 0, vec![1, 2, 3, 4, 5], 0),
             (vec![first.clone(), second.clone()], 1, vec![2, 3, 4, 5], frame - 1),
             (vec![first.clone(), second.clone()], frame, vec![2, 3, 4, 5], 0),
             (vec![first.clone(), second.clone()], 3 * frame, vec![4, 5], 0),
             (vec![first.clone(), other.clone(), second.clone()], 5, vec![2, 3, 4, 5], frame - 5 + other.len()),
-            (vec![first.clone(), answer(), second.clone()], 1, vec![4, 5], 3 * frame - 1 + 6),
+            (vec![answer(), first.clone(), second.clone()], 1, vec![1, 2, 3, 4, 5], 5),
             (vec![other.clone(), first.clone()], 1, vec![1, 2, 3], other.len() - 1),
-            (vec![first.clone(), answer()], 1, vec![], 3 * frame - 1 + 6),
         ] {
             assert_eq!(taken_back(&chunks, room), (taken, rest), "{chunks:?} {room}");
         }

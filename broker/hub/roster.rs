@@ -140,15 +140,15 @@ impl Roster {
     /// Lets a session in, or gives its subscription another policy. It was counted in the audience already; that is
     /// undone where it changes nothing.
     pub(super) fn subscribe(&mut self, key: SessionKey, subscription: Subscription) {
-        let Subscription { stream, topic, delivery, audience } = subscription;
+        let Subscription { stream, topic, delivery, field, audience } = subscription;
         let slot = key.slot;
         let Some(member) = self.get(key).filter(|member| !member.line.is_ending()) else {
-            audience.leave(key.shard(), &delivery);
+            audience.leave(key.shard());
             return;
         };
         match member.subscriptions.get(&stream) {
             Some(held) if *held.delivery() == delivery => {
-                audience.leave(key.shard(), &delivery);
+                audience.leave(key.shard());
                 // What waits comes before the answer.
                 return self.catch_up(key, stream);
             }
@@ -158,7 +158,7 @@ impl Roster {
         let member = &mut self.members[slot as usize];
         let list = List::of(&delivery, member.codec);
         let slots = &mut self.streams.entry(stream).or_default().lists[list.index()];
-        let mut held = Held::new(audience, topic, delivery);
+        let mut held = Held::new(audience, topic, delivery, field);
         held.place = u32::try_from(slots.len()).expect("fewer than 2^32 sessions");
         slots.push(slot);
         member.subscriptions.add(stream, held);
@@ -208,7 +208,7 @@ impl Roster {
         if let Some(at) = held.choice.as_ref().and_then(|choice| choice.alarm) {
             self.alarms.cancel(at, slot, stream);
         }
-        held.audience.leave(self.shard.into(), held.delivery());
+        held.audience.leave(self.shard.into());
         self.metrics.subscriptions.subtract(1);
     }
 }
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn lists_audience_and_gauges_agree_whatever_order_sessions_leave_in() {
         let metrics = Arc::new(Metrics::default());
-        let audience = Arc::new(Audience::new(1));
+        let audience = Arc::new(Audience::new(1, &Delivery::Queue));
         let mut roster = Roster::new(0, Arc::clone(&metrics));
         let mut keys = Vec::new();
         for index in 0..10 {
@@ -238,9 +238,9 @@ mod tests {
                 // The second time nothing changes, the third time the policy does.
                 for change in [0, 0, 1] {
                     let delivery = policies[(index + change) % policies.len()].clone();
-                    audience.enter(0, &delivery, 0).expect("no field is needed");
-                    let (topic, audience) = (topic.clone(), Arc::clone(&audience));
-                    roster.subscribe(*key, Subscription { stream, topic, delivery, audience });
+                    audience.enter(0);
+                    let (topic, audience, field) = (topic.clone(), Arc::clone(&audience), None);
+                    roster.subscribe(*key, Subscription { stream, topic, delivery, field, audience });
                 }
             }
         }

@@ -17,7 +17,7 @@ use super::budget::Budget;
 use super::fanout::{Fanout, note};
 use super::inbox::Inbox;
 use super::keys::Keys;
-use super::member::Tools;
+use super::member::{Member, Tools};
 use super::outbox::Chunk;
 use super::pile::Pile;
 use super::roster::Roster;
@@ -35,13 +35,13 @@ pub(crate) struct Shard {
     pub(super) budget: Arc<Budget>,
     pub(super) roster: RefCell<Roster>,
     pub(super) dirty: RefCell<Vec<u32>>,
-    pile: RefCell<Pile>,
+    pub(super) pile: RefCell<Pile>,
     pub(super) turn: RefCell<Turn>,
     pub(super) tally: Tally,
     /// Told when an alarm is set that rings before all others.
     pub(super) alarm: Notify,
     /// Set when all sessions are told to end; those that come later are told at once.
-    closing: RefCell<Option<Closing>>,
+    pub(super) closing: RefCell<Option<Closing>>,
 }
 
 /// What lives as long as one turn.
@@ -124,18 +124,18 @@ impl Shard {
     }
 
     /// Carries out one batch of commands and writes once to each session that got something.
-    fn turn(self: &Rc<Self>, batch: &mut Vec<Command>) -> bool {
+    pub(super) fn turn(self: &Rc<Self>, batch: &mut Vec<Command>) -> bool {
         let mut go_on = true;
         for command in batch.drain(..) {
             match command {
                 Command::Deliver(message) => self.pile.borrow_mut().add(message),
                 Command::Push { session, push } => self.push(session, push),
                 Command::Subscribe { session, subscription } => {
-                    self.deliver();
+                    self.settle(session, |member| member.subscriptions.get(&subscription.stream).is_some());
                     self.queue(session, |roster| roster.subscribe(session, subscription));
                 }
                 Command::Unsubscribe { session, stream } => {
-                    self.deliver();
+                    self.settle(session, |member| member.subscriptions.get(&stream).is_some());
                     self.queue(session, |roster| roster.unsubscribe(session, stream));
                 }
                 Command::CloseAll(closing) => self.close_all(closing),
@@ -167,8 +167,8 @@ impl Shard {
         for group in pile.groups() {
             let Some((members, listeners, alarms)) = roster.audience(group.stream) else { continue };
             let mut fanout = Fanout { group, members, listeners, dirty, batches, tools };
-            delivered += Codec::ALL.map(|codec| fanout.to_all(codec)).iter().sum::<usize>();
-            if fanout.to_sampled(alarms) {
+            delivered += Codec::ALL.map(|codec| fanout.give_all(codec)).iter().sum::<usize>();
+            if fanout.give_sampled(alarms) {
                 self.alarm.notify_one();
             }
         }
@@ -208,12 +208,11 @@ impl Shard {
         let Some(member) = roster.get(session).filter(|member| !member.finished) else { return };
         let Some(frame) = push.encode(member.codec) else { return };
         if push.in_line() {
-            // Messages of this turn that came before must stay before.
             drop(roster);
-            self.deliver();
+            self.settle(session, |member| member.choosy > 0);
             self.queue(session, |roster| {
                 if let Some(member) = roster.get(session) {
-                    member.outbox.push_messages(Chunk::Answer(frame));
+                    member.outbox.push_messages(Chunk::One(frame));
                 }
             });
         } else {
@@ -221,6 +220,17 @@ impl Shard {
             note(member, session.slot, &mut self.dirty.borrow_mut());
         }
         drop(push.under_way);
+    }
+
+    /// Delivers the messages of this turn that came before something that must stay behind them. Where it `concerns` messages
+    /// that may be skipped, they are also written, so that no policy reaches back behind it.
+    fn settle(&self, session: SessionKey, concerns: impl FnOnce(&Member) -> bool) {
+        self.deliver();
+        let roster = &mut *self.roster.borrow_mut();
+        let Some(member) = roster.get(session) else { return };
+        if concerns(member) && self.flush(member) {
+            roster.silence(session.slot);
+        }
     }
 
     /// Does something after which the session may have more to write.
@@ -244,10 +254,11 @@ impl Shard {
 
     /// Forgets a session: its subscriptions end, its key becomes invalid.
     pub(crate) fn detach(&self, session: SessionKey) {
-        let mut roster = self.roster.borrow_mut();
-        if let Some(member) = roster.get(session) {
-            self.budget.count(0, member.counted_bytes);
+        if let Some(member) = self.roster.borrow_mut().get(session) {
+            let counted_bytes = std::mem::take(&mut member.counted_bytes);
+            self.tally.shrunk.set(self.tally.shrunk.get() + counted_bytes);
         }
-        roster.detach(session);
+        self.tell_budget();
+        self.roster.borrow_mut().detach(session);
     }
 }

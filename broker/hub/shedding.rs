@@ -1,5 +1,6 @@
 //! What a shard does about outboxes that grow too large: its part of the budget of all outboxes together.
 
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 use rialto_protocol::CloseCode;
@@ -12,7 +13,7 @@ use super::{Ending, Shard};
 impl Shard {
     /// Gives a session up that does not read.
     pub(super) fn close_slow(&self, member: &mut Member, text: &str) {
-        member.outbox.drop_messages();
+        member.outbox.drop_all();
         self.metrics.sessions_slow.add(1);
         member.line.end(Ending::Closed(closing(CloseCode::Slow, text, Some(1_000))));
     }
@@ -28,8 +29,8 @@ impl Shard {
         let Tally { grown, shrunk, largest, .. } = &self.tally;
         grown.set(grown.get() + now);
         shrunk.set(shrunk.get() + before);
-        if member.waiting_bytes() > largest.get() {
-            largest.set(member.waiting_bytes());
+        if now > largest.get() {
+            largest.set(now);
             self.budget.set_largest(self.index, largest.get());
         }
     }
@@ -47,10 +48,13 @@ impl Shard {
 
     /// Makes the largest outboxes give way, here or on another shard, until all together are small enough.
     fn shed(&self) {
+        if !self.budget.is_largest_or_ask(self.index) {
+            return;
+        }
         let roster = &mut *self.roster.borrow_mut();
-        let mut largest: Vec<(usize, u32)> = roster.iter_mut().map(|(slot, one)| (one.waiting_bytes(), slot)).collect();
-        largest.retain(|(bytes, _)| *bytes > 0);
-        largest.sort_unstable();
+        let held = |(slot, member): (u32, &mut Member)| (member.shed_bytes(), slot);
+        let mut largest: BinaryHeap<(usize, u32)> =
+            roster.iter_mut().map(held).filter(|(bytes, _)| *bytes > 0).collect();
         while self.budget.is_exceeded() {
             let (bytes, slot) = largest.pop().unwrap_or_default();
             self.tally.largest.set(bytes);
@@ -62,10 +66,8 @@ impl Shard {
             self.metrics.outboxes_shed.add(1);
             if member.give_way(&self.metrics) {
                 // What is left of it may still be the largest.
-                let place = (member.waiting_bytes(), slot);
-                largest.insert(largest.partition_point(|other| *other < place), place);
-                largest.retain(|(bytes, _)| *bytes > 0);
-            } else if !member.line.is_ending() {
+                largest.push((member.shed_bytes(), slot));
+            } else {
                 self.close_slow(member, "all outboxes together are full and this session's was the largest");
                 roster.silence(slot);
             }

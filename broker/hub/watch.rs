@@ -24,8 +24,8 @@ impl Shard {
         }
     }
 
-    fn sweep(&self, now: Instant) {
-        let roster = &mut *self.roster.borrow_mut();
+    pub(super) fn sweep(&self, now: Instant) {
+        let mut roster = self.roster.borrow_mut();
         let mut over = Vec::new();
         for (slot, member) in roster.iter_mut() {
             member.outbox.shrink();
@@ -44,6 +44,8 @@ impl Shard {
         for slot in over {
             roster.silence(slot);
         }
+        drop(roster);
+        self.tell_budget();
     }
 }
 

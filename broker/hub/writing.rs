@@ -24,15 +24,15 @@ impl Shard {
             let link = &member.link;
             let written = member.outbox.flush(|slices| link.write_now(slices));
             match settled(written, link.flush_now()) {
-                Flush::Done => return false,
+                Flush::Done => {
+                    self.count(Some(member));
+                    return false;
+                }
                 Flush::Full => {
                     member.full_since = Some(Instant::now());
                     member.line.full.notify_one();
-                    // Between turns nothing can be taken back, but then nothing that could be is queued either.
-                    if let Ok(mut turn) = self.turn.try_borrow_mut() {
-                        let taken = member.fall_behind(&mut self.tools(&mut turn.keys));
-                        self.tally.delivered.set(self.tally.delivered.get() - taken);
-                    }
+                    let taken = member.fall_behind(&mut self.tools(&mut self.turn.borrow_mut().keys));
+                    self.tally.delivered.set(self.tally.delivered.get() - taken);
                 }
                 Flush::Broken => {
                     member.line.end(Ending::Gone);
@@ -40,6 +40,7 @@ impl Shard {
                 }
             }
         }
+        member.make_room_for_queue(self.limits.outbox_bytes, &self.metrics);
         self.count(Some(member));
         if !member.outbox.is_over(self.limits.outbox_bytes) || member.line.is_ending() {
             return false;
@@ -101,7 +102,7 @@ impl Shard {
                 member.outbox.drop_messages();
             }
             for frame in last {
-                member.outbox.push_messages(Chunk::Answer(frame.clone()));
+                member.outbox.push_messages(Chunk::One(frame.clone()));
             }
             roster.silence(session.slot);
             let Some(member) = roster.get(session) else { return };
@@ -114,11 +115,13 @@ impl Shard {
     fn poll_flush(&self, session: SessionKey, context: &mut Context<'_>) -> Poll<Flush> {
         let mut roster = self.roster.borrow_mut();
         let Some(member) = roster.get(session) else { return Poll::Ready(Flush::Broken) };
+        let mut progress = false;
         let flushed = loop {
             let Member { link, outbox, full_since, .. } = member;
             let flushed = outbox.flush(|slices| match link.poll_write(context, slices) {
                 Poll::Ready(Ok(written)) => {
                     *full_since = full_since.map(|_| Instant::now());
+                    progress = true;
                     Ok(written)
                 }
                 Poll::Ready(Err(error)) => Err(error),
@@ -131,6 +134,10 @@ impl Shard {
         };
         if flushed != Flush::Full {
             member.full_since = None;
+        }
+        if progress {
+            // Answers may be read though messages wait for ever.
+            member.line.written.notify_one();
         }
         self.count(Some(member));
         drop(roster);

@@ -33,6 +33,36 @@ async fn the_topic_rule_says_what_is_usual_and_what_is_the_most() {
 }
 
 #[tokio::test]
+async fn what_the_rule_says_is_there_for_everyone() {
+    let running = Running::with(|config| {
+        config.topics[0].delivery = Delivery::new("latest_by", Some("/symbol"), None).unwrap();
+        config.topics[0].delivery_max = Policy::LatestBy;
+        config.limits.conflation_fields = 2;
+    });
+    let mut others = Vec::new();
+    for field in ["/x", "/y"] {
+        let mut other = running.client(Codec::Json).await;
+        let delivery = json!({"policy": "latest_by", "field": field});
+        other.ok(json!({"type": "subscribe", "topic": "t", "delivery": delivery})).await;
+        others.push(other);
+    }
+    running.client(Codec::Json).await.ok(json!({"type": "subscribe", "topic": "t"})).await;
+}
+
+#[tokio::test]
+async fn where_the_rule_samples_nobody_is_sampled_more_often() {
+    let running = Running::with(|config| {
+        config.topics[0].delivery = Delivery::Sample { every_ms: 250 };
+        config.topics[0].delivery_max = Policy::Sample;
+    });
+    let mut client = running.client(Codec::MessagePack).await;
+    let sample = |every_ms: u64| json!({"type": "subscribe", "topic": "t", "delivery": {"policy": "sample", "every_ms": every_ms}});
+    client.ok(sample(250)).await;
+    client.ok(sample(1_000)).await;
+    client.refused(sample(249), "forbidden").await;
+}
+
+#[tokio::test]
 async fn one_field_more_than_the_limit_is_too_many_until_another_is_free() {
     let running = Running::with(|config| config.limits.conflation_fields = 2);
     let mut client = running.client(Codec::Json).await;

@@ -2,6 +2,7 @@
 //! nothing itself.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::fields::{Field, Fields, shorten};
 use crate::{Payload, Pointer, PointerError};
@@ -172,9 +173,9 @@ pub enum DeliveryError {
 }
 
 /// What a message is known by among those of its topic, for [`Delivery::LatestBy`]: the value of the field. Messages whose
-/// field is missing, a map or an array are known by nothing, and so are all the same.
+/// field is missing, a map or an array are known by nothing, and so are all the same. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Key(Box<[u8]>);
+pub struct Key(Arc<[u8]>);
 
 impl Key {
     /// The key of a payload.

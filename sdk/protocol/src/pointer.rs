@@ -115,7 +115,12 @@ impl<'p> Search<'p> {
             self.next_is = is_index(&self.tokens[self.on_way - 1], *item);
             *item += 1;
         }
-        std::mem::take(&mut self.next_is)
+        let is_on_way = std::mem::take(&mut self.next_is);
+        if is_on_way {
+            // Whatever an earlier value of the same key held is no longer there.
+            self.found = None;
+        }
+        is_on_way
     }
 
     fn scalar(&mut self, write: impl FnOnce(&mut msgpack::Writer<'_>)) {
@@ -127,13 +132,9 @@ impl<'p> Search<'p> {
     }
 
     fn container(&mut self, items: Option<usize>) {
-        if self.begins() {
-            if self.on_way < self.tokens.len() {
-                self.on_way += 1;
-                self.items[self.on_way] = items;
-            } else {
-                self.found = None;
-            }
+        if self.begins() && self.on_way < self.tokens.len() {
+            self.on_way += 1;
+            self.items[self.on_way] = items;
         }
         self.open += 1;
     }
@@ -251,8 +252,14 @@ mod tests {
 
     #[test]
     fn of_a_key_that_stands_twice_the_last_counts() {
-        let pointer = Pointer::parse("/a").expect("a pointer");
-        for (text, expected) in [(r#"{"a":1,"a":2}"#, Some(vec![2])), (r#"{"a":1,"a":{}}"#, None)] {
+        for (pointer, text, expected) in [
+            ("/a", r#"{"a":1,"a":2}"#, Some(vec![2])),
+            ("/a", r#"{"a":1,"a":{}}"#, None),
+            ("/a/b", r#"{"a":{"b":1},"a":5}"#, None),
+            ("/a/b", r#"{"a":{"b":1},"a":{"c":5}}"#, None),
+            ("/a/0", r#"{"a":{"0":1},"a":[7]}"#, Some(vec![7])),
+        ] {
+            let pointer = Pointer::parse(pointer).expect("a pointer");
             let payload = Payload::new(Encoding::Json, text).expect("a payload");
             assert_eq!(pointer.scalar_in(&payload), expected, "{text}");
         }
