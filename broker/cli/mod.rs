@@ -1,5 +1,6 @@
 //! The command line: one file per command. It only parses arguments and prints; the work is done by the library.
 
+mod bench;
 mod check;
 mod plugin;
 mod serve;
@@ -24,6 +25,9 @@ struct Arguments {
 enum Command {
     /// Checks a configuration and shows every problem in it.
     Check(check::CheckArgs),
+    /// Measures a running server.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Works with plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -34,6 +38,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         None => serve::run(&arguments.config),
+        Some(Command::Bench(command)) => bench::run(command),
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Plugin(command)) => match plugin::run(command) {
             Ok(()) => ExitCode::SUCCESS,

@@ -15,6 +15,7 @@ pub(super) const KEYS: &[&str] = &[
     "topics",
     "outbox_bytes",
     "outboxes_bytes",
+    "unsent_bytes",
     "inbox_messages",
     "conflation_fields",
     "requests_in_flight",
@@ -41,6 +42,7 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Limits {
     section.number(report, "topics", Items, 1..=10_000_000, &mut to.topics);
     section.number(report, "outbox_bytes", Bytes, 256..=1_073_741_824, &mut to.outbox_bytes);
     section.number(report, "outboxes_bytes", Bytes, 256..=1_099_511_627_776, &mut to.outboxes_bytes);
+    section.number(report, "unsent_bytes", Bytes, 4_096..=1_073_741_824, &mut to.unsent_bytes);
     section.number(report, "inbox_messages", Items, 1..=1_048_576, &mut to.inbox_messages);
     section.number(report, "conflation_fields", Items, 0..=65_536, &mut to.conflation_fields);
     section.number(report, "requests_in_flight", Items, 1..=65_536, &mut to.requests_in_flight);

@@ -73,6 +73,9 @@ pub struct Limits {
     /// Encoded frames that wait for all sessions together, 256 to 1,099,511,627,776 bytes and not less than
     /// `outbox_bytes`; beyond it the largest outboxes give way. Default 268,435,456.
     pub outboxes_bytes: usize,
+    /// Bytes that the operating system takes for one session beyond those on their way through the network, 4,096 to
+    /// 1,073,741,824; the rest waits in the outbox, where delivery policies act. Linux and Android only. Default 131,072.
+    pub unsent_bytes: u32,
     /// Messages that wait for one shard before the publishers of more are made to wait, 1 to 1,048,576. Default 4,096.
     pub inbox_messages: usize,
     /// Different fields by which the subscribers of one topic may ask for the latest messages (`latest_by`), 0 to 65,536.
@@ -171,6 +174,7 @@ impl Default for Limits {
             topics: 100_000,
             outbox_bytes: 1_048_576,
             outboxes_bytes: 268_435_456,
+            unsent_bytes: 131_072,
             inbox_messages: 4_096,
             conflation_fields: 16,
             requests_in_flight: 64,

@@ -1,13 +1,14 @@
 //! A shard's inbox: commands in the order they must take effect, and the mark above which publishers wait.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rialto_protocol::{Closing, Delivery};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Audience, FieldPlace, Push, Shard};
 use crate::message::Shared;
@@ -61,28 +62,93 @@ pub(crate) enum Command {
     Stop,
 }
 
-/// The sending side, shared by everyone who has something for the shard.
+/// What a shard is to do, in order, shared by everyone who has something for the shard.
 pub(crate) struct Inbox {
-    sender: UnboundedSender<Command>,
+    queue: Mutex<Queue>,
+    filled: Notify,
     messages: AtomicUsize,
     mark: usize,
     drained: Notify,
 }
 
+#[derive(Default)]
+struct Queue {
+    commands: VecDeque<Command>,
+    /// The shard has ended and takes nothing any more.
+    closed: bool,
+}
+
+thread_local! {
+    /// The shards to be woken when what goes on now is over; none while nothing holds them back.
+    static TO_WAKE: RefCell<Option<Vec<Arc<Inbox>>>> = const { RefCell::new(None) };
+}
+
+/// Does something and wakes shards only when it is done, each once: so that all that one read brings to another shard is
+/// one turn there, and not a turn for the first message and one for the rest. The order of commands is not touched.
+pub(crate) fn together<T>(work: impl FnOnce() -> T) -> T {
+    if TO_WAKE.with_borrow(Option::is_some) {
+        return work();
+    }
+    TO_WAKE.set(Some(Vec::new()));
+    let _awake = Awake;
+    work()
+}
+
+/// Wakes who is to be woken, also when the work panicked.
+struct Awake;
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        for inbox in TO_WAKE.take().into_iter().flatten() {
+            inbox.filled.notify_one();
+        }
+    }
+}
+
 impl Inbox {
-    pub(super) fn new(mark: usize) -> (Self, UnboundedReceiver<Command>) {
-        let (sender, receiver) = unbounded_channel();
-        (Self { sender, messages: AtomicUsize::new(0), mark, drained: Notify::new() }, receiver)
+    pub(super) fn new(mark: usize) -> Self {
+        let messages = AtomicUsize::new(0);
+        Self { queue: Mutex::default(), filled: Notify::new(), messages, mark, drained: Notify::new() }
     }
 
     /// Adds a command. The queue itself has no bound: publishers are held by [`Inbox::room`], and everything else is
     /// at most an answer to something a session was allowed to ask.
-    pub(super) fn push(&self, command: Command) {
+    pub(super) fn push(self: &Arc<Self>, command: Command) {
         if matches!(command, Command::Deliver(_)) {
             self.messages.fetch_add(1, AcqRel);
         }
-        // A shard that has stopped needs nothing any more.
-        let _ = self.sender.send(command);
+        {
+            let mut queue = self.lock();
+            if queue.closed {
+                // What a shard that has ended was to do is dropped, but not under the lock: it may have its own ideas.
+                drop(queue);
+                return drop(command);
+            }
+            queue.commands.push_back(command);
+        }
+        let held_back = TO_WAKE.with_borrow_mut(|to_wake| match to_wake {
+            Some(to_wake) => {
+                if !to_wake.iter().any(|other| Arc::ptr_eq(other, self)) {
+                    to_wake.push(Arc::clone(self));
+                }
+                true
+            }
+            None => false,
+        });
+        if !held_back {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Moves everything that is there into `commands`, which is empty, and waits until there is something.
+    pub(super) async fn take(&self, commands: &mut VecDeque<Command>) {
+        loop {
+            std::mem::swap(&mut self.lock().commands, commands);
+            if !commands.is_empty() {
+                return;
+            }
+            self.filled.notified().await;
+        }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -92,7 +158,7 @@ impl Inbox {
     pub(super) async fn room(&self) {
         loop {
             let drained = self.drained.notified();
-            if self.has_room() || self.sender.is_closed() {
+            if self.has_room() || self.lock().closed {
                 return;
             }
             drained.await;
@@ -101,20 +167,67 @@ impl Inbox {
 
     /// The shard takes nothing any more: nobody shall wait for it.
     pub(super) fn closed(&self) {
+        let left = {
+            let mut queue = self.lock();
+            queue.closed = true;
+            std::mem::take(&mut queue.commands)
+        };
+        drop(left);
         self.drained.notify_waiters();
     }
 
-    /// The shard has taken so many messages out.
+    /// The shard has dealt with so many messages.
     pub(super) fn taken(&self, messages: usize) {
         let before = self.messages.fetch_sub(messages, AcqRel);
         if before >= self.mark {
             self.drained.notify_waiters();
         }
     }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing that is done under the lock can fail half way.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbox").field("messages", &self.messages).field("mark", &self.mark).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn stop() -> Command {
+        Command::Stop
+    }
+
+    #[test]
+    fn commands_wait_for_the_end_of_what_brings_them() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let inbox = Arc::new(Inbox::new(1));
+            let mut commands = VecDeque::new();
+            let pending = |take: &mut Pin<Box<dyn Future<Output = ()> + '_>>| {
+                take.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+            };
+            let mut take: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(inbox.take(&mut commands));
+            assert!(pending(&mut take));
+            together(|| {
+                inbox.push(stop());
+                together(|| inbox.push(stop()));
+                assert!(TO_WAKE.with_borrow(|to_wake| to_wake.as_ref().is_some_and(|to_wake| to_wake.len() == 1)));
+            });
+            take.await;
+            assert_eq!(commands.len(), 2);
+            inbox.closed();
+            inbox.push(stop());
+            assert!(inbox.lock().commands.is_empty());
+        });
     }
 }

@@ -12,6 +12,10 @@ pub(super) struct Lane<T> {
     more: Option<Box<VecDeque<T>>>,
 }
 
+/// There is more than one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Several;
+
 impl<T> Default for Lane<T> {
     fn default() -> Self {
         Self { first: None, more: None }
@@ -21,6 +25,14 @@ impl<T> Default for Lane<T> {
 impl<T> Lane<T> {
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none()
+    }
+
+    /// The first entry, if there is no other.
+    pub(super) fn only(&self) -> Result<Option<&T>, Several> {
+        match &self.more {
+            Some(more) if !more.is_empty() => Err(Several),
+            _ => Ok(self.first.as_ref()),
+        }
     }
 
     pub(super) fn push(&mut self, entry: T) {
@@ -62,8 +74,10 @@ mod tests {
     fn entries_keep_their_order() {
         let mut lane = Lane::default();
         let mut expected = 0;
+        assert_eq!(lane.only(), Ok(None));
         for entry in 0..100 {
             lane.push(entry);
+            assert_eq!(lane.only(), if lane.iter().count() == 1 { Ok(Some(&entry)) } else { Err(Several) });
             if entry % 3 == 0 {
                 assert_eq!(lane.pop(), Some(expected));
                 expected += 1;

@@ -33,7 +33,7 @@ use std::time::Duration;
 use rialto_protocol::Closing;
 
 pub(crate) use audience::{Audience, FieldPlace, TooManyFields};
-pub(crate) use inbox::{Command, SessionKey, Subscription};
+pub(crate) use inbox::{Command, SessionKey, Subscription, together};
 pub(crate) use line::{Ending, Line};
 pub use link::Duplex;
 pub(crate) use link::Link;
@@ -76,10 +76,9 @@ impl Hub {
         let mut threads = Vec::new();
         let budget = Arc::new(Budget::new(limits.outboxes_bytes, limits.shards, Arc::clone(metrics)));
         for index in 0..limits.shards {
-            let (inbox, receiver) = Inbox::new(limits.inbox_messages);
-            let inbox = Arc::new(inbox);
+            let inbox = Arc::new(Inbox::new(limits.inbox_messages));
             let (budget, metrics) = (Arc::clone(&budget), Arc::clone(metrics));
-            threads.push(shard::spawn(index, limits, Arc::clone(&inbox), receiver, budget, metrics)?);
+            threads.push(shard::spawn(index, limits, Arc::clone(&inbox), budget, metrics)?);
             inboxes.push(inbox);
         }
         Ok(Self { inboxes: inboxes.into(), threads: Arc::new(Mutex::new(threads)) })

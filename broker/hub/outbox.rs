@@ -148,18 +148,33 @@ impl Outbox {
     /// Writes until everything is written or the socket is full. `write` takes slices and says how many bytes it took.
     pub(super) fn flush(&mut self, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Flush {
         loop {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let count = self.gather(&mut slices);
-            if count == 0 {
-                return Flush::Done;
-            }
-            match write(&slices[..count]) {
+            let written = match self.only() {
+                Some([]) => return Flush::Done,
+                Some(only) => write(&[IoSlice::new(only)]),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                    let count = self.gather(&mut slices);
+                    write(&slices[..count])
+                }
+            };
+            match written {
                 Ok(0) => return Flush::Broken,
                 Ok(written) => self.consume(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flush::Full,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Flush::Broken,
             }
+        }
+    }
+
+    /// What is to be written if it is in one piece, as it nearly always is: nothing, or the only message.
+    fn only(&self) -> Option<&[u8]> {
+        if self.started.is_some() || !self.control.is_empty() {
+            return None;
+        }
+        match self.messages.only() {
+            Ok(only) => Some(only.map_or(&[], |chunk| &**chunk)),
+            Err(_) => None,
         }
     }
 

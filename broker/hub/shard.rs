@@ -1,6 +1,7 @@
 //! A shard: one thread that owns its sessions, writes to their sockets itself and wakes nobody per delivery.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::time::Instant;
 
 use rialto_protocol::{Closing, Codec};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::LocalSet;
 
 use super::batch::Batch;
@@ -66,7 +66,6 @@ pub(super) fn spawn(
     index: usize,
     limits: HubLimits,
     inbox: Arc<Inbox>,
-    receiver: UnboundedReceiver<Command>,
     budget: Arc<Budget>,
     metrics: Arc<Metrics>,
 ) -> io::Result<JoinHandle<()>> {
@@ -93,7 +92,7 @@ pub(super) fn spawn(
         tasks.spawn_local(Rc::clone(&shard).send_samples());
         tasks.spawn_local(Rc::clone(&shard).shed_when_asked());
         // Leaving this drops every task that is left, and with it every socket.
-        tasks.block_on(&runtime, Rc::clone(&shard).work(&inbox, receiver));
+        tasks.block_on(&runtime, Rc::clone(&shard).work(&inbox));
         shard.roster.borrow_mut().clear();
     })
 }
@@ -109,9 +108,14 @@ impl Drop for Closed {
 
 impl Shard {
     /// Takes the inbox turn by turn until it is told to stop.
-    async fn work(self: Rc<Self>, inbox: &Inbox, mut receiver: UnboundedReceiver<Command>) {
+    async fn work(self: Rc<Self>, inbox: &Inbox) {
+        let mut commands = VecDeque::new();
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        loop {
+            if commands.is_empty() {
+                inbox.take(&mut commands).await;
+            }
+            batch.extend(commands.drain(..commands.len().min(BATCH_MAX)));
             let messages = batch.iter().filter(|command| matches!(command, Command::Deliver(_))).count();
             let go_on = self.turn(&mut batch);
             inbox.taken(messages);

@@ -73,7 +73,13 @@ fn verdict(member: &Member, limits: &HubLimits, now: Instant) -> Verdict {
         return Verdict::Fine;
     }
     let heard = line.heard.get();
-    match line.pinged.get().filter(|pinged| heard < *pinged) {
+    let unanswered = line.pinged.get().filter(|pinged| heard < *pinged);
+    if member.full_since.is_some() {
+        // A ping that the socket has not taken yet cannot be answered; the write deadline looks after such a peer.
+        line.pinged.set(unanswered.map(|_| now));
+        return Verdict::Fine;
+    }
+    match unanswered {
         Some(pinged) if now.duration_since(pinged) > limits.pong => {
             Verdict::End(Ending::Closed(closing(CloseCode::NoPong, "no answer to a ping", Some(1_000))))
         }

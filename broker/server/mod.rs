@@ -62,7 +62,7 @@ impl Server {
         let mut addresses = Vec::new();
         for address in &settings.listen {
             let failed = |reason| BindError { address: *address, reason };
-            let listener = listen(*address).map_err(failed)?;
+            let listener = listen(*address, broker.core.limits.unsent_bytes).map_err(failed)?;
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
@@ -92,11 +92,24 @@ impl Broker {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, unsent_bytes: u32) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A broker that was just stopped leaves connections in TIME_WAIT; they must not keep it from starting again.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
+    bound_unsent(&socket, unsent_bytes)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Keeps the system from taking megabytes for a peer that reads none of them. What a listening socket has, all that it
+/// accepts inherit.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn bound_unsent(socket: &TcpSocket, unsent_bytes: u32) -> io::Result<()> {
+    socket2::SockRef::from(socket).set_tcp_notsent_lowat(unsent_bytes)
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn bound_unsent(_: &TcpSocket, _: u32) -> io::Result<()> {
+    Ok(())
 }

@@ -3,6 +3,7 @@
 
 use std::future::{poll_fn, ready};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::assembler::{Assembler, Flaw, Kind};
 use super::headers::BadHeader;
 use super::incoming::{self, Incoming};
 use crate::broker::Broker;
-use crate::hub::{Duplex, Ending, Line, Link, SessionKey, Shard};
+use crate::hub::{Duplex, Ending, Line, Link, SessionKey, Shard, together};
 use crate::message::{websocket_control, websocket_frame};
 use crate::session::Session;
 
@@ -39,7 +40,11 @@ fn start(broker: &Broker, first: Box<[u8]>, codec: Codec, link: impl FnOnce() ->
         // The session begins here and not in its task, so that it counts before anything else happens on the shard.
         Ok(link) => {
             let mut attached = Attached::new(Rc::clone(shard), Rc::new(link), first, session_broker, codec);
-            tokio::task::spawn_local(async move { attached.serve().await });
+            tokio::task::spawn_local(async move {
+                let mut life = pin!(attached.serve());
+                // All that one read brings wakes each shard once.
+                poll_fn(|context| together(|| life.as_mut().poll(context))).await;
+            });
         }
         Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
     });

@@ -41,6 +41,24 @@ async fn who_reads_a_little_now_and_then_gets_its_policy() {
     assert_eq!(healthy.account("t").gaps, []);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_system_takes_little_for_who_does_not_read() {
+    let running = Running::with(|config| config.limits.unsent_bytes = 16_384);
+    let mut reader = Reader::narrow(&running, Codec::Json).await;
+    reader.subscribe("t", json!("latest")).await;
+    let mut last = 0;
+    for _ in 0..300 {
+        last = publish(&running, "t", 1, 1_000).await;
+        // One at a time, as a source of news comes.
+        tokio::time::sleep(Duration::from_micros(200)).await;
+    }
+    reader.reads_to("t", last).await;
+    let account = reader.account("t");
+    assert!(account.skipped() > 150, "{:?}: without a bound the system would have taken all of it", account.gaps);
+    assert_eq!(account.delivered.last(), Some(&last));
+}
+
 #[tokio::test]
 async fn who_vanishes_within_a_frame_leaves_nothing() {
     let running = Running::start();

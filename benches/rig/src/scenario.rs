@@ -109,6 +109,19 @@ pub struct Measurement {
     pub disconnected: u64,
 }
 
+/// What sessions cost that only wait.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Idle {
+    /// The server's name.
+    pub server: String,
+    /// How many sessions there were, each subscribed to the same topic.
+    pub sessions: u32,
+    /// Bytes of resident memory for each, before any message.
+    pub bytes_per_session: f64,
+    /// The same after all of them have got a message.
+    pub bytes_per_session_after_message: f64,
+}
+
 /// Microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Percentiles {

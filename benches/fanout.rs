@@ -1,0 +1,120 @@
+//! How Rialto's fan-out compares with a floor and with other servers: `benches/run`, or `cargo bench --bench fanout`
+//! where the others are installed. It only prints and writes; all else is in `benches/rig`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
+
+use std::error::Error;
+use std::io::{IsTerminal, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use rialto_bench::compare::{Comparison, Moment};
+use rialto_bench::cores::Cores;
+use rialto_bench::field::Field;
+use rialto_bench::machine::Machine;
+use rialto_bench::options::{Options, Task, help};
+use rialto_bench::places::Places;
+use rialto_bench::plan::Plan;
+use rialto_bench::report::{Circumstances, Report};
+use rialto_bench::{chart, date, floor, listing, process};
+
+const RIALTO: &str = env!("CARGO_BIN_EXE_rialto");
+/// Where results lie and installed peers are looked for.
+const TARGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target");
+
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> Result<ExitCode, Box<dyn Error>> {
+    match Task::parse(std::env::args().skip(1))? {
+        Task::Help => print!("{}", help()),
+        Task::Floor { batched, address } => floor::serve(TcpListener::bind(address)?, batched)?,
+        Task::Compare(options) => return compare(&options),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn compare(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    let places = Places::new(Path::new(TARGET).join("peers"));
+    let plan = if options.quick { Plan::quick() } else { Plan::full(options.rounds) }.only(&options.only);
+    let field = Field::gather(options, Path::new(RIALTO), &std::env::current_exe()?, &places);
+    let cores = Cores::share(std::thread::available_parallelism()?.get(), &places);
+    for line in field.skipped.iter().map(ToString::to_string).chain(cores.notes.iter().cloned()) {
+        eprintln!("{line}");
+    }
+    if let Some(core) = cores.load {
+        process::pin_self(core)?;
+    }
+    let mut ticker = Ticker::new();
+    let patience = Duration::from_secs(options.patience_seconds.into());
+    let comparison = Comparison { plan: &plan, servers: &field.servers, cores: &cores, patience };
+    let found = comparison.run(&mut |moment| ticker.tell(moment));
+    ticker.end();
+    let circumstances = Circumstances {
+        date: date::today(),
+        command: command(),
+        machine: Machine::this(),
+        quick: plan.quick,
+        rounds: plan.rounds,
+        two_shards_apart: cores.two_shards_apart,
+        notes: cores.notes,
+        servers: field.contenders(),
+        skipped: field.skipped,
+    };
+    publish(&Report::new(circumstances, found), options.markdown)
+}
+
+/// As a person would type it; what cargo adds is left out.
+fn command() -> String {
+    let words = std::env::args().skip(1).filter(|word| word != "--bench");
+    ["benches/run".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn publish(report: &Report, markdown: bool) -> Result<ExitCode, Box<dyn Error>> {
+    let folder = Path::new(TARGET).join("bench");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("fanout.json"), serde_json::to_vec_pretty(report)?)?;
+    std::fs::write(folder.join("fanout.svg"), chart::svg(report))?;
+    print!("{}", if markdown { listing::markdown(report) } else { listing::text(report) });
+    eprintln!("\nAll of it: {0}/fanout.json, {0}/fanout.svg", folder.display());
+    let reasons = report.reasons_to_fail();
+    for reason in &reasons {
+        eprintln!("FAILED: {reason}");
+    }
+    Ok(if reasons.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One line on a terminal that says how far the comparison is.
+struct Ticker {
+    is_terminal: bool,
+    begun: Instant,
+    told: Option<Instant>,
+}
+
+impl Ticker {
+    fn new() -> Self {
+        Self { is_terminal: std::io::stderr().is_terminal(), begun: Instant::now(), told: None }
+    }
+
+    fn tell(&mut self, moment: &Moment<'_>) {
+        let is_time = self.told.is_none_or(|told| told.elapsed() > Duration::from_millis(100));
+        if self.is_terminal && is_time {
+            self.told = Some(Instant::now());
+            eprint!("\r\x1b[K{}", moment.line(self.begun.elapsed()));
+            // A progress line that cannot be shown is none that is missed.
+            let _ = std::io::stderr().flush();
+        }
+    }
+
+    fn end(&self) {
+        if self.is_terminal {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
