@@ -7,8 +7,13 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+/// `MSG_NOSIGNAL`: a peer that is gone is an error and no signal, whatever the program has done about signals. Where it is
+/// another number or unknown, the standard library has seen to that.
+const NO_SIGNAL: i32 = if cfg!(any(target_os = "android", target_os = "linux")) { 0x4000 } else { 0 };
 
 /// A byte stream in both directions, as an embedding program may bring one.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -39,9 +44,10 @@ impl Link {
     /// Writes as much as the stream takes right now.
     pub(crate) fn write_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
+            // Past the runtime, which would look up first what it knows about the socket: that costs more than asking it.
             Self::Tcp(stream) => match slices {
-                [one] => stream.try_write(one),
-                many => stream.try_write_vectored(many),
+                [one] => SockRef::from(stream).send_with_flags(one, NO_SIGNAL),
+                many => SockRef::from(stream).send_vectored_with_flags(many, NO_SIGNAL),
             },
             Self::Other(_) => match self.poll_write(&mut Context::from_waker(Waker::noop()), slices) {
                 Poll::Ready(result) => result,
@@ -100,7 +106,7 @@ impl Link {
     /// Says that nothing more will be written.
     pub(crate) async fn shutdown(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+            Self::Tcp(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
             Self::Other(other) => {
                 poll_fn(|context| Pin::new(&mut **other.stream.borrow_mut()).poll_shutdown(context)).await
             }
