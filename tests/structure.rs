@@ -87,7 +87,7 @@ fn sources(folder: &str) -> Vec<Source> {
 
 /// All Rust that is ours.
 fn all_sources() -> Vec<Source> {
-    ["broker", "sdk", "plugins", "tests"].iter().flat_map(|folder| sources(folder)).collect()
+    ["broker", "sdk", "plugins", "tests", "benches"].iter().flat_map(|folder| sources(folder)).collect()
 }
 
 fn level(module: &str) -> Option<usize> {

@@ -316,16 +316,27 @@ impl Member {
         self.behind = None;
     }
 
-    /// Whether there is anything now that the session is to be told.
+    /// Takes messages in. Whether there is anything now that the session is to be told.
     fn take_in(&mut self, stream: u64, messages: &[Shared], tools: &mut Tools<'_>) -> bool {
-        let Some(held) = self.subscriptions.get_mut(&stream) else { return false };
+        let codec = self.codec;
+        self.behind.get_or_insert_default();
+        let taken = self.change(stream, |held, _| {
+            let skipped = held.choice.as_mut()?.take_in(messages, codec, tools);
+            held.skip(skipped, tools.metrics);
+            Some(!messages.is_empty())
+        });
+        taken.unwrap_or(false)
+    }
+
+    /// Does something to what a subscription is behind with, and keeps the sum of all such bytes.
+    fn change<T>(&mut self, stream: u64, change: impl FnOnce(&mut Held, &mut Outbox) -> Option<T>) -> Option<T> {
+        let held = self.subscriptions.get_mut(&stream)?;
         let before = held.backlog_bytes();
-        let Some(choice) = &mut held.choice else { return false };
-        let skipped = choice.take_in(messages, self.codec, tools);
-        held.skip(skipped, tools.metrics);
-        let behind = self.behind.get_or_insert_default();
-        behind.bytes = behind.bytes - before + held.backlog_bytes();
-        !messages.is_empty()
+        let changed = change(held, &mut self.outbox);
+        if let Some(behind) = &mut self.behind {
+            behind.bytes = behind.bytes - before + held.backlog_bytes();
+        }
+        changed
     }
 
     fn stand_in_line(&mut self, stream: u64) {
@@ -336,15 +347,12 @@ impl Member {
         }
     }
 
+    /// Queues what a subscription is behind with. Whether that was everything.
     fn hand_out(&mut self, stream: u64, bytes_max: usize, metrics: &Metrics) -> bool {
-        let Some(held) = self.subscriptions.get_mut(&stream) else { return true };
-        let before = held.backlog_bytes();
-        let Some(choice) = &mut held.choice else { return true };
-        let settled = choice.hand_out(bytes_max, self.codec, &mut self.outbox, metrics);
-        if let Some(behind) = &mut self.behind {
-            behind.bytes = behind.bytes - before + held.backlog_bytes();
-        }
-        settled
+        let codec = self.codec;
+        let settled =
+            self.change(stream, |held, outbox| Some(held.choice.as_mut()?.hand_out(bytes_max, codec, outbox, metrics)));
+        settled.unwrap_or(true)
     }
 
     /// Skips messages until no more wait than may: the oldest of the stream that has just got some, then what has waited
@@ -355,7 +363,7 @@ impl Member {
                 continue;
             }
             let own = self.subscriptions.get(&stream).map_or(0, Held::backlog_bytes);
-            let other = if self.behind_bytes() > own { self.longest_behind(stream) } else { None };
+            let other = if self.behind_bytes() > own { self.longest_behind(Some(stream)) } else { None };
             if self.give_up(other.unwrap_or(stream), tools.metrics) == 0 {
                 return;
             }
@@ -365,17 +373,16 @@ impl Member {
     /// Skips what has waited longest until no more waits than may, because messages that may not be skipped need the room.
     pub(super) fn make_room_for_queue(&mut self, outbox_bytes: usize, metrics: &Metrics) {
         while self.behind_bytes() > 0 && self.outbox.message_bytes() + self.behind_bytes() > outbox_bytes {
-            // No stream has the number 0.
-            let Some(stream) = self.longest_behind(0) else { return };
+            let Some(stream) = self.longest_behind(None) else { return };
             self.give_up(stream, metrics);
         }
     }
 
     /// The stream, other than `own`, with messages that have waited longest.
-    fn longest_behind(&mut self, own: u64) -> Option<u64> {
+    fn longest_behind(&mut self, own: Option<u64>) -> Option<u64> {
         let subscriptions = &self.subscriptions;
         let waits =
-            |other: &u64| *other != own && subscriptions.get(other).is_some_and(|held| held.backlog_bytes() > 0);
+            |other: &u64| Some(*other) != own && subscriptions.get(other).is_some_and(|held| held.backlog_bytes() > 0);
         if let Some(behind) = &mut self.behind
             && let Some(place) = behind.line.iter().position(waits)
         {
@@ -388,27 +395,22 @@ impl Member {
 
     /// Skips the oldest message of a stream, if it is not the only one.
     fn give_up_oldest(&mut self, stream: u64, metrics: &Metrics) -> bool {
-        let Some(held) = self.subscriptions.get_mut(&stream) else { return false };
-        let before = held.backlog_bytes();
-        let Some(backlog) = held.backlog_mut().filter(|backlog| backlog.messages() > 1) else { return false };
-        let gone = backlog.give_way();
-        held.skip(usize::from(gone), metrics);
-        if let Some(behind) = &mut self.behind {
-            behind.bytes = behind.bytes - before + held.backlog_bytes();
-        }
-        gone
+        let gone = self.change(stream, |held, _| {
+            let backlog = held.backlog_mut().filter(|backlog| backlog.messages() > 1)?;
+            let gone = backlog.give_way();
+            held.skip(usize::from(gone), metrics);
+            Some(gone)
+        });
+        gone.unwrap_or(false)
     }
 
-    /// Skips everything that waits of a stream.
+    /// Skips everything that waits of a stream. Gives how many messages that were.
     fn give_up(&mut self, stream: u64, metrics: &Metrics) -> usize {
-        let Some(held) = self.subscriptions.get_mut(&stream) else { return 0 };
-        let before = held.backlog_bytes();
-        let Some(backlog) = held.backlog_mut() else { return 0 };
-        let gone = backlog.give_way_entirely();
-        held.skip(gone, metrics);
-        if let Some(behind) = &mut self.behind {
-            behind.bytes = behind.bytes - before + held.backlog_bytes();
-        }
-        gone
+        let gone = self.change(stream, |held, _| {
+            let gone = held.backlog_mut()?.give_way_entirely();
+            held.skip(gone, metrics);
+            Some(gone)
+        });
+        gone.unwrap_or(0)
     }
 }

@@ -35,13 +35,13 @@ pub(crate) struct Shard {
     pub(super) budget: Arc<Budget>,
     pub(super) roster: RefCell<Roster>,
     pub(super) dirty: RefCell<Vec<u32>>,
-    pub(super) pile: RefCell<Pile>,
+    pile: RefCell<Pile>,
     pub(super) turn: RefCell<Turn>,
     pub(super) tally: Tally,
     /// Told when an alarm is set that rings before all others.
     pub(super) alarm: Notify,
     /// Set when all sessions are told to end; those that come later are told at once.
-    pub(super) closing: RefCell<Option<Closing>>,
+    closing: RefCell<Option<Closing>>,
 }
 
 /// What lives as long as one turn.
@@ -73,20 +73,7 @@ pub(super) fn spawn(
     std::thread::Builder::new().name(format!("rialto-shard-{index}")).spawn(move || {
         // Dropped last, whatever ends the thread.
         let _closed = Closed(Arc::clone(&inbox));
-        let number = u16::try_from(index).expect("the configuration bounds the number of shards");
-        let shard = Rc::new(Shard {
-            index,
-            limits,
-            roster: RefCell::new(Roster::new(number, Arc::clone(&metrics))),
-            metrics,
-            budget,
-            dirty: RefCell::default(),
-            pile: RefCell::default(),
-            turn: RefCell::default(),
-            tally: Tally::default(),
-            alarm: Notify::new(),
-            closing: RefCell::default(),
-        });
+        let shard = Rc::new(Shard::new(index, limits, budget, metrics));
         let tasks = LocalSet::new();
         tasks.spawn_local(Rc::clone(&shard).watch());
         tasks.spawn_local(Rc::clone(&shard).send_samples());
@@ -107,6 +94,23 @@ impl Drop for Closed {
 }
 
 impl Shard {
+    pub(super) fn new(index: usize, limits: HubLimits, budget: Arc<Budget>, metrics: Arc<Metrics>) -> Self {
+        let number = u16::try_from(index).expect("the configuration bounds the number of shards");
+        Self {
+            index,
+            limits,
+            roster: RefCell::new(Roster::new(number, Arc::clone(&metrics))),
+            metrics,
+            budget,
+            dirty: RefCell::default(),
+            pile: RefCell::default(),
+            turn: RefCell::default(),
+            tally: Tally::default(),
+            alarm: Notify::new(),
+            closing: RefCell::default(),
+        }
+    }
+
     /// Takes the inbox turn by turn until it is told to stop.
     async fn work(self: Rc<Self>, inbox: &Inbox) {
         let mut commands = VecDeque::new();

@@ -1,19 +1,15 @@
 //! Shards turn by turn, over streams in memory whose room is known to the byte: what must hold whatever comes together in
 //! one turn.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rialto_protocol::{Codec, Delivery, Payload, Reply};
 use tokio::io::{AsyncReadExt as _, DuplexStream};
-use tokio::sync::Notify;
 
 use super::batch::tests::messages;
 use super::budget::Budget;
-use super::roster::Roster;
-use super::shard::Tally;
 use super::{Audience, Command, HubLimits, Line, Link, Push, SessionKey, Shard, Subscription, What};
 use crate::message::{Draft, Message, websocket_frame_bytes};
 use crate::metrics::Metrics;
@@ -37,19 +33,7 @@ fn shard(outbox_bytes: usize, outboxes_bytes: usize) -> (Rc<Shard>, Arc<Metrics>
         write: second,
     };
     let budget = Arc::new(Budget::new(outboxes_bytes, 1, Arc::clone(&metrics)));
-    let shard = Shard {
-        index: 0,
-        limits,
-        roster: RefCell::new(Roster::new(0, Arc::clone(&metrics))),
-        metrics: Arc::clone(&metrics),
-        budget,
-        dirty: RefCell::default(),
-        pile: RefCell::default(),
-        turn: RefCell::default(),
-        tally: Tally::default(),
-        alarm: Notify::new(),
-        closing: RefCell::default(),
-    };
+    let shard = Shard::new(0, limits, budget, Arc::clone(&metrics));
     (Rc::new(shard), metrics)
 }
 

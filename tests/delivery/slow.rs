@@ -117,7 +117,6 @@ async fn a_session_that_takes_nothing_for_long_is_cut_off_whatever_its_policy() 
     reader.subscribe("t", json!("latest")).await;
     fill(&running, "t").await;
     running.becomes_empty().await;
-    tokio::time::sleep(Duration::from_millis(1)).await;
     reader.reads_to_the_end().await;
     assert_eq!(reader.account("t").gaps, []);
 }
