@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Limits, TopicOptions};
 use crate::directory::{Directory, Entry};
 use crate::engine::{Engine, Retired};
+use crate::guest::Seats;
 use crate::hub::{FieldPlace, Hub, Push, SessionKey, Subscription, TooManyFields, What};
 use crate::message::Draft;
 use crate::metrics::{Metrics, Snapshot};
@@ -71,6 +72,7 @@ pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) directory: Directory,
     pub(crate) owners: Owners,
+    pub(crate) seats: Seats,
     pub(crate) next_shard: AtomicUsize,
 }
 
@@ -378,11 +380,6 @@ impl Broker {
     /// The shard that gets the next session: each in turn.
     pub(crate) fn next_shard(&self) -> usize {
         self.core.next_shard.fetch_add(1, Relaxed) % self.core.hub.shards()
-    }
-
-    /// Whether another session may connect.
-    pub(crate) fn has_room_for_session(&self) -> bool {
-        self.core.metrics.sessions.get() < self.core.limits.sessions as u64
     }
 
     /// What a session is told about its limits.

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Limits, Rules};
 use crate::directory::Directory;
 use crate::engine::Engine;
+use crate::guest::Seats;
 use crate::hub::{Hub, HubLimits};
 use crate::identity;
 use crate::metrics::Metrics;
@@ -80,6 +81,7 @@ impl Builder {
         let directory = Directory::new(rules, limits.topics, shards, Arc::clone(&metrics), room_wanted);
         let idle = Duration::from_millis(limits.topic_idle_ms);
         let core = Core {
+            seats: Seats::new(&limits),
             limits,
             hub,
             metrics,

@@ -25,6 +25,11 @@ pub(crate) fn random() -> u64 {
     getrandom::u64().expect("the operating system gives random bytes")
 }
 
+/// A random number below `bound`, which is at least 1; bounds are small, so that no number is noticeably likelier.
+pub(crate) fn below(bound: u64) -> u64 {
+    getrandom::u64().expect("the operating system gives random bytes") % bound
+}
+
 fn random_text(length: usize) -> Arc<str> {
     let mut bytes = vec![0; length];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");

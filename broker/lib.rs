@@ -35,19 +35,23 @@ mod clock;
 pub mod config;
 mod directory;
 mod engine;
+mod guest;
 mod hub;
 mod identity;
 mod message;
 mod metrics;
 #[cfg_attr(not(feature = "plugins"), path = "no_owners.rs")]
 mod owners;
+mod pace;
 #[cfg(feature = "plugins")]
 mod plugin;
+mod quota;
 mod server;
 mod session;
 mod small_map;
 #[cfg(feature = "plugins")]
 mod store;
+mod subnet;
 pub mod topic;
 
 pub use broker::{Broker, PluginStatus, TopicStatus};
@@ -56,4 +60,6 @@ pub use hub::Duplex;
 pub use metrics::Snapshot;
 pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, ErrorCode, Failure, Payload, Pointer};
 pub use rialto_protocol::{PointerError, Policy, Position};
+#[cfg(fuzzing)]
+pub use server::fuzzing;
 pub use server::{BindError, Server};

@@ -76,6 +76,14 @@ pub(crate) fn websocket_frame(codec: Codec, frame: &Frame<'_>) -> Bytes {
     Bytes::from(bytes).slice(start..)
 }
 
+/// Any text or binary message as one unmasked WebSocket frame.
+#[cfg(fuzzing)]
+pub(crate) fn websocket_message(text: bool, payload: &[u8]) -> Bytes {
+    let mut header = [0; HEADER_BYTES_MAX];
+    let length = websocket_header(if text { TEXT } else { BINARY }, payload.len(), &mut header);
+    [&header[..length], payload].concat().into()
+}
+
 /// How long the unmasked frame is that begins here, header included.
 pub(crate) fn websocket_frame_bytes(frames: &[u8]) -> usize {
     let length = |bytes: usize| frames[2..2 + bytes].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));

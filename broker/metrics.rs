@@ -7,10 +7,12 @@ use rialto_protocol::{Codec, Policy};
 /// The counters and gauges of one broker.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
+    pub(crate) connections: Gauge,
     pub(crate) sessions: Gauge,
     pub(crate) topics: Gauge,
     pub(crate) subscriptions: Gauge,
     pub(crate) outbox_bytes: Gauge,
+    pub(crate) connections_refused: Counter,
     pub(crate) sessions_opened: Counter,
     pub(crate) sessions_slow: Counter,
     pub(crate) outboxes_shed: Counter,
@@ -37,10 +39,12 @@ impl Metrics {
     /// All values at this moment.
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
+            connections: self.connections.get(),
             sessions: self.sessions.get(),
             topics: self.topics.get(),
             subscriptions: self.subscriptions.get(),
             outbox_bytes: self.outbox_bytes.get(),
+            connections_refused_total: self.connections_refused.get(),
             sessions_opened_total: self.sessions_opened.get(),
             sessions_slow_total: self.sessions_slow.get(),
             outboxes_shed_total: self.outboxes_shed.get(),
@@ -63,6 +67,8 @@ impl Metrics {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
+    /// Connections that are no sessions, or not yet.
+    pub connections: u64,
     /// Sessions that are connected.
     pub sessions: u64,
     /// Topics the broker remembers a position for.
@@ -71,6 +77,8 @@ pub struct Snapshot {
     pub subscriptions: u64,
     /// Bytes of encoded frames that wait in all outboxes; a frame that waits in several counts in each.
     pub outbox_bytes: u64,
+    /// Connections that were turned away because there were too many, in all or of their address.
+    pub connections_refused_total: u64,
     /// Sessions that ever connected.
     pub sessions_opened_total: u64,
     /// Sessions that were closed because they did not read fast enough.

@@ -20,6 +20,10 @@ use crate::topic::{Pattern, Topic};
 /// Name and version as `welcome` tells them.
 const SERVER: &str = concat!("rialto/", env!("CARGO_PKG_VERSION"));
 
+/// A frame that is no request.
+#[derive(Debug)]
+pub(crate) struct NoRequest;
+
 /// One connected client.
 pub(crate) struct Session {
     broker: Broker,
@@ -33,8 +37,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(broker: Broker, key: SessionKey, codec: Codec) -> Self {
-        let member = Member { session: identity::session_id(), user: None };
+    pub(crate) fn new(broker: Broker, key: SessionKey, codec: Codec, user: Option<Arc<str>>) -> Self {
+        let member = Member { session: identity::session_id(), user };
         let (subscriptions, traffic) = (SmallMap::default(), Arc::default());
         Self { broker, client: Client { key, member }, codec, subscriptions, traffic, published: None }
     }
@@ -59,11 +63,23 @@ impl Session {
     }
 
     /// Hop 2: one request. Its answer reaches the session by way of its shard, now or later.
-    pub(crate) fn handle(&mut self, frame: &[u8]) {
-        let Request { id, operation } = match Request::decode(self.codec, frame) {
-            Ok(request) => request,
-            Err(error) => return self.answer(error.id).fail(Failure::new(error.code, error.message)),
-        };
+    ///
+    /// # Errors
+    /// [`NoRequest`] when the frame was none; the session has been told.
+    pub(crate) fn handle(&mut self, frame: &[u8]) -> Result<(), NoRequest> {
+        match Request::decode(self.codec, frame) {
+            Ok(Request { id, operation }) => {
+                self.carry_out(id, operation);
+                Ok(())
+            }
+            Err(error) => {
+                self.answer(error.id).fail(Failure::new(error.code, error.message));
+                Err(NoRequest)
+            }
+        }
+    }
+
+    fn carry_out(&mut self, id: Option<u64>, operation: Operation<'_>) {
         match operation {
             Operation::Connect(connect) => self.connect(&connect, self.answer(id)),
             Operation::Subscribe(requests) => self.subscribe(requests, self.answer(id)),

@@ -11,12 +11,12 @@ use code::{Code, Use};
 
 /// The modules of `broker/`, lowest first. Those on one line do not know each other.
 const ORDER: &[&[&str]] = &[
-    &["topic", "identity", "metrics", "clock", "small_map"],
+    &["topic", "identity", "metrics", "clock", "small_map", "pace", "quota", "subnet"],
     &["message"],
     &["store"],
     &["config"],
     &["engine", "plugin", "hub"],
-    &["answer", "directory"],
+    &["answer", "directory", "guest"],
     &["broker", "owners"],
     &["session"],
     &["server"],

@@ -11,7 +11,11 @@ pub(super) const KEYS: &[&str] = &[
     "message_bytes",
     "fragments",
     "subscriptions",
+    "connections",
+    "connections_per_address",
     "sessions",
+    "sessions_per_user",
+    "admissions_per_s",
     "topics",
     "outbox_bytes",
     "outboxes_bytes",
@@ -19,6 +23,8 @@ pub(super) const KEYS: &[&str] = &[
     "inbox_messages",
     "conflation_fields",
     "requests_in_flight",
+    "bad_requests_per_s",
+    "control_frames_per_s",
     "header_ms",
     "frame_ms",
     "write_ms",
@@ -38,7 +44,11 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Limits {
     section.number(report, "message_bytes", Bytes, 256..=1_048_576, &mut to.message_bytes);
     section.number(report, "fragments", Items, 1..=65_536, &mut to.fragments);
     section.number(report, "subscriptions", Items, 1..=1_000_000, &mut to.subscriptions);
+    section.number(report, "connections", Items, 1..=10_000_000, &mut to.connections);
+    section.number(report, "connections_per_address", Items, 1..=10_000_000, &mut to.connections_per_address);
     section.number(report, "sessions", Items, 1..=10_000_000, &mut to.sessions);
+    section.number(report, "sessions_per_user", Items, 1..=10_000_000, &mut to.sessions_per_user);
+    section.number(report, "admissions_per_s", Items, 1..=1_000_000, &mut to.admissions_per_s);
     section.number(report, "topics", Items, 1..=10_000_000, &mut to.topics);
     section.number(report, "outbox_bytes", Bytes, 256..=1_073_741_824, &mut to.outbox_bytes);
     section.number(report, "outboxes_bytes", Bytes, 256..=1_099_511_627_776, &mut to.outboxes_bytes);
@@ -46,6 +56,8 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Limits {
     section.number(report, "inbox_messages", Items, 1..=1_048_576, &mut to.inbox_messages);
     section.number(report, "conflation_fields", Items, 0..=65_536, &mut to.conflation_fields);
     section.number(report, "requests_in_flight", Items, 1..=65_536, &mut to.requests_in_flight);
+    section.number(report, "bad_requests_per_s", Items, 1..=1_000_000, &mut to.bad_requests_per_s);
+    section.number(report, "control_frames_per_s", Items, 1..=1_000_000, &mut to.control_frames_per_s);
     section.number(report, "header_ms", Milliseconds, 10..=600_000, &mut to.header_ms);
     section.number(report, "frame_ms", Milliseconds, 10..=600_000, &mut to.frame_ms);
     section.number(report, "write_ms", Milliseconds, 10..=600_000, &mut to.write_ms);

@@ -14,6 +14,7 @@ mod topics;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 
+use ipnet::IpNet;
 use rialto_protocol::{Delivery, Policy};
 
 use crate::topic::Pattern;
@@ -48,6 +49,10 @@ pub struct Server {
     /// Browser origins (`scheme://host[:port]`) that may connect besides the broker's own; `*` allows all. At most
     /// 1,000. Default none.
     pub allowed_origins: Vec<String>,
+    /// Whether clients that send no `Origin`, which are no browsers, are turned away. Default false.
+    pub require_origin: bool,
+    /// Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. At most 1,000. Default none.
+    pub trusted_proxies: Vec<IpNet>,
     /// How long sessions may take to end when the broker stops, 0 to 600,000 ms. Default 10,000.
     pub shutdown_ms: u64,
     /// Least severe level that is logged: `error`, `warn`, `info` (the default), `debug` or `trace`.
@@ -63,8 +68,19 @@ pub struct Limits {
     pub fragments: usize,
     /// Subscriptions of one session, 1 to 1,000,000. Default 1,000.
     pub subscriptions: usize,
+    /// Connections that are no sessions, or not yet, 1 to 10,000,000; later ones are told to come again, or hung up on.
+    /// Default 10,000.
+    pub connections: usize,
+    /// Connections of one address, sessions included, 1 to 10,000,000; of IPv6 addresses the first 64 bits count. Trusted
+    /// proxies and this machine itself (127.0.0.1, ::1) have no such limit. Default 1,000.
+    pub connections_per_address: usize,
     /// Sessions at a time, 1 to 10,000,000. Default 100,000.
     pub sessions: usize,
+    /// Sessions of one user at a time, 1 to 10,000,000. Default 1,000.
+    pub sessions_per_user: usize,
+    /// Sessions that begin in a second, 1 to 1,000,000, a second's worth of them at once; later ones are told to come again.
+    /// Default 10,000.
+    pub admissions_per_s: u32,
     /// Topics in memory, 1 to 10,000,000. Default 100,000.
     pub topics: usize,
     /// Encoded frames that wait for one session, 256 to 1,073,741,824 bytes and not less than `message_bytes`. Default
@@ -83,6 +99,12 @@ pub struct Limits {
     pub conflation_fields: usize,
     /// Requests of one session under way at once, 1 to 65,536; beyond it its socket is not read. Default 64.
     pub requests_in_flight: usize,
+    /// Frames of one session in a second that are no requests, 1 to 1,000,000, a second's worth of them at once; beyond it
+    /// the session is closed. Default 100.
+    pub bad_requests_per_s: u32,
+    /// WebSocket pings and pongs of one session in a second, 1 to 1,000,000, a second's worth of them at once; beyond it
+    /// the session is closed. Default 100.
+    pub control_frames_per_s: u32,
     /// Time for the head of an HTTP request, 10 to 600,000 ms. Default 5,000.
     pub header_ms: u64,
     /// Time for a started frame to finish, 10 to 600,000 ms. Default 10,000.
@@ -158,6 +180,8 @@ impl Default for Server {
             shards: 0,
             page: true,
             allowed_origins: Vec::new(),
+            require_origin: false,
+            trusted_proxies: Vec::new(),
             shutdown_ms: 10_000,
             log: "info".to_owned(),
         }
@@ -170,7 +194,11 @@ impl Default for Limits {
             message_bytes: 65_536,
             fragments: 256,
             subscriptions: 1_000,
+            connections: 10_000,
+            connections_per_address: 1_000,
             sessions: 100_000,
+            sessions_per_user: 1_000,
+            admissions_per_s: 10_000,
             topics: 100_000,
             outbox_bytes: 1_048_576,
             outboxes_bytes: 268_435_456,
@@ -178,6 +206,8 @@ impl Default for Limits {
             inbox_messages: 4_096,
             conflation_fields: 16,
             requests_in_flight: 64,
+            bad_requests_per_s: 100,
+            control_frames_per_s: 100,
             header_ms: 5_000,
             frame_ms: 10_000,
             write_ms: 10_000,

@@ -1,7 +1,8 @@
-//! Checks `[server]`: addresses, browser origins, threads, log level; it opens no socket.
+//! Checks `[server]`: addresses, browser origins, proxies, threads, log level; it opens no socket.
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use toml::de::DeValue;
 
 use super::{
@@ -11,7 +12,8 @@ use super::{
 };
 
 /// The keys of `[server]`.
-pub(super) const KEYS: &[&str] = &["listen", "shards", "page", "allowed_origins", "shutdown_ms", "log"];
+pub(super) const KEYS: &[&str] =
+    &["listen", "shards", "page", "allowed_origins", "require_origin", "trusted_proxies", "shutdown_ms", "log"];
 
 /// The log levels, least talkative first.
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
@@ -21,6 +23,9 @@ const LISTEN_MAX: usize = 16;
 
 /// Most browser origins.
 const ORIGINS_MAX: usize = 1_000;
+
+/// Most networks of proxies.
+const PROXIES_MAX: usize = 1_000;
 
 pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Server {
     let mut server = Server::default();
@@ -34,6 +39,10 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Server {
     section.flag(report, "page", &mut server.page);
     if let Some(value) = section.get("allowed_origins") {
         server.allowed_origins = check_origins(report, value);
+    }
+    section.flag(report, "require_origin", &mut server.require_origin);
+    if let Some(value) = section.get("trusted_proxies") {
+        server.trusted_proxies = check_proxies(report, value);
     }
     section.number(report, "shutdown_ms", Unit::Milliseconds, 0..=600_000, &mut server.shutdown_ms);
     if let Some(level) = section.text(report, "log", "\"info\"") {
@@ -128,6 +137,27 @@ fn origin_fault(origin: &str) -> Option<String> {
         _ => return None,
     };
     Some(fault.to_owned())
+}
+
+fn check_proxies<'a>(report: &mut Report, value: &'a Value<'a>) -> Vec<IpNet> {
+    let example = "write `trusted_proxies = [\"10.0.0.0/8\"]`";
+    let mut found = Vec::new();
+    for text in texts(report, "trusted_proxies", value, example, 0..=PROXIES_MAX) {
+        match network(text.value) {
+            Some(network) => found.push(network),
+            None => {
+                let title = "`trusted_proxies` needs IP addresses or networks";
+                let help = "write \"10.0.0.1\", \"10.0.0.0/8\" or \"2001:db8::/32\"";
+                report.add(Problem::at(text.span, title).help(help));
+            }
+        }
+    }
+    found
+}
+
+/// A network, or an address as a network of one.
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| address.to_canonical().into()))
 }
 
 fn check_level(report: &mut Report, level: &Text) -> String {

@@ -48,6 +48,14 @@ impl<T> Lane<T> {
         std::mem::replace(&mut self.first, next)
     }
 
+    /// The entry that was pushed last.
+    pub(super) fn last_mut(&mut self) -> Option<&mut T> {
+        match self.more.as_mut().and_then(|more| more.back_mut()) {
+            None => self.first.as_mut(),
+            last => last,
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.first.iter().chain(self.more.iter().flat_map(|more| more.iter()))
     }
@@ -77,6 +85,7 @@ mod tests {
         assert_eq!(lane.only(), Ok(None));
         for entry in 0..100 {
             lane.push(entry);
+            assert_eq!(lane.last_mut().copied(), Some(entry));
             assert_eq!(lane.only(), if lane.iter().count() == 1 { Ok(Some(&entry)) } else { Err(Several) });
             if entry % 3 == 0 {
                 assert_eq!(lane.pop(), Some(expected));

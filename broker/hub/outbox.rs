@@ -62,6 +62,18 @@ impl Outbox {
         self.control.push(frame);
     }
 
+    /// Queues the answer to a ping. Of several that wait right behind each other only the last is needed (RFC 6455 section
+    /// 5.5.3).
+    pub(super) fn push_pong(&mut self, frame: Bytes) {
+        match self.control.last_mut() {
+            Some(last) if last.first() == frame.first() => {
+                self.control_bytes = self.control_bytes - last.len() + frame.len();
+                *last = frame;
+            }
+            _ => self.push_control(frame),
+        }
+    }
+
     /// Queues frames in the order of the messages.
     pub(super) fn push_messages(&mut self, chunk: Chunk) {
         self.message_bytes += chunk.len();
@@ -278,6 +290,23 @@ mod tests {
             assert_eq!(wire, expected.as_bytes(), "{room}");
             assert_eq!(outbox.message_bytes(), 0);
         }
+    }
+
+    #[test]
+    fn of_pongs_that_wait_only_the_last_is_sent() {
+        let pong = |payload: &'static [u8]| Bytes::from_static(payload);
+        let mut outbox = Outbox::default();
+        let mut wire = Vec::new();
+        outbox.push_messages(chunk("aaaa"));
+        flush(&mut outbox, 2, 1, &mut wire);
+        for frame in [&b"\x8a\x011"[..], b"\x8a\x00", b"\x8a\x022x"] {
+            outbox.push_pong(pong(frame));
+        }
+        assert_eq!(outbox.control_bytes(), 4);
+        outbox.push_control(pong(b"\x81\x01!"));
+        outbox.push_pong(pong(b"\x8a\x013"));
+        assert_eq!(flush(&mut outbox, 100, 9, &mut wire), Flush::Done);
+        assert_eq!((&wire[..], outbox.control_bytes()), (&b"aaaa\x8a\x022x\x81\x01!\x8a\x013"[..], 0));
     }
 
     #[test]

@@ -175,7 +175,7 @@ fn requests_are_read_again_when_their_answers_are_though_messages_wait() {
         shard.turn(&mut vec![subscribe(key, 1, Delivery::Latest, &audience)]);
         shard.turn(&mut vec![large(1, 1, 5_000)]);
         for _ in 0..700 {
-            shard.pong(key, &[0; 120]);
+            shard.send(key, bytes::Bytes::from_static(&[0; 122]));
         }
         assert!(!shard.answers_are_read(key));
         let mut offset = 1;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::member::Member;
-use super::outbox::{Chunk, Flush};
+use super::outbox::{Chunk, Flush, Outbox};
 use super::{Ending, Line, SessionKey, Shard};
 use crate::message::websocket_control;
 
@@ -51,9 +51,13 @@ impl Shard {
 
     /// Sends a frame at once, before anything that waits.
     pub(crate) fn send(&self, session: SessionKey, frame: Bytes) {
+        self.send_control(session, |outbox| outbox.push_control(frame));
+    }
+
+    fn send_control(&self, session: SessionKey, queue: impl FnOnce(&mut Outbox)) {
         let mut roster = self.roster.borrow_mut();
         let Some(member) = roster.get(session).filter(|member| !member.finished) else { return };
-        member.outbox.push_control(frame);
+        queue(&mut member.outbox);
         if self.flush(member) {
             roster.silence(session.slot);
         }
@@ -63,7 +67,7 @@ impl Shard {
 
     /// Answers a ping (RFC 6455 section 5.5.3).
     pub(crate) fn pong(&self, session: SessionKey, payload: &[u8]) {
-        self.send(session, websocket_control(PONG, payload));
+        self.send_control(session, |outbox| outbox.push_pong(websocket_control(PONG, payload)));
     }
 
     /// Writes for a session whose socket was full, each time it takes more. Returns when the socket is gone.

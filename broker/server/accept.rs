@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::stream::Stream;
 use super::{Front, http};
 
 /// How long accepting pauses when the system has no more descriptors or memory.
@@ -26,13 +27,20 @@ pub(super) async fn serve(listeners: Vec<TcpListener>, front: Arc<Front>, stop: 
 
 async fn accept(listener: TcpListener, front: Arc<Front>) {
     let mut connections = JoinSet::new();
+    let mut failing = false;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => begin(&mut connections, stream, peer, &front),
+                Ok((stream, peer)) => {
+                    failing = false;
+                    begin(&mut connections, stream, peer, &front);
+                }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections at the moment");
+                    // Said once, however long it lasts.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "cannot accept connections at the moment");
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             },
@@ -42,12 +50,17 @@ async fn accept(listener: TcpListener, front: Arc<Front>) {
 }
 
 fn begin(connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, front: &Arc<Front>) {
+    let address = peer.ip().to_canonical();
+    let Some(waiting) = front.lobby.enter(address) else {
+        tracing::debug!(%peer, "hung up: there is no place for it");
+        return;
+    };
     // Frames are written whole; waiting for more would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "the connection is gone already");
         return;
     }
-    connections.spawn(http::serve(stream, peer, Arc::clone(front)));
+    connections.spawn(http::serve(Stream::Tcp(stream), address, waiting, Arc::clone(front)));
 }
 
 /// Errors of one connection that ended before we took it; the listener itself is fine.

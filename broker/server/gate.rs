@@ -8,6 +8,8 @@ use hyper::{Method, Request, StatusCode, Version};
 use rialto_protocol::Codec;
 use sha1::{Digest, Sha1};
 
+use super::refused::Refused;
+
 /// What RFC 6455 section 1.3 appends to the key.
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -21,50 +23,63 @@ pub(super) struct Passed {
     pub(super) accept: String,
 }
 
-/// A request that is answered without an upgrade.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    pub(super) status: StatusCode,
-    pub(super) text: &'static str,
-    pub(super) header: Option<(HeaderName, &'static str)>,
+/// Who may connect.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rules {
+    /// Browser origins besides the broker's own.
+    pub(super) allowed_origins: Vec<String>,
+    /// Whether those who send no `Origin`, which are no browsers, are turned away.
+    pub(super) require_origin: bool,
 }
 
-/// Checks one request for `/ws`.
+/// Checks what holds for every request, whatever it is for.
+///
+/// # Errors
+/// [`Refused`] for a body, which nothing here takes, and for anything about which a proxy in front of us could be of another
+/// opinion (RFC 9112 sections 3.2 and 6.1).
+pub(super) fn check_head<B>(request: &Request<B>) -> Result<(), Refused> {
+    let headers = request.headers();
+    let length = headers.contains_key(header::CONTENT_LENGTH).then(|| single(headers, header::CONTENT_LENGTH));
+    if headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != Some("0")) {
+        return Err(Refused::bad("a request to this address has no body"));
+    }
+    let hosts = headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() != Version::HTTP_10) {
+        return Err(Refused::bad("exactly one Host header is needed"));
+    }
+    Ok(())
+}
+
+/// Checks one request for `/ws`, of which [`check_head`] has found nothing wrong. `secure` says whether the client's
+/// connection is encrypted.
 ///
 /// # Errors
 /// [`Refused`] with the status and a sentence for whoever wrote the client.
-pub(super) fn check<B>(request: &Request<B>, allowed_origins: &[String]) -> Result<Passed, Refused> {
+pub(super) fn check<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Result<Passed, Refused> {
     let headers = request.headers();
     if request.method() != Method::GET {
-        let refused = refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET");
-        return Err(Refused { header: Some((header::ALLOW, "GET")), ..refused });
+        let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET");
+        return Err(refused.with(header::ALLOW, "GET"));
     }
     if request.version() != Version::HTTP_11 {
-        return Err(bad("a WebSocket needs HTTP/1.1"));
+        return Err(Refused::bad("a WebSocket needs HTTP/1.1"));
     }
     if !has_token(headers, header::UPGRADE, "websocket") || !has_token(headers, header::CONNECTION, "upgrade") {
-        let refused = refuse(StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket only");
-        return Err(Refused { header: Some((header::UPGRADE, "websocket")), ..refused });
+        let refused = Refused::new(StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket only");
+        return Err(refused.with(header::UPGRADE, "websocket"));
     }
     let Some(host) = single(headers, header::HOST) else {
-        return Err(bad("exactly one Host header is needed"));
+        return Err(Refused::bad("exactly one Host header is needed"));
     };
-    if headers.contains_key(header::TRANSFER_ENCODING)
-        || single(headers, header::CONTENT_LENGTH).is_some_and(|n| n != "0")
-    {
-        return Err(bad("an upgrade has no body"));
-    }
     if single(headers, header::SEC_WEBSOCKET_VERSION) != Some("13") {
-        let refused = refuse(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is needed");
-        return Err(Refused { header: Some((header::SEC_WEBSOCKET_VERSION, "13")), ..refused });
+        let refused = Refused::new(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is needed");
+        return Err(refused.with(header::SEC_WEBSOCKET_VERSION, "13"));
     }
     let key = single(headers, header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
     let Some(key) = key else {
-        return Err(bad("Sec-WebSocket-Key must be 16 bytes in base64, once"));
+        return Err(Refused::bad("Sec-WebSocket-Key must be 16 bytes in base64, once"));
     };
-    if !origin_allowed(headers, host, allowed_origins) {
-        return Err(refuse(StatusCode::FORBIDDEN, "pages of this origin may not connect"));
-    }
+    check_origin(headers, host, rules, secure)?;
     let (codec, named) = subprotocol(headers)?;
     Ok(Passed { codec, named, accept: accept(key) })
 }
@@ -78,19 +93,26 @@ fn subprotocol(headers: &HeaderMap) -> Result<(Codec, bool), Refused> {
         }
     }
     if offered {
-        return Err(bad("the subprotocols are rialto.v1.json and rialto.v1.msgpack"));
+        return Err(Refused::bad("the subprotocols are rialto.v1.json and rialto.v1.msgpack"));
     }
     Ok((Codec::Json, false))
 }
 
-/// Only browsers send `Origin`, and they send it always: a page of another origin must be listed.
-fn origin_allowed(headers: &HeaderMap, host: &str, allowed: &[String]) -> bool {
+/// Only browsers send `Origin`, and they send it always: a page of another origin (scheme, host and port, RFC 6454) must be
+/// listed.
+fn check_origin(headers: &HeaderMap, host: &str, rules: &Rules, secure: bool) -> Result<(), Refused> {
     if !headers.contains_key(header::ORIGIN) {
-        return true;
+        if rules.require_origin {
+            return Err(Refused::new(StatusCode::FORBIDDEN, "an Origin header is needed"));
+        }
+        return Ok(());
     }
-    let Some(origin) = single(headers, header::ORIGIN) else { return false };
-    let own = origin.strip_prefix("http://").is_some_and(|origin| origin.eq_ignore_ascii_case(host));
-    own || allowed.iter().any(|one| one == "*" || one.eq_ignore_ascii_case(origin))
+    let scheme = if secure { "https://" } else { "http://" };
+    let allowed = single(headers, header::ORIGIN).is_some_and(|origin| {
+        let own = origin.strip_prefix(scheme).is_some_and(|origin| origin.eq_ignore_ascii_case(host));
+        own || rules.allowed_origins.iter().any(|one| one == "*" || one.eq_ignore_ascii_case(origin))
+    });
+    if allowed { Ok(()) } else { Err(Refused::new(StatusCode::FORBIDDEN, "pages of this origin may not connect")) }
 }
 
 fn is_key(key: &str) -> bool {
@@ -123,14 +145,6 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     tokens(headers, name).any(|there| there.eq_ignore_ascii_case(token))
 }
 
-fn bad(text: &'static str) -> Refused {
-    refuse(StatusCode::BAD_REQUEST, text)
-}
-
-fn refuse(status: StatusCode, text: &'static str) -> Refused {
-    Refused { status, text, header: None }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,9 +166,14 @@ mod tests {
         request.body(()).expect("a request")
     }
 
+    fn decide(request: &Request<()>, rules: &Rules, secure: bool) -> Result<Passed, Refused> {
+        check_head(request)?;
+        check(request, rules, secure)
+    }
+
     #[test]
     fn the_example_of_the_rfc_passes() {
-        let passed = check(&request(&[]), &[]).expect("passes");
+        let passed = decide(&request(&[]), &Rules::default(), false).expect("passes");
         assert_eq!(passed, Passed { codec: Codec::Json, named: false, accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into() });
     }
 
@@ -178,15 +197,18 @@ mod tests {
             (&[("origin", "http://localhost")], 403),
             (&[("origin", "null")], 403),
         ] {
-            let refused = check(&request(change), &[]).expect_err("refused");
+            let refused = decide(&request(change), &Rules::default(), false).expect_err("refused");
             assert_eq!(refused.status.as_u16(), status, "{change:?}");
         }
         let mut post = request(&[]);
         *post.method_mut() = Method::POST;
-        assert_eq!(check(&post, &[]).expect_err("refused").status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(
+            decide(&post, &Rules::default(), false).expect_err("refused").status,
+            StatusCode::METHOD_NOT_ALLOWED
+        );
         let mut old = request(&[]);
         *old.version_mut() = Version::HTTP_10;
-        assert_eq!(check(&old, &[]).expect_err("refused").status, StatusCode::BAD_REQUEST);
+        assert_eq!(decide(&old, &Rules::default(), false).expect_err("refused").status, StatusCode::BAD_REQUEST);
     }
 
     #[test]
@@ -198,8 +220,39 @@ mod tests {
             (&[("sec-websocket-protocol", "mqtt, rialto.v1.msgpack")], "", Codec::MessagePack),
             (&[("sec-websocket-protocol", "rialto.v1.json, rialto.v1.msgpack")], "", Codec::Json),
         ] {
-            let passed = check(&request(change), &[allowed.to_owned()]).expect("passes");
+            let rules = Rules { allowed_origins: vec![allowed.to_owned()], require_origin: false };
+            let passed = decide(&request(change), &rules, false).expect("passes");
             assert_eq!(passed.codec, codec, "{change:?}");
+        }
+    }
+    #[test]
+    fn an_origin_has_a_scheme_and_may_be_required() {
+        let rules = Rules { require_origin: true, ..Rules::default() };
+        for (origin, secure, passes) in [
+            ("http://localhost:8080", false, true),
+            ("http://localhost:8080", true, false),
+            ("https://localhost:8080", true, true),
+            ("https://localhost:8080", false, false),
+            ("", true, false),
+        ] {
+            let decided = decide(&request(&[("origin", origin)]), &rules, secure);
+            assert_eq!(decided.is_ok(), passes, "{origin} {secure}");
+        }
+    }
+
+    #[test]
+    fn what_proxies_could_read_otherwise_is_refused_for_every_address() {
+        for (change, passes) in [
+            (&[][..], true),
+            (&[("content-length", "0")], true),
+            (&[("content-length", "5")], false),
+            (&[("content-length", "0"), ("content-length", "0")], false),
+            (&[("content-length", "0"), ("transfer-encoding", "chunked")], false),
+            (&[("transfer-encoding", "identity")], false),
+            (&[("host", "a"), ("host", "a")], false),
+            (&[("host", "")], false),
+        ] {
+            assert_eq!(check_head(&request(change)).is_ok(), passes, "{change:?}");
         }
     }
 }

@@ -1,8 +1,10 @@
 //! HTTP/1.1 on one connection: the pages, and the way from a request to a session. Frames are not its business.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,23 +12,44 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, upgrade};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rialto_protocol::Codec;
-use tokio::net::TcpStream;
 
-use super::{Front, gate, pages, websocket};
+use super::admission::retry_seconds;
+use super::forwarded::Origin;
+use super::gate::Passed;
+use super::guarded::Guarded;
+use super::heads::Heads;
+use super::lobby::{Refusal, Waiting};
+use super::refused::Refused;
+use super::stream::Stream;
+use super::{Front, forwarded, gate, pages, websocket};
+use crate::guest::Guest;
+use crate::quota::Place;
+use crate::subnet::Subnet;
 
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 8 * 1024;
 
-/// Seconds after which a client that found the broker full should try again.
-const FULL_RETRY_SECONDS: &str = "5";
+/// Seconds over which those are spread who found the broker full.
+const FULL_SPREAD: u64 = 10;
 
 /// Serves requests until the connection ends or becomes a WebSocket.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>) {
+pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, front: Arc<Front>) {
+    let heads = Arc::new(Heads::default());
+    let visit = Visit {
+        front: &front,
+        direct: Origin { address: peer, secure: false },
+        refusal: waiting.refusal,
+        heads: Arc::clone(&heads),
+        requests: AtomicU64::new(0),
+        of_address: Mutex::new(waiting.of_address.take()),
+        leaving: Mutex::default(),
+    };
     let service = service_fn(|request| {
-        let response = respond(request, &front);
+        let response = visit.respond(request).unwrap_or_else(Response::from);
         async { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -34,38 +57,89 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>
         .header_read_timeout(front.header)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Guarded::new(stream, heads, front.write)), service)
         .with_upgrades();
     if let Err(error) = connection.await {
         tracing::debug!(%peer, %error, "the connection ended badly");
     }
-}
-
-fn respond(request: Request<Incoming>, front: &Arc<Front>) -> Response<Full<Bytes>> {
-    match request.uri().path() {
-        "/ws" => websocket(request, front),
-        path if front.page => pages::respond(request.method(), path),
-        _ => plain(StatusCode::NOT_FOUND, "not found"),
+    if let Some(leaving) = take(&visit.leaving) {
+        hand_over(leaving, &front).await;
     }
 }
 
-fn websocket(request: Request<Incoming>, front: &Arc<Front>) -> Response<Full<Bytes>> {
-    let passed = match gate::check(&request, &front.allowed_origins) {
-        Ok(passed) => passed,
-        Err(refused) => {
-            let mut response = plain(refused.status, refused.text);
-            if let Some((name, value)) = refused.header {
-                response.headers_mut().insert(name, HeaderValue::from_static(value));
-            }
-            return response;
+/// One connection and what its requests have led to.
+struct Visit<'f> {
+    front: &'f Front,
+    direct: Origin,
+    refusal: Option<Refusal>,
+    heads: Arc<Heads>,
+    requests: AtomicU64,
+    of_address: Mutex<Option<Place<Subnet>>>,
+    leaving: Mutex<Option<Leaving>>,
+}
+
+/// A connection that becomes a session.
+struct Leaving {
+    upgrade: OnUpgrade,
+    codec: Codec,
+    guest: Guest,
+}
+
+impl Visit<'_> {
+    fn respond(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refused> {
+        let number = self.requests.fetch_add(1, Relaxed);
+        if self.heads.is_bad(number) {
+            return Err(Refused::bad("a line of the request does not end in CR LF"));
         }
-    };
-    if !front.broker.has_room_for_session() {
-        let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "the broker is full");
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(FULL_RETRY_SECONDS));
-        return response;
+        gate::check_head(&request)?;
+        match self.refusal {
+            None => {}
+            Some(Refusal::Full) => return Err(full()),
+            Some(Refusal::Address) => return Err(too_many_of_address()),
+        }
+        match request.uri().path() {
+            "/ws" => self.websocket(request),
+            path if self.front.page => pages::respond(request.method(), path),
+            _ => Err(Refused::new(StatusCode::NOT_FOUND, "not found")),
+        }
     }
-    tokio::spawn(hand_over(request, passed.codec, Arc::clone(front)));
+
+    fn websocket(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refused> {
+        let lobby = &self.front.lobby;
+        let origin = forwarded::origin(self.direct, request.headers(), |address| lobby.trusts(address));
+        let passed = gate::check(&request, &self.front.rules, origin.secure)?;
+        let of_address = if origin.address == self.direct.address {
+            take(&self.of_address)
+        } else {
+            lobby.count(origin.address).map_err(|_| too_many_of_address())?
+        };
+        self.front.admission.admit(Instant::now()).map_err(|seconds| {
+            let text = "too many sessions begin at the same time";
+            Refused::later(StatusCode::SERVICE_UNAVAILABLE, text, seconds)
+        })?;
+        let guest = self.front.broker.core.seats.seat(of_address).ok_or_else(full)?;
+        let response = switching(&passed);
+        let leaving = Leaving { upgrade: upgrade::on(request), codec: passed.codec, guest };
+        *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaving);
+        Ok(response)
+    }
+}
+
+fn take<T>(place: &Mutex<Option<T>>) -> Option<T> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn full() -> Refused {
+    Refused::later(StatusCode::SERVICE_UNAVAILABLE, "the broker is full", retry_seconds(FULL_SPREAD))
+}
+
+fn too_many_of_address() -> Refused {
+    let text = "too many connections of this address";
+    Refused::later(StatusCode::TOO_MANY_REQUESTS, text, retry_seconds(FULL_SPREAD))
+}
+
+/// The answer that turns the connection into a WebSocket (RFC 6455 section 4.2.2).
+fn switching(passed: &Passed) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -80,33 +154,31 @@ fn websocket(request: Request<Incoming>, front: &Arc<Front>) -> Response<Full<By
 }
 
 /// Takes the socket out of the HTTP machinery and gives it to a shard.
-async fn hand_over(request: Request<Incoming>, codec: Codec, front: Arc<Front>) {
-    let upgraded = match upgrade::on(request).await {
+async fn hand_over(leaving: Leaving, front: &Front) {
+    let Leaving { upgrade, codec, guest } = leaving;
+    let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
             tracing::debug!(%error, "the client left during the upgrade");
             return;
         }
     };
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-        tracing::error!("an upgraded connection is not the socket it was");
+    let Ok(parts) = upgraded.downcast::<TokioIo<Guarded<Stream>>>() else {
+        tracing::error!("an upgraded connection is not the stream it was");
         return;
     };
-    match parts.io.into_inner().into_std() {
-        // Copied, because what is left of the request's buffer would live as long as the session.
-        Ok(stream) => {
-            websocket::start_tcp(&front.broker, stream, parts.read_buf[..].into(), codec);
-        }
-        Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
+    #[cfg(fuzzing)]
+    if front.echo {
+        return super::fuzzing::hand_over(&front.broker, parts, guest);
     }
-}
-
-/// A short answer in plain text.
-pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
+    // Copied, because what is left of the request's buffer would live as long as the session.
+    let lead = parts.read_buf[..].into();
+    match parts.io.into_inner().into_inner() {
+        Stream::Tcp(stream) => match stream.into_std() {
+            Ok(stream) => websocket::start_tcp(&front.broker, stream, lead, codec, guest),
+            Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
+        },
+        #[cfg(fuzzing)]
+        Stream::Other(stream) => websocket::start_other(&front.broker, stream, lead, codec, guest),
+    }
 }

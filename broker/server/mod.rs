@@ -1,12 +1,24 @@
 //! The doors of the broker: listens, answers HTTP and makes sessions of WebSocket connections.
 
 mod accept;
+mod admission;
 mod assembler;
+mod dialogue;
+mod farewell;
+mod forwarded;
+mod frames;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gate;
+mod guarded;
 mod headers;
+mod heads;
 mod http;
 mod incoming;
+mod lobby;
 mod pages;
+mod refused;
+mod stream;
 mod websocket;
 
 use std::future::Future;
@@ -18,6 +30,9 @@ use std::time::Duration;
 use rialto_protocol::Codec;
 use tokio::net::{TcpListener, TcpSocket};
 
+use self::admission::Admission;
+use self::gate::Rules;
+use self::lobby::Lobby;
 use crate::broker::Broker;
 use crate::config;
 use crate::hub::Duplex;
@@ -48,8 +63,14 @@ pub struct Server {
 struct Front {
     broker: Broker,
     page: bool,
-    allowed_origins: Vec<String>,
+    rules: Rules,
+    lobby: Lobby,
+    admission: Admission,
     header: Duration,
+    write: Duration,
+    /// Whether upgraded connections echo instead of being sessions.
+    #[cfg(fuzzing)]
+    echo: bool,
 }
 
 impl Server {
@@ -66,9 +87,7 @@ impl Server {
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
-        let header = Duration::from_millis(broker.core.limits.header_ms);
-        let (page, allowed_origins) = (settings.page, settings.allowed_origins.clone());
-        Ok(Self { listeners, addresses, front: Arc::new(Front { broker, page, allowed_origins, header }) })
+        Ok(Self { listeners, addresses, front: Arc::new(Front::new(broker, settings)) })
     }
 
     /// The addresses it listens on, with the real port where any was asked for.
@@ -84,11 +103,37 @@ impl Server {
     }
 }
 
+impl Front {
+    fn new(broker: Broker, settings: &config::Server) -> Self {
+        let limits = &broker.core.limits;
+        Self {
+            page: settings.page,
+            rules: Rules { allowed_origins: settings.allowed_origins.clone(), require_origin: settings.require_origin },
+            lobby: Lobby::new(limits, settings.trusted_proxies.clone(), Arc::clone(&broker.core.metrics)),
+            admission: Admission::new(limits.admissions_per_s),
+            header: Duration::from_millis(limits.header_ms),
+            write: Duration::from_millis(limits.write_ms),
+            #[cfg(fuzzing)]
+            echo: false,
+            broker,
+        }
+    }
+}
+
 impl Broker {
     /// Makes a session of a stream on which your own server has answered a WebSocket upgrade, with the codec it agreed
-    /// on. Bytes that your server has read beyond the request must come out of the stream first.
+    /// on. Bytes that your server has read beyond the request must come out of the stream first. Where there are too many
+    /// sessions already, it is closed with 1013.
     pub fn serve_websocket(&self, stream: impl Duplex + 'static, codec: Codec) {
-        websocket::start_other(self, Box::new(stream), codec);
+        let guest = self.core.seats.welcome(None);
+        websocket::start_other(self, Box::new(stream), Box::default(), codec, guest);
+    }
+
+    /// The same for a user whom your server knows. The session's `user` is its name, and a user with more than
+    /// `sessions_per_user` sessions is closed with 4005.
+    pub fn serve_websocket_as(&self, user: &str, stream: impl Duplex + 'static, codec: Codec) {
+        let guest = self.core.seats.welcome(Some(user));
+        websocket::start_other(self, Box::new(stream), Box::default(), codec, guest);
     }
 }
 

@@ -5,7 +5,7 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 
-use super::http::plain;
+use super::refused::Refused;
 
 /// What a page may load and run: only its own files; and it may connect to any broker.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; \
@@ -68,14 +68,16 @@ const FILES: &[File] = &[
 ];
 
 /// Answers a request for a page or one of its files.
-pub(super) fn respond(method: &Method, path: &str) -> Response<Full<Bytes>> {
+///
+/// # Errors
+/// [`Refused`] where there is no such file, and for methods that would change it.
+pub(super) fn respond(method: &Method, path: &str) -> Result<Response<Full<Bytes>>, Refused> {
     let Some(file) = FILES.iter().find(|file| file.path == path) else {
-        return plain(StatusCode::NOT_FOUND, "not found");
+        return Err(Refused::new(StatusCode::NOT_FOUND, "not found"));
     };
     if method != Method::GET && method != Method::HEAD {
-        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "pages are read only");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+        let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "pages are read only");
+        return Err(refused.with(header::ALLOW, "GET, HEAD"));
     }
     let mut response = Response::new(Full::new(Bytes::from_static(file.content)));
     let headers = response.headers_mut();
@@ -92,7 +94,7 @@ pub(super) fn respond(method: &Method, path: &str) -> Response<Full<Bytes>> {
         // Pages of any origin may load the client; whether they may connect is the gate's business.
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
-    response
+    Ok(response)
 }
 
 #[cfg(test)]
@@ -112,8 +114,7 @@ mod tests {
                 let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
                 if endings.contains(&ending) {
                     let name = path.file_name().and_then(|name| name.to_str()).expect("a plain name");
-                    let served = respond(&Method::GET, &format!("{prefix}{name}"));
-                    assert_eq!(served.status(), StatusCode::OK, "{name}");
+                    assert!(respond(&Method::GET, &format!("{prefix}{name}")).is_ok(), "{name}");
                 }
             }
         }
@@ -121,12 +122,15 @@ mod tests {
 
     #[test]
     fn pages_are_read_only_and_say_what_they_may_load() {
-        assert_eq!(respond(&Method::POST, "/").status(), StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(respond(&Method::GET, "/web/../Cargo.toml").status(), StatusCode::NOT_FOUND);
-        let page = respond(&Method::GET, "/");
+        let refused = |method, path| respond(&method, path).expect_err("refused").status;
+        assert_eq!(refused(Method::POST, "/"), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(refused(Method::GET, "/web/../Cargo.toml"), StatusCode::NOT_FOUND);
+        let page = respond(&Method::GET, "/").expect("the page");
         let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().expect("ascii");
         assert!(policy.starts_with("default-src 'self'") && !policy.contains("unsafe"));
-        let shared = |path| respond(&Method::GET, path).headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        let shared = |path| {
+            respond(&Method::GET, path).expect("a file").headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN)
+        };
         assert_eq!((shared("/"), shared("/sdk/index.js")), (false, true));
     }
 }

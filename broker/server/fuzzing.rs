@@ -1,0 +1,96 @@
+//! Doors for the proofs in `tests/fuzz` and `tests/autobahn`, compiled with `--cfg fuzzing` only: whatever comes in by them
+//! goes through the same code as what comes from a real socket. Nothing here is for anyone else.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hyper::upgrade::Parts;
+use hyper_util::rt::TokioIo;
+use rialto_protocol::Codec;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::assembler::Kind;
+use super::dialogue::Dialogue;
+use super::guarded::Guarded;
+use super::stream::Stream;
+use super::{Front, accept, http, websocket};
+use crate::broker::Broker;
+use crate::config;
+use crate::guest::Guest;
+use crate::hub::{Duplex, Ending, Link, SessionKey, Shard};
+use crate::message::websocket_message;
+
+/// Serves HTTP over a stream, as the server does over a socket, until it ends or has become a session.
+pub async fn serve_http(broker: &Broker, settings: &config::Server, stream: impl Duplex + 'static) {
+    let front = Arc::new(Front::new(broker.clone(), settings));
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let waiting = front.lobby.enter(here).expect("a new lobby has room");
+    http::serve(Stream::Other(Box::new(stream)), here, waiting, front).await;
+}
+
+/// Makes a connection of a stream on which the upgrade was answered, which sends each message back as it came.
+pub fn echo(broker: &Broker, stream: impl Duplex + 'static) {
+    let stream: Box<dyn Duplex> = Box::new(stream);
+    attach(broker, Box::default(), Guest::default(), move || Ok(Link::other(stream)));
+}
+
+/// Serves connections at an address that send each message back as it came, for ever. Gives the address that it got to
+/// `listening`.
+///
+/// # Errors
+/// What the operating system says when the address cannot be had.
+pub async fn serve_echo(
+    broker: &Broker,
+    address: SocketAddr,
+    listening: impl FnOnce(SocketAddr),
+) -> std::io::Result<()> {
+    let listener = TcpListener::bind(address).await?;
+    listening(listener.local_addr()?);
+    let front = Front { echo: true, ..Front::new(broker.clone(), &config::Server::default()) };
+    accept::serve(vec![listener], Arc::new(front), std::future::pending()).await;
+    Ok(())
+}
+
+/// Makes an echo of a connection that was upgraded.
+pub(super) fn hand_over(broker: &Broker, parts: Parts<TokioIo<Guarded<Stream>>>, guest: Guest) {
+    let lead = parts.read_buf[..].into();
+    match parts.io.into_inner().into_inner() {
+        Stream::Tcp(stream) => match stream.into_std() {
+            Ok(stream) => attach(broker, lead, guest, move || TcpStream::from_std(stream).map(Link::Tcp)),
+            Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
+        },
+        Stream::Other(stream) => attach(broker, lead, guest, move || Ok(Link::other(stream))),
+    }
+}
+
+fn attach(
+    broker: &Broker,
+    lead: Box<[u8]>,
+    guest: Guest,
+    link: impl FnOnce() -> std::io::Result<Link> + Send + 'static,
+) {
+    let begin = |shard: &Rc<Shard>, key, _: &Guest| Echo { shard: Rc::clone(shard), key };
+    websocket::attach(broker, lead, Codec::Json, guest, link, begin);
+}
+
+/// Sends each message back.
+struct Echo {
+    shard: Rc<Shard>,
+    key: SessionKey,
+}
+
+impl Dialogue for Echo {
+    fn hear(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
+        self.shard.send(self.key, websocket_message(kind == Kind::Text, message));
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    async fn ready(&mut self) {}
+
+    fn end(&mut self) {}
+}

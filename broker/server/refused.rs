@@ -1,0 +1,57 @@
+//! A request that is answered with an error: its status, a sentence for whoever wrote the client, and a header that says
+//! more.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+/// Why a request is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    text: &'static str,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Refused {
+    pub(super) fn new(status: StatusCode, text: &'static str) -> Self {
+        Self { status, text, header: None }
+    }
+
+    pub(super) fn bad(text: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    pub(super) fn with(self, name: HeaderName, value: &'static str) -> Self {
+        Self { header: Some((name, HeaderValue::from_static(value))), ..self }
+    }
+
+    /// Something that a client may try again.
+    pub(super) fn later(status: StatusCode, text: &'static str, seconds: u64) -> Self {
+        Self { header: Some((header::RETRY_AFTER, seconds.into())), ..Self::new(status, text) }
+    }
+
+    /// Whether nothing more is read from who asked: what it sends cannot be trusted, or there is no place for it.
+    fn is_last(&self) -> bool {
+        let last = [StatusCode::BAD_REQUEST, StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+        last.contains(&self.status)
+    }
+}
+
+impl From<Refused> for Response<Full<Bytes>> {
+    fn from(refused: Refused) -> Self {
+        let mut response = Response::new(Full::new(Bytes::from_static(refused.text.as_bytes())));
+        *response.status_mut() = refused.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if refused.is_last() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some((name, value)) = refused.header {
+            headers.insert(name, value);
+        }
+        response
+    }
+}
