@@ -5,8 +5,12 @@ mod support;
 
 #[path = "sockets/close.rs"]
 mod close;
+#[path = "sockets/crowd.rs"]
+mod crowd;
 #[path = "sockets/deadline.rs"]
 mod deadline;
+#[path = "sockets/flood.rs"]
+mod flood;
 #[path = "sockets/frame.rs"]
 mod frame;
 #[path = "sockets/gauge.rs"]
@@ -23,9 +27,13 @@ mod page;
 mod payload;
 #[path = "sockets/pressure.rs"]
 mod pressure;
+#[path = "sockets/proxy.rs"]
+mod proxy;
 #[path = "sockets/request.rs"]
 mod request;
 #[path = "sockets/session.rs"]
 mod session;
+#[path = "sockets/smuggle.rs"]
+mod smuggle;
 #[path = "sockets/witness.rs"]
 mod witness;

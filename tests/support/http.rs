@@ -39,9 +39,23 @@ pub(crate) fn upgrade_request(address: SocketAddr, change: &[(&str, &str)]) -> S
     format!("GET /ws HTTP/1.1\r\n{lines}\r\n")
 }
 
+/// Sends bytes and gives all that comes back until the broker hangs up.
+pub(crate) async fn everything_answered(mut stream: TcpStream, bytes: &[u8]) -> String {
+    // The broker may have hung up on the first half already.
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let _ = within("the end", stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 /// Sends a request and reads until the broker hangs up or the announced body is complete.
 pub(crate) async fn http(address: SocketAddr, request: &str) -> Answered {
-    let mut stream = within("a connection", TcpStream::connect(address)).await.expect("open");
+    let stream = within("a connection", TcpStream::connect(address)).await.expect("open");
+    http_over(stream, request).await
+}
+
+/// The same over a connection that is there.
+pub(crate) async fn http_over(mut stream: TcpStream, request: &str) -> Answered {
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut bytes = Vec::new();
     loop {

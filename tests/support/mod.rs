@@ -11,7 +11,7 @@ mod value;
 
 pub(crate) use client::Client;
 pub(crate) use deadline::{DEADLINE, eventually, within};
-pub(crate) use http::{Answered, http, upgrade_request};
+pub(crate) use http::{Answered, everything_answered, http, http_over, upgrade_request};
 pub(crate) use raw::{Raw, Wire};
 pub(crate) use running::Running;
 pub(crate) use value::{decode, encode, plain};

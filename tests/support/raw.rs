@@ -1,6 +1,6 @@
 //! A raw TCP client: hand-made frames, right or wrong, and every byte that comes back checked against RFC 6455.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rialto::Codec;
@@ -50,6 +50,11 @@ impl Raw {
         socket.set_recv_buffer_size(buffer_bytes).unwrap();
         let stream = within("a connection", socket.connect(address)).await.unwrap();
         Self::upgraded(stream, address, codec, &[]).await
+    }
+
+    /// The same from an address of this machine's own network, 127.0.0.0/8.
+    pub(crate) async fn connect_from(source: Ipv4Addr, address: SocketAddr, codec: Codec) -> Self {
+        Self::upgraded(open_from(source, address).await, address, codec, &[]).await
     }
 
     /// The same with bytes sent right behind the request for the upgrade.
@@ -158,6 +163,13 @@ impl Raw {
     async fn fill(&mut self) -> bool {
         matches!(within("bytes", self.stream.read_buf(&mut self.buffer)).await, Ok(count) if count > 0)
     }
+}
+
+/// A TCP connection from an address of this machine's own network, 127.0.0.0/8.
+pub(crate) async fn open_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((source, 0))).unwrap();
+    within("a connection", socket.connect(address)).await.unwrap()
 }
 
 impl Wire {

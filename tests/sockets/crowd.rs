@@ -1,0 +1,194 @@
+//! More connections than there are places: who is told what, who is let in again, and that those inside notice nothing.
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use rialto::Codec;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+
+use crate::support::raw::open_from;
+use crate::support::{Client, Raw, Running, eventually, http, http_over, upgrade_request, within};
+use crate::witness::Witness;
+
+fn address(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, last)
+}
+
+/// The status that an upgrade from this address gets, and the seconds after which to try again.
+async fn status(running: &Running, source: Ipv4Addr) -> (u16, Option<u64>) {
+    let stream = open_from(source, running.address).await;
+    let answered = http_over(stream, &upgrade_request(running.address, &[])).await;
+    let seconds = answered.header("retry-after").map(|seconds| seconds.parse().expect("whole seconds"));
+    (answered.status, seconds)
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_no_more_until_one_ends() {
+    let running = Running::with(|config| config.limits.connections_per_address = 3);
+    let mut there = Vec::new();
+    for codec in [Codec::Json, Codec::MessagePack] {
+        there.push(Raw::connect_from(address(2), running.address, codec).await);
+    }
+    // One that is no session yet is a connection too.
+    let silent = open_from(address(2), running.address).await;
+    eventually("it is counted", || running.broker.metrics().connections == 1).await;
+    let (code, seconds) = status(&running, address(2)).await;
+    assert!(code == 429 && seconds.is_some_and(|seconds| seconds > 0), "{code} {seconds:?}");
+    assert_eq!(running.broker.metrics().connections_refused_total, 1);
+    let _other = Raw::connect_from(address(3), running.address, Codec::Json).await;
+    for _ in 0..5 {
+        there.push(Raw::connect(running.address, Codec::Json).await);
+    }
+    drop(silent);
+    let back = within("a place", async { while status(&running, address(2)).await.0 != 101 {} });
+    back.await;
+    there.swap_remove(0).reset();
+    eventually("a session's end gives its place back", || running.broker.metrics().sessions <= 7).await;
+    within("a place", async { while status(&running, address(2)).await.0 != 101 {} }).await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_told_so_and_then_hung_up_on_and_sessions_stay() {
+    let running = Running::with(|config| {
+        config.limits.connections = 50;
+        config.limits.header_ms = 1_500;
+    });
+    let mut witness = Witness::new(&running).await;
+    let mut silent = Vec::new();
+    for _ in 0..50 {
+        silent.push(TcpStream::connect(running.address).await.unwrap());
+    }
+    eventually("all places are taken", || running.broker.metrics().connections == 50).await;
+    let answered = http(running.address, &upgrade_request(running.address, &[])).await;
+    assert_eq!((answered.status, answered.header("connection")), (503, Some("close")));
+    assert!(answered.header("retry-after").is_some(), "{answered:?}");
+    // Far more than may be told.
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(running.address).await.unwrap());
+    }
+    eventually("all were looked at", || running.broker.metrics().connections_refused_total == 401).await;
+    assert!(running.broker.metrics().connections <= 50 + 128, "{:?}", running.broker.metrics());
+    witness.is_well().await;
+    for mut stream in silent {
+        let mut rest = Vec::new();
+        let _ = within("the end of a silent connection", stream.read_to_end(&mut rest)).await;
+        assert!(!rest.starts_with(b"HTTP/1.1 101"));
+    }
+    eventually("nobody is left", || running.broker.metrics().connections == 0).await;
+    running.client(Codec::Json).await.ping().await;
+    witness.is_well().await;
+}
+
+#[tokio::test]
+async fn a_flood_from_many_addresses_leaves_room_for_others() {
+    let running = Running::with(|config| {
+        config.limits.connections = 4_000;
+        config.limits.connections_per_address = 50;
+        config.limits.header_ms = 1_000;
+    });
+    let mut witness = Witness::new(&running).await;
+    let mut flood = Vec::new();
+    for round in 0..100 {
+        for last in 2..22 {
+            flood.push(open_from(address(last), running.address).await);
+        }
+        if round % 10 == 0 {
+            witness.is_well().await;
+            running.client(Codec::MessagePack).await.ping().await;
+        }
+    }
+    eventually("all 2,000 were looked at", || {
+        let counted = running.broker.metrics();
+        counted.connections + counted.connections_refused_total >= 2_000 || counted.connections == 0
+    })
+    .await;
+    assert!(running.broker.metrics().connections_refused_total > 0);
+    drop(flood);
+    eventually("nobody is left", || running.broker.metrics().connections == 0).await;
+    witness.is_well().await;
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_sessions_and_its_name_is_the_session_s() {
+    let running = Running::with(|config| config.limits.sessions_per_user = 2);
+    let enter = async |user: &str, codec| {
+        let (near, far) = tokio::io::duplex(4_096);
+        running.broker.serve_websocket_as(user, far, codec);
+        Client::over(near, codec).await
+    };
+    for codec in Codec::ALL {
+        let first = enter("shylock", codec).await;
+        let second = enter("shylock", codec).await;
+        assert_eq!(first.welcome["user"], "shylock");
+        let mut third = enter("shylock", codec).await;
+        assert_eq!(third.closed().await, Some(4005));
+        let closing = third.push().await;
+        assert_eq!((&closing["type"], &closing["code"]), (&json!("closing"), &json!(4005)));
+        assert!(closing["retry_after_ms"].is_u64(), "{closing}");
+        let other = enter("antonio", codec).await;
+        first.close().await;
+        eventually("the session is gone", || running.broker.metrics().sessions == 2).await;
+        let mut again = enter("shylock", codec).await;
+        again.ping().await;
+        for session in [second, other, again] {
+            session.close().await;
+        }
+        running.becomes_empty().await;
+    }
+}
+
+#[tokio::test]
+async fn an_embedder_s_stream_that_finds_the_broker_full_is_closed_with_1013() {
+    let running = Running::with(|config| config.limits.sessions = 1);
+    let (near, far) = tokio::io::duplex(4_096);
+    running.broker.serve_websocket(far, Codec::Json);
+    let _there = Client::over(near, Codec::Json).await;
+    let (near, far) = tokio::io::duplex(4_096);
+    running.broker.serve_websocket(far, Codec::Json);
+    assert_eq!(Client::over(near, Codec::Json).await.closed().await, Some(1013));
+    assert_eq!(status(&running, address(1)).await.0, 503);
+}
+
+#[tokio::test]
+async fn a_herd_is_let_in_at_a_pace_and_told_to_come_back_at_different_times() {
+    let running = Running::with(|config| config.limits.admissions_per_s = 20);
+    let come = |_| async {
+        let mut waited = HashSet::new();
+        loop {
+            let stream = within("a connection", TcpStream::connect(running.address)).await.unwrap();
+            let answered = http_over(stream, &upgrade_request(running.address, &[])).await;
+            match answered.status {
+                101 => return waited,
+                503 => {
+                    let seconds: u64 = answered.header("retry-after").expect("a hint").parse().expect("seconds");
+                    waited.insert(seconds);
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                }
+                other => panic!("{other}"),
+            }
+        }
+    };
+    let herd = futures_util::future::join_all((0..80).map(come)).await;
+    let turned_away = herd.iter().filter(|waited| !waited.is_empty()).count();
+    assert!((20..=60).contains(&turned_away), "{turned_away} of 80 had to come back");
+    let hints: HashSet<u64> = herd.into_iter().flatten().collect();
+    assert!(hints.len() > 1 && hints.iter().all(|hint| (1..=31).contains(hint)), "{hints:?}");
+    assert_eq!(running.broker.metrics().sessions_opened_total, 80);
+}
+
+#[tokio::test]
+async fn a_session_that_is_refused_takes_no_place() {
+    let running = Running::with(|config| config.limits.connections_per_address = 2);
+    for _ in 0..20 {
+        let stream = open_from(address(2), running.address).await;
+        let wrong = upgrade_request(running.address, &[("Sec-WebSocket-Key", "short")]);
+        assert_eq!(http_over(stream, &wrong).await.status, 400);
+    }
+    eventually("all have gone", || running.broker.metrics().connections == 0).await;
+    let mut raw = Raw::connect_from(address(2), running.address, Codec::Json).await;
+    raw.request(&json!({"type": "ping", "id": 1})).await;
+    assert_eq!(raw.frame_value().await["type"], Value::from("pong"));
+}
