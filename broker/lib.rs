@@ -56,4 +56,6 @@ pub use hub::Duplex;
 pub use metrics::Snapshot;
 pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, ErrorCode, Failure, Payload, Pointer};
 pub use rialto_protocol::{PointerError, Policy, Position};
-pub use server::{BindError, Server};
+#[cfg(feature = "tls")]
+pub use server::PairError;
+pub use server::{BindError, Server, TlsError};

@@ -29,11 +29,11 @@ pub(super) struct Refused {
     pub(super) header: Option<(HeaderName, &'static str)>,
 }
 
-/// Checks one request for `/ws`.
+/// Checks one request for `/ws`, on a door whose own pages have origins that begin with `own_scheme`.
 ///
 /// # Errors
 /// [`Refused`] with the status and a sentence for whoever wrote the client.
-pub(super) fn check<B>(request: &Request<B>, allowed_origins: &[String]) -> Result<Passed, Refused> {
+pub(super) fn check<B>(request: &Request<B>, own_scheme: &str, allowed_origins: &[String]) -> Result<Passed, Refused> {
     let headers = request.headers();
     if request.method() != Method::GET {
         let refused = refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET");
@@ -62,7 +62,7 @@ pub(super) fn check<B>(request: &Request<B>, allowed_origins: &[String]) -> Resu
     let Some(key) = key else {
         return Err(bad("Sec-WebSocket-Key must be 16 bytes in base64, once"));
     };
-    if !origin_allowed(headers, host, allowed_origins) {
+    if !origin_allowed(headers, own_scheme, host, allowed_origins) {
         return Err(refuse(StatusCode::FORBIDDEN, "pages of this origin may not connect"));
     }
     let (codec, named) = subprotocol(headers)?;
@@ -84,12 +84,12 @@ fn subprotocol(headers: &HeaderMap) -> Result<(Codec, bool), Refused> {
 }
 
 /// Only browsers send `Origin`, and they send it always: a page of another origin must be listed.
-fn origin_allowed(headers: &HeaderMap, host: &str, allowed: &[String]) -> bool {
+fn origin_allowed(headers: &HeaderMap, own_scheme: &str, host: &str, allowed: &[String]) -> bool {
     if !headers.contains_key(header::ORIGIN) {
         return true;
     }
     let Some(origin) = single(headers, header::ORIGIN) else { return false };
-    let own = origin.strip_prefix("http://").is_some_and(|origin| origin.eq_ignore_ascii_case(host));
+    let own = origin.strip_prefix(own_scheme).is_some_and(|origin| origin.eq_ignore_ascii_case(host));
     own || allowed.iter().any(|one| one == "*" || one.eq_ignore_ascii_case(origin))
 }
 
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_rfc_passes() {
-        let passed = check(&request(&[]), &[]).expect("passes");
+        let passed = check(&request(&[]), "http://", &[]).expect("passes");
         assert_eq!(passed, Passed { codec: Codec::Json, named: false, accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into() });
     }
 
@@ -178,15 +178,15 @@ mod tests {
             (&[("origin", "http://localhost")], 403),
             (&[("origin", "null")], 403),
         ] {
-            let refused = check(&request(change), &[]).expect_err("refused");
+            let refused = check(&request(change), "http://", &[]).expect_err("refused");
             assert_eq!(refused.status.as_u16(), status, "{change:?}");
         }
         let mut post = request(&[]);
         *post.method_mut() = Method::POST;
-        assert_eq!(check(&post, &[]).expect_err("refused").status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(check(&post, "http://", &[]).expect_err("refused").status, StatusCode::METHOD_NOT_ALLOWED);
         let mut old = request(&[]);
         *old.version_mut() = Version::HTTP_10;
-        assert_eq!(check(&old, &[]).expect_err("refused").status, StatusCode::BAD_REQUEST);
+        assert_eq!(check(&old, "http://", &[]).expect_err("refused").status, StatusCode::BAD_REQUEST);
     }
 
     #[test]
@@ -198,8 +198,24 @@ mod tests {
             (&[("sec-websocket-protocol", "mqtt, rialto.v1.msgpack")], "", Codec::MessagePack),
             (&[("sec-websocket-protocol", "rialto.v1.json, rialto.v1.msgpack")], "", Codec::Json),
         ] {
-            let passed = check(&request(change), &[allowed.to_owned()]).expect("passes");
+            let passed = check(&request(change), "http://", &[allowed.to_owned()]).expect("passes");
             assert_eq!(passed.codec, codec, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn the_own_origin_has_the_scheme_of_the_door() {
+        for (own_scheme, origin, passes) in [
+            ("http://", "http://localhost:8080", true),
+            ("http://", "https://localhost:8080", false),
+            ("https://", "https://localhost:8080", true),
+            ("https://", "https://LOCALHOST:8080", true),
+            ("https://", "http://localhost:8080", false),
+            ("https://", "https://localhost", false),
+            ("https://", "localhost:8080", false),
+        ] {
+            let checked = check(&request(&[("origin", origin)]), own_scheme, &[]);
+            assert_eq!(checked.is_ok(), passes, "{origin} at {own_scheme}");
         }
     }
 }

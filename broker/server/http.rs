@@ -13,9 +13,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, upgrade};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rialto_protocol::Codec;
-use tokio::net::TcpStream;
 
-use super::{Front, gate, pages, websocket};
+use super::stream::Stream;
+use super::{Front, gate, pages};
 
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 8 * 1024;
@@ -24,9 +24,10 @@ const HEADER_BYTES_MAX: usize = 8 * 1024;
 const FULL_RETRY_SECONDS: &str = "5";
 
 /// Serves requests until the connection ends or becomes a WebSocket.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>) {
+pub(super) async fn serve(stream: Stream, peer: SocketAddr, front: Arc<Front>) {
+    let own_scheme = stream.own_scheme();
     let service = service_fn(|request| {
-        let response = respond(request, &front);
+        let response = respond(request, own_scheme, &front);
         async { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -41,16 +42,16 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>
     }
 }
 
-fn respond(request: Request<Incoming>, front: &Arc<Front>) -> Response<Full<Bytes>> {
+fn respond(request: Request<Incoming>, own_scheme: &str, front: &Arc<Front>) -> Response<Full<Bytes>> {
     match request.uri().path() {
-        "/ws" => websocket(request, front),
+        "/ws" => websocket(request, own_scheme, front),
         path if front.page => pages::respond(request.method(), path),
         _ => plain(StatusCode::NOT_FOUND, "not found"),
     }
 }
 
-fn websocket(request: Request<Incoming>, front: &Arc<Front>) -> Response<Full<Bytes>> {
-    let passed = match gate::check(&request, &front.allowed_origins) {
+fn websocket(request: Request<Incoming>, own_scheme: &str, front: &Arc<Front>) -> Response<Full<Bytes>> {
+    let passed = match gate::check(&request, own_scheme, &front.allowed_origins) {
         Ok(passed) => passed,
         Err(refused) => {
             let mut response = plain(refused.status, refused.text);
@@ -88,16 +89,14 @@ async fn hand_over(request: Request<Incoming>, codec: Codec, front: Arc<Front>) 
             return;
         }
     };
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
         tracing::error!("an upgraded connection is not the socket it was");
         return;
     };
-    match parts.io.into_inner().into_std() {
-        // Copied, because what is left of the request's buffer would live as long as the session.
-        Ok(stream) => {
-            websocket::start_tcp(&front.broker, stream, parts.read_buf[..].into(), codec);
-        }
-        Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
+    // Copied, because what is left of the request's buffer would live as long as the session.
+    let first = parts.read_buf[..].into();
+    if let Err(error) = parts.io.into_inner().start_session(&front.broker, first, codec) {
+        tracing::warn!(%error, "a socket cannot be moved to its shard");
     }
 }
 
