@@ -3,10 +3,16 @@
 
 mod support;
 
+#[cfg(feature = "tls")]
+#[path = "sockets/certificate.rs"]
+mod certificate;
 #[path = "sockets/close.rs"]
 mod close;
 #[path = "sockets/deadline.rs"]
 mod deadline;
+#[cfg(feature = "tls")]
+#[path = "sockets/encrypted.rs"]
+mod encrypted;
 #[path = "sockets/frame.rs"]
 mod frame;
 #[path = "sockets/gauge.rs"]
@@ -27,5 +33,8 @@ mod pressure;
 mod request;
 #[path = "sockets/session.rs"]
 mod session;
+#[cfg(feature = "tls")]
+#[path = "sockets/tls.rs"]
+mod tls;
 #[path = "sockets/witness.rs"]
 mod witness;

@@ -147,3 +147,135 @@ fn contains(bytes: &[u8], what: &[u8]) -> bool {
 fn unusable(file: &Path, reason: String) -> PairError {
     PairError::Unusable { file: file.to_owned(), reason }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+    use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, date_time_ymd};
+
+    use super::*;
+
+    const RSA: &str = include_str!("../../../tests/tls/rsa.pem");
+
+    /// A certificate of its own making, valid for the time given in Unix seconds.
+    pub(in crate::server::tls) fn issue(key: &KeyPair, from_s: u64, until_s: u64) -> String {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        let at = |seconds| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+        (params.not_before, params.not_after) = (at(from_s), at(until_s));
+        params.self_signed(key).expect("signed").pem()
+    }
+
+    fn settings() -> config::Tls {
+        config::Tls { certificate: "c.pem".into(), key: "k.pem".into(), ..config::Tls::default() }
+    }
+
+    fn parse(certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Pair, String> {
+        let files = Files { certificate: certificate.as_ref().to_vec(), key: key.as_ref().to_vec() };
+        Pair::parse(&settings(), &files).map_err(|error| error.to_string())
+    }
+
+    fn pem(kind: &str, der: &[u8]) -> String {
+        format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", BASE64.encode(der))
+    }
+
+    /// A private key of an elliptic curve as it lies in PKCS#8 (RFC 5915).
+    fn sec1(key: &KeyPair) -> Vec<u8> {
+        let der = key.serialize_der();
+        let version = der.windows(5).position(|bytes| bytes == [2, 1, 1, 4, 32]).expect("an ECPrivateKey");
+        der[version - 2..].to_vec()
+    }
+
+    #[test]
+    fn keys_of_every_kind_and_form_are_taken() {
+        let (curve, edwards) =
+            (KeyPair::generate().expect("a key"), KeyPair::generate_for(&PKCS_ED25519).expect("a key"));
+        let rsa = KeyPair::from_pem(RSA).expect("a key");
+        let curve_sec1 = pem("EC PRIVATE KEY", &sec1(&curve));
+        // RFC 8017 appendix A.1.2, as it lies behind the 26 bytes with which PKCS#8 begins for this size.
+        let rsa_pkcs1 = pem("RSA PRIVATE KEY", &rsa.serialize_der()[26..]);
+        for (key, written) in [
+            (&curve, curve.serialize_pem()),
+            (
+                &curve,
+                format!("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n{curve_sec1}"),
+            ),
+            (&edwards, edwards.serialize_pem()),
+            (&rsa, rsa.serialize_pem()),
+            (&rsa, rsa_pkcs1),
+        ] {
+            let certificate = issue(key, 100, 200);
+            let pair = parse(&certificate, &written).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(pair.validity, Validity { from_s: 100, until_s: 200 });
+            // Both in one file, in any order, with what people write around them.
+            for both in [format!("{written}{certificate}"), format!("Bag\r\n{certificate}\r\n{written}#\n")] {
+                assert!(parse(&both, &both).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_of_several_certificates_counts() {
+        let (key, other) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
+        let (own, above) = (issue(&key, 100, 200), issue(&other, 1, 1_000));
+        let pair = parse(format!("{own}{above}"), key.serialize_pem()).expect("a pair");
+        assert_eq!(pair.validity.until_s, 200);
+        let exchanged = parse(format!("{above}{own}"), key.serialize_pem()).expect_err("the first is not of the key");
+        assert_eq!(exchanged, "the key in k.pem is not that of the certificate in c.pem");
+    }
+
+    #[test]
+    fn whatever_is_broken_is_named_with_its_file() {
+        let (key, other) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
+        let certificate = issue(&key, 100, 200);
+        let good_key = key.serialize_pem();
+        let der = KeyPair::serialize_der(&key);
+        let half = |text: &str| text[..text.len() / 2].as_bytes().to_vec();
+        let secret = "c2VjcmV0IGtleQ==";
+        for (broken_certificate, broken_key, said) in [
+            (Vec::new(), good_key.clone().into_bytes(), "c.pem cannot be used: it is empty"),
+            (b"hello\n".to_vec(), good_key.clone().into_bytes(), "c.pem cannot be used: there is no certificate"),
+            (half(&certificate), good_key.clone().into_bytes(), "c.pem cannot be used: it is no complete PEM file"),
+            (certificate.replace('M', "?").into_bytes(), good_key.clone().into_bytes(), "c.pem cannot be used: it is no"),
+            (good_key.clone().into_bytes(), certificate.clone().into_bytes(), "c.pem cannot be used: it holds a key"),
+            (der.clone(), good_key.clone().into_bytes(), "`openssl x509 -inform der` makes PEM of it"),
+            (pem("CERTIFICATE", &der).into_bytes(), good_key.clone().into_bytes(), "certificate 1 of it is none"),
+            (
+                format!("{certificate}{}", pem("CERTIFICATE", b"0")).into_bytes(),
+                good_key.clone().into_bytes(),
+                "certificate 2 of it is none",
+            ),
+            (certificate.clone().into_bytes(), Vec::new(), "k.pem cannot be used: it is empty"),
+            (certificate.clone().into_bytes(), half(&good_key), "k.pem cannot be used: it is no complete PEM file"),
+            (certificate.clone().into_bytes(), certificate.clone().into_bytes(), "k.pem cannot be used: it holds a cert"),
+            (certificate.clone().into_bytes(), der, "`openssl pkey -inform der` makes PEM of it"),
+            (
+                certificate.clone().into_bytes(),
+                pem("ENCRYPTED PRIVATE KEY", b"0").into_bytes(),
+                "k.pem cannot be used: the key is encrypted",
+            ),
+            (
+                certificate.clone().into_bytes(),
+                format!("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\n{secret}\n-----END RSA PRIVATE KEY-----\n")
+                    .into_bytes(),
+                "k.pem cannot be used: the key is encrypted",
+            ),
+            (
+                certificate.clone().into_bytes(),
+                format!("-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----\n").into_bytes(),
+                "k.pem cannot be used: this key is of no known kind",
+            ),
+            (
+                certificate.clone().into_bytes(),
+                other.serialize_pem().into_bytes(),
+                "the key in k.pem is not that of the certificate in c.pem",
+            ),
+        ] {
+            let error = parse(broken_certificate, broken_key).expect_err(said);
+            assert!(error.contains(said), "{error:?} does not say {said:?}");
+            assert!(!error.contains(secret) && !error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -142,3 +142,169 @@ impl Watch {
         i64::try_from(self.clock.unix_ms() / 1_000).unwrap_or(i64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rcgen::KeyPair;
+    use tempfile::TempDir;
+
+    use super::super::pair::tests::issue;
+    use super::*;
+
+    const DAY: u64 = 86_400;
+    /// Most certificates here are valid from day 100 to day 200; this is within.
+    const NOW_S: i64 = 150 * DAY as i64;
+
+    struct Looking {
+        watch: Watch,
+        metrics: Arc<Metrics>,
+        folder: TempDir,
+    }
+
+    fn pair(from_day: u64, until_day: u64) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        (issue(&key, from_day * DAY, until_day * DAY), key.serialize_pem())
+    }
+
+    fn write(folder: &Path, (certificate, key): &(String, String)) {
+        std::fs::write(folder.join("c.pem"), certificate).expect("a file");
+        std::fs::write(folder.join("k.pem"), key).expect("a file");
+    }
+
+    fn looking(folder: TempDir) -> Looking {
+        let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+        let settings = config::Tls { certificate, key, ..config::Tls::default() };
+        let metrics = Arc::new(Metrics::default());
+        let (mut watch, _) = Watch::begin(settings, Arc::clone(&metrics), Clock).expect("a good pair");
+        watch.warned_s = None;
+        Looking { watch, metrics, folder }
+    }
+
+    fn begin(first: &(String, String)) -> Looking {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), first);
+        looking(folder)
+    }
+
+    impl Looking {
+        /// How many of so many looks took something new.
+        fn taken(&mut self, looks: usize, now_s: i64) -> usize {
+            (0..looks).filter_map(|_| self.watch.look(now_s)).count()
+        }
+
+        fn counted(&self) -> (u64, u64) {
+            let counted = self.metrics.snapshot();
+            (counted.tls_reloads_total, counted.tls_reload_errors_total)
+        }
+
+        fn expires(&self) -> (u64, u64) {
+            let counted = self.metrics.snapshot();
+            (counted.tls_certificate_expires_unix_s, counted.tls_certificate_expires_soon)
+        }
+    }
+
+    #[test]
+    fn a_change_counts_when_two_looks_have_seen_it() {
+        let mut looking = begin(&pair(100, 200));
+        assert_eq!(looking.taken(3, NOW_S), 0, "nothing has changed");
+        let (first, second) = (pair(100, 300), pair(100, 400));
+        // A certificate that is there before its key is no mistake.
+        std::fs::write(looking.folder.path().join("c.pem"), &first.0).expect("a file");
+        assert_eq!(looking.taken(1, NOW_S), 0);
+        write(looking.folder.path(), &first);
+        assert_eq!((looking.taken(1, NOW_S), looking.taken(1, NOW_S), looking.taken(3, NOW_S)), (0, 1, 0));
+        assert_eq!((looking.counted(), looking.expires()), ((1, 0), (300 * DAY, 0)));
+        write(looking.folder.path(), &second);
+        assert_eq!(looking.taken(2, NOW_S), 1);
+        assert_eq!((looking.counted(), looking.expires()), ((2, 0), (400 * DAY, 0)));
+    }
+
+    #[test]
+    fn what_is_broken_is_said_once_and_the_old_pair_stays() {
+        let (old, new) = (pair(100, 200), pair(100, 300));
+        let mut looking = begin(&old);
+        let folder = looking.folder.path().to_owned();
+        let mixed = (new.0.clone(), old.1.clone());
+        let half = (new.0[..300].to_owned(), new.1.clone());
+        let (over, early) = (pair(1, 2), pair(160, 300));
+        let empty = (String::new(), String::new());
+        for (errors, broken) in [&mixed, &half, &over, &early, &empty].into_iter().enumerate() {
+            write(&folder, broken);
+            assert_eq!(looking.taken(5, NOW_S), 0);
+            assert_eq!((looking.counted(), looking.expires()), ((0, errors as u64 + 1), (200 * DAY, 0)));
+        }
+        for gone in ["c.pem", "k.pem"] {
+            write(&folder, &old);
+            assert_eq!(looking.taken(2, NOW_S), 0, "what is in use is not taken again");
+            std::fs::remove_file(folder.join(gone)).expect("it was there");
+            std::fs::create_dir(folder.join(gone)).expect("a folder");
+            assert_eq!(looking.taken(5, NOW_S), 0);
+            std::fs::remove_dir(folder.join(gone)).expect("it was empty");
+            assert_eq!(looking.taken(5, NOW_S), 0);
+        }
+        assert_eq!(looking.counted(), (0, 9));
+        write(&folder, &new);
+        assert_eq!(looking.taken(2, NOW_S), 1);
+        assert_eq!((looking.counted(), looking.expires()), ((1, 9), (300 * DAY, 0)));
+    }
+
+    #[test]
+    fn a_certificate_that_is_early_is_taken_when_its_time_has_come() {
+        let mut looking = begin(&pair(100, 200));
+        write(looking.folder.path(), &pair(160, 300));
+        assert_eq!(looking.taken(3, NOW_S), 0);
+        assert_eq!(looking.taken(1, 160 * DAY as i64 - 1), 0);
+        assert_eq!(looking.taken(2, 160 * DAY as i64), 1);
+        assert_eq!(looking.counted(), (1, 1));
+        // None is as bad as one that is over.
+        write(looking.folder.path(), &pair(1, 290));
+        assert_eq!(looking.taken(2, 301 * DAY as i64), 1);
+        assert_eq!((looking.counted(), looking.expires()), ((2, 1), (290 * DAY, 1)));
+    }
+
+    #[test]
+    fn the_end_is_told_in_time() {
+        let mut looking = begin(&pair(100, 200));
+        for (day, soon, warned_day) in [
+            (50, 0, Some(50)),
+            (150, 0, Some(50)),
+            (185, 0, Some(50)),
+            (187, 1, Some(187)),
+            (188, 1, Some(188)),
+            (201, 1, Some(201)),
+            // A clock that is set back does not silence it.
+            (190, 1, Some(190)),
+        ] {
+            for hour in 0..3 {
+                looking.taken(1, day * DAY as i64 + hour * 3_600);
+                assert_eq!(looking.expires(), (200 * DAY, soon), "day {day}");
+                assert_eq!(looking.watch.warned_s, warned_day.map(|day| day * DAY as i64), "day {day}");
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_wherever_they_lead() {
+        use std::os::unix::fs::symlink;
+
+        // As Kubernetes does it: c.pem -> data/c.pem, data -> a folder, and only that link is exchanged.
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        for (name, pair) in [("one", pair(100, 200)), ("two", pair(100, 300))] {
+            std::fs::create_dir(path.join(name)).expect("a folder");
+            write(&path.join(name), &pair);
+        }
+        symlink("one", path.join("data")).expect("a link");
+        symlink("data/c.pem", path.join("c.pem")).expect("a link");
+        symlink("data/k.pem", path.join("k.pem")).expect("a link");
+        let mut looking = looking(folder);
+        symlink("two", looking.folder.path().join("next")).expect("a link");
+        assert_eq!(looking.taken(2, NOW_S), 0);
+        std::fs::rename(looking.folder.path().join("next"), looking.folder.path().join("data")).expect("exchanged");
+        assert_eq!(looking.taken(2, NOW_S), 1);
+        assert_eq!((looking.counted(), looking.expires()), ((1, 0), (300 * DAY, 0)));
+    }
+}
