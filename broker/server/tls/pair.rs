@@ -229,51 +229,35 @@ pub(super) mod tests {
     #[test]
     fn whatever_is_broken_is_named_with_its_file() {
         let (key, other) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
-        let certificate = issue(&key, 100, 200);
-        let good_key = key.serialize_pem();
-        let der = KeyPair::serialize_der(&key);
-        let half = |text: &str| text[..text.len() / 2].as_bytes().to_vec();
+        let (good, good_key, other_key) = (issue(&key, 100, 200), key.serialize_pem(), other.serialize_pem());
+        let der = key.serialize_der();
+        let (half, half_key) = (&good[..good.len() / 2], &good_key[..good_key.len() / 2]);
+        let garbled = good.replace('M', "?");
+        let (none, second_none) = (pem("CERTIFICATE", &der), format!("{good}{}", pem("CERTIFICATE", b"0")));
         let secret = "c2VjcmV0IGtleQ==";
-        for (broken_certificate, broken_key, said) in [
-            (Vec::new(), good_key.clone().into_bytes(), "c.pem cannot be used: it is empty"),
-            (b"hello\n".to_vec(), good_key.clone().into_bytes(), "c.pem cannot be used: there is no certificate"),
-            (half(&certificate), good_key.clone().into_bytes(), "c.pem cannot be used: it is no complete PEM file"),
-            (certificate.replace('M', "?").into_bytes(), good_key.clone().into_bytes(), "c.pem cannot be used: it is no"),
-            (good_key.clone().into_bytes(), certificate.clone().into_bytes(), "c.pem cannot be used: it holds a key"),
-            (der.clone(), good_key.clone().into_bytes(), "`openssl x509 -inform der` makes PEM of it"),
-            (pem("CERTIFICATE", &der).into_bytes(), good_key.clone().into_bytes(), "certificate 1 of it is none"),
-            (
-                format!("{certificate}{}", pem("CERTIFICATE", b"0")).into_bytes(),
-                good_key.clone().into_bytes(),
-                "certificate 2 of it is none",
-            ),
-            (certificate.clone().into_bytes(), Vec::new(), "k.pem cannot be used: it is empty"),
-            (certificate.clone().into_bytes(), half(&good_key), "k.pem cannot be used: it is no complete PEM file"),
-            (certificate.clone().into_bytes(), certificate.clone().into_bytes(), "k.pem cannot be used: it holds a cert"),
-            (certificate.clone().into_bytes(), der, "`openssl pkey -inform der` makes PEM of it"),
-            (
-                certificate.clone().into_bytes(),
-                pem("ENCRYPTED PRIVATE KEY", b"0").into_bytes(),
-                "k.pem cannot be used: the key is encrypted",
-            ),
-            (
-                certificate.clone().into_bytes(),
-                format!("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\n{secret}\n-----END RSA PRIVATE KEY-----\n")
-                    .into_bytes(),
-                "k.pem cannot be used: the key is encrypted",
-            ),
-            (
-                certificate.clone().into_bytes(),
-                format!("-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----\n").into_bytes(),
-                "k.pem cannot be used: this key is of no known kind",
-            ),
-            (
-                certificate.clone().into_bytes(),
-                other.serialize_pem().into_bytes(),
-                "the key in k.pem is not that of the certificate in c.pem",
-            ),
+        let encrypted = pem("ENCRYPTED PRIVATE KEY", b"0");
+        let section = |kind: &str, text: &str| format!("-----BEGIN {kind}-----\n{text}\n-----END {kind}-----\n");
+        let encrypted_rsa = section("RSA PRIVATE KEY", &format!("Proc-Type: 4,ENCRYPTED\n\n{secret}"));
+        let unknown = section("PRIVATE KEY", secret);
+        for (certificate, key, said) in [
+            (&b""[..], good_key.as_bytes(), "c.pem cannot be used: it is empty"),
+            (b"hello\n", good_key.as_bytes(), "c.pem cannot be used: there is no certificate"),
+            (half.as_bytes(), good_key.as_bytes(), "c.pem cannot be used: it is no complete PEM file"),
+            (garbled.as_bytes(), good_key.as_bytes(), "c.pem cannot be used: it is no complete PEM file"),
+            (good_key.as_bytes(), good.as_bytes(), "c.pem cannot be used: it holds a key"),
+            (&der, good_key.as_bytes(), "c.pem cannot be used: it is in DER form: `openssl x509 -inform der`"),
+            (none.as_bytes(), good_key.as_bytes(), "c.pem cannot be used: certificate 1 of it is none"),
+            (second_none.as_bytes(), good_key.as_bytes(), "c.pem cannot be used: certificate 2 of it is none"),
+            (good.as_bytes(), b"", "k.pem cannot be used: it is empty"),
+            (good.as_bytes(), half_key.as_bytes(), "k.pem cannot be used: it is no complete PEM file"),
+            (good.as_bytes(), good.as_bytes(), "k.pem cannot be used: it holds a certificate"),
+            (good.as_bytes(), &der, "k.pem cannot be used: it is in DER form: `openssl pkey -inform der`"),
+            (good.as_bytes(), encrypted.as_bytes(), "k.pem cannot be used: the key is encrypted"),
+            (good.as_bytes(), encrypted_rsa.as_bytes(), "k.pem cannot be used: the key is encrypted"),
+            (good.as_bytes(), unknown.as_bytes(), "k.pem cannot be used: this key is of no known kind"),
+            (good.as_bytes(), other_key.as_bytes(), "the key in k.pem is not that of the certificate in c.pem"),
         ] {
-            let error = parse(broken_certificate, broken_key).expect_err(said);
+            let error = parse(certificate, key).expect_err(said);
             assert!(error.contains(said), "{error:?} does not say {said:?}");
             assert!(!error.contains(secret) && !error.contains("secret"), "{error}");
         }
