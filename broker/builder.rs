@@ -68,7 +68,7 @@ impl Builder {
     /// # Errors
     /// [`StartError`] for the first thing that fails.
     pub fn start(self) -> Result<Broker, StartError> {
-        let Config { server, limits, topics, plugins } = self.config;
+        let Config { server, limits, topics, plugins, .. } = self.config;
         let metrics = Arc::new(Metrics::default());
         let shards = match server.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),

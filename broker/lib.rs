@@ -60,6 +60,8 @@ pub use hub::Duplex;
 pub use metrics::Snapshot;
 pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, ErrorCode, Failure, Payload, Pointer};
 pub use rialto_protocol::{PointerError, Policy, Position};
+#[cfg(feature = "tls")]
+pub use server::PairError;
 #[cfg(fuzzing)]
 pub use server::fuzzing;
-pub use server::{BindError, Server};
+pub use server::{BindError, Server, TlsError};

@@ -21,6 +21,11 @@ pub(crate) struct Metrics {
     pub(crate) plugin_hooks: Counter,
     pub(crate) plugin_failures: Counter,
     pub(crate) plugin_busy: Counter,
+    pub(crate) tls_handshake_errors: Counter,
+    pub(crate) tls_reloads: Counter,
+    pub(crate) tls_reload_errors: Counter,
+    pub(crate) tls_certificate_expires_s: Gauge,
+    pub(crate) tls_certificate_expires_soon: Gauge,
     frames_encoded: [Counter; 2],
     messages_skipped: [Counter; Policy::ALL.len()],
 }
@@ -59,6 +64,11 @@ impl Metrics {
             plugin_hooks_total: self.plugin_hooks.get(),
             plugin_failures_total: self.plugin_failures.get(),
             plugin_busy_total: self.plugin_busy.get(),
+            tls_handshake_errors_total: self.tls_handshake_errors.get(),
+            tls_reloads_total: self.tls_reloads.get(),
+            tls_reload_errors_total: self.tls_reload_errors.get(),
+            tls_certificate_expires_unix_s: self.tls_certificate_expires_s.get(),
+            tls_certificate_expires_soon: self.tls_certificate_expires_soon.get(),
         }
     }
 }
@@ -107,6 +117,16 @@ pub struct Snapshot {
     pub plugin_failures_total: u64,
     /// Requests turned away because a plugin's mailbox was full.
     pub plugin_busy_total: u64,
+    /// TLS handshakes that failed or were not finished in time. Who leaves without a word is not counted.
+    pub tls_handshake_errors_total: u64,
+    /// Times that a new certificate was taken while the broker ran.
+    pub tls_reloads_total: u64,
+    /// Times that the files of the certificate changed to something that cannot be used; the one in use stayed.
+    pub tls_reload_errors_total: u64,
+    /// When the certificate in use expires, in Unix seconds; 0 without TLS.
+    pub tls_certificate_expires_unix_s: u64,
+    /// 1 from `expiry_warn_days` before the certificate in use expires, and after that too; else 0.
+    pub tls_certificate_expires_soon: u64,
 }
 
 /// A number that only grows.
@@ -134,6 +154,11 @@ impl Gauge {
 
     pub(crate) fn subtract(&self, count: u64) {
         self.0.fetch_sub(count, Relaxed);
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

@@ -280,3 +280,50 @@ fn a_plugin_that_does_not_start_is_named_with_its_reason() {
     assert_eq!(code, Some(1));
     assert!(error.contains("plugin \"none\"") && error.contains("core module"), "{error}");
 }
+
+#[cfg(feature = "tls")]
+fn tls(files: &support::tls::Files) -> String {
+    let (certificate, key) = (files.certificate(), files.key());
+    format!("[tls]\nlisten = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}\n")
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn it_prints_where_it_serves_with_tls_and_serves_it() {
+    use support::tls::{Certificate, Files, Hello, now_s};
+
+    let good = Certificate::good();
+    let over = Certificate::valid(now_s() - 200_000, now_s() - 100_000);
+    for (certificate, warned) in [(&good, false), (&over, true)] {
+        let files = Files::with(certificate);
+        let mut process = Process::start(&format!("{SERVER}{}", tls(&files)), None);
+        let banner = process.banner.clone();
+        let (_, url) = banner.split_once("wss://").expect("a URL");
+        let host = url.split_once("/ws").unwrap().0;
+        assert!(banner.contains(&format!("https://{host}/\n")) && !host.ends_with(":0"), "{banner}");
+        assert!(banner.contains(&format!("ws://{}/ws", process.address)), "{banner}");
+        let stream = Hello::default().connect(host.parse().unwrap()).await.unwrap();
+        let mut client = Client::upgraded(stream, "wss://localhost/ws", Codec::Json).await;
+        client.ping().await;
+        process.signal("TERM");
+        assert_eq!(client.closed().await, Some(1001));
+        drop(client);
+        assert_eq!(process.ends().await.code(), Some(0));
+        let log = process.log();
+        assert_eq!(log.contains("the certificate expired 27 hours ago"), warned, "{log}");
+        assert_eq!(log.lines().count(), usize::from(warned), "{log}");
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_key_of_another_certificate_is_named_and_nothing_is_served() {
+    use support::tls::{Certificate, Files};
+
+    let files = Files::with(&Certificate::good());
+    std::fs::write(files.key(), Certificate::good().key_pem).unwrap();
+    let (code, error) = fails(&format!("{SERVER}{}", tls(&files)), None);
+    assert_eq!(code, Some(1));
+    let said = format!("cannot serve with TLS: the key in {} is not that", files.key().display());
+    assert!(error.contains(&said), "{error}");
+}

@@ -3,12 +3,18 @@
 
 mod support;
 
+#[cfg(feature = "tls")]
+#[path = "sockets/certificate.rs"]
+mod certificate;
 #[path = "sockets/close.rs"]
 mod close;
 #[path = "sockets/crowd.rs"]
 mod crowd;
 #[path = "sockets/deadline.rs"]
 mod deadline;
+#[cfg(feature = "tls")]
+#[path = "sockets/encrypted.rs"]
+mod encrypted;
 #[path = "sockets/flood.rs"]
 mod flood;
 #[path = "sockets/frame.rs"]
@@ -35,5 +41,8 @@ mod request;
 mod session;
 #[path = "sockets/smuggle.rs"]
 mod smuggle;
+#[cfg(feature = "tls")]
+#[path = "sockets/tls.rs"]
+mod tls;
 #[path = "sockets/witness.rs"]
 mod witness;

@@ -51,11 +51,15 @@ fn wants_color() -> bool {
 fn summary(config: &Config) -> String {
     let server = &config.server;
     let mut rows = vec![
-        ("listen", join(server.listen.iter())),
+        ("listen", if server.listen.is_empty() { "only with TLS".to_owned() } else { join(server.listen.iter()) }),
         ("shards", if server.shards == 0 { "one per core".to_owned() } else { server.shards.to_string() }),
         ("web pages", if server.page { "yes" } else { "no" }.to_owned()),
         ("origins", join(["its own".to_owned()].iter().chain(&server.allowed_origins))),
     ];
+    if let Some(tls) = &config.tls {
+        rows.insert(1, ("tls", join(tls.listen.iter())));
+        rows.insert(2, ("tls", format!("certificate {}, key {}", tls.certificate.display(), tls.key.display())));
+    }
     for rule in config.topics.iter().take(LISTED_MAX) {
         let owner = rule.plugin.as_ref().map(|name| format!(" -> plugin {name}")).unwrap_or_default();
         let reveals = if rule.reveal_publisher { ", shows who published" } else { "" };

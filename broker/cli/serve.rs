@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::complain;
 use crate::config::{Config, TopicRule};
-use crate::{BindError, Broker, Codec, Delivery, PluginStatus, Server};
+use crate::{BindError, Broker, Codec, Delivery, PluginStatus, Server, TlsError};
 
 /// The exit code for a configuration with problems, the same as that of `rialto check`.
 const BAD_CONFIGURATION: u8 = 2;
@@ -47,8 +47,11 @@ pub(super) fn run(path: &Path) -> ExitCode {
 async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let broker = Broker::builder().config(config.clone()).start()?;
-    let server = Server::bind(broker.clone(), &config.server).map_err(explain)?;
-    print(&banner(path, &config, &broker, server.addresses()));
+    let mut server = Server::bind(broker.clone(), &config.server).map_err(explain)?;
+    if let Some(tls) = &config.tls {
+        server = server.with_tls(tls).map_err(explain_tls)?;
+    }
+    print(&banner(path, &config, &broker, &server));
     server.run(signals.next()).await;
     print("Stopping: sessions are told to come back. A second signal stops at once.\n");
     let deadline = Duration::from_millis(config.server.shutdown_ms);
@@ -74,6 +77,13 @@ fn explain(error: BindError) -> anyhow::Error {
         _ => return error.into(),
     };
     anyhow::anyhow!("{error}\n  = help: {hint}")
+}
+
+fn explain_tls(error: TlsError) -> anyhow::Error {
+    match error {
+        TlsError::Bind(error) => explain(error),
+        other => anyhow::anyhow!("cannot serve with TLS: {other}"),
+    }
 }
 
 /// The signals that mean stop.
@@ -106,15 +116,17 @@ fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
 }
 
-fn banner(path: &Path, config: &Config, broker: &Broker, addresses: &[SocketAddr]) -> String {
+fn banner(path: &Path, config: &Config, broker: &Broker, server: &Server) -> String {
     let mut text = format!("Rialto {} serves {}\n\n", env!("CARGO_PKG_VERSION"), path.display());
-    for address in addresses {
-        let host = reachable(*address);
-        if config.server.page {
-            line(&mut text, "Chat", &format!("http://{host}/"));
+    let subprotocols = Codec::ALL.map(Codec::subprotocol).join(", ");
+    for (s, addresses) in [("", server.addresses()), ("s", server.tls_addresses())] {
+        for address in addresses {
+            let host = reachable(*address);
+            if config.server.page {
+                line(&mut text, "Chat", &format!("http{s}://{host}/"));
+            }
+            line(&mut text, "WebSocket", &format!("ws{s}://{host}/ws  ({subprotocols})"));
         }
-        let subprotocols = Codec::ALL.map(Codec::subprotocol).join(", ");
-        line(&mut text, "WebSocket", &format!("ws://{host}/ws  ({subprotocols})"));
     }
     let plugins = broker.plugins();
     let width = config.topics.iter().map(|rule| rule.pattern.as_str().len());

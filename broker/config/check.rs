@@ -11,12 +11,13 @@ use super::{
     Config, limits, plugins,
     problem::Problem,
     section::{Report, Value, echo, nearest},
-    server, topics,
+    server, tls, topics,
 };
 
 /// Every section as it is written in a file, with its keys.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("[server]", server::KEYS),
+    ("[tls]", tls::KEYS),
     ("[limits]", limits::KEYS),
     ("[[topic]]", topics::KEYS),
     ("[plugin.NAME]", plugins::KEYS),
@@ -27,7 +28,9 @@ pub(super) fn check<'a>(report: &mut Report, document: &'a DeTable<'a>) -> Confi
     let mut config = Config::default();
     for (key, value) in document.iter() {
         match key.get_ref().as_ref() {
-            "server" => config.server = server::check(report, value),
+            "server" => config.server = server::check(report, value, document.contains_key("tls")),
+            // After `[server]`, whose addresses it needs.
+            "tls" => {}
             "limits" => config.limits = limits::check(report, value),
             "plugin" => config.plugins = plugins::check(report, value),
             "topic" => {
@@ -40,6 +43,7 @@ pub(super) fn check<'a>(report: &mut Report, document: &'a DeTable<'a>) -> Confi
             _ => report.add(unknown(key, value)),
         }
     }
+    config.tls = document.get("tls").and_then(|value| tls::check(report, value, &config.server));
     config
 }
 
@@ -52,14 +56,14 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
         _ => false,
     };
     let home = SECTIONS.iter().find(|(_, keys)| keys.contains(&name)).filter(|_| !is_section);
-    let near = nearest(name, ["server", "limits", "topic", "plugin"].into_iter());
+    let near = nearest(name, ["server", "tls", "limits", "topic", "plugin"].into_iter());
     let written = |section: &str| SECTIONS.iter().map(|(header, _)| *header).find(|header| header.contains(section));
     let help = match (home, near.and_then(written)) {
         (Some((section, _)), _) => {
             format!("`{name}` belongs in `{section}`: put it below that line")
         }
         (None, Some(near)) => format!("did you mean `{near}`?"),
-        (None, None) => "the sections are `[server]`, `[limits]`, `[[topic]]` and `[plugin.NAME]`".to_owned(),
+        (None, None) => "the sections are `[server]`, `[tls]`, `[limits]`, `[[topic]]` and `[plugin.NAME]`".to_owned(),
     };
     let what = if is_section { "section" } else { "key" };
     Problem::at(key.span(), format!("unknown {what} `{}`", echo(name))).help(help)
@@ -69,25 +73,26 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
 mod tests {
     use std::path::Path;
 
-    use super::super::{Limits, PluginConfig, Server, TopicRule};
+    use super::super::{Limits, PluginConfig, Server, Tls, TopicRule};
     use super::*;
 
     const COMPLETE: &str = include_str!("../../config/rialto.toml");
 
-    /// The complete file with a plugin that is always there.
+    /// The complete file with files that are always there.
     fn complete() -> String {
-        COMPLETE.replace("../plugins/dist/chat.wasm", "empty.wasm")
+        with_files(COMPLETE)
     }
 
     fn uncommented() -> String {
-        let is_key = |line: &str| line.starts_with(|character: char| character.is_ascii_lowercase());
-        let uncomment = |line: &'static str| line.strip_prefix('#').filter(|rest| is_key(rest)).unwrap_or(line);
-        COMPLETE
-            .lines()
-            .map(uncomment)
-            .collect::<Vec<_>>()
-            .join("\n")
-            .replace("../plugins/dist/chat.wasm", "empty.wasm")
+        let is_shown = |line: &str| line.starts_with(|first: char| first.is_ascii_lowercase() || first == '[');
+        let uncomment = |line: &'static str| line.strip_prefix('#').filter(|rest| is_shown(rest)).unwrap_or(line);
+        with_files(&COMPLETE.lines().map(uncomment).collect::<Vec<_>>().join("\n"))
+    }
+
+    fn with_files(text: &str) -> String {
+        ["../plugins/dist/chat.wasm", "certificate.pem", "key.pem"]
+            .iter()
+            .fold(text.to_owned(), |text, file| text.replace(&format!("\"{file}\""), "\"empty.wasm\""))
     }
 
     fn parse(text: &str) -> Config {
@@ -98,7 +103,10 @@ mod tests {
     #[test]
     fn the_complete_file_shows_the_defaults() {
         let config = parse(&uncommented());
-        assert_eq!(config, parse(&complete()));
+        assert_eq!(Config { tls: None, ..config.clone() }, parse(&complete()));
+        let tls = config.tls.expect("it is shown");
+        let (certificate, key) = (tls.certificate.clone(), tls.key.clone());
+        assert_eq!(tls, Tls { certificate, key, ..Tls::default() });
         assert_eq!(config.server, Server::default());
         assert_eq!(config.limits, Limits::default());
         for rule in &config.topics {
@@ -117,6 +125,7 @@ mod tests {
         let table = |name: &str| document[name].get_ref();
         let sections = [
             &table("server"),
+            &table("tls"),
             &table("limits"),
             &table("topic").as_array().and_then(|rules| rules.first()).expect("a rule").get_ref(),
             &table("plugin").as_table().expect("plugins")["chat"].get_ref(),

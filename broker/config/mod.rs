@@ -10,6 +10,7 @@ mod rules;
 mod section;
 mod server;
 mod syntax;
+mod tls;
 mod topics;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
@@ -28,6 +29,8 @@ pub use rules::{Rules, TopicOptions};
 pub struct Config {
     /// Where and how it serves: `[server]`.
     pub server: Server,
+    /// Where and how it serves with TLS: `[tls]`. Default none.
+    pub tls: Option<Tls>,
     /// Bounds of every queue, map and wait: `[limits]`.
     pub limits: Limits,
     /// What each topic is: the `[[topic]]` tables in file order, the first match wins. Never empty after a load: a file
@@ -40,7 +43,8 @@ pub struct Config {
 /// Where and how the broker serves: `[server]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Addresses to listen on, 1 to 16 different ones. Port 0 takes any free port. Default `127.0.0.1:8080`.
+    /// Addresses to listen on without TLS, 1 to 16 different ones; with [`Config::tls`] also none. Port 0 takes any free
+    /// port. Default `127.0.0.1:8080`.
     pub listen: Vec<SocketAddr>,
     /// Threads that own sessions, 0 to 256; 0 (the default) means one per core.
     pub shards: usize,
@@ -57,6 +61,23 @@ pub struct Server {
     pub shutdown_ms: u64,
     /// Least severe level that is logged: `error`, `warn`, `info` (the default), `debug` or `trace`.
     pub log: String,
+}
+
+/// Where the broker serves with TLS, and what it shows for it: `[tls]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Addresses to listen on, 1 to 16 different ones. Port 0 takes any free port. Default `127.0.0.1:8443`.
+    pub listen: Vec<SocketAddr>,
+    /// PEM file with the certificate, followed by those that certify it. Relative paths in a file start at the file's folder;
+    /// after a load they have been joined with it.
+    pub certificate: PathBuf,
+    /// PEM file with the key of the certificate (PKCS#8, RSA or SEC1), not encrypted. Paths as above.
+    pub key: PathBuf,
+    /// Days before the certificate expires from which on that is warned of, 0 to 3,650. Default 14.
+    pub expiry_warn_days: u32,
+    /// Time between two looks at the files, 50 to 3,600,000 ms. What has changed is used for new connections once two
+    /// looks have seen the same. Default 2,000.
+    pub reload_ms: u64,
 }
 
 /// Bounds of every queue, map and wait: `[limits]`.
@@ -166,6 +187,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             server: Server::default(),
+            tls: None,
             limits: Limits::default(),
             topics: vec![TopicRule::default()],
             plugins: BTreeMap::new(),
@@ -186,6 +208,23 @@ impl Default for Server {
             log: "info".to_owned(),
         }
     }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Tls {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8443))],
+            certificate: PathBuf::new(),
+            key: PathBuf::new(),
+            expiry_warn_days: 14,
+            reload_ms: 2_000,
+        }
+    }
+}
+
+impl Tls {
+    /// Largest file of either kind, in bytes.
+    pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 }
 
 impl Default for Limits {

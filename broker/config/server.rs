@@ -27,13 +27,14 @@ const ORIGINS_MAX: usize = 1_000;
 /// Most networks of proxies.
 const PROXIES_MAX: usize = 1_000;
 
-pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Server {
+/// With `tls` it may listen nowhere itself.
+pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, tls: bool) -> Server {
     let mut server = Server::default();
     let Some(section) = Section::open(report, "[server]", KEYS, value) else {
         return server;
     };
     if let Some(value) = section.get("listen") {
-        server.listen = check_listen(report, value);
+        server.listen = check_listen(report, value, "127.0.0.1:8080", usize::from(!tls));
     }
     section.number(report, "shards", Unit::Items, 0..=256, &mut server.shards);
     section.flag(report, "page", &mut server.page);
@@ -51,10 +52,16 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Server {
     server
 }
 
-fn check_listen<'a>(report: &mut Report, value: &'a Value<'a>) -> Vec<SocketAddr> {
-    let example = "write `listen = \"127.0.0.1:8080\"`, or several in brackets";
+/// The addresses of a `listen`, at least so many; `default` shows how one is written.
+pub(super) fn check_listen<'a>(
+    report: &mut Report,
+    value: &'a Value<'a>,
+    default: &str,
+    count_min: usize,
+) -> Vec<SocketAddr> {
+    let example = format!("write `listen = \"{default}\"`, or several in brackets");
     let mut found: Vec<SocketAddr> = Vec::new();
-    for text in texts(report, "listen", value, example, 1..=LISTEN_MAX) {
+    for text in texts(report, "listen", value, &example, count_min..=LISTEN_MAX) {
         match text.value.parse() {
             Ok(address) if found.contains(&address) => {
                 report

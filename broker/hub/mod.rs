@@ -20,6 +20,8 @@ mod roster;
 mod sampling;
 mod shard;
 mod shedding;
+#[cfg(feature = "tls")]
+mod tls;
 mod traffic;
 #[cfg(test)]
 mod turns;

@@ -136,6 +136,10 @@ impl Shard {
                 break flushed;
             }
         };
+        if member.link.moved() {
+            member.full_since = member.full_since.map(|_| Instant::now());
+            progress = true;
+        }
         if flushed != Flush::Full {
             member.full_since = None;
         }

@@ -6,34 +6,35 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::lobby::Waiting;
 use super::stream::Stream;
-use super::{Front, http};
+use super::{Door, Front, http};
 
 /// How long accepting pauses when the system has no more descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves all listeners until `stop` is done; then HTTP requests under way are cut off.
-pub(super) async fn serve(listeners: Vec<TcpListener>, front: Arc<Front>, stop: impl Future<Output = ()>) {
+pub(super) async fn serve(doors: Vec<Door>, front: Arc<Front>, stop: impl Future<Output = ()>) {
     let mut loops = JoinSet::new();
-    for listener in listeners {
-        loops.spawn(accept(listener, Arc::clone(&front)));
+    for door in doors {
+        loops.spawn(accept(door, Arc::clone(&front)));
     }
     stop.await;
     loops.shutdown().await;
 }
 
-async fn accept(listener: TcpListener, front: Arc<Front>) {
+async fn accept(door: Door, front: Arc<Front>) {
     let mut connections = JoinSet::new();
     let mut failing = false;
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = door.listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     failing = false;
-                    begin(&mut connections, stream, peer, &front);
+                    begin(&mut connections, stream, peer, &door, &front);
                 }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
@@ -49,9 +50,11 @@ async fn accept(listener: TcpListener, front: Arc<Front>) {
     }
 }
 
-fn begin(connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, front: &Arc<Front>) {
+fn begin(connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, door: &Door, front: &Arc<Front>) {
     let address = peer.ip().to_canonical();
-    let Some(waiting) = front.lobby.enter(address) else {
+    // A handshake is too much work for somebody who has to go.
+    let stays = |waiting: &Waiting| waiting.refusal.is_none() || door.tls.is_none();
+    let Some(waiting) = front.lobby.enter(address).filter(stays) else {
         tracing::debug!(%peer, "hung up: there is no place for it");
         return;
     };
@@ -60,7 +63,16 @@ fn begin(connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, fro
         tracing::debug!(%peer, %error, "the connection is gone already");
         return;
     }
-    connections.spawn(http::serve(Stream::Tcp(stream), address, waiting, Arc::clone(front)));
+    let (tls, front) = (door.tls.clone(), Arc::clone(front));
+    connections.spawn(async move {
+        let stream = match tls {
+            Some(tls) => tls.greet(stream, peer).await,
+            None => Some(Stream::Tcp(stream)),
+        };
+        if let Some(stream) = stream {
+            http::serve(stream, address, waiting, front).await;
+        }
+    });
 }
 
 /// Errors of one connection that ended before we took it; the listener itself is fine.

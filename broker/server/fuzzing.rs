@@ -14,7 +14,7 @@ use super::assembler::Kind;
 use super::dialogue::Dialogue;
 use super::guarded::Guarded;
 use super::stream::Stream;
-use super::{Front, accept, http, websocket};
+use super::{Door, Front, accept, http, websocket};
 use crate::broker::Broker;
 use crate::config;
 use crate::guest::Guest;
@@ -48,7 +48,8 @@ pub async fn serve_echo(
     let listener = TcpListener::bind(address).await?;
     listening(listener.local_addr()?);
     let front = Front { echo: true, ..Front::new(broker.clone(), &config::Server::default()) };
-    accept::serve(vec![listener], Arc::new(front), std::future::pending()).await;
+    let door = Door { listener, tls: None };
+    accept::serve(vec![door], Arc::new(front), std::future::pending()).await;
     Ok(())
 }
 
@@ -60,6 +61,8 @@ pub(super) fn hand_over(broker: &Broker, parts: Parts<TokioIo<Guarded<Stream>>>,
             Ok(stream) => attach(broker, lead, guest, move || TcpStream::from_std(stream).map(Link::Tcp)),
             Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
         },
+        #[cfg(feature = "tls")]
+        Stream::Tls(_) => tracing::warn!("echoes speak no TLS"),
         Stream::Other(stream) => attach(broker, lead, guest, move || Ok(Link::other(stream))),
     }
 }

@@ -25,7 +25,7 @@ use super::heads::Heads;
 use super::lobby::{Refusal, Waiting};
 use super::refused::Refused;
 use super::stream::Stream;
-use super::{Front, forwarded, gate, pages, websocket};
+use super::{Front, forwarded, gate, pages};
 use crate::guest::Guest;
 use crate::quota::Place;
 use crate::subnet::Subnet;
@@ -41,7 +41,7 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, fr
     let heads = Arc::new(Heads::default());
     let visit = Visit {
         front: &front,
-        direct: Origin { address: peer, secure: false },
+        direct: Origin { address: peer, secure: stream.is_secure() },
         refusal: waiting.refusal,
         heads: Arc::clone(&heads),
         requests: AtomicU64::new(0),
@@ -173,12 +173,8 @@ async fn hand_over(leaving: Leaving, front: &Front) {
     }
     // Copied, because what is left of the request's buffer would live as long as the session.
     let lead = parts.read_buf[..].into();
-    match parts.io.into_inner().into_inner() {
-        Stream::Tcp(stream) => match stream.into_std() {
-            Ok(stream) => websocket::start_tcp(&front.broker, stream, lead, codec, guest),
-            Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
-        },
-        #[cfg(fuzzing)]
-        Stream::Other(stream) => websocket::start_other(&front.broker, stream, lead, codec, guest),
+    let stream = parts.io.into_inner().into_inner();
+    if let Err(error) = stream.start_session(&front.broker, lead, codec, guest) {
+        tracing::warn!(%error, "a socket cannot be moved to its shard");
     }
 }

@@ -19,6 +19,8 @@ mod lobby;
 mod pages;
 mod refused;
 mod stream;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 mod websocket;
 
 use std::future::Future;
@@ -33,9 +35,14 @@ use tokio::net::{TcpListener, TcpSocket};
 use self::admission::Admission;
 use self::gate::Rules;
 use self::lobby::Lobby;
+use self::tls::Tls;
 use crate::broker::Broker;
 use crate::config;
 use crate::hub::Duplex;
+
+#[cfg(feature = "tls")]
+pub use self::tls::PairError;
+pub use self::tls::TlsError;
 
 /// Connections the operating system keeps for us while we are busy.
 const BACKLOG: u32 = 4_096;
@@ -53,9 +60,17 @@ pub struct BindError {
 /// A broker's listening sockets.
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<TcpListener>,
+    doors: Vec<Door>,
     addresses: Vec<SocketAddr>,
+    tls_addresses: Vec<SocketAddr>,
     front: Arc<Front>,
+}
+
+/// One listening socket and what is spoken on it.
+#[derive(Debug)]
+struct Door {
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
 }
 
 /// What every connection needs to know.
@@ -79,27 +94,39 @@ impl Server {
     /// # Errors
     /// [`BindError`] for the first address that cannot be had; then none is kept.
     pub fn bind(broker: Broker, settings: &config::Server) -> Result<Self, BindError> {
-        let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
-        for address in &settings.listen {
-            let failed = |reason| BindError { address: *address, reason };
-            let listener = listen(*address, broker.core.limits.unsent_bytes).map_err(failed)?;
-            addresses.push(listener.local_addr().map_err(failed)?);
-            listeners.push(listener);
-        }
-        Ok(Self { listeners, addresses, front: Arc::new(Front::new(broker, settings)) })
+        let front = Arc::new(Front::new(broker, settings));
+        let mut server = Self { doors: Vec::new(), addresses: Vec::new(), tls_addresses: Vec::new(), front };
+        server.addresses = server.listen(&settings.listen, None)?;
+        Ok(server)
     }
 
-    /// The addresses it listens on, with the real port where any was asked for.
+    /// The addresses it listens on without TLS, with the real port where any was asked for.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The addresses it listens on with TLS, with the real port where any was asked for.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
     }
 
     /// Serves until `stop` is done, then takes no more connections. Sessions go on until
     /// [`Broker::shutdown`](crate::Broker::shutdown).
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listeners, front, .. } = self;
-        accept::serve(listeners, front, stop).await;
+        let Self { doors, front, .. } = self;
+        accept::serve(doors, front, stop).await;
+    }
+
+    /// Opens a door at each address; gives the addresses with their real ports.
+    fn listen(&mut self, addresses: &[SocketAddr], tls: Option<&Arc<Tls>>) -> Result<Vec<SocketAddr>, BindError> {
+        let mut real = Vec::new();
+        for address in addresses {
+            let failed = |reason| BindError { address: *address, reason };
+            let listener = listen(*address, self.front.broker.core.limits.unsent_bytes).map_err(failed)?;
+            real.push(listener.local_addr().map_err(failed)?);
+            self.doors.push(Door { listener, tls: tls.cloned() });
+        }
+        Ok(real)
     }
 }
 

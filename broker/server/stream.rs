@@ -1,12 +1,18 @@
-//! The stream of a connection that came in at one of our own doors. It knows neither HTTP nor frames.
+//! A connection while HTTP is spoken on it, encrypted or not, and its way from there to a shard. It knows no requests.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rialto_protocol::Codec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(feature = "tls")]
+use tokio_rustls::server::TlsStream;
 
+use super::websocket;
+use crate::broker::Broker;
+use crate::guest::Guest;
 #[cfg(fuzzing)]
 use crate::hub::Duplex;
 
@@ -14,6 +20,9 @@ use crate::hub::Duplex;
 pub(super) enum Stream {
     /// As they are on the wire.
     Tcp(TcpStream),
+    /// Encrypted. In a box, because it is far larger than the other.
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream<TcpStream>>),
     /// From nowhere: the project's own proofs.
     #[cfg(fuzzing)]
     Other(Box<dyn Duplex>),
@@ -24,10 +33,40 @@ macro_rules! with {
     ($stream:expr, $inner:ident => $do:expr) => {
         match $stream.get_mut() {
             Stream::Tcp($inner) => $do,
+            #[cfg(feature = "tls")]
+            Stream::Tls($inner) => $do,
             #[cfg(fuzzing)]
             Stream::Other($inner) => $do,
         }
     };
+}
+
+impl Stream {
+    /// Whether nobody on the way can read it.
+    pub(super) fn is_secure(&self) -> bool {
+        match self {
+            Self::Tcp(_) => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => true,
+            #[cfg(fuzzing)]
+            Self::Other(_) => false,
+        }
+    }
+
+    /// Makes a session of it, on a shard; `first` was read from it already.
+    pub(super) fn start_session(self, broker: &Broker, first: Box<[u8]>, codec: Codec, guest: Guest) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => websocket::start_tcp(broker, stream.into_std()?, first, codec, guest),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => {
+                let (stream, connection) = stream.into_inner();
+                websocket::start_tls(broker, stream.into_std()?, connection, first, codec, guest);
+            }
+            #[cfg(fuzzing)]
+            Self::Other(stream) => websocket::start_other(broker, stream, first, codec, guest),
+        }
+        Ok(())
+    }
 }
 
 impl AsyncRead for Stream {

@@ -28,6 +28,20 @@ pub(super) fn start_tcp(broker: &Broker, stream: std::net::TcpStream, first: Box
     start(broker, first, codec, guest, move || TcpStream::from_std(stream).map(Link::Tcp));
 }
 
+/// Makes a session of a socket on which TLS is spoken and the upgrade was answered; `first` was read from it already.
+#[cfg(feature = "tls")]
+pub(super) fn start_tls(
+    broker: &Broker,
+    stream: std::net::TcpStream,
+    connection: rustls::ServerConnection,
+    first: Box<[u8]>,
+    codec: Codec,
+    guest: Guest,
+) {
+    let link = move || TcpStream::from_std(stream).map(|stream| Link::tls(stream, connection));
+    start(broker, first, codec, guest, link);
+}
+
 /// Makes a session of any stream on which the upgrade was answered.
 pub(crate) fn start_other(broker: &Broker, stream: Box<dyn Duplex>, first: Box<[u8]>, codec: Codec, guest: Guest) {
     start(broker, first, codec, guest, move || Ok(Link::other(stream)));

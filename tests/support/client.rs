@@ -35,11 +35,16 @@ pub(crate) struct Client {
 impl Client {
     /// Connects and reads the welcome.
     pub(crate) async fn connect(address: SocketAddr, codec: Codec) -> Self {
-        let mut request = format!("ws://{address}/ws").into_client_request().expect("a request");
+        let stream = within("a connection", TcpStream::connect(address)).await.expect("open");
+        Self::upgraded(stream, &format!("ws://{address}/ws"), codec).await
+    }
+
+    /// Asks for the upgrade on a connection that is there, and reads the welcome.
+    pub(crate) async fn upgraded(stream: impl Stream + 'static, url: &str, codec: Codec) -> Self {
+        let mut request = url.into_client_request().expect("a request");
         let subprotocol = codec.subprotocol().parse().expect("ascii");
         request.headers_mut().insert("sec-websocket-protocol", subprotocol);
-        let stream: Box<dyn Stream> =
-            Box::new(within("a connection", TcpStream::connect(address)).await.expect("open"));
+        let stream: Box<dyn Stream> = Box::new(stream);
         let (socket, response) = within("the upgrade", client_async(request, stream)).await.expect("upgraded");
         assert_eq!(response.headers()["sec-websocket-protocol"], codec.subprotocol());
         Self::greeted(socket, codec).await

@@ -7,6 +7,8 @@ mod deadline;
 mod http;
 pub(crate) mod raw;
 mod running;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 mod value;
 
 pub(crate) use client::Client;

@@ -13,6 +13,8 @@ use super::{Client, Raw, eventually};
 /// A broker that stops when this is dropped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    /// Where it speaks TLS, if the settings say so.
+    pub(crate) tls_address: Option<SocketAddr>,
     pub(crate) broker: Broker,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -33,13 +35,17 @@ impl Running {
         change(&mut config);
         let broker = Broker::builder().config(config.clone()).start().expect("the broker starts");
         let (stop, stopped) = oneshot::channel();
-        let (ready, address) = std::sync::mpsc::channel();
+        let (ready, addresses) = std::sync::mpsc::channel();
         let served = broker.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let server = Server::bind(served.clone(), &config.server).expect("a free port");
-                ready.send(server.addresses()[0]).expect("the test waits");
+                let mut server = Server::bind(served.clone(), &config.server).expect("a free port");
+                if let Some(tls) = &config.tls {
+                    server = server.with_tls(tls).expect("a free port and a good certificate");
+                }
+                let addresses = (server.addresses()[0], server.tls_addresses().first().copied());
+                ready.send(addresses).expect("the test waits");
                 server
                     .run(async {
                         let _ = stopped.await;
@@ -48,8 +54,8 @@ impl Running {
                 served.shutdown(Duration::from_secs(5)).await;
             });
         });
-        let address = address.recv().expect("the server listens");
-        Self { address, broker, stop: Some(stop), thread: Some(thread) }
+        let (address, tls_address) = addresses.recv().expect("the server listens");
+        Self { address, tls_address, broker, stop: Some(stop), thread: Some(thread) }
     }
 
     /// A session of the independent client.

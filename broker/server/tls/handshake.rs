@@ -1,0 +1,74 @@
+//! The handshake of one connection, under its deadline, and what those get who speak something else. It knows no files.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::Tls;
+use crate::server::stream::Stream;
+
+/// How every TLS connection begins: a record of type handshake (RFC 8446 section 5.1).
+const HANDSHAKE: u8 = 22;
+
+/// For people who left out the `s` of `https`.
+const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
+    content-type: text/plain; charset=utf-8\r\nx-content-type-options: nosniff\r\ncontent-length: 50\r\n\r\n\
+    this address speaks TLS only: use https:// or wss\n";
+
+/// How much of a request in plain text is read, so that the answer is not lost to a reset.
+const PLAIN_BYTES_MAX: u64 = 64 * 1024;
+
+/// Why there is no handshake.
+#[derive(Debug, thiserror::Error)]
+enum HandshakeError {
+    /// The peer has gone without a word. Whoever looks whether a port is open does that.
+    #[error("the peer has left")]
+    Left,
+    #[error("the peer does not speak TLS")]
+    NotTls,
+    #[error("the handshake was not finished in time")]
+    Late,
+    #[error("{0}")]
+    Failed(#[from] io::Error),
+}
+
+impl Tls {
+    /// Makes the handshake; nothing if that fails.
+    pub(in crate::server) async fn greet(&self, stream: TcpStream, peer: SocketAddr) -> Option<Stream> {
+        let error = match tokio::time::timeout(self.deadline, self.handshake(stream)).await {
+            Ok(Ok(stream)) => return Some(Stream::Tls(Box::new(stream))),
+            Ok(Err(HandshakeError::Left)) => return None,
+            Ok(Err(error)) => error,
+            Err(_) => HandshakeError::Late,
+        };
+        self.metrics.tls_handshake_errors.add(1);
+        tracing::debug!(%peer, %error, "no TLS");
+        None
+    }
+
+    async fn handshake(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, HandshakeError> {
+        let mut first = [0];
+        match (stream.peek(&mut first).await?, first) {
+            (0, _) => Err(HandshakeError::Left),
+            (_, [HANDSHAKE]) => Ok(TlsAcceptor::from(self.current.get()).accept(stream).await?),
+            (_, [first]) => {
+                if first.is_ascii_uppercase() {
+                    answer(stream).await?;
+                }
+                Err(HandshakeError::NotTls)
+            }
+        }
+    }
+}
+
+/// Answers what looks like a request in plain text.
+async fn answer(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(PLAIN_ANSWER).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(PLAIN_BYTES_MAX), &mut tokio::io::sink()).await?;
+    Ok(())
+}

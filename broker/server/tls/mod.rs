@@ -1,0 +1,79 @@
+//! TLS in front of HTTP: the addresses that speak it, and the certificate that new connections are shown. What is said
+//! inside is not its business.
+
+mod files;
+mod handshake;
+mod pair;
+mod validity;
+mod watch;
+
+use std::io;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+
+use self::watch::Watch;
+use super::{BindError, Server};
+use crate::config;
+use crate::metrics::Metrics;
+
+pub use self::pair::PairError;
+
+/// Why TLS is not served. Then nothing is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// An address could not be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The certificate and its key cannot be used.
+    #[error(transparent)]
+    Pair(#[from] PairError),
+    /// The operating system gave no thread to watch the files.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// What a door needs to speak TLS. The files are watched until this is dropped.
+#[derive(Debug)]
+pub(super) struct Tls {
+    current: Current,
+    metrics: Arc<Metrics>,
+    /// Time for a handshake.
+    deadline: Duration,
+    _watched: SyncSender<()>,
+}
+
+/// What new connections get, certificate included.
+#[derive(Clone, Debug)]
+struct Current(Arc<RwLock<Arc<ServerConfig>>>);
+
+impl Server {
+    /// Listens on the addresses for TLS too. The certificate and the key are read now and whenever they change. Must be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the files cannot be used, and for the first address that cannot be had.
+    pub fn with_tls(mut self, settings: &config::Tls) -> Result<Self, TlsError> {
+        let core = &self.front.broker.core;
+        let (watch, pair) = Watch::begin(settings.clone(), Arc::clone(&core.metrics), core.clock)?;
+        let current = Current(Arc::new(RwLock::new(pair)));
+        let metrics = Arc::clone(&core.metrics);
+        let watched = watch.spawn(current.clone()).map_err(TlsError::Thread)?;
+        let tls = Arc::new(Tls { current, metrics, deadline: self.front.header, _watched: watched });
+        self.tls_addresses = self.listen(&settings.listen, Some(&tls))?;
+        Ok(self)
+    }
+}
+
+impl Current {
+    fn get(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, config: Arc<ServerConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+}
