@@ -13,6 +13,7 @@ mod crowd;
 pub mod date;
 mod descriptors;
 mod dialect;
+pub mod door;
 mod error;
 pub mod field;
 pub mod figure;
