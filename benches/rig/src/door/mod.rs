@@ -7,6 +7,7 @@ pub mod hostile;
 pub mod listing;
 pub mod options;
 pub mod outcome;
+mod ring;
 mod siege;
 mod thread_time;
 
@@ -132,7 +133,7 @@ impl Door<'_> {
         let idle = self.phase(family, load)?;
         let before = Holding::of(self.pid)?;
         tell("hostile sockets come");
-        let siege =
+        let mut siege =
             Siege::lay(Plan { address: self.target.address, sockets: self.sockets, coming: COMING, core: self.core })?;
         siege.gather(GATHER)?;
         tell("hostile");

@@ -1,34 +1,18 @@
-//! Keeps as many hostile connections open as wanted, of all kinds in equal parts, from one thread of its own; whichever
+//! Keeps as many hostile connections open as wanted, of all kinds in equal parts, on a thread of its own; whichever
 //! the broker ends is replaced at once, until nobody is to be replaced any more.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll};
-
-use super::attacker::{Attacker, Fate};
-use super::hostile::Kind;
-use super::thread_time;
+use super::ring::Ring;
 use crate::error::LoadError;
-use crate::process;
 
-/// Between two bytes that drip.
-const DRIP: Duration = Duration::from_millis(100);
-/// Drips are spread over so many parts of that time: no part keeps the core busy for long.
-const PARTS: usize = 50;
-/// A connection that was refused is tried again after this.
-const AGAIN: Duration = Duration::from_millis(250);
-/// What runs on the same core goes first.
-const NICE: i32 = 19;
-const SCRATCH_BYTES: usize = 16 * 1024;
-const EVENTS: usize = 1024;
 const LOOK: Duration = Duration::from_millis(10);
+/// Where many are replaced all the time, a few are always on their way.
+const GATHERED_PERCENT: usize = 98;
 
 /// Who is to come.
 #[derive(Clone, Copy, Debug)]
@@ -57,9 +41,11 @@ pub struct Ended {
 /// What became of all.
 #[derive(Clone, Debug)]
 pub struct Besieged {
-    /// In the order of [`Kind::ALL`].
+    /// In the order of [`Kind::ALL`](super::hostile::Kind::ALL).
     pub ended: Vec<Ended>,
-    /// The fewest that were there at a time while it was watched.
+    /// How many were there while it was watched, on average.
+    pub mean: f64,
+    /// The fewest that were there at a time: a broker that looks at its deadlines now and then ends many at once.
     pub fewest: usize,
 }
 
@@ -68,19 +54,23 @@ pub struct Besieged {
 pub(super) struct Siege {
     sockets: usize,
     shared: Arc<Shared>,
+    /// Since when it is watched, and what had been counted by then.
+    watched: (Instant, u64),
     thread: Option<JoinHandle<Result<Vec<Ended>, LoadError>>>,
 }
 
 /// What the thread tells, and what it is told.
 #[derive(Debug, Default)]
-struct Shared {
-    leaning: AtomicUsize,
-    fewest: AtomicUsize,
-    used_ns: AtomicU64,
+pub(super) struct Shared {
+    pub(super) leaning: AtomicUsize,
+    pub(super) fewest: AtomicUsize,
+    /// How many were there, times how long.
+    pub(super) socket_ns: AtomicU64,
+    pub(super) used_ns: AtomicU64,
     /// Nobody is to be replaced any more.
-    lifted: AtomicBool,
+    pub(super) lifted: AtomicBool,
     /// Whoever is still there is to be cut off.
-    over: AtomicBool,
+    pub(super) over: AtomicBool,
 }
 
 impl Siege {
@@ -90,13 +80,13 @@ impl Siege {
         let mut ring = Ring::new(plan, Arc::clone(&shared))?;
         let thread = std::thread::Builder::new().name("siege".to_owned());
         let thread = thread.spawn(move || ring.run()).map_err(LoadError::system("no thread"))?;
-        Ok(Self { sockets: plan.sockets, shared, thread: Some(thread) })
+        Ok(Self { sockets: plan.sockets, shared, watched: (Instant::now(), 0), thread: Some(thread) })
     }
 
-    /// Waits until all are there.
+    /// Waits until they are there, but for a few that are on their way again.
     pub(super) fn gather(&self, at_most: Duration) -> Result<(), LoadError> {
         let begun = Instant::now();
-        while self.shared.leaning.load(Relaxed) < self.sockets {
+        while self.shared.leaning.load(Relaxed) * 100 < self.sockets * GATHERED_PERCENT {
             if begun.elapsed() > at_most || self.is_finished() {
                 let missing = self.sockets - self.shared.leaning.load(Relaxed);
                 let (what, seconds) = ("hostile sockets were not let in", at_most.as_secs());
@@ -107,9 +97,10 @@ impl Siege {
         Ok(())
     }
 
-    /// From now on it counts how few there are.
-    pub(super) fn watch(&self) {
+    /// From now on it counts how many there are.
+    pub(super) fn watch(&mut self) {
         self.shared.fewest.store(usize::MAX, Relaxed);
+        self.watched = (Instant::now(), self.shared.socket_ns.load(Relaxed));
     }
 
     /// Processor time that the connections have cost on this side.
@@ -120,6 +111,8 @@ impl Siege {
     /// Replaces nobody any more, waits until all are gone but no longer than it is told, and cuts off who is left.
     pub(super) fn end(mut self, at_most: Duration) -> Result<Besieged, LoadError> {
         let fewest = self.shared.fewest.load(Relaxed);
+        let (since, before) = self.watched;
+        let mean = (self.shared.socket_ns.load(Relaxed) - before) as f64 / since.elapsed().as_nanos() as f64;
         self.shared.lifted.store(true, Relaxed);
         let begun = Instant::now();
         while self.shared.leaning.load(Relaxed) > 0 && begun.elapsed() < at_most && !self.is_finished() {
@@ -128,7 +121,7 @@ impl Siege {
         let ended = self.join().expect("it is ended once");
         let mut ended = ended.expect("the siege does not panic")?;
         ended.iter_mut().for_each(|kind| kind.after.sort());
-        Ok(Besieged { ended, fewest })
+        Ok(Besieged { ended, mean, fewest })
     }
 
     fn is_finished(&self) -> bool {
@@ -148,152 +141,13 @@ impl Drop for Siege {
     }
 }
 
-/// All connections, on their thread.
-struct Ring {
-    plan: Plan,
-    shared: Arc<Shared>,
-    poll: Poll,
-    attackers: Vec<Option<Attacker>>,
-    /// Who is to come when, the first one first.
-    due: BinaryHeap<Reverse<(Instant, usize)>>,
-    ended: Vec<Ended>,
-    leaning: usize,
-    scratch: Vec<u8>,
-}
-
-impl Ring {
-    fn new(plan: Plan, shared: Arc<Shared>) -> Result<Self, LoadError> {
-        let now = Instant::now();
-        let each = plan.coming / u32::try_from(plan.sockets.max(1)).unwrap_or(u32::MAX);
-        Ok(Self {
-            plan,
-            shared,
-            poll: Poll::new().map_err(LoadError::system("no epoll"))?,
-            attackers: (0..plan.sockets).map(|_| None).collect(),
-            due: (0..plan.sockets).map(|place| Reverse((now + each * place as u32, place))).collect(),
-            ended: vec![Ended::default(); Kind::ALL.len()],
-            leaning: 0,
-            scratch: vec![0; SCRATCH_BYTES],
-        })
-    }
-
-    fn run(&mut self) -> Result<Vec<Ended>, LoadError> {
-        if let Some(core) = self.plan.core {
-            // Unpinned, it is only measured less well.
-            let _ = process::pin_self(core);
-        }
-        // Concerns this thread alone (setpriority(2), "C library/kernel differences").
-        let _ = rustix::process::nice(NICE);
-        let part = DRIP / PARTS as u32;
-        let (begun, mut parts_done) = (Instant::now(), 0);
-        let mut events = Events::with_capacity(EVENTS);
-        while !self.shared.over.load(Relaxed) {
-            self.open_due();
-            if let Err(error) = self.poll.poll(&mut events, Some(part))
-                && error.kind() != ErrorKind::Interrupted
-            {
-                return Err(LoadError::system("epoll fails")(error));
-            }
-            for event in &events {
-                let over = event.is_error() || event.is_read_closed() || event.is_write_closed();
-                let (place, writable) = (event.token().0, event.is_writable());
-                self.change(place, |attacker, scratch| attacker.event(writable, over, scratch));
-            }
-            let parts_due = (begun.elapsed().as_nanos() / part.as_nanos()) as usize;
-            // Late bytes are not made up for.
-            for part in parts_done.max(parts_due.saturating_sub(PARTS))..parts_due {
-                self.drip(part % PARTS);
-            }
-            if parts_due != parts_done {
-                self.shared.used_ns.store(thread_time::used().as_nanos() as u64, Relaxed);
-            }
-            parts_done = parts_due;
-            self.tell();
-        }
-        Ok(self.stop())
-    }
-
-    fn open_due(&mut self) {
-        while let Some(Reverse((when, place))) = self.due.peek().copied() {
-            if self.shared.lifted.load(Relaxed) {
-                self.due.clear();
-                return;
-            }
-            if when > Instant::now() {
-                return;
-            }
-            self.due.pop();
-            match Attacker::open(self.plan.address, kind_at(place), place, self.poll.registry()) {
-                Ok(attacker) => self.attackers[place] = Some(attacker),
-                Err(_) => self.refused(place),
-            }
-        }
-    }
-
-    /// Lets something happen to a connection and draws the consequences.
-    fn change(&mut self, place: usize, happen: impl FnOnce(&mut Attacker, &mut [u8]) -> Fate) {
-        let Some(attacker) = &mut self.attackers[place] else { return };
-        let leaned = attacker.leans();
-        let fate = happen(attacker, &mut self.scratch);
-        match (leaned, attacker.leans()) {
-            (false, true) => self.leaning += 1,
-            (true, false) => self.leaning -= 1,
-            _ => {}
-        }
-        if fate == Fate::Stays {
-            return;
-        }
-        self.leaning -= usize::from(attacker.leans());
-        self.attackers[place] = None;
-        match fate {
-            Fate::Ended(after) => {
-                self.ended[place % Kind::ALL.len()].after.push(after);
-                // One that is thrown out at once must not make a storm.
-                let pause = AGAIN.saturating_sub(after);
-                self.due.push(Reverse((Instant::now() + pause, place)));
-            }
-            _ => self.refused(place),
-        }
-    }
-
-    fn refused(&mut self, place: usize) {
-        self.ended[place % Kind::ALL.len()].refused += 1;
-        self.due.push(Reverse((Instant::now() + AGAIN, place)));
-    }
-
-    fn drip(&mut self, part: usize) {
-        for place in (part..self.attackers.len()).step_by(PARTS) {
-            if kind_at(place).drip(0).is_some() {
-                self.change(place, |attacker, _| attacker.drip());
-            }
-        }
-    }
-
-    fn tell(&self) {
-        self.shared.leaning.store(self.leaning, Relaxed);
-        self.shared.fewest.fetch_min(self.leaning, Relaxed);
-    }
-
-    fn stop(&mut self) -> Vec<Ended> {
-        for (place, attacker) in self.attackers.iter_mut().enumerate() {
-            let Some(attacker) = attacker.take() else { continue };
-            self.ended[place % Kind::ALL.len()].left += usize::from(attacker.leans());
-            attacker.cut();
-        }
-        std::mem::take(&mut self.ended)
-    }
-}
-
-fn kind_at(place: usize) -> Kind {
-    Kind::ALL[place % Kind::ALL.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::thread;
 
+    use super::super::hostile::Kind;
     use super::*;
 
     const BORNE: Duration = Duration::from_millis(100);
@@ -323,7 +177,7 @@ mod tests {
     #[test]
     fn who_is_ended_is_replaced_until_it_is_lifted() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-        let siege = Siege::lay(plan(&listener)).expect("it begins");
+        let mut siege = Siege::lay(plan(&listener)).expect("it begins");
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let stream = stream.expect("somebody connects");
@@ -333,7 +187,8 @@ mod tests {
         siege.watch();
         thread::sleep(5 * BORNE);
         let besieged = siege.end(Duration::from_secs(10)).expect("it goes well");
-        assert!(besieged.fewest <= EACH * Kind::ALL.len());
+        let all = EACH * Kind::ALL.len();
+        assert!(besieged.fewest < all && besieged.mean > 0.0 && besieged.mean <= all as f64, "{besieged:?}");
         for (kind, ended) in Kind::ALL.iter().zip(&besieged.ended) {
             assert!(ended.after.len() > EACH, "{kind:?}: {ended:?}");
             assert_eq!((ended.left, ended.refused), (0, 0), "{kind:?}: {ended:?}");
