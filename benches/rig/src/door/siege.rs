@@ -145,6 +145,7 @@ impl Drop for Siege {
 mod tests {
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::sync::mpsc::channel;
     use std::thread;
 
     use super::super::hostile::Kind;
@@ -152,6 +153,8 @@ mod tests {
 
     const BORNE: Duration = Duration::from_millis(100);
     const EACH: usize = 5;
+    /// So often that each of them has come again, even if some are quicker than others.
+    const TIMES: usize = 4;
 
     /// Answers upgrades, reads whatever it can, and hangs up when it has borne a connection for long enough.
     fn bear(mut stream: TcpStream) {
@@ -178,14 +181,19 @@ mod tests {
     fn who_is_ended_is_replaced_until_it_is_lifted() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let mut siege = Siege::lay(plan(&listener)).expect("it begins");
+        let (came, coming) = channel();
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let stream = stream.expect("somebody connects");
                 thread::spawn(|| bear(stream));
+                // Towards the end nobody counts any more.
+                let _ = came.send(());
             }
         });
         siege.watch();
-        thread::sleep(5 * BORNE);
+        for _ in 0..TIMES * EACH * Kind::ALL.len() {
+            coming.recv_timeout(Duration::from_secs(10)).expect("they come again and again");
+        }
         let besieged = siege.end(Duration::from_secs(10)).expect("it goes well");
         let all = EACH * Kind::ALL.len();
         assert!(besieged.fewest < all && besieged.mean > 0.0 && besieged.mean <= all as f64, "{besieged:?}");
