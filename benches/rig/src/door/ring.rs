@@ -156,6 +156,7 @@ impl Ring {
         let passed_ns = self.told.elapsed().as_nanos() as u64;
         self.told = Instant::now();
         self.shared.socket_ns.fetch_add(self.leaning as u64 * passed_ns, Relaxed);
+        self.shared.counted_ns.fetch_add(passed_ns, Relaxed);
         self.shared.leaning.store(self.leaning, Relaxed);
         self.shared.fewest.fetch_min(self.leaning, Relaxed);
     }

@@ -54,8 +54,8 @@ pub struct Besieged {
 pub(super) struct Siege {
     sockets: usize,
     shared: Arc<Shared>,
-    /// Since when it is watched, and what had been counted by then.
-    watched: (Instant, u64),
+    /// What had been counted when it began to be watched: sockets times nanoseconds, and nanoseconds.
+    watched: [u64; 2],
     thread: Option<JoinHandle<Result<Vec<Ended>, LoadError>>>,
 }
 
@@ -66,11 +66,19 @@ pub(super) struct Shared {
     pub(super) fewest: AtomicUsize,
     /// How many were there, times how long.
     pub(super) socket_ns: AtomicU64,
+    /// How long that was counted.
+    pub(super) counted_ns: AtomicU64,
     pub(super) used_ns: AtomicU64,
     /// Nobody is to be replaced any more.
     pub(super) lifted: AtomicBool,
     /// Whoever is still there is to be cut off.
     pub(super) over: AtomicBool,
+}
+
+impl Shared {
+    fn counted(&self) -> [u64; 2] {
+        [&self.socket_ns, &self.counted_ns].map(|count| count.load(Relaxed))
+    }
 }
 
 impl Siege {
@@ -80,7 +88,7 @@ impl Siege {
         let mut ring = Ring::new(plan, Arc::clone(&shared))?;
         let thread = std::thread::Builder::new().name("siege".to_owned());
         let thread = thread.spawn(move || ring.run()).map_err(LoadError::system("no thread"))?;
-        Ok(Self { sockets: plan.sockets, shared, watched: (Instant::now(), 0), thread: Some(thread) })
+        Ok(Self { sockets: plan.sockets, shared, watched: [0; 2], thread: Some(thread) })
     }
 
     /// Waits until they are there, but for a few that are on their way again.
@@ -100,7 +108,7 @@ impl Siege {
     /// From now on it counts how many there are.
     pub(super) fn watch(&mut self) {
         self.shared.fewest.store(usize::MAX, Relaxed);
-        self.watched = (Instant::now(), self.shared.socket_ns.load(Relaxed));
+        self.watched = self.shared.counted();
     }
 
     /// Processor time that the connections have cost on this side.
@@ -111,8 +119,8 @@ impl Siege {
     /// Replaces nobody any more, waits until all are gone but no longer than it is told, and cuts off who is left.
     pub(super) fn end(mut self, at_most: Duration) -> Result<Besieged, LoadError> {
         let fewest = self.shared.fewest.load(Relaxed);
-        let (since, before) = self.watched;
-        let mean = (self.shared.socket_ns.load(Relaxed) - before) as f64 / since.elapsed().as_nanos() as f64;
+        let [socket_ns, ns] = self.shared.counted();
+        let mean = (socket_ns - self.watched[0]) as f64 / (ns - self.watched[1]).max(1) as f64;
         self.shared.lifted.store(true, Relaxed);
         let begun = Instant::now();
         while self.shared.leaning.load(Relaxed) > 0 && begun.elapsed() < at_most && !self.is_finished() {
