@@ -10,7 +10,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rialto::config::Limits;
-use rialto_bench::bystanders::{Bystanders, DISTURBING_CORES};
 use rialto_bench::cores::Cores;
 use rialto_bench::door::hostile::Deadlines;
 use rialto_bench::door::options::{HELP, Options, Task};
@@ -61,8 +60,8 @@ fn measure(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let pid = target.pid.ok_or("a server that was started has a process")?;
     let deadlines = deadlines();
     let phase = Duration::from_secs(options.seconds.into());
-    let bystanders = Bystanders::since_now(pid);
-    let door = Door { target, pid, phase, rounds: options.rounds, sockets, deadlines, core };
+    let patience = Duration::from_secs(options.patience_seconds.into());
+    let door = Door { target, pid, phase, rounds: options.rounds, sockets, deadlines, core, patience };
     let is_terminal = std::io::stderr().is_terminal();
     let rounds = door.measure(&mut |what| {
         if is_terminal {
@@ -77,10 +76,6 @@ fn measure(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         format!("with {} ({} rounds, phases of {} s)", program.display(), options.rounds, options.seconds),
     ];
     head.extend(cores.notes);
-    let disturbed = bystanders.cores();
-    if disturbed > DISTURBING_CORES {
-        head.push(format!("Others kept {disturbed:.2} cores busy meanwhile: these figures say little."));
-    }
     print!("{}", listing::text(&head, &rounds, &deadlines, sockets));
     let reasons = outcome::reasons_to_fail(&rounds, &deadlines, sockets);
     for reason in &reasons {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::caller::{Act, Waits};
 use super::hostile::Deadlines;
 use super::{Round, SLACK, outcome};
+use crate::bystanders::DISTURBING_CORES;
 use crate::check::Outcome;
 use crate::holding::Holding;
 use crate::number::{bytes, digits, micros, ratio};
@@ -19,6 +20,9 @@ pub fn text(head: &[String], rounds: &[Round], deadlines: &Deadlines, sockets: u
     let mut text: String = head.iter().map(|line| format!("{line}\n")).collect();
     text.push_str("\nWhat one healthy client waits for, one after another; median of the rounds:\n");
     text.push_str(&waits(rounds).text(WORDS_WIDTH_MAX));
+    let busy: Vec<String> = rounds.iter().map(|round| format!("{:.2}", round.others_cores)).collect();
+    let most = DISTURBING_CORES;
+    text.push_str(&format!("Others kept {} cores busy; ratios are of rounds with at most {most}.\n", busy.join(", ")));
     text.push_str(&format!(
         "\nWhen {sockets} hostile sockets are gone, deadline and {} s for sweeps:\n",
         SLACK.as_secs_f64()
@@ -65,7 +69,12 @@ fn waits(rounds: &[Round]) -> Table {
             row.median.map_or_else(String::new, ratio),
             spread.unwrap_or_default(),
             "≤ 2".to_owned(),
-            word(if row.verdict == Verdict::Holds { Outcome::Holds } else { Outcome::Broken }).to_owned(),
+            word(match row.verdict {
+                Verdict::Holds => Outcome::Holds,
+                Verdict::Broken => Outcome::Broken,
+                _ => Outcome::NotMeasured,
+            })
+            .to_owned(),
         ]);
     }
     table
@@ -139,5 +148,9 @@ fn seconds(time: Duration) -> String {
 }
 
 fn word(outcome: Outcome) -> &'static str {
-    if outcome == Outcome::Holds { "holds" } else { "BROKEN" }
+    match outcome {
+        Outcome::Holds => "holds",
+        Outcome::Broken | Outcome::Theirs => "BROKEN",
+        Outcome::NotMeasured => "NOT JUDGED",
+    }
 }

@@ -17,10 +17,12 @@ use std::time::{Duration, Instant};
 pub use caller::{Act, Waits};
 pub use siege::Besieged;
 
+use crate::bystanders::Bystanders;
 use crate::descriptors;
 use crate::error::LoadError;
 use crate::holding::Holding;
 use crate::launch::Launch;
+use crate::patience::Patience;
 use crate::process::Family;
 use crate::scenario::Target;
 use caller::Caller;
@@ -58,6 +60,8 @@ pub struct Door<'d> {
     pub deadlines: Deadlines,
     /// The core of the hostile ones; none means wherever the system likes.
     pub core: Option<usize>,
+    /// How long may be waited, and rounds be repeated, for a machine that does nothing else.
+    pub patience: Duration,
 }
 
 /// What a phase showed.
@@ -74,6 +78,8 @@ pub struct Phase {
 /// An idle phase and a hostile one.
 #[derive(Clone, Debug)]
 pub struct Round {
+    /// Cores that others kept busy in both phases: from some on, the waits say nothing.
+    pub others_cores: f64,
     /// Nobody else is there.
     pub idle: Phase,
     /// They are.
@@ -118,17 +124,24 @@ impl Door<'_> {
         let load = Family::of(std::process::id())?;
         tell("warming up");
         Caller::connect(self.target.address)?.call_for(WARM_UP)?;
-        (1..=self.rounds).map(|round| self.round(round, &family, &load, tell)).collect()
+        let mut patience = Patience::new(self.patience);
+        let mut rounds = Vec::new();
+        while rounds.len() < self.rounds as usize {
+            tell("waiting for a machine that does nothing else");
+            patience.wait();
+            let begun = Instant::now();
+            let number = rounds.len() + 1;
+            let round =
+                self.round(&family, &load, &mut |what| tell(&format!("round {number}/{}: {what}", self.rounds)))?;
+            if !patience.wants_again(round.others_cores, begun.elapsed()) {
+                rounds.push(round);
+            }
+        }
+        Ok(rounds)
     }
 
-    fn round(
-        &self,
-        round: u32,
-        family: &Family,
-        load: &Family,
-        tell: &mut dyn FnMut(&str),
-    ) -> Result<Round, LoadError> {
-        let mut tell = |what: &str| tell(&format!("round {round}/{}: {what}", self.rounds));
+    fn round(&self, family: &Family, load: &Family, tell: &mut dyn FnMut(&str)) -> Result<Round, LoadError> {
+        let bystanders = Bystanders::since_now(self.pid);
         tell("idle");
         let idle = self.phase(family, load)?;
         let before = Holding::of(self.pid)?;
@@ -142,12 +155,13 @@ impl Door<'_> {
         let begun = Instant::now();
         let hostile = self.phase(family, load)?;
         let siege_cores = siege.used().saturating_sub(used).as_secs_f64() / begun.elapsed().as_secs_f64();
+        let others_cores = bystanders.cores();
         let during = Holding::of(self.pid)?;
         tell("nobody comes any more");
         let longest = Kind::ALL.iter().map(|kind| kind.deadline(&self.deadlines)).max().unwrap_or_default();
         let besieged = siege.end(longest + SLACK)?;
         let after = self.settled(before)?;
-        Ok(Round { idle, hostile, siege_cores, besieged, before, during, after })
+        Ok(Round { others_cores, idle, hostile, siege_cores, besieged, before, during, after })
     }
 
     fn phase(&self, family: &Family, load: &Family) -> Result<Phase, LoadError> {

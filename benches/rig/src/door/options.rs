@@ -11,6 +11,7 @@ Measures what a healthy client waits for while hostile sockets lean on the broke
   --seconds N    length of each phase, 1 to 3600 (10)
   --rounds N     an idle and a hostile phase, N times, 1 to 100 (3)
   --sockets N    hostile sockets that are kept open, 6 to 15000 (2000)
+  --patience S   wait and repeat rounds for up to S seconds in all where others keep the machine busy (0)
   --server PATH  another rialto binary than the one just built
 ";
 
@@ -32,13 +33,15 @@ pub struct Options {
     pub rounds: u32,
     /// Hostile sockets that are kept open.
     pub sockets: u32,
+    /// Seconds that may be waited, in all, for a machine that does nothing else.
+    pub patience_seconds: u32,
     /// Another binary.
     pub server: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { seconds: 10, rounds: 3, sockets: 2_000, server: None }
+        Self { seconds: 10, rounds: 3, sockets: 2_000, patience_seconds: 0, server: None }
     }
 }
 
@@ -59,6 +62,9 @@ impl Task {
                 "--seconds" => options.seconds = number("--seconds", value()?, 1..=3_600, "it is 1 to 3600")?,
                 "--rounds" => options.rounds = number("--rounds", value()?, 1..=100, "it is 1 to 100")?,
                 "--sockets" => options.sockets = number("--sockets", value()?, 6..=15_000, "it is 6 to 15000")?,
+                "--patience" => {
+                    options.patience_seconds = number("--patience", value()?, 0..=86_400, "it is 0 to 86400 seconds")?;
+                }
                 "--server" => options.server = Some(value()?.into()),
                 _ => return Err(OptionsError::Unknown(word)),
             }
@@ -78,8 +84,9 @@ mod tests {
     #[test]
     fn understands_its_options() {
         assert_eq!(parse("--bench"), Ok(Task::Measure(Options::default())));
-        let options = Options { seconds: 2, rounds: 1, sockets: 60, server: Some("/tmp/rialto".into()) };
-        let line = "--seconds 2 --rounds 1 --sockets 60 --server /tmp/rialto --bench";
+        let options =
+            Options { seconds: 2, rounds: 1, sockets: 60, patience_seconds: 9, server: Some("/tmp/rialto".into()) };
+        let line = "--seconds 2 --rounds 1 --sockets 60 --patience 9 --server /tmp/rialto --bench";
         assert_eq!(parse(line), Ok(Task::Measure(options)));
         assert_eq!(parse("--help"), Ok(Task::Help));
     }

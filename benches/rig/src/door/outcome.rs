@@ -5,9 +5,12 @@ use std::time::Duration;
 use super::caller::Act;
 use super::hostile::{Deadlines, Kind};
 use super::{Round, SLACK};
+use crate::bystanders::DISTURBING_CORES;
 use crate::check::{Check, Outcome};
 use crate::row::{Bound, Row, Unit, Verdict};
 
+/// Why waits are not judged.
+pub const BUSY: &str = "the machine was busy with something else";
 /// The longest wait of 99 in 100 may grow by this factor.
 const MUST: f64 = 2.0;
 const AIM: f64 = 1.2;
@@ -33,12 +36,13 @@ pub struct Gone {
     pub outcome: Outcome,
 }
 
-/// One row for each act: hostile ÷ idle.
+/// One row for each act: hostile ÷ idle, of the rounds in which nobody else kept the machine busy.
 pub fn rows(rounds: &[Round]) -> Vec<Row> {
     let row = |act: Act| {
         let p99 = |waits: &super::Waits| waits.micros(act, 0.99);
-        let ratios = rounds.iter().map(|round| p99(&round.hostile.waits) / p99(&round.idle.waits)).collect();
-        Row::new(act.name(), Unit::Ratio, Bound::AtMost(MUST), Bound::AtMost(AIM), ratios, "no round")
+        let alone = rounds.iter().filter(|round| round.others_cores <= DISTURBING_CORES);
+        let ratios = alone.map(|round| p99(&round.hostile.waits) / p99(&round.idle.waits)).collect();
+        Row::new(act.name(), Unit::Ratio, Bound::AtMost(MUST), Bound::AtMost(AIM), ratios, BUSY)
     };
     Act::ALL.map(row).to_vec()
 }
@@ -94,7 +98,7 @@ pub fn checks(rounds: &[Round], sockets: usize) -> Vec<Check> {
 
 /// Everything that does not hold, in words; empty when all is well.
 pub fn reasons_to_fail(rounds: &[Round], deadlines: &Deadlines, sockets: usize) -> Vec<String> {
-    let rows = rows(rounds).into_iter().filter(|row| row.verdict != Verdict::Holds);
+    let rows = rows(rounds).into_iter().filter(|row| row.verdict == Verdict::Broken);
     let rows = rows.map(|row| format!("{}: p99 grows by more than {MUST} ×: {:.2?}", row.figure, row.rounds));
     let gone = gone(rounds, deadlines).into_iter().filter(|gone| gone.outcome != Outcome::Holds);
     let gone = gone.map(|gone| {
@@ -131,6 +135,7 @@ mod tests {
         });
         let holding = |descriptors| Holding { descriptors, resident_bytes: 1 };
         Round {
+            others_cores: 0.0,
             idle: phase(Duration::from_micros(100)),
             hostile: phase(hostile),
             siege_cores: 0.1,
@@ -173,5 +178,15 @@ mod tests {
             assert_eq!(reasons.len(), count, "{reasons:?}");
             assert!(reasons.iter().any(|one| one.contains(reason)), "{reasons:?}");
         }
+    }
+
+    #[test]
+    fn a_round_on_a_busy_machine_shows_nothing() {
+        let mut busy = round(Duration::from_micros(210), Duration::from_secs(5));
+        busy.others_cores = 1.3;
+        let good = round(Duration::from_micros(190), Duration::from_secs(5));
+        let verdicts = |rounds: &[Round]| rows(rounds).into_iter().map(|row| row.verdict).collect::<Vec<_>>();
+        assert_eq!(verdicts(&[busy.clone(), good]), vec![Verdict::Holds; 3]);
+        assert_eq!(verdicts(&[busy]), vec![Verdict::NotMeasured(BUSY.to_owned()); 3]);
     }
 }
