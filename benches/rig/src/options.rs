@@ -129,7 +129,7 @@ fn floor(kind: &str, address: &str) -> Result<Task, OptionsError> {
     Ok(Task::Floor { batched, address })
 }
 
-fn number(
+pub(crate) fn number(
     option: &'static str,
     value: String,
     range: RangeInclusive<u32>,

@@ -1,0 +1,95 @@
+//! What a healthy client waits for while hostile sockets lean on the broker, and when those are gone:
+//! `cargo bench --bench door`. It only prints; all else is in `benches/rig`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
+
+use std::error::Error;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rialto::config::Limits;
+use rialto_bench::cores::Cores;
+use rialto_bench::door::hostile::Deadlines;
+use rialto_bench::door::options::{HELP, Options, Task};
+use rialto_bench::door::{self, Door, listing, outcome};
+use rialto_bench::launch::Running;
+use rialto_bench::machine::Machine;
+use rialto_bench::places::Places;
+use rialto_bench::scenario::Dialect;
+use rialto_bench::{date, process};
+
+const RIALTO: &str = env!("CARGO_BIN_EXE_rialto");
+const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers");
+/// From so many cores on, the hostile sockets get one that nobody else has.
+const CORES_FOR_ALL: usize = 4;
+const HOSTILE_CORE: usize = 3;
+
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> Result<ExitCode, Box<dyn Error>> {
+    match Task::parse(std::env::args().skip(1))? {
+        Task::Help => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Measure(options) => measure(&options),
+    }
+}
+
+fn measure(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    let sockets = options.sockets as usize;
+    let count = std::thread::available_parallelism()?.get();
+    let cores = Cores::share(count, &Places::new(PathBuf::from(PEERS)));
+    let core = if count >= CORES_FOR_ALL { cores.load.map(|_| HOSTILE_CORE) } else { cores.load };
+    // Before the broker starts, which inherits it.
+    door::make_room(sockets)?;
+    if let Some(core) = cores.load {
+        process::pin_self(core)?;
+    }
+    let program = options.server.as_deref().unwrap_or(Path::new(RIALTO));
+    let launch = |address, folder: &Path| door::launch(program, address, folder);
+    let server = Running::start(Dialect::Rialto, &cores.server, launch)?;
+    let target = server.target();
+    let pid = target.pid.ok_or("a server that was started has a process")?;
+    let deadlines = deadlines();
+    let phase = Duration::from_secs(options.seconds.into());
+    let patience = Duration::from_secs(options.patience_seconds.into());
+    let door = Door { target, pid, phase, rounds: options.rounds, sockets, deadlines, core, patience };
+    let is_terminal = std::io::stderr().is_terminal();
+    let rounds = door.measure(&mut |what| {
+        if is_terminal {
+            eprint!("\r\x1b[K{what}");
+        }
+    })?;
+    if is_terminal {
+        eprint!("\r\x1b[K");
+    }
+    let mut head = vec![
+        format!("Made {} on {}", date::today(), Machine::this()),
+        format!("with {} ({} rounds, phases of {} s)", program.display(), options.rounds, options.seconds),
+    ];
+    head.extend(cores.notes);
+    print!("{}", listing::text(&head, &rounds, &deadlines, sockets));
+    let reasons = outcome::reasons_to_fail(&rounds, &deadlines, sockets);
+    for reason in &reasons {
+        eprintln!("FAILED: {reason}");
+    }
+    Ok(if reasons.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Those of a broker that is told nothing else.
+fn deadlines() -> Deadlines {
+    let limits = Limits::default();
+    Deadlines {
+        header: Duration::from_millis(limits.header_ms),
+        frame: Duration::from_millis(limits.frame_ms),
+        write: Duration::from_millis(limits.write_ms),
+    }
+}

@@ -1,0 +1,27 @@
+//! Some seconds of sessions that come and go in every way, after which nothing of them is left. It is a program of its own
+//! because it counts what the whole process holds; `cargo bench --bench soak` does the same for as long as one likes.
+#![cfg(all(target_os = "linux", feature = "plugins"))]
+
+mod support;
+
+#[path = "soak/soaked.rs"]
+#[allow(dead_code, reason = "this uses a part of it")]
+mod soaked;
+
+use std::time::Duration;
+
+use soaked::{Soaked, is_given_back};
+
+const WARM_UP: Duration = Duration::from_secs(2);
+const SOAK: Duration = Duration::from_secs(5);
+
+#[test]
+fn whoever_comes_and_however_they_leave_nothing_stays() {
+    let soaked = Soaked::start();
+    let (_, before) = soaked.soak(WARM_UP, WARM_UP, &mut |_| {});
+    let (toll, after) = soaked.soak(SOAK, SOAK, &mut |_| {});
+    assert!(toll.left.iter().all(|(_, count)| *count > 0), "{toll:?}");
+    assert!(toll.acked > 0 && toll.round_trips > 0, "{toll:?}");
+    assert_eq!(toll.witnessed, [toll.acked; 2], "one witness for each codec");
+    is_given_back(before, after);
+}
