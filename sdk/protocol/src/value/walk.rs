@@ -66,33 +66,63 @@ pub(crate) fn whole<'b, R: Reader<'b>>(bytes: &'b [u8], sink: &mut impl Sink) ->
 }
 
 /// Reads the value that stands here. Its depth counts from here, whatever it stands in.
-pub(crate) fn value<'b>(reader: &mut impl Reader<'b>, sink: &mut impl Sink) -> Result<(), ValueError> {
-    nested(reader, sink, 0)
+///
+/// It does not call itself: in a build without optimisation each level would take kilobytes of the stack.
+pub(crate) fn value<'b, R: Reader<'b>>(reader: &mut R, sink: &mut impl Sink) -> Result<(), ValueError> {
+    let mut level = match reader.token()? {
+        Token::Scalar(scalar) => {
+            scalar.tell(sink);
+            return Ok(());
+        }
+        Token::Array(inside) => Level::array(inside, sink),
+        Token::Map(inside) => Level::map(inside, sink),
+    };
+    // The levels around the innermost one.
+    let mut around: [Option<Level<R::Inside>>; DEPTH_MAX - 1] = [const { None }; DEPTH_MAX - 1];
+    let mut depth = 0;
+    loop {
+        if !reader.more(&mut level.inside)? {
+            sink.end();
+            if depth == 0 {
+                return Ok(());
+            }
+            depth -= 1;
+            level = around[depth].take().expect("a level stands in the one around it");
+            continue;
+        }
+        if level.is_map {
+            sink.key(&reader.key()?);
+        }
+        let inner = match reader.token()? {
+            Token::Scalar(scalar) => {
+                scalar.tell(sink);
+                continue;
+            }
+            _ if depth == DEPTH_MAX - 1 => return Err(ValueError::Depth),
+            Token::Array(inside) => Level::array(inside, sink),
+            Token::Map(inside) => Level::map(inside, sink),
+        };
+        around[depth] = Some(std::mem::replace(&mut level, inner));
+        depth += 1;
+    }
 }
 
-/// Calls itself once for each level, of which there are few: [`DEPTH_MAX`].
-fn nested<'b>(reader: &mut impl Reader<'b>, sink: &mut impl Sink, depth: usize) -> Result<(), ValueError> {
-    match reader.token()? {
-        Token::Scalar(scalar) => scalar.tell(sink),
-        Token::Array(mut inside) => {
-            let depth = deeper(depth)?;
-            sink.array();
-            while reader.more(&mut inside)? {
-                nested(reader, sink, depth)?;
-            }
-            sink.end();
-        }
-        Token::Map(mut inside) => {
-            let depth = deeper(depth)?;
-            sink.map();
-            while reader.more(&mut inside)? {
-                sink.key(&reader.key()?);
-                nested(reader, sink, depth)?;
-            }
-            sink.end();
-        }
+/// An array or a map that is open.
+struct Level<I> {
+    inside: I,
+    is_map: bool,
+}
+
+impl<I> Level<I> {
+    fn array(inside: I, sink: &mut impl Sink) -> Self {
+        sink.array();
+        Self { inside, is_map: false }
     }
-    Ok(())
+
+    fn map(inside: I, sink: &mut impl Sink) -> Self {
+        sink.map();
+        Self { inside, is_map: true }
+    }
 }
 
 impl Scalar<'_> {
@@ -107,8 +137,4 @@ impl Scalar<'_> {
             Self::Bytes(value) => sink.bytes(value),
         }
     }
-}
-
-fn deeper(depth: usize) -> Result<usize, ValueError> {
-    if depth == DEPTH_MAX { Err(ValueError::Depth) } else { Ok(depth + 1) }
 }
