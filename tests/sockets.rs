@@ -5,6 +5,8 @@ mod support;
 
 #[path = "sockets/close.rs"]
 mod close;
+#[path = "sockets/codec.rs"]
+mod codec;
 #[path = "sockets/deadline.rs"]
 mod deadline;
 #[path = "sockets/frame.rs"]

@@ -86,7 +86,8 @@ impl Writer {
 
     /// Digits alone would be another number where they have 64 bits.
     fn json_float(&mut self, number: f64) {
-        let is_short_whole = number.fract() == 0.0 && number.abs() < 1e20;
+        let is_minus_zero = number == 0.0 && number.is_sign_negative();
+        let is_short_whole = number.fract() == 0.0 && number.abs() < 1e20 && !is_minus_zero;
         let form = match self.choose(4) {
             0 if !is_short_whole => number.to_string(),
             1 => format!("{number:e}"),

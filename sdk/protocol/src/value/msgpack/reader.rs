@@ -78,7 +78,6 @@ impl<'b> walk::Reader<'b> for Reader<'b> {
         let mut left: usize = 1;
         while left > 0 {
             left -= 1;
-            let at = self.position;
             let marker = self.marker()?;
             if let Some((length, each)) = self.container_length(marker)? {
                 let inner = self.check_count(length, each)? * each;
@@ -87,7 +86,7 @@ impl<'b> walk::Reader<'b> for Reader<'b> {
             }
             let length = match (self.text_length(marker)?, self.bin_length(marker)?) {
                 (Some(length), _) | (_, Some(length)) => length,
-                (None, None) => self.other_length(marker)?.ok_or(ValueError::Reserved(at))?,
+                (None, None) => self.other_length(marker)?,
             };
             self.take(length)?;
         }
@@ -152,10 +151,9 @@ impl<'b> Reader<'b> {
         }))
     }
 
-    /// How many bytes follow the marker of anything else; none for the one that MessagePack never uses.
-    fn other_length(&mut self, marker: Marker) -> Result<Option<usize>, ValueError> {
-        Ok(Some(match marker {
-            Marker::Null | Marker::True | Marker::False | Marker::FixPos(_) | Marker::FixNeg(_) => 0,
+    /// How many bytes follow the marker of anything else.
+    fn other_length(&mut self, marker: Marker) -> Result<usize, ValueError> {
+        Ok(match marker {
             Marker::U8 | Marker::I8 => 1,
             Marker::U16 | Marker::I16 => 2,
             Marker::U32 | Marker::I32 | Marker::F32 => 4,
@@ -169,8 +167,9 @@ impl<'b> Reader<'b> {
             Marker::Ext8 => usize::from(self.u8()?) + 1,
             Marker::Ext16 => usize::from(self.u16()?) + 1,
             Marker::Ext32 => self.u32()? as usize + 1,
-            _ => return Ok(None),
-        }))
+            // All others are a marker and nothing else, also the one that MessagePack never uses.
+            _ => 0,
+        })
     }
 
     #[inline(always)]
