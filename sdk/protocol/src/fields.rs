@@ -1,19 +1,17 @@
-//! The envelope of a request: its known fields as the raw bytes of their values. It interprets none of them.
+//! The envelope of a request: its known fields as the raw bytes of their values, all of them held to the rules for values
+//! once. It interprets none of them.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
-use crate::payload::check;
-use crate::value::msgpack::Reader;
-use crate::{Codec, Encoding, Payload};
+use crate::value::walk::{self, Reader, Scalar, Token};
+use crate::value::{Discard, ValueError, json, msgpack};
+use crate::{Codec, Payload};
 
-/// The fields that requests know. Others are passed over.
+/// The fields that requests know. Others are checked like these and then passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
     Type,
@@ -62,14 +60,47 @@ pub(crate) struct Fields<'b> {
 }
 
 impl<'b> Fields<'b> {
-    /// Reads one map. The error is a sentence for the sender.
-    pub(crate) fn read(codec: Codec, bytes: &'b [u8]) -> Result<Self, String> {
+    /// Reads a frame and checks every value in it. The error is a sentence for the sender.
+    pub(crate) fn read(codec: Codec, frame: &'b [u8]) -> Result<Self, String> {
         let mut fields = Self { codec, values: [None; NAMES.len()] };
-        match codec {
-            Codec::Json => fields.read_json(bytes)?,
-            Codec::MessagePack => fields.read_msgpack(bytes)?,
+        let is_map = match codec {
+            Codec::Json => fields.gather::<json::Reader<'b>>(frame, |reader| walk::value(reader, &mut Discard)),
+            Codec::MessagePack => {
+                fields.gather::<msgpack::Reader<'b>>(frame, |reader| walk::value(reader, &mut Discard))
+            }
+        };
+        if is_map? { Ok(fields) } else { Err("the frame is not a map".to_owned()) }
+    }
+
+    /// Reads a map within a frame, whose values have been checked with the frame; none when it is something else.
+    fn inner(codec: Codec, raw: &'b [u8]) -> Result<Option<Self>, String> {
+        let mut fields = Self { codec, values: [None; NAMES.len()] };
+        let is_map = match codec {
+            Codec::Json => fields.gather::<json::Reader<'b>>(raw, Reader::skip),
+            Codec::MessagePack => fields.gather::<msgpack::Reader<'b>>(raw, Reader::skip),
+        };
+        is_map.map(|is_map| is_map.then_some(fields))
+    }
+
+    /// Reads a map field by field and passes over the values with `pass`; says no when it is something else.
+    fn gather<R: Reader<'b>>(
+        &mut self,
+        bytes: &'b [u8],
+        pass: impl Fn(&mut R) -> Result<(), ValueError>,
+    ) -> Result<bool, String> {
+        let mut reader = R::new(bytes);
+        let Token::Map(mut inside) = reader.token().map_err(describe)? else { return Ok(false) };
+        while reader.more(&mut inside).map_err(describe)? {
+            let key = reader.key().map_err(describe)?;
+            let start = reader.position();
+            pass(&mut reader).map_err(|error| format!("field \"{}\": {error}", shorten(&key)))?;
+            let Some(place) = Field::place(&key) else { continue };
+            if self.values[place].replace(&bytes[start..reader.position()]).is_some() {
+                return Err(format!("field \"{}\" stands twice", NAMES[place]));
+            }
         }
-        Ok(fields)
+        reader.finish().map_err(describe)?;
+        Ok(true)
     }
 
     pub(crate) fn has(&self, field: Field) -> bool {
@@ -77,28 +108,33 @@ impl<'b> Fields<'b> {
     }
 
     pub(crate) fn text(&self, field: Field) -> Result<Option<Cow<'b, str>>, String> {
-        self.decode(field, "a string", |codec, raw| match codec {
-            Codec::Json => serde_json::from_slice::<Text<'b>>(raw).ok().map(|text| text.0),
-            Codec::MessagePack => Reader::new(raw).key().ok().map(Cow::Borrowed),
+        self.decode(field, "a string", |scalar| match scalar {
+            Scalar::Text(text) => Some(text),
+            _ => None,
         })
     }
 
     pub(crate) fn number(&self, field: Field, expected: &'static str) -> Result<Option<u64>, String> {
-        self.decode(field, expected, |codec, raw| match codec {
-            Codec::Json => serde_json::from_slice(raw).ok(),
-            Codec::MessagePack => rmp::decode::read_int(&mut &*raw).ok(),
+        self.decode(field, expected, |scalar| match scalar {
+            Scalar::Unsigned(number) => Some(number),
+            _ => None,
         })
     }
 
     pub(crate) fn flag(&self, field: Field) -> Result<Option<bool>, String> {
-        self.decode(field, "true or false", |codec, raw| match codec {
-            Codec::Json => serde_json::from_slice(raw).ok(),
-            Codec::MessagePack => rmp::decode::read_bool(&mut &*raw).ok(),
+        self.decode(field, "true or false", |scalar| match scalar {
+            Scalar::Bool(flag) => Some(flag),
+            _ => None,
         })
     }
 
     pub(crate) fn map(&self, field: Field) -> Result<Option<Fields<'b>>, String> {
-        self.decode(field, "a map", |codec, raw| Fields::read(codec, raw).ok())
+        let Some(raw) = self.values[field as usize] else { return Ok(None) };
+        match Fields::inner(self.codec, raw) {
+            Ok(Some(map)) => Ok(Some(map)),
+            Ok(None) => Err(format!("field \"{}\" is not a map", field.name())),
+            Err(message) => Err(format!("field \"{}\": {message}", field.name())),
+        }
     }
 
     /// Makes something of each map in a list field, one at a time, and stops at the first error.
@@ -107,27 +143,18 @@ impl<'b> Fields<'b> {
         field: Field,
         make: impl Fn(&Fields<'b>) -> Result<T, String>,
     ) -> Result<Option<Vec<T>>, String> {
-        let list = || format!("field \"{}\" is not a list of maps", field.name());
         let Some(raw) = self.values[field as usize] else { return Ok(None) };
-        let mut made = Vec::new();
-        match self.codec {
-            Codec::Json => {
-                let items: Vec<&'b RawValue> = serde_json::from_slice(raw).map_err(|_| list())?;
-                for item in items {
-                    made.push(make(&Fields::read(self.codec, item.get().as_bytes()).map_err(|_| list())?)?);
-                }
-            }
-            Codec::MessagePack => {
-                let mut rest = raw;
-                for _ in 0..rmp::decode::read_array_len(&mut rest).map_err(|_| list())? {
-                    let mut reader = Reader::new(rest);
-                    let item = reader.skip().map_err(|_| list())?;
-                    made.push(make(&Fields::read(self.codec, item).map_err(|_| list())?)?);
-                    rest = &rest[reader.position()..];
-                }
-            }
-        }
-        Ok(Some(made))
+        let no_list = || format!("field \"{}\" is not a list of maps", field.name());
+        let make_one = |item| match Fields::inner(self.codec, item) {
+            Ok(Some(map)) => make(&map),
+            Ok(None) => Err(no_list()),
+            Err(message) => Err(format!("field \"{}\": {message}", field.name())),
+        };
+        let made = match self.codec {
+            Codec::Json => each_item::<json::Reader<'b>, T>(raw, make_one),
+            Codec::MessagePack => each_item::<msgpack::Reader<'b>, T>(raw, make_one),
+        };
+        made.ok_or_else(no_list)?.map(Some)
     }
 
     /// The payload in `data` or `bytes`.
@@ -136,17 +163,12 @@ impl<'b> Fields<'b> {
             return Err("fields \"data\" and \"bytes\" exclude each other".to_owned());
         }
         if let Some(raw) = self.values[Field::Data as usize] {
-            let encoding = Encoding::from(self.codec);
-            check(encoding, raw).map_err(|error| format!("field \"data\": {error}"))?;
-            return Ok(Some(Payload::checked(encoding, Bytes::copy_from_slice(raw))));
+            return Ok(Some(Payload::checked(self.codec.into(), Bytes::copy_from_slice(raw))));
         }
-        let bytes = self.decode(Field::Bytes, "bytes (bin, or base64 text in JSON)", |codec, raw| match codec {
-            Codec::Json => BASE64.decode(serde_json::from_slice::<Text<'b>>(raw).ok()?.0.as_bytes()).ok(),
-            Codec::MessagePack => {
-                let mut rest = raw;
-                rmp::decode::read_bin_len(&mut rest).ok()?;
-                Some(rest.to_vec())
-            }
+        let bytes = self.decode(Field::Bytes, "bytes (bin, or base64 text in JSON)", |scalar| match scalar {
+            Scalar::Text(text) if self.codec == Codec::Json => BASE64.decode(text.as_bytes()).ok(),
+            Scalar::Bytes(bytes) => Some(bytes.to_vec()),
+            _ => None,
         })?;
         Ok(bytes.map(Payload::bytes))
     }
@@ -155,50 +177,81 @@ impl<'b> Fields<'b> {
         &self,
         field: Field,
         expected: &'static str,
-        decode: impl FnOnce(Codec, &'b [u8]) -> Option<T>,
+        decode: impl FnOnce(Scalar<'b>) -> Option<T>,
     ) -> Result<Option<T>, String> {
-        match self.values[field as usize] {
-            None => Ok(None),
-            Some(raw) => match decode(self.codec, raw) {
-                Some(value) => Ok(Some(value)),
-                None => Err(format!("field \"{}\" is not {expected}", field.name())),
-            },
+        let Some(raw) = self.values[field as usize] else { return Ok(None) };
+        match scalar(self.codec, raw).and_then(decode) {
+            Some(value) => Ok(Some(value)),
+            None => Err(format!("field \"{}\" is not {expected}", field.name())),
         }
     }
+}
 
-    fn set(&mut self, place: usize, raw: &'b [u8]) -> Result<(), String> {
-        if self.values[place].replace(raw).is_some() {
-            return Err(format!("field \"{}\" stands twice", NAMES[place]));
-        }
-        Ok(())
+/// The `id` of a frame that is no request, as far as it can be made out. A value that breaks a rule does not hide it,
+/// wherever that stands.
+pub(crate) fn salvage_id(codec: Codec, frame: &[u8]) -> Option<u64> {
+    let raw = match codec {
+        Codec::Json => find_id::<json::Reader<'_>>(frame),
+        Codec::MessagePack => find_id::<msgpack::Reader<'_>>(frame),
+    };
+    match scalar(codec, raw?)? {
+        Scalar::Unsigned(id @ 1..) => Some(id),
+        _ => None,
     }
+}
 
-    fn read_json(&mut self, text: &'b [u8]) -> Result<(), String> {
-        let mut reader = serde_json::Deserializer::from_slice(text);
-        (&mut reader)
-            .deserialize_map(JsonEnvelope(self))
-            .and_then(|()| reader.end())
-            .map_err(|error| format!("the frame is not a JSON object: {error}"))
+/// The raw value of the one `id` of a map, up to where it can be read.
+fn find_id<'b, R: Reader<'b>>(frame: &'b [u8]) -> Option<&'b [u8]> {
+    let mut reader = R::new(frame);
+    let Ok(Token::Map(mut inside)) = reader.token() else { return None };
+    let mut id = None;
+    while let Ok(true) = reader.more(&mut inside) {
+        let Ok(key) = reader.skip_key() else { break };
+        let start = reader.position();
+        if reader.skip().is_err() {
+            break;
+        }
+        let is_id = matches!(R::new(key).token(), Ok(Token::Scalar(Scalar::Text(name))) if name == Field::Id.name());
+        if is_id && id.replace(&frame[start..reader.position()]).is_some() {
+            return None;
+        }
     }
+    id
+}
 
-    fn read_msgpack(&mut self, bytes: &'b [u8]) -> Result<(), String> {
-        let describe = |error| format!("the frame is not a MessagePack map: {error}");
-        let mut reader = Reader::new(bytes);
-        let Some(entries) = reader.map_header().map_err(describe)? else {
-            return Err("the frame is not a MessagePack map".to_owned());
-        };
-        for _ in 0..entries {
-            let key = reader.key().map_err(describe)?;
-            // What the value holds is looked at when it is needed; until then it is only passed over.
-            let raw = reader.skip().map_err(describe)?;
-            if let Some(place) = Field::place(key) {
-                self.set(place, raw)?;
-            }
+fn describe(error: ValueError) -> String {
+    format!("the frame: {error}")
+}
+
+/// Makes something of each item of an array whose items have been checked; gives none when it is something else.
+fn each_item<'b, R: Reader<'b>, T>(
+    raw: &'b [u8],
+    make: impl Fn(&'b [u8]) -> Result<T, String>,
+) -> Option<Result<Vec<T>, String>> {
+    let mut reader = R::new(raw);
+    let Ok(Token::Array(mut inside)) = reader.token() else { return None };
+    let mut made = Vec::new();
+    while reader.more(&mut inside).ok()? {
+        let start = reader.position();
+        reader.skip().ok()?;
+        match make(&raw[start..reader.position()]) {
+            Ok(one) => made.push(one),
+            Err(message) => return Some(Err(message)),
         }
-        if reader.position() < bytes.len() {
-            return Err(format!("bytes after the frame (byte {})", reader.position()));
+    }
+    Some(Ok(made))
+}
+
+fn scalar(codec: Codec, raw: &[u8]) -> Option<Scalar<'_>> {
+    fn first<'b, R: Reader<'b>>(raw: &'b [u8]) -> Option<Scalar<'b>> {
+        match R::new(raw).token() {
+            Ok(Token::Scalar(scalar)) => Some(scalar),
+            _ => None,
         }
-        Ok(())
+    }
+    match codec {
+        Codec::Json => first::<json::Reader<'_>>(raw),
+        Codec::MessagePack => first::<msgpack::Reader<'_>>(raw),
     }
 }
 
@@ -210,78 +263,4 @@ pub(crate) fn shorten(text: &str) -> String {
         short.push('…');
     }
     short
-}
-
-struct JsonEnvelope<'f, 'b>(&'f mut Fields<'b>);
-
-impl<'de> Visitor<'de> for JsonEnvelope<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        while let Some(place) = entries.next_key_seed(Place)? {
-            match place {
-                Some(place) => {
-                    let raw: &'de RawValue = entries.next_value()?;
-                    self.0.set(place, raw.get().as_bytes()).map_err(de::Error::custom)?;
-                }
-                None => {
-                    entries.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-struct Place;
-
-impl<'de> DeserializeSeed<'de> for Place {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Place {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a field name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Field::place(name))
-    }
-}
-
-/// A text that borrows from the frame unless it has escapes.
-struct Text<'b>(Cow<'b, str>);
-
-impl<'de: 'b, 'b> Deserialize<'de> for Text<'b> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor).map(Text)
-    }
-}
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.to_owned()))
-    }
 }

@@ -32,5 +32,5 @@ pub use payload::{Encoding, Payload};
 pub use pointer::{Pointer, PointerError};
 pub use request::{Call, Connect, Operation, Publish, Request, RequestError, Subscribe};
 
-/// How deep arrays and maps may be nested in a payload, in either codec.
+/// How deep arrays and maps may be nested in a payload, and in the value of any other field of a frame, in either codec.
 pub const DEPTH_MAX: usize = 32;

@@ -53,7 +53,7 @@ impl Payload {
     /// # Errors
     /// When the value cannot be written as JSON, or is nested too deep.
     pub fn json(value: &(impl serde::Serialize + ?Sized)) -> Result<Self, ValueError> {
-        let text = serde_json::to_vec(value).map_err(|error| ValueError::Json(error.to_string()))?;
+        let text = serde_json::to_vec(value).map_err(|error| ValueError::Unwritable(error.to_string()))?;
         Self::new(Encoding::Json, text)
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::fields::{Field, Fields, shorten};
+use crate::fields::{Field, Fields, salvage_id, shorten};
 use crate::{Codec, Delivery, ErrorCode, Payload, Position};
 
 /// One request frame.
@@ -104,11 +104,11 @@ impl<'b> Request<'b> {
     ///
     /// # Errors
     /// A [`RequestError`] with code `bad_request` that names what is wrong: not a map, a field of the wrong type, a
-    /// field missing or standing twice, an unknown type, a payload the protocol does not carry. Unknown fields are
-    /// passed over.
+    /// field missing or standing twice, an unknown type, a value the protocol does not carry, be it in a field that
+    /// nothing asks for. Other than that, fields that are unknown or that the operation has no use for are passed over.
     pub fn decode(codec: Codec, frame: &'b [u8]) -> Result<Self, RequestError> {
         let bad = |id, message| RequestError { id, code: ErrorCode::BadRequest, message };
-        let fields = Fields::read(codec, frame).map_err(|message| bad(None, message))?;
+        let fields = Fields::read(codec, frame).map_err(|message| bad(salvage_id(codec, frame), message))?;
         let id = positive(&fields).map_err(|message| bad(None, message))?;
         let operation = operation(&fields).map_err(|message| bad(id, message))?;
         Ok(Self { id, operation })

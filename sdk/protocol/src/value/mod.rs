@@ -1,11 +1,12 @@
 //! Single values in either codec as a stream of events: read, checked and written without building a tree.
 //!
-//! Both readers feed the same [`Sink`] under the same rules, so the two codecs accept the same set of values:
-//! nested at most [`DEPTH_MAX`](crate::DEPTH_MAX) deep, finite numbers, string keys, no extension types, nothing after
-//! the value.
+//! One walk feeds the same [`Sink`] from both readers, so the two codecs accept the same set of values: nested at most
+//! [`DEPTH_MAX`](crate::DEPTH_MAX) deep, finite numbers, string keys, texts that are Unicode, no extension types, nothing
+//! after the value.
 
 pub mod json;
 pub mod msgpack;
+pub(crate) mod walk;
 
 use thiserror::Error;
 
@@ -53,28 +54,36 @@ impl Sink for Discard {
     fn end(&mut self) {}
 }
 
-/// Why bytes are not one value that the protocol carries.
+/// Why bytes are not one value that the protocol carries. Bytes are counted from the start of what was read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ValueError {
-    /// The bytes are not JSON; the text says what and where.
-    #[error("not valid JSON: {0}")]
-    Json(String),
+    /// Something that stands nowhere in JSON (RFC 8259).
+    #[error("not valid JSON: {fault} at byte {at}")]
+    Json {
+        /// What is wrong.
+        fault: &'static str,
+        /// Where.
+        at: usize,
+    },
     /// The bytes end inside the value, or a length in them is larger than what follows.
-    #[error("not valid MessagePack: the value is cut off at byte {0}")]
+    #[error("the value is cut off at byte {0}")]
     Truncated(usize),
     /// The byte 0xc1, which MessagePack never uses.
     #[error("not valid MessagePack: reserved byte 0xc1 at byte {0}")]
     Reserved(usize),
-    /// A MessagePack `str` that is not UTF-8.
-    #[error("not valid MessagePack: text that is not UTF-8 at byte {0}")]
+    /// A text that is not UTF-8.
+    #[error("a text is not UTF-8 (byte {0})")]
     Utf8(usize),
+    /// An escape in a JSON text that is one half of a surrogate pair.
+    #[error("half a surrogate pair (byte {0})")]
+    Surrogate(usize),
     /// A MessagePack extension type.
     #[error("extension types are not carried (byte {0})")]
     Extension(usize),
     /// A map key that is not a string.
     #[error("a map key is not a string (byte {0})")]
     Key(usize),
-    /// NaN or an infinity.
+    /// NaN, an infinity, or a number in JSON that is larger than any double.
     #[error("a number is not finite (byte {0})")]
     NotFinite(usize),
     /// Nesting over the limit.
@@ -83,4 +92,7 @@ pub enum ValueError {
     /// Bytes after the value.
     #[error("bytes after the value (byte {0})")]
     Trailing(usize),
+    /// What a program handed over as a value cannot be written as JSON.
+    #[error("cannot be written as JSON: {0}")]
+    Unwritable(String),
 }
