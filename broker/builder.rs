@@ -56,7 +56,8 @@ impl Broker {
 
 impl Builder {
     /// Uses this configuration instead of the default one, which has one open topic rule and no plugin. Of
-    /// [`Config::server`] only `shards` matters here; the rest is for [`Server::bind`](crate::Server::bind).
+    /// [`Config::server`] only `shards` matters here; the rest is for [`Server::bind`](crate::Server::bind), and [`Config::tls`] is for
+    /// [`Server::with_tls`](crate::Server::with_tls).
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;

@@ -89,7 +89,7 @@ struct Front {
 }
 
 impl Server {
-    /// Listens on every address of the settings. Must be called within a tokio runtime.
+    /// Listens on every address of the settings; [`Server::with_tls`] adds those with TLS. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`BindError`] for the first address that cannot be had; then none is kept.

@@ -1,0 +1,73 @@
+//! Too few files for all who come: the broker waits without turning in circles, says so once, and goes on.
+
+use std::time::{Duration, Instant};
+
+use rialto::Codec;
+use rialto_bench::process::Family;
+use tokio::net::TcpStream;
+
+use crate::process::{Process, SERVER};
+use crate::support::{Client, DEADLINE, eventually};
+
+#[tokio::test]
+async fn a_broker_without_files_left_waits_calmly_and_recovers() {
+    // Silent connections stay for as long as the test looks.
+    let mut process = Process::start_with_files(&format!("{SERVER}[limits]\nheader_ms = 60_000\n"), 64);
+    let mut healthy = Client::connect(process.address, Codec::Json).await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        // The system takes them for the broker, which cannot take them from the system.
+        silent.push(TcpStream::connect(process.address).await.unwrap());
+    }
+    let pid = process.child.id();
+    let open = || std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    eventually("no file is left", || open() >= 63).await;
+    let family = Family::of(pid).unwrap();
+    let (used, begun) = (family.processor().unwrap(), Instant::now());
+    let mut round_trips = 0;
+    while begun.elapsed() < Duration::from_secs(2) {
+        healthy.ping().await;
+        round_trips += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let share = family.processor().unwrap().since(&used).as_secs_f64() / begun.elapsed().as_secs_f64();
+    assert!(round_trips > 0 && share < 0.2, "{share} of a core for nothing");
+    drop(silent);
+    let begun = Instant::now();
+    let mut back = loop {
+        let connected = tokio::spawn(Client::connect(process.address, Codec::MessagePack)).await;
+        assert!(begun.elapsed() < DEADLINE, "it takes nobody any more");
+        if let Ok(client) = connected {
+            break client;
+        }
+    };
+    back.ping().await;
+    process.signal("TERM");
+    drop((healthy, back));
+    assert!(process.ends().await.success());
+    let log = process.log();
+    // Once each time that it begins, and not each time that it tries.
+    assert!((1..=4).contains(&log.matches("cannot accept connections").count()), "{log}");
+}
+
+#[tokio::test]
+async fn a_flood_of_connections_takes_no_more_files_than_the_limits_allow() {
+    let limits = "[limits]\nconnections = 300\nconnections_per_address = 10_000\nsessions = 50\n";
+    let process = Process::start_with_files(&format!("{SERVER}{limits}"), 1_024);
+    let mut healthy = Client::connect(process.address, Codec::Json).await;
+    let pid = process.child.id();
+    let mut flood = Vec::new();
+    let mut most = 0;
+    for index in 0..5_000 {
+        flood.push(TcpStream::connect(process.address).await.unwrap());
+        if index % 500 == 0 {
+            healthy.ping().await;
+            most = most.max(std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count());
+        }
+    }
+    // Those that wait, those that are told, the sessions, and what the process has of its own.
+    assert!(most <= 300 + 128 + 50 + 64, "{most} files are open");
+    healthy.ping().await;
+    drop(flood);
+    Client::connect(process.address, Codec::MessagePack).await.ping().await;
+}

@@ -1,0 +1,71 @@
+//! A broker that is killed while many are connected: all come back at once, and all get in, one after another.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rialto::Codec;
+use tokio::net::TcpStream;
+
+use crate::process::{Process, SERVER};
+use crate::support::{Client, http_over, upgrade_request};
+
+const HERD: usize = 500;
+
+/// Comes back as a client does: again and again, and after the hint where there is one.
+async fn comes_back(address: SocketAddr) -> (Client, u32) {
+    let mut turned_away = 0;
+    loop {
+        if let Ok(stream) = TcpStream::connect(address).await {
+            let answered = http_over(stream, &upgrade_request(address, &[])).await;
+            match answered.status {
+                // There is room, so there is for a whole client too; or the next round says when.
+                101 => {
+                    if let Ok(client) = tokio::spawn(Client::connect(address, Codec::Json)).await {
+                        return (client, turned_away);
+                    }
+                }
+                503 => {
+                    turned_away += 1;
+                    let seconds = answered.header("retry-after").expect("a hint").parse().expect("seconds");
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                }
+                other => panic!("{other}"),
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn all_come_back_after_a_kill_and_the_herd_is_spread() {
+    let limits = "[limits]\nadmissions_per_s = 400\n";
+    let mut process = Process::start(&format!("{SERVER}{limits}"), None);
+    let address = process.address;
+    let mut there = Vec::new();
+    for index in 0..HERD {
+        let mut client = Client::connect(address, Codec::ALL[index % 2]).await;
+        client.ping().await;
+        there.push(client);
+        // No faster than they are let in.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    process.signal("KILL");
+    assert!(!process.ends().await.success());
+    drop(there);
+    let herd: Vec<_> = (0..HERD).map(|_| tokio::spawn(comes_back(address))).collect();
+    let begun = Instant::now();
+    let again = SERVER.replace("127.0.0.1:0", &address.to_string());
+    let _process = Process::start(&format!("{again}{limits}"), None);
+    let mut turned_away = 0;
+    let mut back = Vec::new();
+    for session in herd {
+        let (client, times) = session.await.unwrap();
+        turned_away += times;
+        back.push(client);
+    }
+    for client in &mut back {
+        client.ping().await;
+    }
+    assert!(turned_away > 0, "{HERD} at once are more than 400 a second");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}

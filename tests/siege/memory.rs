@@ -1,0 +1,128 @@
+//! Frames and messages that are promised, begun and never finished: each costs what has come in, at most its limit.
+
+use std::time::Duration;
+
+use rialto::Codec;
+use rialto_bench::holding::Holding;
+use serde_json::json;
+
+use crate::process::{Process, SERVER};
+use crate::support::raw::{CONTINUATION, FIN, masked, promise};
+use crate::support::{Client, Raw, eventually};
+
+const MESSAGE_BYTES: u64 = 65_536;
+/// What a session, its socket and the frame reader that it has while a frame is open take.
+const SESSION_BYTES: u64 = 24 * 1024;
+/// What an allocator may keep for later.
+const SLACK_BYTES: u64 = 6 << 20;
+
+fn resident(process: &Process) -> u64 {
+    Holding::of(process.child.id()).unwrap().resident_bytes
+}
+
+async fn sessions(process: &Process, count: usize, codec: Codec) -> Vec<Raw> {
+    let mut sessions = Vec::new();
+    for _ in 0..count {
+        sessions.push(Raw::connect(process.address, codec).await);
+    }
+    sessions
+}
+
+async fn is_given_back(process: &Process, before: u64) {
+    eventually("memory is given back", || resident(process) < before + before / 10 + SLACK_BYTES).await;
+}
+
+#[tokio::test]
+async fn what_is_promised_beyond_the_limit_takes_nothing() {
+    let process = Process::start(SERVER, None);
+    let mut healthy = Client::connect(process.address, Codec::Json).await;
+    let before = resident(&process);
+    for codec in Codec::ALL {
+        for length in [MESSAGE_BYTES + 1, 1 << 32, (1 << 63) + 5, u64::MAX] {
+            for mut raw in sessions(&process, 50, codec).await {
+                raw.send(&promise(FIN | raw.data_opcode(), length)).await;
+                assert_eq!(raw.close_code().await, 1009);
+            }
+        }
+        healthy.ping().await;
+    }
+    is_given_back(&process, before).await;
+}
+
+#[tokio::test]
+async fn what_is_begun_and_not_finished_takes_at_most_its_limit_for_each_session() {
+    let process = Process::start(&format!("{SERVER}[limits]\nframe_ms = 3_000\n"), None);
+    let mut healthy = Client::connect(process.address, Codec::MessagePack).await;
+    let before = resident(&process);
+    const SESSIONS: usize = 200;
+    for codec in Codec::ALL {
+        let mut held = sessions(&process, SESSIONS, codec).await;
+        for (index, raw) in held.iter_mut().enumerate() {
+            let data = raw.data_opcode();
+            let bytes = match index % 2 {
+                // A frame of which all but the last byte comes.
+                0 => {
+                    let whole = masked(FIN | data, &vec![b' '; MESSAGE_BYTES as usize]);
+                    whole[..whole.len() - 1].to_vec()
+                }
+                // A message in fragments to which nothing but the end is missing.
+                _ => {
+                    let part = masked(CONTINUATION, &[b' '; 1_000]);
+                    [masked(data, b""), part.repeat(65)].concat()
+                }
+            };
+            raw.send(&bytes).await;
+        }
+        healthy.ping().await;
+        let taken = resident(&process).saturating_sub(before);
+        // A buffer that grows may be twice as large as what is in it.
+        let allowed = SESSIONS as u64 * (2 * MESSAGE_BYTES + SESSION_BYTES) + SLACK_BYTES;
+        assert!(taken < allowed, "{taken} bytes for {SESSIONS} sessions, {allowed} at most");
+        for mut raw in held {
+            assert_eq!(raw.close_code().await, 1008);
+        }
+        is_given_back(&process, before).await;
+    }
+}
+
+#[tokio::test]
+async fn two_hundred_thousand_fragments_of_a_byte_end_at_the_limit() {
+    let process = Process::start(SERVER, None);
+    let mut healthy = Client::connect(process.address, Codec::Json).await;
+    let before = resident(&process);
+    for codec in Codec::ALL {
+        let mut raw = Raw::connect(process.address, codec).await;
+        let data = raw.data_opcode();
+        raw.send(&masked(data, b"x")).await;
+        let fragments = masked(CONTINUATION, b"x").repeat(1_000);
+        for _ in 0..200 {
+            raw.try_send(&fragments).await;
+        }
+        assert_eq!(raw.close_code().await, 1009);
+        healthy.ping().await;
+    }
+    is_given_back(&process, before).await;
+}
+
+#[tokio::test]
+async fn a_mebibyte_of_small_maps_is_never_built_into_a_tree() {
+    let process =
+        Process::start(&format!("{SERVER}[limits]\nmessage_bytes = 1_048_576\noutbox_bytes = 8_388_608\n"), None);
+    let mut healthy = Client::connect(process.address, Codec::Json).await;
+    healthy.subscribe("t").await;
+    let before = resident(&process);
+    let maps = vec![json!({"": 0}); 100_000];
+    for codec in Codec::ALL {
+        let mut publisher = Client::connect(process.address, codec).await;
+        let mut largest = 0;
+        for _ in 0..5 {
+            publisher.publish("t", json!(maps)).await;
+            largest = largest.max(resident(&process).saturating_sub(before));
+            assert_eq!(healthy.message().await["data"].as_array().unwrap().len(), maps.len());
+        }
+        // The payload, its frames in both codecs, the buffers of two sessions; a tree of it would take 100 MB.
+        assert!(largest < 24 << 20, "{largest} bytes for messages of {} bytes", maps.len() * 7);
+        publisher.close().await;
+    }
+    tokio::time::timeout(Duration::from_secs(1), healthy.ping()).await.unwrap();
+}

@@ -1,0 +1,93 @@
+//! Sessions that are ended at every point of what they read and write: what was begun is dropped, and what is on the wire
+//! stays whole.
+
+use std::time::Duration;
+
+use rialto::Codec;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+use crate::support::raw::{CLOSE, CONTINUATION, FIN, PING, Wire, frames, masked};
+use crate::support::{Running, encode, within};
+use crate::witness::Witness;
+
+/// Several messages, one of them in fragments with a ping between.
+fn said(codec: Codec) -> Vec<u8> {
+    let data = if codec == Codec::Json { 1 } else { 2 };
+    let subscribe = encode(codec, &json!({"type": "subscribe", "topic": "t", "id": 1}));
+    let publish = encode(codec, &json!({"type": "publish", "topic": "t", "data": "é", "id": 2}));
+    let (one, two) = publish.split_at(publish.len() / 2);
+    let parts = [masked(data, one), masked(FIN | PING, b"x"), masked(FIN | CONTINUATION, two)];
+    [masked(FIN | data, &subscribe), parts.concat()].concat()
+}
+
+/// Opens a session through a pipe that holds so few bytes that every write is a part of one.
+fn open(running: &Running, codec: Codec) -> DuplexStream {
+    let (near, far) = tokio::io::duplex(7);
+    running.broker.serve_websocket(far, codec);
+    near
+}
+
+/// Says the first bytes and hears everything until the end.
+async fn hears(near: DuplexStream, bytes: Vec<u8>) -> Vec<Wire> {
+    let (mut reading, mut writing) = tokio::io::split(near);
+    let speaks = async {
+        // The broker may be gone before it has read everything.
+        let _ = writing.write_all(&bytes).await;
+        writing
+    };
+    let listens = async {
+        let mut heard = Vec::new();
+        let _ = within("the end", reading.read_to_end(&mut heard)).await;
+        heard
+    };
+    let (_writing, heard) = tokio::join!(speaks, listens);
+    frames(&heard)
+}
+
+#[tokio::test]
+async fn a_session_that_is_ended_at_any_byte_says_one_close_behind_whole_frames() {
+    let running = Running::with(|config| {
+        config.limits.frame_ms = 150;
+        config.limits.ping_ms = 150;
+        config.limits.pong_ms = 150;
+    });
+    let mut witness = Witness::new(&running).await;
+    for codec in Codec::ALL {
+        let bytes = said(codec);
+        let sessions = (0..=bytes.len()).map(|cut| hears(open(&running, codec), bytes[..cut].to_vec()));
+        for (cut, heard) in futures_util::future::join_all(sessions).await.into_iter().enumerate() {
+            let closes = heard.iter().filter(|frame| frame.opcode == CLOSE).count();
+            let last = heard.last().expect("a farewell");
+            assert_eq!((closes, last.opcode), (1, CLOSE), "{cut}: {heard:?}");
+            assert!([1008, 4004].contains(&last.code()), "{cut}: {}", last.code());
+        }
+        witness.is_well().await;
+    }
+    witness.close().await;
+    running.becomes_empty().await;
+}
+
+#[tokio::test]
+async fn sessions_that_are_dropped_wherever_they_are_leave_nothing_and_no_half_farewell() {
+    for codec in Codec::ALL {
+        let running = Running::start();
+        let bytes = said(codec);
+        let sessions: Vec<_> =
+            (0..=bytes.len()).map(|cut| tokio::spawn(hears(open(&running, codec), bytes[..cut].to_vec()))).collect();
+        while running.broker.metrics().sessions < sessions.len() as u64 {
+            tokio::task::yield_now().await;
+        }
+        // No time at all to say goodbye: the tasks are dropped at whatever they wait for.
+        running.broker.shutdown(Duration::ZERO).await;
+        for session in sessions {
+            match session.await {
+                Ok(heard) => assert!(heard.iter().filter(|frame| frame.opcode == CLOSE).count() <= 1),
+                // Cut off in the middle of a frame, as it must be when there is no time.
+                Err(error) => assert!(error.to_string().contains("within a frame"), "{error}"),
+            }
+        }
+        assert_eq!(running.broker.metrics().sessions, 0);
+        assert_eq!(running.broker.metrics().subscriptions, 0);
+    }
+}
