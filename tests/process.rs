@@ -6,115 +6,13 @@ mod support;
 
 #[path = "support/component.rs"]
 mod component;
+#[path = "support/process.rs"]
+mod process;
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
-
+use process::{Process, SERVER, command, fails};
 use rialto::Codec;
 use serde_json::json;
-use tempfile::TempDir;
-
-use support::{Client, DEADLINE, Raw, http};
-
-const SERVER: &str = "[server]\nlisten = \"127.0.0.1:0\"\nshards = 2\n";
-
-/// A running process, killed when this is dropped.
-struct Process {
-    child: Child,
-    lines: Receiver<String>,
-    banner: String,
-    address: SocketAddr,
-    _folder: TempDir,
-}
-
-fn folder(config: &str, plugin: Option<&[u8]>) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("rialto.toml"), config).unwrap();
-    if let Some(wasm) = plugin {
-        std::fs::write(folder.path().join("plugin.wasm"), wasm).unwrap();
-    }
-    folder
-}
-
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rialto"));
-    command.arg("--config").arg(folder.join("rialto.toml")).stdin(Stdio::null());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// Runs a configuration with which nothing starts.
-fn fails(config: &str, plugin: Option<&[u8]>) -> (Option<i32>, String) {
-    let folder = folder(config, plugin);
-    let Output { status, stdout, stderr } = command(folder.path()).output().unwrap();
-    assert_eq!(String::from_utf8(stdout).unwrap(), "", "nothing is served, so nothing is announced");
-    (status.code(), String::from_utf8(stderr).unwrap())
-}
-
-impl Process {
-    fn start(config: &str, plugin: Option<&[u8]>) -> Self {
-        let folder = folder(config, plugin);
-        let mut child = command(folder.path()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = channel();
-        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut banner = String::new();
-        while !banner.contains("Ctrl-C") {
-            let line = lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no banner:\n{banner}"));
-            banner.push_str(&line);
-            banner.push('\n');
-        }
-        let url = banner.split_once("ws://").expect("a URL").1.split_once("/ws").unwrap().0;
-        let address = url.parse().unwrap();
-        Self { child, lines, banner, address, _folder: folder }
-    }
-
-    fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    }
-
-    fn says(&self, what: &str) {
-        let started = Instant::now();
-        while started.elapsed() < DEADLINE {
-            match self.lines.recv_timeout(DEADLINE) {
-                Ok(line) if line.contains(what) => return,
-                Ok(_) => {}
-                Err(_) => break,
-            }
-        }
-        panic!("it never said {what:?}");
-    }
-
-    async fn ends(&mut self) -> ExitStatus {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(started.elapsed() < DEADLINE, "the process goes on after {DEADLINE:?}");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    }
-
-    /// What it wrote to standard error, once it has ended.
-    fn log(&mut self) -> String {
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        log
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use support::{Client, Raw, http};
 
 #[tokio::test]
 async fn it_prints_what_it_serves_with_the_real_port_and_serves_it() {

@@ -3,15 +3,17 @@
 
 mod support;
 
+#[path = "sockets/cancel.rs"]
+mod cancel;
 #[cfg(feature = "tls")]
 #[path = "sockets/certificate.rs"]
 mod certificate;
 #[path = "sockets/close.rs"]
 mod close;
-#[path = "sockets/crowd.rs"]
-mod crowd;
 #[path = "sockets/codec.rs"]
 mod codec;
+#[path = "sockets/crowd.rs"]
+mod crowd;
 #[path = "sockets/deadline.rs"]
 mod deadline;
 #[cfg(feature = "tls")]

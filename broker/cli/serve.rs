@@ -28,6 +28,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
         }
     };
     log_to_stderr(&config.server.log);
+    allow_files(config.limits.sessions + config.limits.connections);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -102,6 +103,17 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+/// Asks the system for as many open files as it gives: every connection is one.
+fn allow_files(connections: usize) {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) if files < connections as u64 => {
+            tracing::debug!(files, connections, "the system allows fewer open files than [limits] allows connections");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the system does not say how many open files it allows"),
     }
 }
 

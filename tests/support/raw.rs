@@ -224,6 +224,17 @@ fn header(first: u8, mask: u8, length: usize) -> Vec<u8> {
     bytes
 }
 
+/// Everything that the broker has said until the end of a connection, which must be whole frames.
+pub(crate) fn frames(mut bytes: &[u8]) -> Vec<Wire> {
+    let mut frames = Vec::new();
+    while let Some((frame, length)) = parse(bytes) {
+        frames.push(frame);
+        bytes = &bytes[length..];
+    }
+    assert!(bytes.is_empty(), "the broker hung up within a frame");
+    frames
+}
+
 /// The first whole frame of the bytes and its length. What a server must not send fails the test.
 fn parse(bytes: &[u8]) -> Option<(Wire, usize)> {
     let [first, second, rest @ ..] = bytes else { return None };
