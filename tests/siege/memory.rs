@@ -13,7 +13,7 @@ use crate::support::{Client, Raw, eventually};
 const MESSAGE_BYTES: u64 = 65_536;
 /// What a session, its socket and the frame reader that it has while a frame is open take.
 const SESSION_BYTES: u64 = 24 * 1024;
-/// What an allocator may keep for later.
+/// What threads keep for later, and what the system counts late.
 const SLACK_BYTES: u64 = 6 << 20;
 
 fn resident(process: &Process) -> u64 {
@@ -34,7 +34,7 @@ async fn is_given_back(process: &Process, before: u64) {
 
 #[tokio::test]
 async fn what_is_promised_beyond_the_limit_takes_nothing() {
-    let process = Process::start(SERVER, None);
+    let process = Process::start_frugal(SERVER);
     let mut healthy = Client::connect(process.address, Codec::Json).await;
     let before = resident(&process);
     for codec in Codec::ALL {
@@ -51,7 +51,7 @@ async fn what_is_promised_beyond_the_limit_takes_nothing() {
 
 #[tokio::test]
 async fn what_is_begun_and_not_finished_takes_at_most_its_limit_for_each_session() {
-    let process = Process::start(&format!("{SERVER}[limits]\nframe_ms = 3_000\n"), None);
+    let process = Process::start_frugal(&format!("{SERVER}[limits]\nframe_ms = 3_000\n"));
     let mut healthy = Client::connect(process.address, Codec::MessagePack).await;
     let before = resident(&process);
     const SESSIONS: usize = 200;
@@ -87,7 +87,7 @@ async fn what_is_begun_and_not_finished_takes_at_most_its_limit_for_each_session
 
 #[tokio::test]
 async fn two_hundred_thousand_fragments_of_a_byte_end_at_the_limit() {
-    let process = Process::start(SERVER, None);
+    let process = Process::start_frugal(SERVER);
     let mut healthy = Client::connect(process.address, Codec::Json).await;
     let before = resident(&process);
     for codec in Codec::ALL {
@@ -107,7 +107,7 @@ async fn two_hundred_thousand_fragments_of_a_byte_end_at_the_limit() {
 #[tokio::test]
 async fn a_mebibyte_of_small_maps_is_never_built_into_a_tree() {
     let process =
-        Process::start(&format!("{SERVER}[limits]\nmessage_bytes = 1_048_576\noutbox_bytes = 8_388_608\n"), None);
+        Process::start_frugal(&format!("{SERVER}[limits]\nmessage_bytes = 1_048_576\noutbox_bytes = 8_388_608\n"));
     let mut healthy = Client::connect(process.address, Codec::Json).await;
     healthy.subscribe("t").await;
     let before = resident(&process);

@@ -56,6 +56,14 @@ impl Process {
         Self::run(command, folder)
     }
 
+    /// Starts with an allocator that gives freed memory back at once: what is resident is what the broker holds.
+    pub(crate) fn start_frugal(config: &str) -> Self {
+        let folder = folder(config, None);
+        let mut command = command(folder.path());
+        command.env("MIMALLOC_PURGE_DELAY", "0");
+        Self::run(command, folder)
+    }
+
     /// Starts where the system allows so many open files.
     pub(crate) fn start_with_files(config: &str, files: u32) -> Self {
         let folder = folder(config, None);
