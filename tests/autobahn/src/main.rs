@@ -80,7 +80,8 @@ impl Task {
 
 /// Lets Autobahn judge an echo of ours, which ends with it.
 async fn judged(task: &Task) -> Result<Verdicts> {
-    let broker = Broker::builder().config(Config { limits: limits(), server: server(), ..Config::default() }).start()?;
+    let broker =
+        Broker::builder().config(Config { limits: limits(), server: server(), ..Config::default() }).start()?;
     let (tell, told) = oneshot::channel();
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let echo = rialto::fuzzing::serve_echo(&broker, anywhere, |address| {

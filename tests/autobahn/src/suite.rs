@@ -57,7 +57,8 @@ impl Suite {
             .await
             .with_context(|| format!("{} cannot be started", self.python.display()))?;
         ensure!(status.success(), "wstest ended with {status}; see {}", log.display());
-        let json = fs::read_to_string(&index).with_context(|| format!("wstest left no reports; see {}", log.display()))?;
+        let json =
+            fs::read_to_string(&index).with_context(|| format!("wstest left no reports; see {}", log.display()))?;
         verdict::of_index(&json, AGENT)
     }
 
