@@ -29,6 +29,10 @@ fuzz_target!(|input: &[u8]| {
         Codec::MessagePack => (Codec::Json, Tree::of_msgpack(frame).filter(has_json_form).map(|tree| tree.to_json())),
     };
     let Some(translated) = translated else { return };
+    // rmpv takes the byte that MessagePack never uses for nil.
+    if outcome.as_ref().is_err_and(|error| error.message.contains("reserved byte 0xc1")) {
+        return assert!(frame.contains(&0xc1));
+    }
     let decoded = Request::decode(other, &translated);
     assert_eq!(meaning(&outcome), meaning(&decoded), "{other:?}: {}", translated.escape_ascii());
 });
