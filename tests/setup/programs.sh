@@ -38,6 +38,11 @@ need_compiler() {
     command -v cc >/dev/null || install_debian gcc libc6-dev || missing "a C compiler" "gcc or clang"
 }
 
+# libFuzzer is written in C++ and comes as source.
+need_cpp_compiler() {
+    command -v c++ >/dev/null || install_debian g++ || missing "a C++ compiler" "g++ or clang++"
+}
+
 node_major() {
     node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/'
 }
