@@ -209,3 +209,21 @@ fn the_judge_can_say_no() {
     assert!(judge("extra", "topic").unwrap().contains("no place"));
     assert!(judge("cli", "extra").unwrap().contains("no place"));
 }
+
+#[test]
+fn every_test_that_the_table_of_faults_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(root.join("tests/FAULTS.md")).unwrap();
+    let mut named = 0;
+    for (path, name) in table.split('`').filter_map(|word| word.split_once(".rs::")) {
+        let path = &format!("{path}.rs");
+        let path = if path.starts_with("sdk/") { root.join(path) } else { root.join("tests").join(path) };
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(text.contains(&format!("fn {name}(")), "{} has no test {name}", path.display());
+        named += 1;
+    }
+    assert!(named > 60, "{named}");
+    for row in (1..=38).chain(53..=65) {
+        assert_eq!(table.matches(&format!("\n| {row} | ")).count(), 1, "row {row}");
+    }
+}

@@ -52,7 +52,6 @@ async fn a_session_that_is_ended_at_any_byte_says_one_close_behind_whole_frames(
         config.limits.ping_ms = 150;
         config.limits.pong_ms = 150;
     });
-    let mut witness = Witness::new(&running).await;
     for codec in Codec::ALL {
         let bytes = said(codec);
         let sessions = (0..=bytes.len()).map(|cut| hears(open(&running, codec), bytes[..cut].to_vec()));
@@ -62,9 +61,10 @@ async fn a_session_that_is_ended_at_any_byte_says_one_close_behind_whole_frames(
             assert_eq!((closes, last.opcode), (1, CLOSE), "{cut}: {heard:?}");
             assert!([1008, 4004].contains(&last.code()), "{cut}: {}", last.code());
         }
+        let mut witness = Witness::new(&running).await;
         witness.is_well().await;
+        witness.close().await;
     }
-    witness.close().await;
     running.becomes_empty().await;
 }
 

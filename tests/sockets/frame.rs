@@ -61,6 +61,16 @@ async fn frames_that_rfc_6455_forbids_close_with_1002() {
             ("a pong of 126 bytes", masked(FIN | PONG, &[b'x'; 126]), 1002),
             ("a close of 126 bytes", masked(FIN | CLOSE, &[&[3, 232][..], &[b'x'; 124]].concat()), 1002),
         ];
+        let whole = masked(FIN | data, &message);
+        let (key_and_payload, length) = (&whole[whole.len() - message.len() - 4..], message.len() as u64);
+        let long = |marker: u8, length: &[u8]| [&[FIN | data, 0x80 | marker][..], length, key_and_payload].concat();
+        cases.push(("a length of eight bytes that needs fewer", long(127, &length.to_be_bytes()), 1002));
+        let short = masked(FIN | PING, b"x");
+        cases.push((
+            "a length of two bytes that needs one",
+            [&[FIN | PING, 0xfe, 0, 1][..], &short[2..]].concat(),
+            1002,
+        ));
         cases.extend(RESERVED_BITS.map(|bit| ("a reserved bit", masked(FIN | bit | data, &message), 1002)));
         cases.extend(RESERVED_BITS.map(|bit| ("a reserved bit in a ping", masked(FIN | bit | PING, b"x"), 1002)));
         let opcodes = (0x3..=0x7).chain(0xb..=0xf);
