@@ -57,7 +57,7 @@ fn written(write: impl FnOnce(&mut Vec<u8>) -> Result<(), ValueError>) -> Vec<u8
 fn is_so(error: &ValueError, bytes: &[u8]) -> bool {
     let at = |at: usize, may_be: fn(u8) -> bool| bytes.get(at).is_some_and(|byte| may_be(*byte));
     match *error {
-        ValueError::Json(_) => false,
+        ValueError::Json { .. } | ValueError::Surrogate(_) | ValueError::Unwritable(_) => false,
         ValueError::Truncated(end) => end == bytes.len(),
         ValueError::Reserved(place) => at(place, |byte| byte == 0xc1),
         ValueError::Utf8(place) => bytes[place..].iter().any(|byte| !byte.is_ascii()),
