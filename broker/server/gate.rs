@@ -85,7 +85,8 @@ pub(super) fn check<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Res
 }
 
 fn subprotocol(headers: &HeaderMap) -> Result<(Codec, bool), Refused> {
-    let mut offered = false;
+    // What is no text was offered too.
+    let mut offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().any(|value| value.to_str().is_err());
     for name in tokens(headers, header::SEC_WEBSOCKET_PROTOCOL) {
         offered = true;
         if let Some(codec) = Codec::from_subprotocol(name) {
