@@ -109,6 +109,10 @@ fn hub_limits(shards: usize, limits: &Limits) -> HubLimits {
         pong: Duration::from_millis(limits.pong_ms),
         frame: Duration::from_millis(limits.frame_ms),
         write: Duration::from_millis(limits.write_ms),
+        close: Duration::from_millis(limits.close_ms),
+        message_bytes: limits.message_bytes,
+        fragments: limits.fragments,
+        control_frames_per_s: limits.control_frames_per_s,
     }
 }
 

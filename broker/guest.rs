@@ -20,16 +20,22 @@ pub(crate) struct Seats {
     sessions_per_user: usize,
 }
 
-/// One who comes to be a session. Its places are given back when it is dropped.
+/// One who comes to be a session.
 #[derive(Default)]
 pub(crate) struct Guest {
     /// Who it is known to be.
     pub(crate) user: Option<Arc<str>>,
     /// Why it must go again.
     pub(crate) refused: Option<Closing>,
+    pub(crate) places: Places,
+}
+
+/// What a session takes from others while it stays, given back when this is dropped. In boxes what most sessions have not.
+#[derive(Default)]
+pub(crate) struct Places {
     _seat: Option<OwnedSemaphorePermit>,
-    _of_user: Option<Place<Arc<str>>>,
-    _of_address: Option<Place<Subnet>>,
+    _of_user: Option<Box<Place<Arc<str>>>>,
+    _of_address: Option<Box<Place<Subnet>>>,
 }
 
 impl Seats {
@@ -41,7 +47,8 @@ impl Seats {
     /// A guest of whom nothing is known but its address, if there is a place for it.
     pub(crate) fn seat(&self, of_address: Option<Place<Subnet>>) -> Option<Guest> {
         let seat = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        Some(Guest { _seat: Some(seat), _of_address: of_address, ..Guest::default() })
+        let places = Places { _seat: Some(seat), _of_user: None, _of_address: of_address.map(Box::new) };
+        Some(Guest { places, ..Guest::default() })
     }
 
     /// A guest that cannot be turned away any more without words. It is refused if there is no place for it.
@@ -50,7 +57,10 @@ impl Seats {
         let Some(user) = user else { return guest };
         let user = Arc::from(user);
         match self.users.take(&user) {
-            Some(place) => Guest { user: Some(user), _of_user: Some(place), ..guest },
+            Some(place) => {
+                let places = Places { _of_user: Some(Box::new(place)), ..guest.places };
+                Guest { user: Some(user), places, ..guest }
+            }
             None => {
                 let message = format!("a user may have {} sessions", self.sessions_per_user);
                 refused(CloseCode::TooMany, &message)

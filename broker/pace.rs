@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How far ahead of its time something is.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pace {
     /// When all that was taken so far would have been due at an even pace; none or in the past means nothing is ahead.
     due: Option<Instant>,

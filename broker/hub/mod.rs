@@ -59,6 +59,10 @@ pub(crate) struct HubLimits {
     pub(crate) pong: Duration,
     pub(crate) frame: Duration,
     pub(crate) write: Duration,
+    pub(crate) close: Duration,
+    pub(crate) message_bytes: usize,
+    pub(crate) fragments: usize,
+    pub(crate) control_frames_per_s: u32,
 }
 
 /// A handle to all shards. Cheap to clone.

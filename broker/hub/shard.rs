@@ -207,6 +207,11 @@ impl Shard {
         self.tell_budget();
     }
 
+    /// What its sessions are held to.
+    pub(crate) fn limits(&self) -> &HubLimits {
+        &self.limits
+    }
+
     pub(super) fn tools<'s>(&'s self, keys: &'s mut Keys) -> Tools<'s> {
         Tools { keys, metrics: &self.metrics, outbox_bytes: self.limits.outbox_bytes }
     }

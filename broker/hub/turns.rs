@@ -31,6 +31,10 @@ fn shard(outbox_bytes: usize, outboxes_bytes: usize) -> (Rc<Shard>, Arc<Metrics>
         pong: second,
         frame: second,
         write: second,
+        close: second,
+        message_bytes: 65_536,
+        fragments: 256,
+        control_frames_per_s: 100,
     };
     let budget = Arc::new(Budget::new(outboxes_bytes, 1, Arc::clone(&metrics)));
     let shard = Shard::new(0, limits, budget, Arc::clone(&metrics));

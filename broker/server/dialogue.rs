@@ -8,7 +8,7 @@ use super::assembler::Kind;
 use super::farewell::closed;
 use crate::hub::Ending;
 use crate::pace::Pace;
-use crate::session::Session;
+use crate::session::{NoRequest, Session};
 
 /// The side of a connection that hears its messages.
 pub(super) trait Dialogue {
@@ -32,14 +32,19 @@ pub(super) trait Dialogue {
 pub(super) struct Requests {
     pub(super) session: Session,
     codec: Codec,
-    bad: Pace,
-    bad_per_s: u32,
+    /// In a box, because most sessions never need it.
+    bad: Option<Box<Pace>>,
 }
 
 impl Requests {
     pub(super) fn new(session: Session, codec: Codec) -> Self {
-        let bad_per_s = session.limits().bad_requests_per_s;
-        Self { session, codec, bad: Pace::default(), bad_per_s }
+        Self { session, codec, bad: None }
+    }
+
+    fn take_bad(&mut self) -> Result<(), Ending> {
+        let per_s = self.session.limits().bad_requests_per_s;
+        let taken = self.bad.get_or_insert_default().take(per_s, Instant::now());
+        taken.map_err(|_| closed(CloseCode::PolicyViolation, "too many bad requests"))
     }
 }
 
@@ -54,10 +59,10 @@ impl Dialogue for Requests {
                 return Err(closed(CloseCode::UnsupportedData, "a MessagePack session takes binary frames"));
             }
         }
-        if self.session.handle(message).is_err() && self.bad.take(self.bad_per_s, Instant::now()).is_err() {
-            return Err(closed(CloseCode::PolicyViolation, "too many bad requests"));
+        match self.session.handle(message) {
+            Ok(()) => Ok(()),
+            Err(NoRequest) => self.take_bad(),
         }
-        Ok(())
     }
 
     fn is_ready(&self) -> bool {

@@ -1,11 +1,11 @@
 //! One WebSocket connection on its shard: reads frames, hands messages on, says goodbye. It knows no requests.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rialto_protocol::{CloseCode, Codec};
 use tokio::io::ReadBuf;
@@ -17,8 +17,7 @@ use super::farewell::{closed, last_frames, peer_closed};
 use super::frames::{Frames, Heard, Over};
 use super::incoming::{self, Incoming};
 use crate::broker::Broker;
-use crate::config::Limits;
-use crate::guest::Guest;
+use crate::guest::{Guest, Places};
 use crate::hub::{Duplex, Ending, Line, Link, SessionKey, Shard, together};
 use crate::pace::Pace;
 use crate::session::Session;
@@ -72,10 +71,9 @@ pub(super) fn attach<D: Dialogue + 'static>(
     link: impl FnOnce() -> io::Result<Link> + Send + 'static,
     begin: impl FnOnce(&Rc<Shard>, SessionKey, &Guest) -> D + Send + 'static,
 ) {
-    let limits = FrameLimits::new(&broker.core.limits);
     broker.core.hub.run_on(broker.next_shard(), move |shard| match link() {
         Ok(link) => {
-            let connection = Connection::new(shard, link, codec, limits);
+            let connection = Connection::new(shard, link, codec);
             let dialogue = begin(shard, connection.key, &guest);
             Attached::new(first, connection, dialogue, guest).live();
         }
@@ -89,7 +87,7 @@ struct Attached<D: Dialogue> {
     lead: Box<[u8]>,
     connection: Connection,
     dialogue: D,
-    _guest: Guest,
+    _places: Places,
 }
 
 /// One connection and its place on the shard.
@@ -99,36 +97,15 @@ struct Connection {
     line: Rc<Line>,
     key: SessionKey,
     codec: Codec,
-    limits: FrameLimits,
-    control_frames: RefCell<Pace>,
-}
-
-/// What the frames of a connection are held to.
-#[derive(Clone, Copy)]
-struct FrameLimits {
-    message_bytes: usize,
-    fragments: usize,
-    control_frames_per_s: u32,
-    close: Duration,
-}
-
-impl FrameLimits {
-    fn new(limits: &Limits) -> Self {
-        Self {
-            message_bytes: limits.message_bytes,
-            fragments: limits.fragments,
-            control_frames_per_s: limits.control_frames_per_s,
-            close: Duration::from_millis(limits.close_ms),
-        }
-    }
+    control_frames: Cell<Pace>,
 }
 
 impl<D: Dialogue + 'static> Attached<D> {
-    fn new(lead: Box<[u8]>, connection: Connection, dialogue: D, mut guest: Guest) -> Self {
-        if let Some(closing) = guest.refused.take() {
+    fn new(lead: Box<[u8]>, connection: Connection, dialogue: D, guest: Guest) -> Self {
+        if let Some(closing) = guest.refused {
             connection.line.end(Ending::Closed(closing));
         }
-        Self { lead, connection, dialogue, _guest: guest }
+        Self { lead, connection, dialogue, _places: guest.places }
     }
 
     fn live(mut self) {
@@ -163,10 +140,10 @@ impl<D: Dialogue> Drop for Attached<D> {
 }
 
 impl Connection {
-    fn new(shard: &Rc<Shard>, link: Link, codec: Codec, limits: FrameLimits) -> Self {
+    fn new(shard: &Rc<Shard>, link: Link, codec: Codec) -> Self {
         let link = Rc::new(link);
         let (key, line) = shard.attach(Rc::clone(&link), codec);
-        Self { shard: Rc::clone(shard), link, line, key, codec, limits, control_frames: RefCell::default() }
+        Self { shard: Rc::clone(shard), link, line, key, codec, control_frames: Cell::default() }
     }
 
     /// Hop 1: frames off the socket, messages to whom they are for, until something ends it.
@@ -187,9 +164,10 @@ impl Connection {
     /// Reads from the first bytes of a message to the end of the last one that has come in. Only meanwhile there is a
     /// frame reader, which holds a buffer.
     async fn burst(&self, lead: Box<[u8]>, dialogue: &mut impl Dialogue) -> Result<(), Ending> {
-        let mut assembler = Assembler::new(self.limits.message_bytes, self.limits.fragments);
+        let limits = self.shard.limits();
+        let mut assembler = Assembler::new(limits.message_bytes, limits.fragments);
         let incoming = Incoming::new(&self.link, &self.line, lead);
-        let mut frames = Frames::new(&incoming, self.limits.message_bytes);
+        let mut frames = Frames::new(&incoming, limits.message_bytes);
         let mut handled = 0;
         while !incoming.is_done_after(handled) {
             let hear = |heard: Heard<'_>| self.hear(&heard, &mut assembler, dialogue);
@@ -218,7 +196,9 @@ impl Connection {
 
     /// Pings and pongs are work for us and none for who sends them, and no request holds them up.
     fn count_control_frame(&self) -> Result<(), Ending> {
-        let taken = self.control_frames.borrow_mut().take(self.limits.control_frames_per_s, Instant::now());
+        let mut pace = self.control_frames.get();
+        let taken = pace.take(self.shard.limits().control_frames_per_s, Instant::now());
+        self.control_frames.set(pace);
         taken.map_err(|_| closed(CloseCode::PolicyViolation, "too many pings and pongs"))
     }
 
@@ -236,7 +216,8 @@ impl Connection {
     /// Sends exactly one Close, then waits for the peer to hang up.
     async fn say_goodbye(&self, ending: Ending) {
         let Some((frames, keep_messages)) = last_frames(&ending, self.codec) else { return };
-        self.shard.finish(self.key, &frames, keep_messages, self.limits.close).await;
+        let deadline = self.shard.limits().close;
+        self.shard.finish(self.key, &frames, keep_messages, deadline).await;
         // The side that serves ends the TCP connection first (RFC 6455 section 7.1.1). Unless the peer has said its Close,
         // that and whatever else it had under way are read and dropped, so that our Close is not lost to a reset.
         let peer_may_speak = !matches!(ending, Ending::PeerClosed(_));
@@ -245,7 +226,7 @@ impl Connection {
                 discard(&self.link).await;
             }
         };
-        let _ = tokio::time::timeout(self.limits.close, hang_up).await;
+        let _ = tokio::time::timeout(deadline, hang_up).await;
     }
 }
 
