@@ -87,7 +87,8 @@ pub struct Snapshot {
     pub subscriptions: u64,
     /// Bytes of encoded frames that wait in all outboxes; a frame that waits in several counts in each.
     pub outbox_bytes: u64,
-    /// Connections that were turned away because there were too many, in all or of their address.
+    /// Connections that were turned away at a door because there were too many: in all, of their address, of sessions, or of
+    /// those that begin at the same time.
     pub connections_refused_total: u64,
     /// Sessions that ever connected.
     pub sessions_opened_total: u64,

@@ -1,6 +1,9 @@
 //! Bounds how often something happens: so many times a second, all of a second's worth at once if need be (the generic
 //! cell rate algorithm, ITU-T I.371). It has no clock.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,6 +32,43 @@ impl Pace {
     }
 }
 
+/// A pace for each of many keys, of which only those are kept that are ahead of their time.
+#[derive(Debug)]
+pub(crate) struct Paces<K>(Mutex<Kept<K>>);
+
+#[derive(Debug)]
+struct Kept<K> {
+    paces: HashMap<K, Pace>,
+    /// How many there may be until those that are over are looked for.
+    sweep_at: usize,
+}
+
+/// So few are not worth a look.
+const SWEEP_MIN: usize = 1_024;
+
+impl<K> Default for Paces<K> {
+    fn default() -> Self {
+        Self(Mutex::new(Kept { paces: HashMap::new(), sweep_at: SWEEP_MIN }))
+    }
+}
+
+impl<K: Clone + Eq + Hash> Paces<K> {
+    /// Takes one of `per_s` in a second for this key.
+    ///
+    /// # Errors
+    /// As [`Pace::take`].
+    pub(crate) fn take(&self, key: &K, per_s: u32, now: Instant) -> Result<(), Duration> {
+        // Nothing that is done under the lock can fail half way.
+        let Kept { paces, sweep_at } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if paces.len() >= *sweep_at {
+            paces.retain(|_, pace| pace.due.is_some_and(|due| due > now));
+            paces.shrink_to(SWEEP_MIN);
+            *sweep_at = SWEEP_MIN.max(2 * paces.len());
+        }
+        paces.entry(key.clone()).or_default().take(per_s, now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +91,19 @@ mod tests {
             let later = start + 5 * SECOND;
             assert_eq!((0..2 * burst).filter(|_| pace.take(per_s, later).is_ok()).count(), burst as usize, "{per_s}");
         }
+    }
+
+    #[test]
+    fn keys_have_each_their_pace_and_are_forgotten_when_it_is_over() {
+        let paces = Paces::default();
+        let now = Instant::now();
+        for key in 0..10_000 {
+            assert!(paces.take(&key, 1, now).is_ok() && paces.take(&key, 1, now).is_err());
+        }
+        let later = now + 2 * SECOND;
+        for key in 0..20_000 {
+            assert!(paces.take(&key, 1, later + key * SECOND).is_ok());
+        }
+        assert!(paces.0.lock().expect("a lock").paces.len() <= SWEEP_MIN);
     }
 }

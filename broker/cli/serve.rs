@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::complain;
-use crate::config::{Config, TopicRule};
+use crate::config::{Config, Limits, TopicRule};
 use crate::{BindError, Broker, Codec, Delivery, PluginStatus, Server, TlsError};
 
 /// The exit code for a configuration with problems, the same as that of `rialto check`.
@@ -28,7 +28,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
         }
     };
     log_to_stderr(&config.server.log);
-    allow_files(config.limits.sessions + config.limits.connections);
+    allow_files();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -107,14 +107,18 @@ impl Signals {
 }
 
 /// Asks the system for as many open files as it gives: every connection is one.
-fn allow_files(connections: usize) {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(files) if files < connections as u64 => {
-            tracing::debug!(files, connections, "the system allows fewer open files than [limits] allows connections");
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the system does not say how many open files it allows"),
+fn allow_files() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the system gives no more open files than it did");
     }
+}
+
+/// What an operator must know who expects more connections than the system allows files.
+fn describe_files(limits: &Limits) -> Option<String> {
+    let (files, _) = rlimit::Resource::NOFILE.get().ok()?;
+    let connections = (limits.sessions + limits.connections) as u64;
+    (files < connections)
+        .then(|| format!("{files} may be open: fewer connections than [limits] allows ({connections})"))
 }
 
 fn log_to_stderr(level: &str) {
@@ -153,6 +157,9 @@ fn banner(path: &Path, config: &Config, broker: &Broker, server: &Server) -> Str
     text.push_str("  Topics\n");
     for rule in &config.topics {
         let _ = writeln!(text, "    {:width$}  {}", rule.pattern.as_str(), describe_rule(rule));
+    }
+    if let Some(files) = describe_files(&config.limits) {
+        let _ = writeln!(text, "  Files\n    {files}");
     }
     let shards = broker.shards();
     let plural = if shards == 1 { "" } else { "s" };

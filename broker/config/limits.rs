@@ -16,6 +16,7 @@ pub(super) const KEYS: &[&str] = &[
     "sessions",
     "sessions_per_user",
     "admissions_per_s",
+    "handshakes_per_s",
     "topics",
     "outbox_bytes",
     "outboxes_bytes",
@@ -49,6 +50,7 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Limits {
     section.number(report, "sessions", Items, 1..=10_000_000, &mut to.sessions);
     section.number(report, "sessions_per_user", Items, 1..=10_000_000, &mut to.sessions_per_user);
     section.number(report, "admissions_per_s", Items, 1..=1_000_000, &mut to.admissions_per_s);
+    section.number(report, "handshakes_per_s", Items, 1..=1_000_000, &mut to.handshakes_per_s);
     section.number(report, "topics", Items, 1..=10_000_000, &mut to.topics);
     section.number(report, "outbox_bytes", Bytes, 256..=1_073_741_824, &mut to.outbox_bytes);
     section.number(report, "outboxes_bytes", Bytes, 256..=1_099_511_627_776, &mut to.outboxes_bytes);

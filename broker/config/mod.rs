@@ -102,6 +102,9 @@ pub struct Limits {
     /// Sessions that begin in a second, 1 to 1,000,000, a second's worth of them at once; later ones are told to come again.
     /// Default 10,000.
     pub admissions_per_s: u32,
+    /// TLS handshakes of one address in a second, 1 to 1,000,000, a second's worth of them at once; later ones are hung up
+    /// on. Addresses are those of `connections_per_address`. Default 50.
+    pub handshakes_per_s: u32,
     /// Topics in memory, 1 to 10,000,000. Default 100,000.
     pub topics: usize,
     /// Encoded frames that wait for one session, 256 to 1,073,741,824 bytes and not less than `message_bytes`. Default
@@ -238,6 +241,7 @@ impl Default for Limits {
             sessions: 100_000,
             sessions_per_user: 1_000,
             admissions_per_s: 10_000,
+            handshakes_per_s: 50,
             topics: 100_000,
             outbox_bytes: 1_048_576,
             outboxes_bytes: 268_435_456,

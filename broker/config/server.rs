@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use toml::de::DeValue;
 
 use super::{
@@ -164,7 +164,15 @@ fn check_proxies<'a>(report: &mut Report, value: &'a Value<'a>) -> Vec<IpNet> {
 
 /// A network, or an address as a network of one.
 fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| address.to_canonical().into()))
+    match text.parse().or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address))) {
+        // Connections over IPv4 are known by their IPv4 address only, so a network must be too.
+        Ok(IpNet::V6(network)) => match (network.addr().to_ipv4_mapped(), network.prefix_len().checked_sub(96)) {
+            (Some(mapped), Some(bits)) => Ipv4Net::new(mapped, bits).ok().map(IpNet::V4),
+            (Some(_), None) => None,
+            (None, _) => Some(IpNet::V6(network)),
+        },
+        network => network.ok(),
+    }
 }
 
 fn check_level(report: &mut Report, level: &Text) -> String {
@@ -211,6 +219,23 @@ fn texts<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn networks_are_known_in_one_form() {
+        for (written, expected) in [
+            ("10.0.0.1", Some("10.0.0.1/32")),
+            ("10.0.0.0/8", Some("10.0.0.0/8")),
+            ("2001:db8::/32", Some("2001:db8::/32")),
+            ("::1", Some("::1/128")),
+            ("::ffff:10.0.0.1", Some("10.0.0.1/32")),
+            ("::ffff:10.0.0.0/104", Some("10.0.0.0/8")),
+            ("::ffff:0:0/95", None),
+            ("10.0.0.0/33", None),
+            ("localhost", None),
+        ] {
+            assert_eq!(network(written).map(|network| network.to_string()).as_deref(), expected, "{written}");
+        }
+    }
 
     #[test]
     fn tells_origins_from_addresses() {

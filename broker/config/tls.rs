@@ -60,7 +60,9 @@ fn fault(text: &Text, path: &std::path::Path, key: &str) -> Option<(String, Stri
         return Some((format!("`{key}` is empty"), "name a PEM file".to_owned()));
     }
     let shown = path.display();
-    let metadata = File::open(path).and_then(|file| file.metadata());
+    // Looked at before it is opened: what is no file may make whoever opens it wait for ever.
+    let metadata = std::fs::metadata(path);
+    let metadata = metadata.and_then(|found| if found.is_file() { File::open(path)?.metadata() } else { Ok(found) });
     let (title, help) = match metadata {
         Ok(file) if file.is_file() && file.len() <= Tls::FILE_BYTES_MAX => return None,
         Ok(file) if file.is_file() => {

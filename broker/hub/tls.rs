@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 
 use super::link::send_now;
 
-/// How much is encrypted ahead of the socket. No delivery policy reaches what is, so it is no more than makes one good write.
-const ENCRYPTED_BYTES_MAX: usize = 64 * 1024;
+/// How much is encrypted ahead of the socket: one record. No delivery policy reaches what is, and no budget counts it.
+const ENCRYPTED_BYTES_MAX: usize = 16 * 1024;
 
 /// A connection whose handshake is done.
 pub(crate) struct Tls {

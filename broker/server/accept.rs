@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -12,6 +12,9 @@ use tokio::task::JoinSet;
 use super::lobby::Waiting;
 use super::stream::Stream;
 use super::{Door, Front, http};
+
+/// The least time between two words about that.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// How long accepting pauses when the system has no more descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -28,18 +31,15 @@ pub(super) async fn serve(doors: Vec<Door>, front: Arc<Front>, stop: impl Future
 
 async fn accept(door: Door, front: Arc<Front>) {
     let mut connections = JoinSet::new();
-    let mut failing = false;
+    let mut said: Option<Instant> = None;
     loop {
         tokio::select! {
             accepted = door.listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    failing = false;
-                    begin(&mut connections, stream, peer, &door, &front);
-                }
+                Ok((stream, peer)) => begin(&mut connections, stream, peer, &door, &front),
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
-                    // Said once, however long it lasts.
-                    if !std::mem::replace(&mut failing, true) {
+                    if said.is_none_or(|said| said.elapsed() > QUIET) {
+                        said = Some(Instant::now());
                         tracing::warn!(%error, "cannot accept connections at the moment");
                     }
                     tokio::time::sleep(PAUSE).await;
@@ -52,8 +52,10 @@ async fn accept(door: Door, front: Arc<Front>) {
 
 fn begin(connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, door: &Door, front: &Arc<Front>) {
     let address = peer.ip().to_canonical();
-    // A handshake is too much work for somebody who has to go.
-    let stays = |waiting: &Waiting| waiting.refusal.is_none() || door.tls.is_none();
+    // A handshake is too much work for somebody who has to go, and for one who wants too many of them.
+    let stays = |waiting: &Waiting| {
+        door.tls.is_none() || (waiting.refusal.is_none() && front.lobby.may_shake_hands(address, Instant::now()))
+    };
     let Some(waiting) = front.lobby.enter(address).filter(stays) else {
         tracing::debug!(%peer, "hung up: there is no place for it");
         return;

@@ -27,7 +27,7 @@ struct State {
 
 impl Admission {
     pub(super) fn new(per_s: u32) -> Self {
-        Self { per_s, state: Mutex::default() }
+        Self { per_s: per_s.max(1), state: Mutex::default() }
     }
 
     /// Lets one session begin.

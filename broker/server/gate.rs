@@ -4,7 +4,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::header::{self, HeaderMap, HeaderName};
-use hyper::{Method, Request, StatusCode, Version};
+use hyper::http::uri::Authority;
+use hyper::{Method, Request, StatusCode, Uri, Version};
 use rialto_protocol::Codec;
 use sha1::{Digest, Sha1};
 
@@ -43,11 +44,25 @@ pub(super) fn check_head<B>(request: &Request<B>) -> Result<(), Refused> {
     if headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != Some("0")) {
         return Err(Refused::bad("a request to this address has no body"));
     }
-    let hosts = headers.get_all(header::HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() != Version::HTTP_10) {
-        return Err(Refused::bad("exactly one Host header is needed"));
+    match single(headers, header::HOST) {
+        None if request.version() == Version::HTTP_10 && !headers.contains_key(header::HOST) => Ok(()),
+        None => Err(Refused::bad("exactly one Host header is needed")),
+        Some(host) => check_host(host, request.uri()),
     }
-    Ok(())
+}
+
+/// The target of a request says where it is for before `Host` does (RFC 9112 section 3.2.2), so they must say the same.
+fn check_host(host: &str, target: &Uri) -> Result<(), Refused> {
+    let is_host = |authority: &Authority| !authority.as_str().contains('@') && !authority.host().is_empty();
+    if !host.parse::<Authority>().is_ok_and(|authority| is_host(&authority)) {
+        return Err(Refused::bad("Host must be a name or an address, with or without a port"));
+    }
+    match target.authority() {
+        Some(authority) if !authority.as_str().eq_ignore_ascii_case(host) => {
+            Err(Refused::bad("the address of the request is not that of its Host header"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks one request for `/ws`, of which [`check_head`] has found nothing wrong. `secure` says whether the client's
@@ -108,7 +123,9 @@ fn check_origin(headers: &HeaderMap, host: &str, rules: &Rules, secure: bool) ->
         }
         return Ok(());
     }
-    let scheme = if secure { "https://" } else { "http://" };
+    let (scheme, port) = if secure { ("https://", ":443") } else { ("http://", ":80") };
+    // Browsers leave the usual port out of their origin (RFC 6454 section 6.2).
+    let host = host.strip_suffix(port).unwrap_or(host);
     let allowed = single(headers, header::ORIGIN).is_some_and(|origin| {
         let own = origin.strip_prefix(scheme).is_some_and(|origin| origin.eq_ignore_ascii_case(host));
         own || rules.allowed_origins.iter().any(|one| one == "*" || one.eq_ignore_ascii_case(origin))
@@ -226,6 +243,7 @@ mod tests {
             assert_eq!(passed.codec, codec, "{change:?}");
         }
     }
+
     #[test]
     fn an_origin_has_a_scheme_and_may_be_required() {
         let rules = Rules { require_origin: true, ..Rules::default() };
@@ -239,6 +257,28 @@ mod tests {
             let decided = decide(&request(&[("origin", origin)]), &rules, secure);
             assert_eq!(decided.is_ok(), passes, "{origin} {secure}");
         }
+    }
+
+    #[test]
+    fn the_target_and_the_host_are_one() {
+        for (target, host, passes) in [
+            ("/ws", "a", true),
+            ("/ws", "a:8080", true),
+            ("/ws", "[::1]:8080", true),
+            ("http://a:8080/ws", "a:8080", true),
+            ("http://evil.example/ws", "good.example", false),
+            ("/ws", "a b/c@d", false),
+            ("/ws", "user@a", false),
+            ("/ws", "a,b", true),
+            ("/ws", "a/b", false),
+        ] {
+            let mut request = request(&[("host", host)]);
+            *request.uri_mut() = target.parse().expect("a target");
+            assert_eq!(check_head(&request).is_ok(), passes, "{target} {host}");
+        }
+        let usual = request(&[("host", "a:80"), ("origin", "http://a")]);
+        assert!(decide(&usual, &Rules::default(), false).is_ok());
+        assert!(decide(&usual, &Rules::default(), true).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -30,6 +30,11 @@ use crate::guest::Guest;
 use crate::quota::Place;
 use crate::subnet::Subnet;
 
+/// Requests of one connection, and the time after which it ends with the next one: asking again and again must not keep a
+/// place for ever.
+const REQUESTS_MAX: u64 = 100;
+const LIFETIME: Duration = Duration::from_secs(30);
+
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 8 * 1024;
 
@@ -44,12 +49,13 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, fr
         direct: Origin { address: peer, secure: stream.is_secure() },
         refusal: waiting.refusal,
         heads: Arc::clone(&heads),
+        begun: Instant::now(),
         requests: AtomicU64::new(0),
         of_address: Mutex::new(waiting.of_address.take()),
         leaving: Mutex::default(),
     };
     let service = service_fn(|request| {
-        let response = visit.respond(request).unwrap_or_else(Response::from);
+        let response = visit.answer(request);
         async { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -73,6 +79,7 @@ struct Visit<'f> {
     direct: Origin,
     refusal: Option<Refusal>,
     heads: Arc<Heads>,
+    begun: Instant,
     requests: AtomicU64,
     of_address: Mutex<Option<Place<Subnet>>>,
     leaving: Mutex<Option<Leaving>>,
@@ -86,8 +93,17 @@ struct Leaving {
 }
 
 impl Visit<'_> {
-    fn respond(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refused> {
+    fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let number = self.requests.fetch_add(1, Relaxed);
+        let mut response = self.respond(number, request).unwrap_or_else(Response::from);
+        let stays = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !stays && (number + 1 >= REQUESTS_MAX || self.begun.elapsed() > LIFETIME) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    fn respond(&self, number: u64, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refused> {
         if self.heads.is_bad(number) {
             return Err(Refused::bad("a line of the request does not end in CR LF"));
         }
@@ -98,7 +114,11 @@ impl Visit<'_> {
             Some(Refusal::Address) => return Err(too_many_of_address()),
         }
         match request.uri().path() {
-            "/ws" => self.websocket(request),
+            "/ws" => self.websocket(request).inspect_err(|refused| {
+                if refused.is_for_want_of_a_place() {
+                    self.front.broker.core.metrics.connections_refused.add(1);
+                }
+            }),
             path if self.front.page => pages::respond(request.method(), path),
             _ => Err(Refused::new(StatusCode::NOT_FOUND, "not found")),
         }

@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config;
 use crate::metrics::Metrics;
+use crate::pace::Paces;
 use crate::quota::{Place, Quota};
 use crate::subnet::Subnet;
 
@@ -21,6 +23,8 @@ pub(super) struct Lobby {
     waiting: Arc<Semaphore>,
     told: Arc<Semaphore>,
     addresses: Quota<Subnet>,
+    handshakes: Paces<Subnet>,
+    handshakes_per_s: u32,
     trusted_proxies: Vec<IpNet>,
     metrics: Arc<Metrics>,
 }
@@ -51,6 +55,8 @@ impl Lobby {
             waiting: Arc::new(Semaphore::new(limits.connections)),
             told: Arc::new(Semaphore::new(TOLD_MAX)),
             addresses: Quota::new(limits.connections_per_address),
+            handshakes: Paces::default(),
+            handshakes_per_s: limits.handshakes_per_s,
             trusted_proxies,
             metrics,
         }
@@ -84,10 +90,24 @@ impl Lobby {
     /// # Errors
     /// [`Refusal::Address`] when it has too many already.
     pub(super) fn count(&self, address: IpAddr) -> Result<Option<Place<Subnet>>, Refusal> {
-        if Subnet::is_this_machine(address) || self.trusts(address) {
+        if !self.is_counted(address) {
             return Ok(None);
         }
         self.addresses.take(&Subnet::of(address)).map(Some).ok_or(Refusal::Address)
+    }
+
+    /// Takes one of the TLS handshakes that an address may have: each costs as much processor time as thousands of messages.
+    pub(super) fn may_shake_hands(&self, address: IpAddr, now: Instant) -> bool {
+        let taken = || self.handshakes.take(&Subnet::of(address), self.handshakes_per_s, now);
+        let may = !self.is_counted(address) || taken().is_ok();
+        if !may {
+            self.metrics.connections_refused.add(1);
+        }
+        may
+    }
+
+    fn is_counted(&self, address: IpAddr) -> bool {
+        !Subnet::is_this_machine(address) && !self.trusts(address)
     }
 
     /// Whether this address may say for whom it speaks.

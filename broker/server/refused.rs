@@ -32,10 +32,14 @@ impl Refused {
         Self { header: Some((header::RETRY_AFTER, seconds.into())), ..Self::new(status, text) }
     }
 
+    /// Whether the broker has no place for who asked.
+    pub(super) fn is_for_want_of_a_place(&self) -> bool {
+        [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&self.status)
+    }
+
     /// Whether nothing more is read from who asked: what it sends cannot be trusted, or there is no place for it.
     fn is_last(&self) -> bool {
-        let last = [StatusCode::BAD_REQUEST, StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
-        last.contains(&self.status)
+        self.status == StatusCode::BAD_REQUEST || self.is_for_want_of_a_place()
     }
 }
 

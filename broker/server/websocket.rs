@@ -122,8 +122,10 @@ impl<D: Dialogue + 'static> Attached<D> {
     async fn serve(&mut self) {
         let Self { lead, connection, dialogue, .. } = self;
         let ending = tokio::select! {
-            ending = connection.read(lead, dialogue) => ending,
+            // First of all, so that nothing more is heard of a session that has to end.
+            biased;
             ending = connection.line.ended() => ending,
+            ending = connection.read(lead, dialogue) => ending,
             () = connection.shard.keep_writing(connection.key, &connection.line) => Ending::Gone,
         };
         connection.line.end(ending.clone());

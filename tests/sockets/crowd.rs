@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use rialto::Codec;
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::raw::open_from;
-use crate::support::{Client, Raw, Running, eventually, http, http_over, upgrade_request, within};
+use crate::support::raw::{FIN, masked, open_from};
+use crate::support::{Client, Raw, Running, encode, eventually, http, http_over, upgrade_request, within};
 use crate::witness::Witness;
 
 fn address(last: u8) -> Ipv4Addr {
@@ -87,7 +87,7 @@ async fn a_flood_from_many_addresses_leaves_room_for_others() {
     let running = Running::with(|config| {
         config.limits.connections = 4_000;
         config.limits.connections_per_address = 50;
-        config.limits.header_ms = 1_000;
+        config.limits.header_ms = 60_000;
     });
     let mut witness = Witness::new(&running).await;
     let mut flood = Vec::new();
@@ -102,7 +102,7 @@ async fn a_flood_from_many_addresses_leaves_room_for_others() {
     }
     eventually("all 2,000 were looked at", || {
         let counted = running.broker.metrics();
-        counted.connections + counted.connections_refused_total >= 2_000 || counted.connections == 0
+        counted.connections + counted.connections_refused_total >= 2_000
     })
     .await;
     assert!(running.broker.metrics().connections_refused_total > 0);
@@ -123,11 +123,18 @@ async fn a_user_has_so_many_sessions_and_its_name_is_the_session_s() {
         let first = enter("shylock", codec).await;
         let second = enter("shylock", codec).await;
         assert_eq!(first.welcome["user"], "shylock");
-        let mut third = enter("shylock", codec).await;
+        // What a refused session has said already is not heard.
+        let (mut near, far) = tokio::io::duplex(4_096);
+        let publish = encode(codec, &json!({"type": "publish", "topic": "t", "data": 1}));
+        let opcode = if codec == Codec::Json { 1 } else { 2 };
+        near.write_all(&masked(FIN | opcode, &publish)).await.unwrap();
+        running.broker.serve_websocket_as("shylock", far, codec);
+        let mut third = Client::over(near, codec).await;
         assert_eq!(third.closed().await, Some(4005));
         let closing = third.push().await;
         assert_eq!((&closing["type"], &closing["code"]), (&json!("closing"), &json!(4005)));
         assert!(closing["retry_after_ms"].is_u64(), "{closing}");
+        assert_eq!(running.broker.metrics().messages_published_total, 0);
         let other = enter("antonio", codec).await;
         first.close().await;
         eventually("the session is gone", || running.broker.metrics().sessions == 2).await;
@@ -154,7 +161,7 @@ async fn an_embedder_s_stream_that_finds_the_broker_full_is_closed_with_1013() {
 
 #[tokio::test]
 async fn a_herd_is_let_in_at_a_pace_and_told_to_come_back_at_different_times() {
-    let running = Running::with(|config| config.limits.admissions_per_s = 20);
+    let running = Running::with(|config| config.limits.admissions_per_s = 10);
     let come = |_| async {
         let mut waited = HashSet::new();
         loop {
@@ -171,12 +178,11 @@ async fn a_herd_is_let_in_at_a_pace_and_told_to_come_back_at_different_times() {
             }
         }
     };
-    let herd = futures_util::future::join_all((0..80).map(come)).await;
-    let turned_away = herd.iter().filter(|waited| !waited.is_empty()).count();
-    assert!((20..=60).contains(&turned_away), "{turned_away} of 80 had to come back");
+    let herd = futures_util::future::join_all((0..60).map(come)).await;
     let hints: HashSet<u64> = herd.into_iter().flatten().collect();
-    assert!(hints.len() > 1 && hints.iter().all(|hint| (1..=31).contains(hint)), "{hints:?}");
-    assert_eq!(running.broker.metrics().sessions_opened_total, 80);
+    assert!(!hints.is_empty() && hints.iter().all(|hint| (1..=31).contains(hint)), "{hints:?}");
+    assert_eq!(running.broker.metrics().sessions_opened_total, 60);
+    assert!(running.broker.metrics().connections_refused_total > 0);
 }
 
 #[tokio::test]

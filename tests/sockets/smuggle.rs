@@ -120,6 +120,16 @@ async fn a_connection_that_asks_for_nothing_more_is_hung_up_on() {
 }
 
 #[tokio::test]
+async fn who_asks_again_and_again_is_hung_up_on_in_the_end() {
+    let running = Running::start();
+    let asked = "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n".repeat(150);
+    let answer = all_of(&running, asked.as_bytes()).await;
+    // The last one may be lost to the reset that what is left unread brings about.
+    let answers = answer.matches("HTTP/1.1 404").count();
+    assert!((1..=100).contains(&answers), "{answers} answers");
+}
+
+#[tokio::test]
 async fn heads_and_addresses_beyond_their_limits_are_refused() {
     let running = Running::start();
     for (what, request) in [

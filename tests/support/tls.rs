@@ -93,7 +93,7 @@ impl Files {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             certificate: self.certificate(),
             key: self.key(),
-            reload_ms: 50,
+            reload_ms: 150,
             ..config::Tls::default()
         }
     }

@@ -39,10 +39,18 @@ impl Files {
 fn read(path: &Path) -> Result<Vec<u8>, PairError> {
     let most = config::Tls::FILE_BYTES_MAX;
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
+    let found = std::fs::metadata(path);
+    // What is no file may make whoever opens it wait for ever.
+    let found = found.and_then(|found| if found.is_file() { Ok(()) } else { Err(no_file()) });
+    let opened = found.and_then(|()| File::open(path));
+    let read = opened.and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
     let read = read.and_then(|_| if bytes.len() as u64 > most { Err(too_large(most)) } else { Ok(()) });
     read.map_err(|reason| PairError::Unreadable { file: path.to_owned(), reason })?;
     Ok(bytes)
+}
+
+fn no_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")
 }
 
 fn too_large(most: u64) -> io::Error {

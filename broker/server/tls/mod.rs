@@ -63,7 +63,8 @@ impl Server {
         let metrics = Arc::clone(&core.metrics);
         let watched = watch.spawn(current.clone()).map_err(TlsError::Thread)?;
         let tls = Arc::new(Tls { current, metrics, deadline: self.front.header, _watched: watched });
-        self.tls_addresses = self.listen(&settings.listen, Some(&tls))?;
+        let addresses = self.listen(&settings.listen, Some(&tls))?;
+        self.tls_addresses.extend(addresses);
         Ok(self)
     }
 }
