@@ -126,7 +126,10 @@ async fn a_value_that_breaks_a_rule_is_refused_in_every_place_of_a_frame_and_onl
                 session.ping().await;
                 let told = session.take_all();
                 assert_eq!(told.len(), 1, "{what}: {told:?}");
-                let expected = (&json!("error"), &json!("bad_request"), &json!(700));
+                // The id stands last, and cannot be read in a frame that is not even JSON before that.
+                let is_frame = codec == Codec::MessagePack || part != "key is not a string";
+                let id = if is_frame { json!(700) } else { json!(null) };
+                let expected = (&json!("error"), &json!("bad_request"), &id);
                 assert_eq!((&told[0]["type"], &told[0]["code"], &told[0]["id"]), expected, "{what}: {told:?}");
                 assert!(told[0]["message"].as_str().unwrap().contains(part), "{what}: {told:?}");
             }

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 
-use crate::value::walk::{self, Reader, Scalar, Token};
-use crate::value::{Discard, ValueError, json, msgpack};
+use crate::value::msgpack::{Scalar, scalar};
+use crate::value::{Standing, ValueError, json, msgpack};
 use crate::{Codec, Payload};
 
 /// The fields that requests know. Others are checked like these and then passed over.
@@ -52,6 +52,9 @@ impl Field {
     }
 }
 
+/// What is kept of a field whose value breaks a rule, or that stands twice: no value in either codec.
+const NOTHING: &[u8] = b"";
+
 /// One map with the raw value of each known field.
 #[derive(Debug)]
 pub(crate) struct Fields<'b> {
@@ -60,47 +63,51 @@ pub(crate) struct Fields<'b> {
 }
 
 impl<'b> Fields<'b> {
-    /// Reads a frame and checks every value in it. The error is a sentence for the sender.
-    pub(crate) fn read(codec: Codec, frame: &'b [u8]) -> Result<Self, String> {
-        let mut fields = Self { codec, values: [None; NAMES.len()] };
-        let is_map = match codec {
-            Codec::Json => fields.gather::<json::Reader<'b>>(frame, |reader| walk::value(reader, &mut Discard)),
-            Codec::MessagePack => {
-                fields.gather::<msgpack::Reader<'b>>(frame, |reader| walk::value(reader, &mut Discard))
-            }
-        };
-        if is_map? { Ok(fields) } else { Err("the frame is not a map".to_owned()) }
+    /// Reads a frame as far as that can be done and checks every value in it. With it comes what is wrong first, a sentence
+    /// for the sender; what follows that is read for its `id` only.
+    pub(crate) fn read(codec: Codec, frame: &'b [u8]) -> (Self, Result<(), String>) {
+        let (fields, outcome) = Self::gather(codec, frame, Standing::New);
+        let outcome = outcome.and_then(|is_map| if is_map { Ok(()) } else { Err("the frame is not a map".to_owned()) });
+        (fields, outcome)
     }
 
     /// Reads a map within a frame, whose values have been checked with the frame; none when it is something else.
     fn inner(codec: Codec, raw: &'b [u8]) -> Result<Option<Self>, String> {
-        let mut fields = Self { codec, values: [None; NAMES.len()] };
-        let is_map = match codec {
-            Codec::Json => fields.gather::<json::Reader<'b>>(raw, Reader::skip),
-            Codec::MessagePack => fields.gather::<msgpack::Reader<'b>>(raw, Reader::skip),
-        };
-        is_map.map(|is_map| is_map.then_some(fields))
+        let (fields, is_map) = Self::gather(codec, raw, Standing::Checked);
+        Ok(is_map?.then_some(fields))
     }
 
-    /// Reads a map field by field and passes over the values with `pass`; says no when it is something else.
-    fn gather<R: Reader<'b>>(
-        &mut self,
-        bytes: &'b [u8],
-        pass: impl Fn(&mut R) -> Result<(), ValueError>,
-    ) -> Result<bool, String> {
-        let mut reader = R::new(bytes);
-        let Token::Map(mut inside) = reader.token().map_err(describe)? else { return Ok(false) };
-        while reader.more(&mut inside).map_err(describe)? {
-            let key = reader.key().map_err(describe)?;
-            let start = reader.position();
-            pass(&mut reader).map_err(|error| format!("field \"{}\": {error}", shorten(&key)))?;
-            let Some(place) = Field::place(&key) else { continue };
-            if self.values[place].replace(&bytes[start..reader.position()]).is_some() {
-                return Err(format!("field \"{}\" stands twice", NAMES[place]));
+    /// Reads a map field by field; says no when it is something else.
+    fn gather(codec: Codec, bytes: &'b [u8], standing: Standing) -> (Self, Result<bool, String>) {
+        let mut fields = Self { codec, values: [None; NAMES.len()] };
+        let mut fault = None;
+        let mut take = |key: Result<Cow<'b, str>, ValueError>, value| {
+            let taken = key.map_err(describe).and_then(|key| fields.take(&key, value));
+            if let (Err(message), None) = (taken, &fault) {
+                fault = Some(message);
+            }
+        };
+        let read = match codec {
+            Codec::Json => json::entries(bytes, standing, take),
+            Codec::MessagePack => msgpack::entries(bytes, standing, |key, value| take(key.map(Cow::Borrowed), value)),
+        };
+        (fields, fault.map_or_else(|| read.map_err(describe), Err))
+    }
+
+    fn take(&mut self, key: &str, value: Result<&'b [u8], ValueError>) -> Result<(), String> {
+        let mut stands_twice = false;
+        if let Some(place) = Field::place(key) {
+            let raw = value.as_ref().map_or(NOTHING, |raw| *raw);
+            stands_twice = self.values[place].replace(raw).is_some();
+            if stands_twice {
+                self.values[place] = Some(NOTHING);
             }
         }
-        reader.finish().map_err(describe)?;
-        Ok(true)
+        match value {
+            Err(error) => Err(format!("field \"{}\": {error}", shorten(key))),
+            Ok(_) if stands_twice => Err(format!("field \"{}\" stands twice", shorten(key))),
+            Ok(_) => Ok(()),
+        }
     }
 
     pub(crate) fn has(&self, field: Field) -> bool {
@@ -108,23 +115,32 @@ impl<'b> Fields<'b> {
     }
 
     pub(crate) fn text(&self, field: Field) -> Result<Option<Cow<'b, str>>, String> {
-        self.decode(field, "a string", |scalar| match scalar {
-            Scalar::Text(text) => Some(text),
-            _ => None,
+        self.decode(field, "a string", |raw| match self.codec {
+            Codec::Json => json::text(raw).ok(),
+            Codec::MessagePack => match scalar(raw)? {
+                Scalar::Text(text) => Some(Cow::Borrowed(text)),
+                _ => None,
+            },
         })
     }
 
     pub(crate) fn number(&self, field: Field, expected: &'static str) -> Result<Option<u64>, String> {
-        self.decode(field, expected, |scalar| match scalar {
-            Scalar::Unsigned(number) => Some(number),
-            _ => None,
+        self.decode(field, expected, |raw| match self.codec {
+            Codec::Json => serde_json::from_slice(raw).ok(),
+            Codec::MessagePack => match scalar(raw)? {
+                Scalar::Unsigned(number) => Some(number),
+                _ => None,
+            },
         })
     }
 
     pub(crate) fn flag(&self, field: Field) -> Result<Option<bool>, String> {
-        self.decode(field, "true or false", |scalar| match scalar {
-            Scalar::Bool(flag) => Some(flag),
-            _ => None,
+        self.decode(field, "true or false", |raw| match self.codec {
+            Codec::Json => serde_json::from_slice(raw).ok(),
+            Codec::MessagePack => match scalar(raw)? {
+                Scalar::Bool(flag) => Some(flag),
+                _ => None,
+            },
         })
     }
 
@@ -150,11 +166,20 @@ impl<'b> Fields<'b> {
             Ok(None) => Err(no_list()),
             Err(message) => Err(format!("field \"{}\": {message}", field.name())),
         };
-        let made = match self.codec {
-            Codec::Json => each_item::<json::Reader<'b>, T>(raw, make_one),
-            Codec::MessagePack => each_item::<msgpack::Reader<'b>, T>(raw, make_one),
+        let mut made = Ok(Vec::new());
+        let take = |item| {
+            if let Ok(items) = &mut made {
+                match make_one(item) {
+                    Ok(one) => items.push(one),
+                    Err(message) => made = Err(message),
+                }
+            }
         };
-        made.ok_or_else(no_list)?.map(Some)
+        let is_list = match self.codec {
+            Codec::Json => json::items(raw, take),
+            Codec::MessagePack => msgpack::items(raw, take),
+        };
+        if is_list.map_err(describe)? { made.map(Some) } else { Err(no_list()) }
     }
 
     /// The payload in `data` or `bytes`.
@@ -165,10 +190,12 @@ impl<'b> Fields<'b> {
         if let Some(raw) = self.values[Field::Data as usize] {
             return Ok(Some(Payload::checked(self.codec.into(), Bytes::copy_from_slice(raw))));
         }
-        let bytes = self.decode(Field::Bytes, "bytes (bin, or base64 text in JSON)", |scalar| match scalar {
-            Scalar::Text(text) if self.codec == Codec::Json => BASE64.decode(text.as_bytes()).ok(),
-            Scalar::Bytes(bytes) => Some(bytes.to_vec()),
-            _ => None,
+        let bytes = self.decode(Field::Bytes, "bytes (bin, or base64 text in JSON)", |raw| match self.codec {
+            Codec::Json => BASE64.decode(json::text(raw).ok()?.as_bytes()).ok(),
+            Codec::MessagePack => match scalar(raw)? {
+                Scalar::Bytes(bytes) => Some(bytes.to_vec()),
+                _ => None,
+            },
         })?;
         Ok(bytes.map(Payload::bytes))
     }
@@ -177,82 +204,18 @@ impl<'b> Fields<'b> {
         &self,
         field: Field,
         expected: &'static str,
-        decode: impl FnOnce(Scalar<'b>) -> Option<T>,
+        decode: impl FnOnce(&'b [u8]) -> Option<T>,
     ) -> Result<Option<T>, String> {
         let Some(raw) = self.values[field as usize] else { return Ok(None) };
-        match scalar(self.codec, raw).and_then(decode) {
+        match decode(raw) {
             Some(value) => Ok(Some(value)),
             None => Err(format!("field \"{}\" is not {expected}", field.name())),
         }
     }
 }
 
-/// The `id` of a frame that is no request, as far as it can be made out. A value that breaks a rule does not hide it,
-/// wherever that stands.
-pub(crate) fn salvage_id(codec: Codec, frame: &[u8]) -> Option<u64> {
-    let raw = match codec {
-        Codec::Json => find_id::<json::Reader<'_>>(frame),
-        Codec::MessagePack => find_id::<msgpack::Reader<'_>>(frame),
-    };
-    match scalar(codec, raw?)? {
-        Scalar::Unsigned(id @ 1..) => Some(id),
-        _ => None,
-    }
-}
-
-/// The raw value of the one `id` of a map, up to where it can be read.
-fn find_id<'b, R: Reader<'b>>(frame: &'b [u8]) -> Option<&'b [u8]> {
-    let mut reader = R::new(frame);
-    let Ok(Token::Map(mut inside)) = reader.token() else { return None };
-    let mut id = None;
-    while let Ok(true) = reader.more(&mut inside) {
-        let Ok(key) = reader.skip_key() else { break };
-        let start = reader.position();
-        if reader.skip().is_err() {
-            break;
-        }
-        let is_id = matches!(R::new(key).token(), Ok(Token::Scalar(Scalar::Text(name))) if name == Field::Id.name());
-        if is_id && id.replace(&frame[start..reader.position()]).is_some() {
-            return None;
-        }
-    }
-    id
-}
-
 fn describe(error: ValueError) -> String {
     format!("the frame: {error}")
-}
-
-/// Makes something of each item of an array whose items have been checked; gives none when it is something else.
-fn each_item<'b, R: Reader<'b>, T>(
-    raw: &'b [u8],
-    make: impl Fn(&'b [u8]) -> Result<T, String>,
-) -> Option<Result<Vec<T>, String>> {
-    let mut reader = R::new(raw);
-    let Ok(Token::Array(mut inside)) = reader.token() else { return None };
-    let mut made = Vec::new();
-    while reader.more(&mut inside).ok()? {
-        let start = reader.position();
-        reader.skip().ok()?;
-        match make(&raw[start..reader.position()]) {
-            Ok(one) => made.push(one),
-            Err(message) => return Some(Err(message)),
-        }
-    }
-    Some(Ok(made))
-}
-
-fn scalar(codec: Codec, raw: &[u8]) -> Option<Scalar<'_>> {
-    fn first<'b, R: Reader<'b>>(raw: &'b [u8]) -> Option<Scalar<'b>> {
-        match R::new(raw).token() {
-            Ok(Token::Scalar(scalar)) => Some(scalar),
-            _ => None,
-        }
-    }
-    match codec {
-        Codec::Json => first::<json::Reader<'_>>(raw),
-        Codec::MessagePack => first::<msgpack::Reader<'_>>(raw),
-    }
 }
 
 /// What is repeated to a sender of its own words is kept short and printable.

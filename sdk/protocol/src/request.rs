@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::fields::{Field, Fields, salvage_id, shorten};
+use crate::fields::{Field, Fields, shorten};
 use crate::{Codec, Delivery, ErrorCode, Payload, Position};
 
 /// One request frame.
@@ -108,8 +108,11 @@ impl<'b> Request<'b> {
     /// nothing asks for. Other than that, fields that are unknown or that the operation has no use for are passed over.
     pub fn decode(codec: Codec, frame: &'b [u8]) -> Result<Self, RequestError> {
         let bad = |id, message| RequestError { id, code: ErrorCode::BadRequest, message };
-        let fields = Fields::read(codec, frame).map_err(|message| bad(salvage_id(codec, frame), message))?;
-        let id = positive(&fields).map_err(|message| bad(None, message))?;
+        let (fields, outcome) = Fields::read(codec, frame);
+        let id = positive(&fields);
+        // A value that breaks a rule does not hide the id, wherever that stands.
+        outcome.map_err(|message| bad(id.clone().ok().flatten(), message))?;
+        let id = id.map_err(|message| bad(None, message))?;
         let operation = operation(&fields).map_err(|message| bad(id, message))?;
         Ok(Self { id, operation })
     }

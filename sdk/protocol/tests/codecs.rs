@@ -123,38 +123,45 @@ fn each_value_the_protocol_does_not_carry_is_refused() {
     ] {
         assert_eq!(msgpack::read(bytes, &mut Discard), Err(expected), "{bytes:x?}");
     }
+    let json_fault = |fault: &str, at| ValueError::Json { fault: fault.to_owned(), at };
     for (text, expected) in [
         (&b""[..], ValueError::Truncated(0)),
         (b"{", ValueError::Truncated(1)),
         (b"[1", ValueError::Truncated(2)),
         (b"\"\\", ValueError::Truncated(2)),
         (b"\"\\u12", ValueError::Truncated(5)),
+        (b"tru", ValueError::Truncated(3)),
+        (b"-", ValueError::Truncated(1)),
+        (b"1.", ValueError::Truncated(2)),
+        (b"1e+", ValueError::Truncated(3)),
         (b"1 2", ValueError::Trailing(2)),
-        (b"tru", ValueError::Json { fault: "no value", at: 0 }),
-        (b"NaN", ValueError::Json { fault: "no value", at: 0 }),
-        (b"'a'", ValueError::Json { fault: "no value", at: 0 }),
-        (b"+1", ValueError::Json { fault: "no value", at: 0 }),
-        (b"[1,]", ValueError::Json { fault: "no value", at: 3 }),
-        ("\u{feff}1".as_bytes(), ValueError::Json { fault: "no value", at: 0 }),
-        (b"-", ValueError::Json { fault: "no digit", at: 1 }),
-        (b"1.", ValueError::Json { fault: "no digit", at: 2 }),
-        (b"1e+", ValueError::Json { fault: "no digit", at: 3 }),
-        (b"-01", ValueError::Json { fault: "a number that begins with 0", at: 1 }),
-        (b"[1 2]", ValueError::Json { fault: "no comma and no end", at: 3 }),
-        (b"[1}", ValueError::Json { fault: "no comma and no end", at: 2 }),
-        (b"{\"a\" 1}", ValueError::Json { fault: "no colon", at: 5 }),
-        (b"\"a\nb\"", ValueError::Json { fault: "a control character in a text", at: 2 }),
-        (b"\"\\n\0\"", ValueError::Json { fault: "a control character in a text", at: 3 }),
-        (b"\"\\x\"", ValueError::Json { fault: "an unknown escape", at: 1 }),
-        (b"\"\\u00g0\"", ValueError::Json { fault: "no hexadecimal digit", at: 5 }),
+        (b"1\n\n 2", ValueError::Trailing(4)),
+        (b"NaN", json_fault("expected value", 0)),
+        (b"'a'", json_fault("expected value", 0)),
+        (b"+1", json_fault("expected value", 0)),
+        (b"[\n1,\n\nx]", json_fault("expected value", 6)),
+        (b"[1,]", json_fault("trailing comma", 3)),
+        (b"{\"a\":1,}", json_fault("trailing comma", 7)),
+        ("\u{feff}1".as_bytes(), json_fault("expected value", 0)),
+        (b"-01", json_fault("invalid number", 2)),
+        (b"[1 2]", json_fault("expected `,` or `]`", 3)),
+        (b"[1}", json_fault("expected `,` or `]`", 2)),
+        (b"{\"a\" 1}", json_fault("expected `:`", 5)),
+        (b"\"a\nb\"", json_fault("control character (\\u0000-\\u001F) found while parsing a string", 2)),
+        (b"\"\\n\0\"", json_fault("control character (\\u0000-\\u001F) found while parsing a string", 3)),
+        (b"\"\\x\"", json_fault("invalid escape", 2)),
+        (b"\"\\u00g0\"", json_fault("invalid escape", 6)),
         (b"{1:2}", ValueError::Key(1)),
-        (b"{\"a\":1,}", ValueError::Key(7)),
-        (b"1e999", ValueError::NotFinite(0)),
-        (b"[-1e999]", ValueError::NotFinite(1)),
-        (b"\"\\ud800\"", ValueError::Surrogate(1)),
-        (b"\"\\udc00\\ud800\"", ValueError::Surrogate(1)),
-        (b"\"\\ud83dx\"", ValueError::Surrogate(1)),
-        (b"\"\\ud83d\\u0041\"", ValueError::Surrogate(1)),
+        (b"{\"a\":1, null:2}", ValueError::Key(8)),
+        (b"1e999", ValueError::NotFinite(4)),
+        (b"[-1e999]", ValueError::NotFinite(6)),
+        (b"\"\\ud800\"", ValueError::Surrogate(7)),
+        (b"\"\\udc00\\ud800\"", ValueError::Surrogate(6)),
+        (b"\"\\ud83dx\"", ValueError::Surrogate(7)),
+        (b"\"\\ud83d\\n\"", ValueError::Surrogate(8)),
+        (b"\"\\ud83d\\ud83d\"", ValueError::Surrogate(12)),
+        (b"{\"\\ud800\":1}", ValueError::Surrogate(8)),
+        (b"\"\\ud83d\\u0041\"", ValueError::Surrogate(12)),
         (b"\"ab\xff\"", ValueError::Utf8(3)),
         (b"\"\\n\xc3\"", ValueError::Utf8(3)),
     ] {
@@ -203,6 +210,31 @@ fn bad_requests_say_what_is_wrong_and_keep_their_id() {
             assert_eq!((error.id, error.code), (id, ErrorCode::BadRequest), "{text}");
             assert!(error.message.contains(part), "{text}: {}", error.message);
         }
+    }
+}
+
+#[test]
+fn an_id_is_repeated_wherever_it_stands_as_long_as_the_frame_is_json_up_to_there() {
+    for (text, id, part) in [
+        (r#"{"data":1e999,"id":7}"#, Some(7), "field \"data\": a number is not finite"),
+        (r#"{"zzz":["\ud800"],"id":7}"#, Some(7), "field \"zzz\": half a surrogate pair"),
+        (r#"{"\ud800":1,"id":7}"#, Some(7), "the frame: half a surrogate pair"),
+        (r#"{"type":1,"type":2,"\u0069d":7}"#, Some(7), "field \"type\" stands twice"),
+        (r#"{"id":7,"data":1e999,"id":8}"#, None, "field \"data\": a number is not finite"),
+        (r#"{"id":7,"id":8,"id":9}"#, None, "field \"id\" stands twice"),
+        (r#"{"id":1e999,"id":7}"#, None, "field \"id\": a number is not finite"),
+        (r#"{"id":7}x"#, Some(7), "the frame: bytes after the value"),
+        (r#"{"id":7,"data":NaN}"#, Some(7), "the frame: not valid JSON: expected value at byte 15"),
+        (r#"{"id":7,5:1}"#, Some(7), "the frame: a map key is not a string"),
+        (r#"{"id":7,"data":[1"#, Some(7), "the frame: the value is cut off"),
+        (r#"{"data":1e999,"zzz":NaN,"id":7}"#, None, "field \"data\": a number is not finite"),
+        (r#"{"data":NaN,"id":7}"#, None, "the frame: not valid JSON: expected value at byte 8"),
+        (r#"{5:1,"id":7}"#, None, "the frame: a map key is not a string"),
+        (r#"{"data":[1},"id":7}"#, None, "the frame: not valid JSON: expected `,` or `]` at byte 10"),
+    ] {
+        let error = Request::decode(Codec::Json, text.as_bytes()).unwrap_err();
+        assert_eq!((error.id, error.code), (id, ErrorCode::BadRequest), "{text}: {error}");
+        assert!(error.message.starts_with(part), "{text}: {}", error.message);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Both codecs are one protocol: they accept the same frames, refuse the same ones in the same words, and mean the same.
+//! Both codecs are one protocol: they accept the same frames, refuse the same ones in the same words, and mean the same. Only
+//! of frames that are not JSON at all does that codec say just that.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic")]
 
@@ -19,7 +20,7 @@ fn decode_both(entries: &Entries, seeds: [u64; 2]) -> [Result<Value, RequestErro
 }
 
 /// The id that an answer must repeat.
-fn readable_id(entries: &Entries) -> Option<u64> {
+fn readable_id(entries: &[(Key, Model)]) -> Option<u64> {
     let mut ids = entries.iter().filter(|(key, _)| key.is("id"));
     match (ids.next(), ids.next()) {
         (Some((_, Model::Whole(id))), None) => u64::try_from(*id).ok().filter(|id| *id > 0),
@@ -27,10 +28,21 @@ fn readable_id(entries: &Entries) -> Option<u64> {
     }
 }
 
-/// An error without places, and without the two things that only one codec can do wrong in this way.
+/// The entries up to the first that JSON has no form for: more of a frame cannot be read there.
+fn json_part(entries: &Entries) -> &[(Key, Model)] {
+    let count = entries.iter().take_while(|(key, value)| key.is_json() && value.is_json()).count();
+    &entries[..count]
+}
+
+/// What is said of a frame that is not JSON, if nothing was wrong before the place where that shows.
+fn is_no_json(error: &RequestError) -> bool {
+    let says = |what| error.message.starts_with(what);
+    says("the frame: not valid JSON: expected value at byte ") || says("the frame: a map key is not a string (byte ")
+}
+
+/// An error without places, and without the one thing that each codec can do wrong in its own way.
 fn words(error: &RequestError) -> String {
-    let message = error.message.replace("not valid JSON: no value at byte ", "a number is not finite (byte ");
-    let message = message.replace("half a surrogate pair", "a text is not UTF-8");
+    let message = error.message.replace("half a surrogate pair", "a text is not UTF-8");
     let (what, place) = message.rsplit_once("byte ").unwrap_or((&message, ""));
     assert!(place.len() < 10, "{message}");
     what.to_owned()
@@ -45,9 +57,12 @@ fn agreed(entries: &Entries, seeds: [u64; 2]) -> Result<Option<Value>, TestCaseE
             Ok(Some(one))
         }
         [Err(one), Err(other)] => {
-            prop_assert_eq!((one.id, one.code), (readable_id(entries), ErrorCode::BadRequest), "{}", one);
-            prop_assert_eq!((other.id, other.code), (one.id, one.code), "{}", other);
-            prop_assert_eq!(words(&one), words(&other));
+            let in_json = json_part(entries);
+            prop_assert_eq!((one.id, one.code), (readable_id(in_json), ErrorCode::BadRequest), "{}", one);
+            prop_assert_eq!((other.id, other.code), (readable_id(entries), ErrorCode::BadRequest), "{}", other);
+            if in_json.len() == entries.len() || !is_no_json(&one) {
+                prop_assert_eq!(words(&one), words(&other));
+            }
             Ok(None)
         }
         [json, msgpack] => Err(TestCaseError::fail(format!("JSON: {json:?}\nMessagePack: {msgpack:?}"))),

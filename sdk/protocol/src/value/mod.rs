@@ -1,12 +1,11 @@
 //! Single values in either codec as a stream of events: read, checked and written without building a tree.
 //!
-//! One walk feeds the same [`Sink`] from both readers, so the two codecs accept the same set of values: nested at most
+//! Both readers feed the same [`Sink`] under the same rules, so the two codecs accept the same set of values: nested at most
 //! [`DEPTH_MAX`](crate::DEPTH_MAX) deep, finite numbers, string keys, texts that are Unicode, no extension types, nothing
 //! after the value.
 
 pub mod json;
 pub mod msgpack;
-pub(crate) mod walk;
 
 use thiserror::Error;
 
@@ -54,14 +53,22 @@ impl Sink for Discard {
     fn end(&mut self) {}
 }
 
-/// Why bytes are not one value that the protocol carries. Bytes are counted from the start of what was read.
+/// Whether bytes have been held to the rules for values before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Standing {
+    New,
+    Checked,
+}
+
+/// Why bytes are not one value that the protocol carries. Bytes are counted from the start of what was read, in MessagePack to
+/// where the fault begins, in JSON to where serde_json noticed it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ValueError {
     /// Something that stands nowhere in JSON (RFC 8259).
     #[error("not valid JSON: {fault} at byte {at}")]
     Json {
-        /// What is wrong.
-        fault: &'static str,
+        /// What is wrong, in the words of serde_json.
+        fault: String,
         /// Where.
         at: usize,
     },

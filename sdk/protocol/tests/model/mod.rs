@@ -49,6 +49,11 @@ impl Key {
     pub(crate) fn is(&self, name: &str) -> bool {
         matches!(self, Self::Text(text) if text == name)
     }
+
+    /// As [`Model::is_json`].
+    pub(crate) fn is_json(&self) -> bool {
+        !matches!(self, Self::Number(_))
+    }
 }
 
 impl Model {
@@ -84,6 +89,16 @@ impl Model {
                     |(key, value): &(Key, Self)| matches!(key, Key::Text(_)) && value.is_carried_in(depth_left - 1);
                 depth_left > 0 && entries.iter().all(is_good)
             }
+            _ => true,
+        }
+    }
+
+    /// Whether JSON has a form for it, carried or not.
+    pub(crate) fn is_json(&self) -> bool {
+        match self {
+            Self::NotFinite(number) => !number.is_nan(),
+            Self::Array(items) => items.iter().all(Self::is_json),
+            Self::Map(entries) => entries.iter().all(|(key, value)| key.is_json() && value.is_json()),
             _ => true,
         }
     }

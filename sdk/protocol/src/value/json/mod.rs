@@ -3,15 +3,15 @@
 mod reader;
 mod writer;
 
-pub(crate) use reader::Reader;
+pub(crate) use reader::{entries, items, text};
 pub use writer::Writer;
 
-use super::{Sink, ValueError, walk};
+use super::{Sink, ValueError};
 
 /// Reads one JSON value and tells it to `sink`.
 ///
 /// # Errors
 /// Any [`ValueError`] but [`ValueError::Reserved`] and [`ValueError::Extension`].
-pub fn read(text: &[u8], sink: &mut impl Sink) -> Result<(), ValueError> {
-    walk::whole::<Reader<'_>>(text, sink)
+pub fn read(bytes: &[u8], sink: &mut impl Sink) -> Result<(), ValueError> {
+    reader::value(reader::unicode(bytes)?, sink)
 }

@@ -1,37 +1,74 @@
 //! The MessagePack reader. Lengths are compared with what is left before anything is done with them.
 
-use std::borrow::Cow;
-
 use rmp::Marker;
 
-use crate::value::ValueError;
-use crate::value::walk::{self, Scalar, Token};
+use crate::value::{Sink, ValueError};
 
-/// A cursor over MessagePack bytes.
+/// What stands at one place of a value.
 #[derive(Debug)]
-pub(crate) struct Reader<'b> {
+pub(super) enum Token<'b> {
+    Scalar(Scalar<'b>),
+    /// An array of so many items, which follow.
+    Array(usize),
+    /// A map of so many entries, which follow.
+    Map(usize),
+}
+
+/// A value with no other values in it.
+#[derive(Debug)]
+pub(crate) enum Scalar<'b> {
+    Null,
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    /// Always finite.
+    Float(f64),
+    Text(&'b str),
+    Bytes(&'b [u8]),
+}
+
+impl Scalar<'_> {
+    #[inline(always)]
+    pub(super) fn tell(self, sink: &mut impl Sink) {
+        match self {
+            Self::Null => sink.null(),
+            Self::Bool(value) => sink.bool(value),
+            Self::Unsigned(value) => sink.unsigned(value),
+            Self::Signed(value) => sink.signed(value),
+            Self::Float(value) => sink.float(value),
+            Self::Text(value) => sink.text(value),
+            Self::Bytes(value) => sink.bytes(value),
+        }
+    }
+}
+
+/// A cursor over one value. It always stands on the first byte of what comes next, and it is done with whatever it was asked
+/// to read; after an error it stands anywhere.
+///
+/// All that is called for each value is inlined: a token that passes through memory costs more than to read it.
+#[derive(Debug)]
+pub(super) struct Reader<'b> {
     bytes: &'b [u8],
     position: usize,
 }
 
-impl<'b> walk::Reader<'b> for Reader<'b> {
-    /// How many items or entries are left.
-    type Inside = usize;
-
-    fn new(bytes: &'b [u8]) -> Self {
+impl<'b> Reader<'b> {
+    pub(super) fn new(bytes: &'b [u8]) -> Self {
         Self { bytes, position: 0 }
     }
 
-    fn position(&self) -> usize {
+    /// How many bytes lie behind it.
+    pub(super) fn position(&self) -> usize {
         self.position
     }
 
+    /// Reads a scalar, or the header of an array or a map.
     #[inline(always)]
-    fn token(&mut self) -> Result<Token<'b, usize>, ValueError> {
+    pub(super) fn token(&mut self) -> Result<Token<'b>, ValueError> {
         let start = self.position;
         let marker = self.marker()?;
         if let Some(length) = self.text_length(marker)? {
-            return Ok(Token::Scalar(Scalar::Text(Cow::Borrowed(self.text(length)?))));
+            return Ok(Token::Scalar(Scalar::Text(self.text(length)?)));
         }
         let scalar = match marker {
             Marker::Null => Scalar::Null,
@@ -57,24 +94,19 @@ impl<'b> walk::Reader<'b> for Reader<'b> {
         Ok(Token::Scalar(scalar))
     }
 
+    /// Reads the key of an entry.
     #[inline(always)]
-    fn more(&mut self, left: &mut usize) -> Result<bool, ValueError> {
-        let follows = *left > 0;
-        *left -= usize::from(follows);
-        Ok(follows)
-    }
-
-    #[inline(always)]
-    fn key(&mut self) -> Result<Cow<'b, str>, ValueError> {
+    pub(super) fn key(&mut self) -> Result<&'b str, ValueError> {
         let start = self.position;
         let marker = self.marker()?;
         match self.text_length(marker)? {
-            Some(length) => self.text(length).map(Cow::Borrowed),
+            Some(length) => self.text(length),
             None => Err(ValueError::Key(start)),
         }
     }
 
-    fn skip(&mut self) -> Result<(), ValueError> {
+    /// Passes over one value, however deep and whatever is in it, without holding it to the rules.
+    pub(super) fn skip(&mut self) -> Result<(), ValueError> {
         let mut left: usize = 1;
         while left > 0 {
             left -= 1;
@@ -93,20 +125,19 @@ impl<'b> walk::Reader<'b> for Reader<'b> {
         Ok(())
     }
 
-    fn skip_key(&mut self) -> Result<&'b [u8], ValueError> {
-        let start = self.position;
-        self.skip()?;
-        Ok(&self.bytes[start..self.position])
+    /// Goes back to where a value begins and passes over it.
+    pub(super) fn skip_from(&mut self, start: usize) -> Result<(), ValueError> {
+        self.position = start;
+        self.skip()
     }
 
-    fn finish(&mut self) -> Result<(), ValueError> {
+    /// Makes sure that nothing follows.
+    pub(super) fn finish(&self) -> Result<(), ValueError> {
         if self.position < self.bytes.len() { Err(ValueError::Trailing(self.position)) } else { Ok(()) }
     }
-}
 
-impl<'b> Reader<'b> {
     /// A `bin`, an array or a map; all that is left is an extension.
-    fn long_token(&mut self, marker: Marker, start: usize) -> Result<Token<'b, usize>, ValueError> {
+    fn long_token(&mut self, marker: Marker, start: usize) -> Result<Token<'b>, ValueError> {
         match self.container_length(marker)? {
             Some((length, 1)) => return self.check_count(length, 1).map(Token::Array),
             Some((length, each)) => return self.check_count(length, each).map(Token::Map),
@@ -178,6 +209,7 @@ impl<'b> Reader<'b> {
         std::str::from_utf8(self.take(length)?).map_err(|error| ValueError::Utf8(start + error.valid_up_to()))
     }
 
+    #[inline]
     /// A container with more elements than bytes left is cut off; say so before walking it.
     fn check_count(&self, count: usize, bytes_each: usize) -> Result<usize, ValueError> {
         match count.checked_mul(bytes_each) {
@@ -220,6 +252,7 @@ impl<'b> Reader<'b> {
     }
 }
 
+#[inline]
 /// Whole numbers that are not negative are one kind, in whatever form they are written.
 fn signed(value: i64) -> Scalar<'static> {
     match u64::try_from(value) {
@@ -228,6 +261,7 @@ fn signed(value: i64) -> Scalar<'static> {
     }
 }
 
+#[inline]
 fn float(value: f64, start: usize) -> Result<Scalar<'static>, ValueError> {
     if value.is_finite() { Ok(Scalar::Float(value)) } else { Err(ValueError::NotFinite(start)) }
 }
