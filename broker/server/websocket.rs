@@ -87,7 +87,7 @@ struct Attached<D: Dialogue> {
     lead: Box<[u8]>,
     connection: Connection,
     dialogue: D,
-    _places: Places,
+    places: Places,
 }
 
 /// One connection and its place on the shard.
@@ -105,7 +105,7 @@ impl<D: Dialogue + 'static> Attached<D> {
         if let Some(closing) = guest.refused {
             connection.line.end(Ending::Closed(closing));
         }
-        Self { lead, connection, dialogue, _places: guest.places }
+        Self { lead, connection, dialogue, places: guest.places }
     }
 
     fn live(mut self) {
@@ -135,8 +135,9 @@ impl<D: Dialogue + 'static> Attached<D> {
 
 impl<D: Dialogue> Drop for Attached<D> {
     fn drop(&mut self) {
-        // In this order: when the session no longer counts, its plugins have been told.
+        // In this order: when the session no longer counts, its plugins have been told and its places are free.
         self.dialogue.end();
+        drop(std::mem::take(&mut self.places));
         self.connection.shard.detach(self.connection.key);
     }
 }
