@@ -24,13 +24,19 @@ impl Holding {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
     fn an_open_file_counts() {
-        let mut sleep = std::process::Command::new("sleep");
-        let child = sleep.arg("60").stdin(std::process::Stdio::null()).spawn();
-        let mut child = child.expect("`sleep` of coreutils is there");
+        let mut cat = Command::new("cat");
+        let mut child = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("`cat` of coreutils is there");
+        // Whoever has just been started may not be there yet: it is once it answers.
+        let mut answer = [0; 1];
+        child.stdin.as_mut().expect("it is a pipe").write_all(b"?").expect("it listens");
+        child.stdout.as_mut().expect("it is a pipe").read_exact(&mut answer).expect("it answers");
         let holding = Holding::of(child.id()).expect("it runs");
         child.kill().and_then(|()| child.wait()).expect("it ends");
         assert!(holding.descriptors >= 3 && holding.resident_bytes > 100_000, "{holding:?}");
