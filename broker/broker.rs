@@ -7,7 +7,7 @@ use std::time::Duration;
 use rialto_protocol::{
     CloseCode, Closing, Delivery, ErrorCode, Failure, Gap, GapReason, Limits as Told, Member, Payload,
 };
-use rialto_protocol::{Policy, Position, Reply, Subscribed};
+use rialto_protocol::{Policy, Position, Published, Reply, Subscribed};
 
 use crate::answer::{Answer, Outcome};
 use crate::clock::Clock;
@@ -108,7 +108,7 @@ impl Broker {
             self.core.hub.room(&entry.audience).await;
         }
         match reply {
-            Reply::Published(position) => Ok(position),
+            Reply::Published(published) => Ok(published.position),
             _ => Err(Failure::new(ErrorCode::Internal, "not the answer to a publish")),
         }
     }
@@ -122,7 +122,7 @@ impl Broker {
         let (answer, outcome) = Answer::caller();
         self.ask(None, Asked::Topic(topic), method.to_owned(), payload, answer);
         match wait(outcome).await? {
-            Reply::Answered(payload) => Ok(payload),
+            Reply::Answered(answered) => Ok(answered.payload),
             _ => Err(Failure::new(ErrorCode::Internal, "not the answer to a call")),
         }
     }
@@ -290,7 +290,8 @@ impl Broker {
             let missed = since.as_ref().map(|since| missed(&topic, since, &position));
             if let Some(answer) = answer.take() {
                 let recovered = missed.as_ref().map(Result::is_ok);
-                answer.ok(Reply::Subscribed(Subscribed { topic, position, recovered }));
+                let position = Some(position);
+                answer.ok(Reply::Subscribed(Subscribed { topic, position, recovered, more: None, present: None }));
             }
             if let Some(Err(Some(gap))) = missed {
                 self.core.hub.push(session, Push { what: What::Gap(gap), under_way: None });
@@ -425,7 +426,7 @@ pub(crate) fn parse_topic(name: &str) -> Result<Topic, Failure> {
 
 pub(crate) fn answer_published(answer: Answer, position: Result<Position, Failure>) {
     match position {
-        Ok(position) => answer.ok(Reply::Published(Some(position))),
+        Ok(position) => answer.ok(Reply::Published(Published { position: Some(position), duplicate: false })),
         Err(failure) => answer.fail(failure),
     }
 }

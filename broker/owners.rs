@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Reply};
+use rialto_protocol::{Answered, ErrorCode, Failure, Member, Payload, Position, Published, Reply};
 
 use crate::answer::Answer;
 use crate::broker::{Broker, Client, PluginStatus, Wish, answer_published};
@@ -102,7 +102,7 @@ impl Owner {
             apply(broker, done.effects);
             match published {
                 Some(position) => answer_published(answer, position),
-                None => answer.ok(Reply::Published(None)),
+                None => answer.ok(Reply::Published(Published { position: None, duplicate: false })),
             }
         });
     }
@@ -151,8 +151,8 @@ impl Owner {
         self.submit(broker, event, answer, |broker, done, answer| {
             apply(broker, done.effects);
             match done.decision {
-                Decision::Answer(payload) => answer.ok(Reply::Answered(payload)),
-                _ => answer.ok(Reply::Answered(None)),
+                Decision::Answer(payload) => answer.ok(Reply::Answered(Answered { payload, duplicate: false })),
+                _ => answer.ok(Reply::Answered(Answered { payload: None, duplicate: false })),
             }
         });
     }

@@ -86,8 +86,8 @@ impl Session {
             Operation::Unsubscribe(topics) => self.unsubscribe(&topics, self.answer(id)),
             Operation::Publish(publish) => self.publish(publish, self.answer(id)),
             Operation::Call(call) => self.call(call, self.answer(id)),
-            Operation::History => self.answer(id).fail(unavailable("this broker keeps no history")),
-            Operation::Presence => self.answer(id).fail(unavailable("this broker keeps no presence")),
+            Operation::History(_) => self.answer(id).fail(unavailable("this broker keeps no history")),
+            Operation::Presence(_) => self.answer(id).fail(unavailable("this broker keeps no presence")),
             Operation::Ping(payload) => {
                 let time_ms = self.broker.core.clock.unix_ms();
                 let what = What::Pong { id, payload, time_ms };

@@ -23,6 +23,11 @@ pub(super) const KEYS: &[&str] = &[
     "unsent_bytes",
     "inbox_messages",
     "conflation_fields",
+    "history_bytes",
+    "keys",
+    "patterns",
+    "presence_members",
+    "presence_grace_ms",
     "requests_in_flight",
     "bad_requests_per_s",
     "control_frames_per_s",
@@ -57,6 +62,11 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Limits {
     section.number(report, "unsent_bytes", Bytes, 4_096..=1_073_741_824, &mut to.unsent_bytes);
     section.number(report, "inbox_messages", Items, 1..=1_048_576, &mut to.inbox_messages);
     section.number(report, "conflation_fields", Items, 0..=65_536, &mut to.conflation_fields);
+    section.number(report, "history_bytes", Bytes, 65_536..=1_099_511_627_776, &mut to.history_bytes);
+    section.number(report, "keys", Items, 1..=10_000_000, &mut to.keys);
+    section.number(report, "patterns", Items, 1..=10_000_000, &mut to.patterns);
+    section.number(report, "presence_members", Items, 1..=100_000, &mut to.presence_members);
+    section.number(report, "presence_grace_ms", Milliseconds, 0..=600_000, &mut to.presence_grace_ms);
     section.number(report, "requests_in_flight", Items, 1..=65_536, &mut to.requests_in_flight);
     section.number(report, "bad_requests_per_s", Items, 1..=1_000_000, &mut to.bad_requests_per_s);
     section.number(report, "control_frames_per_s", Items, 1..=1_000_000, &mut to.control_frames_per_s);

@@ -121,6 +121,17 @@ pub struct Limits {
     /// Different fields by which the subscribers of one topic may ask for the latest messages (`latest_by`), 0 to 65,536.
     /// Default 16.
     pub conflation_fields: usize,
+    /// What the histories and idempotency keys of all topics together take in memory, 65,536 to 1,099,511,627,776 bytes;
+    /// beyond it the topics that were published to longest ago lose theirs. Default 268,435,456.
+    pub history_bytes: usize,
+    /// Idempotency keys of one topic, 1 to 10,000,000; beyond it the oldest are forgotten. Default 10,000.
+    pub keys: usize,
+    /// Different patterns that are subscribed to, 1 to 10,000,000. Default 100,000.
+    pub patterns: usize,
+    /// Members of one topic that are listed, 1 to 100,000; of more only the count is told. Default 200.
+    pub presence_members: usize,
+    /// Time within which a user whose session ended may come back without having left, 0 to 600,000 ms. Default 5,000.
+    pub presence_grace_ms: u64,
     /// Requests of one session under way at once, 1 to 65,536; beyond it its socket is not read. Default 64.
     pub requests_in_flight: usize,
     /// Frames of one session in a second that are no requests, 1 to 1,000,000, a second's worth of them at once; beyond it
@@ -159,6 +170,26 @@ pub struct TopicRule {
     /// The policy that keeps most among those a subscription may choose, in the order of [`Policy::ALL`]. Default `queue`:
     /// any.
     pub delivery_max: Policy,
+    /// The past messages that are kept. Default none.
+    pub history: Option<History>,
+    /// Whether it is known and told who is subscribed. Default false.
+    pub presence: bool,
+    /// Whether subscriptions by pattern select these topics; a plugin is not asked about those. Default none: true for
+    /// topics without a plugin.
+    pub patterns: Option<bool>,
+    /// How long idempotency keys of publishes and calls are remembered, 0 to 86,400,000 ms. Default 120,000.
+    pub keys_ms: u64,
+}
+
+/// How much of a topic's past is kept: whatever of these is reached first. Kept in memory: it ends with the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Messages, 1 to 10,000,000. Default 1,000.
+    pub messages: usize,
+    /// Bytes of their payloads, 256 to 1,099,511,627,776. Default 1,048,576.
+    pub bytes: usize,
+    /// Age of a message, 10 to 2,592,000,000 ms (30 days). Default 3,600,000.
+    pub age_ms: u64,
 }
 
 /// One plugin and what it may use: `[plugin.NAME]`.
@@ -248,6 +279,11 @@ impl Default for Limits {
             unsent_bytes: 131_072,
             inbox_messages: 4_096,
             conflation_fields: 16,
+            history_bytes: 268_435_456,
+            keys: 10_000,
+            patterns: 100_000,
+            presence_members: 200,
+            presence_grace_ms: 5_000,
             requests_in_flight: 64,
             bad_requests_per_s: 100,
             control_frames_per_s: 100,
@@ -271,7 +307,17 @@ impl Default for TopicRule {
             reveal_publisher: false,
             delivery: Delivery::Queue,
             delivery_max: Policy::Queue,
+            history: None,
+            presence: false,
+            patterns: None,
+            keys_ms: 120_000,
         }
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        History { messages: 1_000, bytes: 1_048_576, age_ms: 3_600_000 }
     }
 }
 

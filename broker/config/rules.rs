@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rialto_protocol::{Delivery, Policy};
 
-use super::TopicRule;
+use super::{History, TopicRule};
 use crate::topic::{Pattern, Topic};
 
 /// The topic rules in file order.
@@ -28,6 +28,14 @@ pub struct TopicOptions {
     pub delivery: Delivery,
     /// The policy that keeps most among those a subscription may choose.
     pub delivery_max: Policy,
+    /// The past messages that are kept.
+    pub history: Option<History>,
+    /// Whether it is known who is subscribed.
+    pub presence: bool,
+    /// Whether subscriptions by pattern select the topic.
+    pub patterns: bool,
+    /// How long idempotency keys are remembered, in milliseconds.
+    pub keys_ms: u64,
 }
 
 impl Rules {
@@ -40,6 +48,10 @@ impl Rules {
             reveal_publisher: from.reveal_publisher,
             delivery: from.delivery.clone(),
             delivery_max: from.delivery_max,
+            history: from.history,
+            presence: from.presence,
+            patterns: from.patterns.unwrap_or(from.plugin.is_none()),
+            keys_ms: from.keys_ms,
         };
         Rules { rules: rules.iter().enumerate().map(options).collect() }
     }

@@ -6,17 +6,30 @@ use rialto_protocol::{Delivery, Policy};
 use toml::de::DeValue;
 
 use super::{
-    TopicRule,
+    History, TopicRule,
     problem::Problem,
-    section::{Report, Section, Text, Value, as_text, echo, nearest, wrong_type},
+    section::{Report, Section, Text, Unit, Value, as_text, echo, nearest, wrong_type},
 };
 use crate::topic::{Pattern, TOPIC_TOKENS_MAX, TopicError};
 
 /// The keys of a `[[topic]]`.
-pub(super) const KEYS: &[&str] = &["pattern", "plugin", "reveal_publisher", "delivery", "delivery_max"];
+pub(super) const KEYS: &[&str] = &[
+    "pattern",
+    "plugin",
+    "reveal_publisher",
+    "delivery",
+    "delivery_max",
+    "history",
+    "presence",
+    "patterns",
+    "keys_ms",
+];
 
 /// The keys of a `delivery` that is written as a table.
 const DELIVERY_KEYS: &[&str] = &["policy", "field", "every_ms"];
+
+/// The keys of a `history`.
+const HISTORY_KEYS: &[&str] = &["messages", "bytes", "age_ms"];
 
 /// Most topic rules; looking one up tries them in order.
 const RULES_MAX: usize = 1_000;
@@ -58,6 +71,12 @@ fn check_rule<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&str]) -
         rule.plugin = Some(name.value.to_owned());
     }
     check_delivery(report, &section, &mut rule);
+    rule.history = section.get("history").and_then(|value| check_history(report, value));
+    section.flag(report, "presence", &mut rule.presence);
+    if section.get("patterns").is_some() {
+        section.flag(report, "patterns", rule.patterns.insert(false));
+    }
+    section.number(report, "keys_ms", Unit::Milliseconds, 0..=86_400_000, &mut rule.keys_ms);
     if section.get("pattern").is_none() && !report.torn {
         let title = "a topic rule needs a `pattern`";
         report.add(Problem::at(section.span(), title).help("add `pattern = \"chat.*\"`, or `\">\"` for all topics"));
@@ -114,6 +133,20 @@ fn check_delivery(report: &mut Report, section: &Section, rule: &mut TopicRule) 
         });
     }
     rule.delivery = delivery;
+}
+
+fn check_history<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<History> {
+    if !matches!(value.get_ref(), DeValue::Table(_)) {
+        let problem = wrong_type("history", value, "a table");
+        report.add(problem.help("write `history = { messages = 1_000 }`"));
+        return None;
+    }
+    let section = Section::open(report, "history", HISTORY_KEYS, value)?;
+    let mut history = History::default();
+    section.number(report, "messages", Unit::Items, 1..=10_000_000, &mut history.messages);
+    section.number(report, "bytes", Unit::Bytes, 256..=1_099_511_627_776, &mut history.bytes);
+    section.number(report, "age_ms", Unit::Milliseconds, 10..=2_592_000_000, &mut history.age_ms);
+    Some(history)
 }
 
 fn read_delivery<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<Delivery> {

@@ -35,11 +35,13 @@ pub(crate) enum Field {
     Client,
     Epoch,
     Offset,
+    Before,
+    Limit,
 }
 
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 23] = [
     "type", "id", "topic", "topics", "data", "bytes", "key", "echo", "since", "last", "delivery", "policy", "field",
-    "every_ms", "presence", "plugin", "method", "token", "client", "epoch", "offset",
+    "every_ms", "presence", "plugin", "method", "token", "client", "epoch", "offset", "before", "limit",
 ];
 
 impl Field {

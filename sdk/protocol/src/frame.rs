@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::value::{Sink, json, msgpack};
-use crate::{Codec, Encoding, ErrorCode, Payload};
+use crate::reply::{Present, Reply, write_present, write_reply};
+use crate::value::{json, msgpack};
+use crate::writer::{Writer, write_failure, write_from, write_member, write_payload};
+use crate::{Codec, ErrorCode, Payload};
 
 /// A place in the order of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,34 +51,6 @@ pub struct Limits {
     pub subscriptions: usize,
     /// How many bytes may wait for it.
     pub outbox_bytes: usize,
-}
-
-/// What an `ok` carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// The topics are no longer subscribed.
-    Unsubscribed,
-    /// Who the session is now.
-    Connected(Member),
-    /// One topic is subscribed.
-    Subscribed(Subscribed),
-    /// Several topics were asked for: the outcome of each, in the order of the request.
-    SubscribedAll(Vec<Result<Subscribed, (Arc<str>, Failure)>>),
-    /// The message has this position; none when a plugin swallowed it.
-    Published(Option<Position>),
-    /// What a plugin answered.
-    Answered(Option<Payload>),
-}
-
-/// The outcome of one subscription.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscribed {
-    /// The topic.
-    pub topic: Arc<str>,
-    /// The position after which live messages follow.
-    pub position: Position,
-    /// Whether nothing was missed since the position the client gave; absent when it gave none.
-    pub recovered: Option<bool>,
 }
 
 /// Why a request failed, as the client is told.
@@ -198,6 +172,27 @@ pub enum Frame<'a> {
     },
     /// Messages are missing.
     Gap(&'a Gap),
+    /// Somebody came.
+    Join {
+        /// The topic.
+        topic: &'a str,
+        /// Who.
+        member: &'a Member,
+    },
+    /// Somebody left.
+    Leave {
+        /// The topic.
+        topic: &'a str,
+        /// Who.
+        member: &'a Member,
+    },
+    /// How many are present now, where they are too many for joins and leaves, and the list once they no longer are.
+    Presence {
+        /// The topic.
+        topic: &'a str,
+        /// Who.
+        present: &'a Present,
+    },
     /// The connection is about to be closed.
     Closing(&'a Closing),
 }
@@ -242,12 +237,7 @@ impl Frame<'_> {
                 out.text_field("topic", topic);
                 out.number_field("offset", *offset);
                 out.number_field("time", *time);
-                if let Some(member) = from {
-                    out.key("from");
-                    out.map();
-                    write_member(out, member);
-                    out.end();
-                }
+                write_from(out, *from);
                 write_payload(out, payload);
             }
             Self::Gap(gap) => {
@@ -256,6 +246,13 @@ impl Frame<'_> {
                 out.number_field("from", gap.from);
                 out.number_field("to", gap.to);
                 out.text_field("reason", gap.reason.as_str());
+            }
+            Self::Join { topic, member } => write_passage(out, "join", topic, member),
+            Self::Leave { topic, member } => write_passage(out, "leave", topic, member),
+            Self::Presence { topic, present } => {
+                out.text_field("type", "presence");
+                out.text_field("topic", topic);
+                write_present(out, present);
             }
             Self::Closing(closing) => {
                 out.text_field("type", "closing");
@@ -290,112 +287,11 @@ fn write_welcome(out: &mut impl Writer, welcome: &Welcome<'_>) {
     out.end();
 }
 
-fn write_member(out: &mut impl Writer, member: &Member) {
-    out.text_field("session", &member.session);
-    write_user(out, member);
-}
-
-fn write_user(out: &mut impl Writer, member: &Member) {
-    out.key("user");
-    match &member.user {
-        Some(user) => out.text(user),
-        None => out.null(),
-    }
-}
-
-fn write_reply(out: &mut impl Writer, reply: &Reply) {
-    match reply {
-        Reply::Unsubscribed | Reply::Published(None) | Reply::Answered(None) => {}
-        Reply::Connected(member) => write_user(out, member),
-        Reply::Subscribed(subscribed) => write_subscribed(out, subscribed),
-        Reply::SubscribedAll(outcomes) => {
-            out.key("topics");
-            out.array();
-            for outcome in outcomes {
-                out.map();
-                match outcome {
-                    Ok(subscribed) => write_subscribed(out, subscribed),
-                    Err((topic, failure)) => {
-                        out.text_field("topic", topic);
-                        out.key("error");
-                        out.map();
-                        write_failure(out, failure);
-                        out.end();
-                    }
-                }
-                out.end();
-            }
-            out.end();
-        }
-        Reply::Published(Some(position)) => write_position(out, position),
-        Reply::Answered(Some(payload)) => write_payload(out, payload),
-    }
-}
-
-fn write_subscribed(out: &mut impl Writer, subscribed: &Subscribed) {
-    out.text_field("topic", &subscribed.topic);
-    write_position(out, &subscribed.position);
-    if let Some(recovered) = subscribed.recovered {
-        out.key("recovered");
-        out.bool(recovered);
-    }
-}
-
-fn write_position(out: &mut impl Writer, position: &Position) {
-    out.key("position");
+fn write_passage(out: &mut impl Writer, kind: &str, topic: &str, member: &Member) {
+    out.text_field("type", kind);
+    out.text_field("topic", topic);
+    out.key("member");
     out.map();
-    out.text_field("epoch", &position.epoch);
-    out.number_field("offset", position.offset);
+    write_member(out, member);
     out.end();
-}
-
-fn write_failure(out: &mut impl Writer, failure: &Failure) {
-    out.text_field("code", failure.code.as_str());
-    out.text_field("message", &failure.message);
-    if let Some(retry_after_ms) = failure.retry_after_ms {
-        out.number_field("retry_after_ms", retry_after_ms);
-    }
-    if let Some(detail) = &failure.detail {
-        out.key("detail");
-        out.payload(detail);
-    }
-}
-
-fn write_payload(out: &mut impl Writer, payload: &Payload) {
-    out.key(payload.field());
-    out.payload(payload);
-}
-
-/// What frames need beyond single values.
-trait Writer: Sink {
-    /// Writes a payload: as it is where it is in this codec already.
-    fn payload(&mut self, payload: &Payload);
-
-    fn text_field(&mut self, key: &str, value: &str) {
-        self.key(key);
-        self.text(value);
-    }
-
-    fn number_field(&mut self, key: &str, value: u64) {
-        self.key(key);
-        self.unsigned(value);
-    }
-}
-
-impl Writer for json::Writer<'_> {
-    fn payload(&mut self, payload: &Payload) {
-        match payload.encoding() {
-            Encoding::Json => self.raw(payload.content()),
-            Encoding::MessagePack | Encoding::Bytes => payload.tell(self),
-        }
-    }
-}
-
-impl Writer for msgpack::Writer<'_> {
-    fn payload(&mut self, payload: &Payload) {
-        match payload.encoding() {
-            Encoding::MessagePack => self.raw(payload.content()),
-            Encoding::Json | Encoding::Bytes => payload.tell(self),
-        }
-    }
 }

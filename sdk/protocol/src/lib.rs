@@ -21,16 +21,19 @@ mod fields;
 mod frame;
 mod payload;
 mod pointer;
+mod reply;
 mod request;
 pub mod value;
+mod writer;
 
 pub use code::{CloseCode, ErrorCode};
 pub use codec::Codec;
 pub use delivery::{Delivery, DeliveryError, Key, Policy};
-pub use frame::{Closing, Failure, Frame, Gap, GapReason, Limits, Member, Position, Reply, Subscribed, Welcome};
+pub use frame::{Closing, Failure, Frame, Gap, GapReason, Limits, Member, Position, Welcome};
 pub use payload::{Encoding, Payload};
 pub use pointer::{Pointer, PointerError};
-pub use request::{Call, Connect, Operation, Publish, Request, RequestError, Subscribe};
+pub use reply::{Answered, Past, PastMessage, Present, Published, Reply, Subscribed};
+pub use request::{Call, Connect, History, HistoryFrom, Operation, Publish, Request, RequestError, Subscribe};
 
 /// How deep arrays and maps may be nested in a payload, and in the value of any other field of a frame, in either codec.
 pub const DEPTH_MAX: usize = 32;

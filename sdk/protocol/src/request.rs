@@ -28,9 +28,9 @@ pub enum Operation<'b> {
     /// Ask a plugin.
     Call(Call<'b>),
     /// Read past messages.
-    History,
-    /// Ask who is present.
-    Presence,
+    History(History<'b>),
+    /// Ask who is present in this topic.
+    Presence(Cow<'b, str>),
     /// Ask for a `pong`.
     Ping(Option<Payload>),
 }
@@ -87,6 +87,26 @@ pub struct Call<'b> {
     pub key: Option<Cow<'b, str>>,
 }
 
+/// The fields of `history`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History<'b> {
+    /// Whose messages.
+    pub topic: Cow<'b, str>,
+    /// Which of them; none means the newest.
+    pub from: Option<HistoryFrom>,
+    /// How many at most.
+    pub limit: Option<u64>,
+}
+
+/// Which past messages are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HistoryFrom {
+    /// Those after a position, the oldest first.
+    Since(Position),
+    /// The newest ones before a position.
+    Before(Position),
+}
+
 /// Why a frame is not a request; to be sent back as an `error` frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
@@ -136,8 +156,8 @@ fn operation<'b>(fields: &Fields<'b>) -> Result<Operation<'b>, String> {
         "unsubscribe" => one_or_many(fields, |item| required(item, Field::Topic)).map(Operation::Unsubscribe),
         "publish" => publish(fields).map(Operation::Publish),
         "call" => call(fields).map(Operation::Call),
-        "history" => Ok(Operation::History),
-        "presence" => Ok(Operation::Presence),
+        "history" => history(fields).map(Operation::History),
+        "presence" => required(fields, Field::Topic).map(Operation::Presence),
         "ping" => Ok(Operation::Ping(fields.payload()?)),
         unknown => Err(format!("type \"{}\" is unknown", shorten(unknown))),
     }
@@ -158,18 +178,28 @@ fn one_or_many<'b, T>(fields: &Fields<'b>, read: impl Fn(&Fields<'b>) -> Result<
 fn subscribe<'b>(fields: &Fields<'b>) -> Result<Subscribe<'b>, String> {
     Ok(Subscribe {
         topic: required(fields, Field::Topic)?,
-        since: since(fields)?,
+        since: position(fields, Field::Since)?,
         last: fields.number(Field::Last, "a count")?,
         delivery: Delivery::read(fields)?,
         presence: fields.flag(Field::Presence)?.unwrap_or(false),
     })
 }
 
-fn since(fields: &Fields<'_>) -> Result<Option<Position>, String> {
-    let Some(since) = fields.map(Field::Since)? else { return Ok(None) };
-    let inside = |message| format!("field \"since\": {message}");
-    let epoch = required(&since, Field::Epoch).map_err(inside)?.into_owned();
-    let offset = since.number(Field::Offset, "a whole number").map_err(inside)?;
+fn history<'b>(fields: &Fields<'b>) -> Result<History<'b>, String> {
+    let topic = required(fields, Field::Topic)?;
+    let from = match (position(fields, Field::Since)?, position(fields, Field::Before)?) {
+        (Some(_), Some(_)) => return Err("fields \"since\" and \"before\" exclude each other".to_owned()),
+        (Some(since), None) => Some(HistoryFrom::Since(since)),
+        (None, before) => before.map(HistoryFrom::Before),
+    };
+    Ok(History { topic, from, limit: fields.number(Field::Limit, "a count")? })
+}
+
+fn position(fields: &Fields<'_>, field: Field) -> Result<Option<Position>, String> {
+    let Some(position) = fields.map(field)? else { return Ok(None) };
+    let inside = |message| format!("field \"{}\": {message}", field.name());
+    let epoch = required(&position, Field::Epoch).map_err(inside)?.into_owned();
+    let offset = position.number(Field::Offset, "a whole number").map_err(inside)?;
     let offset = offset.ok_or_else(|| inside("field \"offset\" is missing".to_owned()))?;
     Ok(Some(Position { epoch: epoch.into(), offset }))
 }

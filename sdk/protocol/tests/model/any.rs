@@ -164,7 +164,12 @@ pub(crate) fn request() -> impl Strategy<Value = Entries> {
             perhaps(payload()),
             perhaps(text_field("key")),
         ]),
-        all(vec![kind("history"), text_field("topic")]),
+        all(vec![
+            kind("history"),
+            text_field("topic"),
+            perhaps(one(vec![field("since", since()), field("before", since())])),
+            perhaps(field("limit", count())),
+        ]),
         all(vec![kind("presence"), text_field("topic")]),
         all(vec![kind("ping"), perhaps(field("data", value()))]),
     ]);

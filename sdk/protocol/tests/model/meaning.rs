@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use rialto_protocol::{Delivery, Encoding, Operation, Payload, Position, Request, Subscribe};
+use rialto_protocol::{Delivery, Encoding, HistoryFrom, Operation, Payload, Position, Request, Subscribe};
 use serde_json::{Map, Number, Value, json};
 
 /// The request as a frame would say it, everything that has a default said.
@@ -34,8 +34,17 @@ pub(crate) fn meaning(request: &Request<'_>) -> Value {
             set_payload(&mut frame, call.payload.as_ref());
             frame
         }
-        Operation::History => json!({"type": "history"}),
-        Operation::Presence => json!({"type": "presence"}),
+        Operation::History(history) => {
+            let mut frame = json!({"type": "history", "topic": history.topic});
+            match &history.from {
+                Some(HistoryFrom::Since(since)) => frame["since"] = position(since),
+                Some(HistoryFrom::Before(before)) => frame["before"] = position(before),
+                None => {}
+            }
+            set(&mut frame, "limit", history.limit);
+            frame
+        }
+        Operation::Presence(topic) => json!({"type": "presence", "topic": topic}),
         Operation::Ping(payload) => {
             let mut frame = json!({"type": "ping"});
             set_payload(&mut frame, payload.as_ref());

@@ -1,0 +1,87 @@
+//! Writes the parts that frames have in common, in either codec. It knows no frame.
+
+use crate::frame::{Failure, Member, Position};
+use crate::value::{Sink, json, msgpack};
+use crate::{Encoding, Payload};
+
+/// What frames need beyond single values.
+pub(crate) trait Writer: Sink {
+    /// Writes a payload: as it is where it is in this codec already.
+    fn payload(&mut self, payload: &Payload);
+
+    fn text_field(&mut self, key: &str, value: &str) {
+        self.key(key);
+        self.text(value);
+    }
+
+    fn number_field(&mut self, key: &str, value: u64) {
+        self.key(key);
+        self.unsigned(value);
+    }
+}
+
+impl Writer for json::Writer<'_> {
+    fn payload(&mut self, payload: &Payload) {
+        match payload.encoding() {
+            Encoding::Json => self.raw(payload.content()),
+            Encoding::MessagePack | Encoding::Bytes => payload.tell(self),
+        }
+    }
+}
+
+impl Writer for msgpack::Writer<'_> {
+    fn payload(&mut self, payload: &Payload) {
+        match payload.encoding() {
+            Encoding::MessagePack => self.raw(payload.content()),
+            Encoding::Json | Encoding::Bytes => payload.tell(self),
+        }
+    }
+}
+
+pub(crate) fn write_member(out: &mut impl Writer, member: &Member) {
+    out.text_field("session", &member.session);
+    write_user(out, member);
+}
+
+pub(crate) fn write_user(out: &mut impl Writer, member: &Member) {
+    out.key("user");
+    match &member.user {
+        Some(user) => out.text(user),
+        None => out.null(),
+    }
+}
+
+pub(crate) fn write_position(out: &mut impl Writer, position: &Position) {
+    out.key("position");
+    out.map();
+    out.text_field("epoch", &position.epoch);
+    out.number_field("offset", position.offset);
+    out.end();
+}
+
+pub(crate) fn write_failure(out: &mut impl Writer, failure: &Failure) {
+    out.text_field("code", failure.code.as_str());
+    out.text_field("message", &failure.message);
+    if let Some(retry_after_ms) = failure.retry_after_ms {
+        out.number_field("retry_after_ms", retry_after_ms);
+    }
+    if let Some(detail) = &failure.detail {
+        out.key("detail");
+        out.payload(detail);
+    }
+}
+
+pub(crate) fn write_payload(out: &mut impl Writer, payload: &Payload) {
+    out.key(payload.field());
+    out.payload(payload);
+}
+
+/// Who published a message, where that is told.
+pub(crate) fn write_from(out: &mut impl Writer, from: Option<&Member>) {
+    if let Some(member) = from {
+        out.key("from");
+        out.map();
+        write_member(out, member);
+        out.end();
+    }
+}
