@@ -16,7 +16,12 @@ pub(crate) struct Answer {
     to: Option<To>,
     /// Told whether the answer was a success: how a session learns what became of a subscription.
     standing: Option<Arc<Standing>>,
+    /// What follows the answer.
+    then: Option<Then>,
 }
+
+/// Something that is done right after an answer was given.
+pub(crate) type Then = Box<dyn FnOnce() + Send>;
 
 enum To {
     Session { hub: Hub, session: SessionKey, id: Option<u64>, under_way: Option<UnderWay> },
@@ -27,13 +32,17 @@ enum To {
 impl Answer {
     /// An answer that becomes a frame for a session; the request counts as under way until then.
     pub(crate) fn session(hub: Hub, session: SessionKey, id: Option<u64>, under_way: UnderWay) -> Self {
-        Self { to: Some(To::Session { hub, session, id, under_way: Some(under_way) }), standing: None }
+        Self::to(To::Session { hub, session, id, under_way: Some(under_way) })
     }
 
     /// An answer for code that waits.
     pub(crate) fn caller() -> (Self, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { to: Some(To::Caller(sender)), standing: None }, receiver)
+        (Self::to(To::Caller(sender)), receiver)
+    }
+
+    fn to(to: To) -> Self {
+        Self { to: Some(to), standing: None, then: None }
     }
 
     /// Splits the answer to a request about several topics into one for each. When all are given, `combine` makes the
@@ -41,14 +50,12 @@ impl Answer {
     pub(crate) fn split(self, topics: impl ExactSizeIterator<Item = Arc<str>>, combine: Combine) -> Vec<Self> {
         let gather = Arc::new(Gather {
             parts: Mutex::new((0..topics.len()).map(|_| None).collect()),
+            thens: Mutex::default(),
             open: AtomicUsize::new(topics.len()),
             whole: Mutex::new(Some(self)),
             combine,
         });
-        let part = |(place, topic)| {
-            let to = To::Part { gather: Arc::clone(&gather), place, topic };
-            Self { to: Some(to), standing: None }
-        };
+        let part = |(place, topic)| Self::to(To::Part { gather: Arc::clone(&gather), place, topic });
         topics.enumerate().map(part).collect()
     }
 
@@ -63,6 +70,12 @@ impl Answer {
         self.settle(Ok(reply));
     }
 
+    /// Answers, and then does what has to come after the answer: where this is one of several parts, after all of them.
+    pub(crate) fn ok_then(mut self, reply: Reply, then: impl FnOnce() + Send + 'static) {
+        self.then = Some(Box::new(then));
+        self.settle(Ok(reply));
+    }
+
     pub(crate) fn fail(mut self, failure: Failure) {
         self.settle(Err(failure));
     }
@@ -71,6 +84,7 @@ impl Answer {
         if let Some(standing) = self.standing.take() {
             standing.settle(outcome.is_ok());
         }
+        let then = self.then.take();
         match self.to.take() {
             Some(To::Session { hub, session, id, under_way }) => {
                 hub.push(session, Push { what: What::Reply { id, outcome }, under_way });
@@ -79,8 +93,11 @@ impl Answer {
                 // Who no longer waits need not know.
                 let _ = sender.send(outcome);
             }
-            Some(To::Part { gather, place, topic }) => gather.put(place, (topic, outcome)),
+            Some(To::Part { gather, place, topic }) => return gather.put(place, (topic, outcome), then),
             None => {}
+        }
+        if let Some(then) = then {
+            then();
         }
     }
 }
@@ -102,13 +119,15 @@ pub(crate) type Combine = fn(Vec<Part>) -> Outcome;
 /// Collects the outcomes of a request about several topics.
 struct Gather {
     parts: Mutex<Vec<Option<Part>>>,
+    thens: Mutex<Vec<Then>>,
     open: AtomicUsize,
     whole: Mutex<Option<Answer>>,
     combine: Combine,
 }
 
 impl Gather {
-    fn put(&self, place: usize, part: Part) {
+    fn put(&self, place: usize, part: Part, then: Option<Then>) {
+        self.thens.lock().unwrap_or_else(PoisonError::into_inner).extend(then);
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(part);
         if self.open.fetch_sub(1, AcqRel) > 1 {
             return;
@@ -116,6 +135,8 @@ impl Gather {
         let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(mut whole) = self.whole.lock().unwrap_or_else(PoisonError::into_inner).take() {
             whole.settle((self.combine)(parts.into_iter().flatten().collect()));
+            let thens = std::mem::take(&mut *self.thens.lock().unwrap_or_else(PoisonError::into_inner));
+            thens.into_iter().for_each(|then| then());
         }
     }
 }
@@ -163,11 +184,14 @@ mod tests {
     fn parts_are_answered_together_in_their_order() {
         let (answer, mut receiver) = Answer::caller();
         let mut parts = answer.split(["a", "b"].map(Arc::from).into_iter(), names);
-        parts.pop().expect("two parts").fail(Failure::new(ErrorCode::Forbidden, "no"));
-        assert!(receiver.try_recv().is_err(), "one part is still open");
-        parts.pop().expect("one part").ok(Reply::Unsubscribed);
+        let done = Arc::new(AtomicBool::new(false));
+        let then = Arc::clone(&done);
+        parts.pop().expect("two parts").ok_then(Reply::Unsubscribed, move || then.store(true, Release));
+        assert!(receiver.try_recv().is_err() && !done.load(Acquire), "one part is still open");
+        parts.pop().expect("one part").fail(Failure::new(ErrorCode::Forbidden, "no"));
+        assert!(done.load(Acquire));
         let outcome = receiver.try_recv().expect("an outcome");
-        assert_eq!(outcome.expect_err("made by `names`").message, "a true, b false");
+        assert_eq!(outcome.expect_err("made by `names`").message, "a false, b true");
     }
 
     #[test]

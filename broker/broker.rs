@@ -4,25 +4,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use rialto_protocol::{
-    CloseCode, Closing, Delivery, ErrorCode, Failure, Gap, GapReason, Limits as Told, Member, Payload,
-};
+use rialto_protocol::{Answered, CloseCode, Closing, Delivery, ErrorCode, Failure, Limits as Told, Member, Payload};
 use rialto_protocol::{Policy, Position, Published, Reply, Subscribed};
 
 use crate::answer::{Answer, Outcome};
 use crate::clock::Clock;
 use crate::config::{Limits, TopicOptions};
 use crate::directory::{Directory, Entry};
-use crate::engine::{Engine, Retired};
+use crate::engine::{Engine, Keyed, NotPublished, Retired, View};
 use crate::guest::Seats;
-use crate::hub::{FieldPlace, Hub, Push, SessionKey, Subscription, TooManyFields, What};
+use crate::hub::{FieldPlace, Hub, SessionKey, Subscription, TooManyFields};
 use crate::message::Draft;
 use crate::metrics::{Metrics, Snapshot};
 use crate::owners::{Owner, Owners};
+use crate::recovery::plan;
+use crate::replay::{PAGE, Reading};
+use crate::store::{Digest, Key, Span, Store};
 use crate::topic::Topic;
 
 /// What the broker's threads are given to end, even where sessions are given none.
 const STOP_WAIT_MIN: Duration = Duration::from_secs(1);
+
+/// The longest idempotency key, in bytes.
+const KEY_BYTES_MAX: usize = 128;
 
 /// A running broker. Cheap to clone; all clones are the same broker.
 ///
@@ -61,6 +65,23 @@ pub struct TopicStatus {
     pub skipped: [u64; Policy::ALL.len()],
 }
 
+/// How a message is published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PublishOptions {
+    /// The idempotency key: 1 to 128 bytes.
+    pub key: Option<String>,
+}
+
+impl PublishOptions {
+    /// With this idempotency key.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+}
+
 /// What all handles share.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -70,6 +91,7 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) node: Arc<str>,
     pub(crate) engine: Engine,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) directory: Directory,
     pub(crate) owners: Owners,
     pub(crate) seats: Seats,
@@ -100,15 +122,31 @@ impl Broker {
     /// # Errors
     /// `bad_request` for a name that is no topic, `not_found` where no rule is for it, and what the plugin says.
     pub async fn publish(&self, topic: &str, payload: Payload) -> Result<Option<Position>, Failure> {
+        Ok(self.publish_with(topic, payload, PublishOptions::default()).await?.position)
+    }
+
+    /// The same with options. With a key, a message that was published before with this key and payload is not published
+    /// again: its first position comes back as a duplicate.
+    ///
+    /// # Errors
+    /// Those of [`Broker::publish`]; `bad_request` for a key that is empty or longer than 128 bytes, `key_reused` where it
+    /// stands for another payload.
+    pub async fn publish_with(
+        &self,
+        topic: &str,
+        payload: Payload,
+        options: PublishOptions,
+    ) -> Result<Published, Failure> {
         let topic = parse_topic(topic)?;
+        let keyed = keyed(options.key.as_deref(), None, || Digest::of(None, Some(&payload)))?;
         let (answer, outcome) = Answer::caller();
-        let entry = self.accept(None, &topic, payload, answer);
+        let entry = self.accept(None, &topic, payload, keyed, answer);
         let reply = wait(outcome).await?;
         if let Some(entry) = entry {
             self.core.hub.room(&entry.audience).await;
         }
         match reply {
-            Reply::Published(published) => Ok(published.position),
+            Reply::Published(published) => Ok(published),
             _ => Err(Failure::new(ErrorCode::Internal, "not the answer to a publish")),
         }
     }
@@ -118,11 +156,28 @@ impl Broker {
     /// # Errors
     /// `bad_request` for a name that is no topic, `not_found` where no plugin owns it, and what the plugin says.
     pub async fn call(&self, topic: &str, method: &str, payload: Option<Payload>) -> Result<Option<Payload>, Failure> {
+        Ok(self.call_with(topic, method, payload, None).await?.payload)
+    }
+
+    /// The same with an idempotency key: a call that was answered before with this key, method and payload gets the same answer
+    /// again, as a duplicate, and the plugin is not asked.
+    ///
+    /// # Errors
+    /// Those of [`Broker::call`] and, about the key, those of [`Broker::publish_with`].
+    pub async fn call_with(
+        &self,
+        topic: &str,
+        method: &str,
+        payload: Option<Payload>,
+        key: Option<&str>,
+    ) -> Result<Answered, Failure> {
         let topic = parse_topic(topic)?;
+        let keyed = keyed(key, None, || Digest::of(Some(method), payload.as_ref()))?;
         let (answer, outcome) = Answer::caller();
-        self.ask(None, Asked::Topic(topic), method.to_owned(), payload, answer);
+        let question = Question { method: method.to_owned(), payload, keyed };
+        self.ask(None, Asked::Topic(topic), question, answer);
         match wait(outcome).await? {
-            Reply::Answered(answered) => Ok(answered.payload),
+            Reply::Answered(answered) => Ok(answered),
             _ => Err(Failure::new(ErrorCode::Internal, "not the answer to a call")),
         }
     }
@@ -137,7 +192,7 @@ impl Broker {
         let entry = self.core.directory.peek(&Topic::parse(topic).ok()?)?;
         let mut position = None;
         // A stream that was retired meanwhile is as good as not there.
-        entry.stream.join(|now| position = Some(now)).ok()?;
+        entry.stream.join(|view| position = Some(view.position())).ok()?;
         let (subscribers, skipped) = (entry.audience.subscribers(), entry.audience.skipped());
         Some(TopicStatus { position: position?, subscribers, skipped })
     }
@@ -185,6 +240,7 @@ impl Broker {
         from: Option<&Member>,
         topic: &Topic,
         payload: Payload,
+        keyed: Option<Keyed>,
         answer: Answer,
     ) -> Option<Arc<Entry>> {
         let entry = match self.core.directory.entry(topic, &self.core.engine) {
@@ -195,8 +251,8 @@ impl Broker {
             }
         };
         match self.owner(&entry) {
-            Ok(None) => answer_published(answer, self.emit(&entry, from, payload)),
-            Ok(Some(owner)) => owner.publish(self, &entry, from.cloned(), payload, answer),
+            Ok(None) => answer_published(answer, self.emit(&entry, from, payload, keyed)),
+            Ok(Some(owner)) => owner.publish(self, &entry, from.cloned(), payload, keyed, answer),
             Err(failure) => answer.fail(failure),
         }
         Some(entry)
@@ -208,22 +264,25 @@ impl Broker {
         entry: &Arc<Entry>,
         from: Option<&Member>,
         payload: Payload,
-    ) -> Result<Position, Failure> {
+        mut keyed: Option<Keyed>,
+    ) -> Result<Published, Failure> {
         let from = from.filter(|_| entry.options.reveal_publisher).cloned();
         let mut draft = Draft { payload, from };
         let mut entry = Arc::clone(entry);
         loop {
-            let now_ms = self.core.clock.unix_ms();
+            let now = self.core.clock.now();
             let hand_over = |message: &_| self.core.hub.deliver(&entry.audience, message);
-            match self.core.engine.publish(&entry.stream, draft, now_ms, hand_over) {
-                Ok(position) => {
-                    self.core.metrics.messages_published.add(1);
-                    return Ok(position);
+            match self.core.engine.publish(&entry.stream, draft, keyed, now, hand_over) {
+                Ok(published) => {
+                    let metrics = &self.core.metrics;
+                    if published.duplicate { &metrics.duplicates } else { &metrics.messages_published }.add(1);
+                    return Ok(published);
                 }
-                Err((back, Retired)) => {
-                    draft = back;
+                Err(NotPublished::Retired(back, key)) => {
+                    (draft, keyed) = (back, key);
                     entry = self.core.directory.entry(entry.stream.topic(), &self.core.engine)?;
                 }
+                Err(NotPublished::KeyReused) => return Err(key_reused()),
             }
         }
     }
@@ -269,42 +328,70 @@ impl Broker {
         Ok(())
     }
 
-    /// Lets a session into a topic: its answer, then every message after the position in it.
-    pub(crate) fn join(&self, mut entry: Arc<Entry>, session: SessionKey, wish: Wish, answer: Answer) {
-        let Wish { since, delivery, mut field } = wish;
-        let delivery = delivery.unwrap_or_else(|| entry.options.delivery.clone());
+    /// Lets a session into a topic: its answer, what of the past it wants, then every message after that.
+    pub(crate) fn join(&self, mut entry: Arc<Entry>, session: SessionKey, mut wish: Wish, answer: Answer) {
         let mut answer = Some(answer);
-        while let Err(Retired) = entry.stream.join(|position| {
-            entry.audience.enter(session.shard());
-            self.core.hub.subscribe(
-                session,
-                Subscription {
-                    stream: entry.stream.id(),
-                    topic: entry.stream.topic().clone(),
-                    delivery: delivery.clone(),
-                    field: field.take(),
-                    audience: Arc::clone(&entry.audience),
-                },
-            );
-            let topic: Arc<str> = entry.stream.topic().as_str().into();
-            let missed = since.as_ref().map(|since| missed(&topic, since, &position));
+        while let Err(Retired) = entry.stream.join(|view| {
             if let Some(answer) = answer.take() {
-                let recovered = missed.as_ref().map(Result::is_ok);
-                let position = Some(position);
-                answer.ok(Reply::Subscribed(Subscribed { topic, position, recovered, more: None, present: None }));
-            }
-            if let Some(Err(Some(gap))) = missed {
-                self.core.hub.push(session, Push { what: What::Gap(gap), under_way: None });
+                self.enter(&entry, view, session, &mut wish, answer);
             }
         }) {
             match self.core.directory.entry(entry.stream.topic(), &self.core.engine) {
                 Ok(fresh) => {
                     entry = fresh;
+                    let delivery = wish.delivery.get_or_insert_with(|| entry.options.delivery.clone());
                     // A topic that has just come back has no other subscribers whose fields could be too many.
-                    field = entry.audience.reserve(&delivery, usize::MAX).ok().flatten();
+                    wish.field = entry.audience.reserve(delivery, usize::MAX).ok().flatten();
                 }
                 Err(failure) => return answer.into_iter().for_each(|answer| answer.fail(failure.clone())),
             }
+        }
+    }
+
+    /// The same while nothing changes in the topic.
+    fn enter(&self, entry: &Arc<Entry>, view: &View<'_>, session: SessionKey, wish: &mut Wish, answer: Answer) {
+        let Wish { since, last, delivery, field } = std::mem::take(wish);
+        let delivery = delivery.unwrap_or_else(|| entry.options.delivery.clone());
+        let (topic, position): (Arc<str>, _) = (entry.stream.topic().as_str().into(), view.position());
+        let mut subscribed = Subscribed { topic, position: None, recovered: None, more: None, present: None };
+        let hub = &self.core.hub;
+        entry.audience.enter(session.shard());
+        let mut replay = None;
+        if since.is_some() || last.is_some() {
+            let now = self.core.clock.now();
+            let kept = view.read(Span::After(position.offset), PAGE, now).first.unwrap_or(position.offset + 1);
+            let plan = plan(since.as_ref(), last, &position, kept);
+            subscribed.recovered = plan.recovered;
+            subscribed.more = Some(plan.after.is_some_and(|after| view.read(Span::After(after), PAGE, now).more));
+            self.count_recovery(plan.recovered);
+            if plan.gap.is_some() || plan.after.is_some() {
+                let after = plan.after.unwrap_or(position.offset);
+                let reading = Reading::new(hub, self.core.clock, entry, session, after, plan.gap, delivery.clone());
+                replay = Some(reading);
+            }
+        }
+        subscribed.position = Some(position);
+        match replay {
+            None => {
+                let (topic, audience) = (entry.stream.topic().clone(), Arc::clone(&entry.audience));
+                let stream = entry.stream.id();
+                hub.subscribe(session, Subscription { stream, topic, delivery, field, audience, replay: None });
+                answer.ok(Reply::Subscribed(subscribed));
+            }
+            Some(reading) => {
+                // A subscription that is there already begins again: nothing may come between the answer and the past.
+                hub.unsubscribe(session, entry.stream.id());
+                let (hub, replay) = (hub.clone(), reading.reserving(field).into_replay());
+                answer.ok_then(Reply::Subscribed(subscribed), move || hub.replay(session, replay));
+            }
+        }
+    }
+
+    fn count_recovery(&self, recovered: Option<bool>) {
+        match recovered {
+            Some(true) => self.core.metrics.recoveries.add(1),
+            Some(false) => self.core.metrics.recoveries_lost.add(1),
+            None => {}
         }
     }
 
@@ -340,26 +427,19 @@ impl Broker {
     }
 
     /// Asks a plugin.
-    pub(crate) fn ask(
-        &self,
-        from: Option<&Member>,
-        asked: Asked,
-        method: String,
-        payload: Option<Payload>,
-        answer: Answer,
-    ) {
+    pub(crate) fn ask(&self, from: Option<&Member>, asked: Asked, question: Question, answer: Answer) {
         match self.asked(asked) {
-            Ok((owner, topic)) => owner.call(self, from.cloned(), topic, method, payload, answer),
+            Ok((owner, entry)) => owner.call(self, from.cloned(), entry, question, answer),
             Err(failure) => answer.fail(failure),
         }
     }
 
-    fn asked(&self, asked: Asked) -> Result<(&Owner, Option<Topic>), Failure> {
+    fn asked(&self, asked: Asked) -> Result<(&Owner, Option<Arc<Entry>>), Failure> {
         match asked {
             Asked::Topic(topic) => {
                 let entry = self.core.directory.entry(&topic, &self.core.engine)?;
                 match self.owner(&entry)? {
-                    Some(owner) => Ok((owner, Some(topic))),
+                    Some(owner) => Ok((owner, Some(entry))),
                     None => Err(Failure::new(ErrorCode::NotFound, format!("no plugin owns topic \"{topic}\""))),
                 }
             }
@@ -398,10 +478,21 @@ impl Broker {
 pub(crate) struct Wish {
     /// The last position it has seen.
     pub(crate) since: Option<Position>,
+    /// How many past messages to send first, or where nothing leads on from `since`.
+    pub(crate) last: Option<u64>,
     /// The delivery policy; none means the topic's own.
     pub(crate) delivery: Option<Delivery>,
     /// What is reserved for the policy.
     pub(crate) field: Option<FieldPlace>,
+}
+
+/// What a plugin is asked.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nobody is there to be asked"))]
+pub(crate) struct Question {
+    pub(crate) method: String,
+    pub(crate) payload: Option<Payload>,
+    pub(crate) keyed: Option<Keyed>,
 }
 
 /// Whom a `call` is for.
@@ -424,48 +515,35 @@ pub(crate) fn parse_topic(name: &str) -> Result<Topic, Failure> {
     })
 }
 
-pub(crate) fn answer_published(answer: Answer, position: Result<Position, Failure>) {
-    match position {
-        Ok(position) => answer.ok(Reply::Published(Published { position: Some(position), duplicate: false })),
+pub(crate) fn answer_published(answer: Answer, published: Result<Published, Failure>) {
+    match published {
+        Ok(published) => answer.ok(Reply::Published(published)),
         Err(failure) => answer.fail(failure),
     }
 }
 
-/// What a session that knew `since` has missed when it comes back at `now`. No history is kept, so anything that was
-/// published meanwhile is missing; `Err(None)` says that nothing with an offset is.
-fn missed(topic: &Arc<str>, since: &Position, now: &Position) -> Result<(), Option<Gap>> {
-    let same = since.epoch == now.epoch && since.offset <= now.offset;
-    if same && since.offset == now.offset {
-        return Ok(());
+/// A request's key and what the request says, if it has a key.
+///
+/// # Errors
+/// `bad_request` for a key that is empty or too long.
+pub(crate) fn keyed(
+    key: Option<&str>,
+    from: Option<&Member>,
+    digest: impl FnOnce() -> Digest,
+) -> Result<Option<Keyed>, Failure> {
+    let Some(text) = key else { return Ok(None) };
+    if text.is_empty() || text.len() > KEY_BYTES_MAX {
+        let message = format!("field \"key\" has {} bytes; 1 to {KEY_BYTES_MAX} are allowed", text.len());
+        return Err(Failure::new(ErrorCode::BadRequest, message));
     }
-    let (from, reason) = if same { (since.offset + 1, GapReason::Expired) } else { (1, GapReason::Reset) };
-    Err((from <= now.offset).then(|| Gap { topic: Arc::clone(topic), from, to: now.offset, reason }))
+    let key = Key { user: from.and_then(|member| member.user.clone()), text: text.into() };
+    Ok(Some(Keyed { key, digest: digest() }))
+}
+
+pub(crate) fn key_reused() -> Failure {
+    Failure::new(ErrorCode::KeyReused, "the key was used for another request")
 }
 
 async fn wait(outcome: tokio::sync::oneshot::Receiver<Outcome>) -> Outcome {
     outcome.await.unwrap_or_else(|_| Err(Failure::new(ErrorCode::Internal, "the request was dropped")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn coming_back_is_recovered_only_when_nothing_was_missed() {
-        let topic: Arc<str> = "t".into();
-        let gap = |from, to, reason| Err(Some(Gap { topic: Arc::clone(&topic), from, to, reason }));
-        for (epoch, offset, expected) in [
-            ("e", 5, Ok(())),
-            ("e", 4, gap(5, 5, GapReason::Expired)),
-            ("e", 0, gap(1, 5, GapReason::Expired)),
-            ("e", 6, gap(1, 5, GapReason::Reset)),
-            ("old", 5, gap(1, 5, GapReason::Reset)),
-        ] {
-            let since = Position { epoch: epoch.into(), offset };
-            let now = Position { epoch: "e".into(), offset: 5 };
-            assert_eq!(missed(&topic, &since, &now), expected, "{epoch} {offset}");
-        }
-        let since = Position { epoch: "old".into(), offset: 5 };
-        assert_eq!(missed(&topic, &since, &Position { epoch: "e".into(), offset: 0 }), Err(None));
-    }
 }

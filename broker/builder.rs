@@ -15,9 +15,13 @@ use crate::hub::{Hub, HubLimits};
 use crate::identity;
 use crate::metrics::Metrics;
 use crate::owners::Owners;
+use crate::store::{MemoryStore, Store};
 
 /// The least time between two walks over all topics because room was wanted.
 const WISH_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest time between two walks over what is kept, to give up what has become too old.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// Collects what a broker needs and starts it.
 #[derive(Clone, Debug, Default)]
@@ -76,19 +80,22 @@ impl Builder {
             shards => shards,
         };
         let rules = Rules::new(&topics);
-        let owners = owners(plugins, &rules, &metrics)?;
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(limits.history_bytes, Arc::clone(&metrics)));
+        let clock = Clock::default();
+        let owners = owners(plugins, &rules, (&store, clock), &metrics)?;
         let hub = Hub::spawn(hub_limits(shards, &limits), &metrics).map_err(StartError::Thread)?;
         let (room_wanted, wishes) = sync_channel(1);
-        let directory = Directory::new(rules, limits.topics, shards, Arc::clone(&metrics), room_wanted);
+        let directory = Directory::new(rules, &limits, shards, Arc::clone(&metrics), room_wanted);
         let idle = Duration::from_millis(limits.topic_idle_ms);
         let core = Core {
             seats: Seats::new(&limits),
             limits,
             hub,
             metrics,
-            clock: Clock,
+            clock,
             node: identity::node(),
-            engine: Engine::Local,
+            engine: Engine::Local(Arc::clone(&store)),
+            store,
             directory,
             owners,
             next_shard: 0.into(),
@@ -116,18 +123,19 @@ fn hub_limits(shards: usize, limits: &Limits) -> HubLimits {
     }
 }
 
-/// Forgets idle topics from time to time, and all that nobody needs when room is wanted; on a thread of its own because
+/// Forgets idle topics and what has become too old from time to time, and all that nobody needs when room is wanted; on a thread of its own because
 /// it walks all of them. It ends with the broker.
 fn keep(core: Weak<Core>, idle: Duration, wishes: Receiver<()>) -> io::Result<()> {
     let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
     let work = move || {
         loop {
-            let unused_ms = match wishes.recv_timeout(idle / 2) {
+            let unused_ms = match wishes.recv_timeout((idle / 2).min(SWEEP)) {
                 Ok(()) => 0,
                 Err(RecvTimeoutError::Timeout) => idle_ms,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let Some(core) = core.upgrade() else { return };
+            core.store.forget_old(core.clock.monotonic_ms());
             core.directory.forget_idle(unused_ms);
             if unused_ms == 0 {
                 // However many are turned away, walking all topics must not become all that is done: each walk holds up
@@ -145,16 +153,15 @@ fn keep(core: Weak<Core>, idle: Duration, wishes: Receiver<()>) -> io::Result<()
 fn owners(
     plugins: std::collections::BTreeMap<String, crate::config::PluginConfig>,
     rules: &Rules,
+    (store, clock): (&Arc<dyn Store>, Clock),
     metrics: &Arc<Metrics>,
 ) -> Result<Owners, StartError> {
     use crate::plugin::{Host, Surroundings};
-    use crate::store::MemoryStore;
 
     if plugins.is_empty() {
         return Ok(Owners::default());
     }
     let host = Host::new().map_err(|error| StartError::Sandbox(error.to_string()))?;
-    let store = Arc::new(MemoryStore::default());
     let mut loaded = Vec::new();
     for (name, plugin) in plugins {
         let path = plugin.path.display().to_string();
@@ -174,9 +181,9 @@ fn owners(
             owns: Arc::new(move |topic| {
                 own_rules.options(topic).is_some_and(|options| options.plugin.as_ref() == Some(&own_name))
             }),
-            store: Arc::clone(&store),
+            store: Arc::clone(store),
             metrics: Arc::clone(metrics),
-            clock: Clock,
+            clock,
         };
         let (mailbox, thread) = host.spawn(component, around).map_err(|error| failed(error.to_string()))?;
         loaded.push((key, manifest, mailbox, thread));
@@ -205,6 +212,7 @@ fn plugin_limits(plugin: &crate::config::PluginConfig) -> crate::plugin::PluginL
 fn owners(
     plugins: std::collections::BTreeMap<String, crate::config::PluginConfig>,
     _: &Rules,
+    _: (&Arc<dyn Store>, Clock),
     _: &Arc<Metrics>,
 ) -> Result<Owners, StartError> {
     match plugins.into_iter().next() {

@@ -8,10 +8,11 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 use rialto_protocol::{ErrorCode, Failure};
 
-use crate::config::{Rules, TopicOptions};
-use crate::engine::{Engine, Stream};
+use crate::config::{History, Limits, Rules, TopicOptions};
+use crate::engine::{Engine, Keeping, Stream};
 use crate::hub::Audience;
 use crate::metrics::Metrics;
+use crate::store::Retention;
 use crate::topic::Topic;
 
 /// Topics that nobody needs are forgotten on demand; that takes less than this.
@@ -32,6 +33,7 @@ pub(crate) struct Entry {
 pub(crate) struct Directory {
     rules: Rules,
     topics_max: usize,
+    keys_max: usize,
     shards: usize,
     next: AtomicU64,
     started: std::time::Instant,
@@ -44,13 +46,14 @@ pub(crate) struct Directory {
 impl Directory {
     pub(crate) fn new(
         rules: Rules,
-        topics_max: usize,
+        limits: &Limits,
         shards: usize,
         metrics: Arc<Metrics>,
         room_wanted: SyncSender<()>,
     ) -> Self {
         let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
-        Self { rules, topics_max, shards, next, started, metrics, room_wanted, topics }
+        let (topics_max, keys_max) = (limits.topics, limits.keys);
+        Self { rules, topics_max, keys_max, shards, next, started, metrics, room_wanted, topics }
     }
 
     /// The topic, brought into memory if it is not there.
@@ -75,9 +78,14 @@ impl Directory {
             Slot::Occupied(there) => Ok(Arc::clone(there.get())),
             Slot::Vacant(free) => {
                 let audience = Arc::new(Audience::new(self.shards, &options.delivery));
+                let keeping = Keeping {
+                    retention: options.history.map(retention),
+                    keys_ms: options.keys_ms,
+                    keys_max: self.keys_max,
+                };
                 let entry = Arc::new(Entry {
                     options,
-                    stream: engine.open(self.next.fetch_add(1, Relaxed), topic.clone()),
+                    stream: engine.open(self.next.fetch_add(1, Relaxed), topic.clone(), keeping),
                     audience,
                     used_ms: AtomicU64::new(self.now_ms()),
                 });
@@ -101,8 +109,8 @@ impl Directory {
         }
     }
 
-    /// Forgets the topics that have no audience and were not used for so long. A topic that comes back begins a new
-    /// epoch.
+    /// Forgets the topics that have no audience and were not used for so long. A topic that comes back goes on where it was if
+    /// anything of it is kept, else it begins a new epoch.
     pub(crate) fn forget_idle(&self, idle_ms: u64) {
         let now_ms = self.now_ms();
         self.topics.retain(|_, entry| {
@@ -118,4 +126,9 @@ impl Directory {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+fn retention(history: History) -> Retention {
+    let History { messages, bytes, age_ms } = history;
+    Retention { messages, bytes, age_ms }
 }

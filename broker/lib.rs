@@ -34,6 +34,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod directory;
+#[cfg_attr(not(feature = "plugins"), allow(dead_code, unused_imports, reason = "calls are of plugins"))]
 mod engine;
 mod guest;
 mod hub;
@@ -43,23 +44,28 @@ mod metrics;
 #[cfg_attr(not(feature = "plugins"), path = "no_owners.rs")]
 mod owners;
 mod pace;
+mod past;
 #[cfg(feature = "plugins")]
 mod plugin;
 mod quota;
+mod recovery;
+#[cfg(feature = "plugins")]
+mod reminder;
+mod replay;
 mod server;
 mod session;
 mod small_map;
-#[cfg(feature = "plugins")]
+#[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "state and calls are of plugins"))]
 mod store;
 mod subnet;
 pub mod topic;
 
-pub use broker::{Broker, PluginStatus, TopicStatus};
+pub use broker::{Broker, PluginStatus, PublishOptions, TopicStatus};
 pub use builder::{Builder, StartError};
 pub use hub::Duplex;
 pub use metrics::Snapshot;
+pub use rialto_protocol::{Answered, HistoryFrom, Past, PastMessage, PointerError, Policy, Position, Published};
 pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, ErrorCode, Failure, Payload, Pointer};
-pub use rialto_protocol::{PointerError, Policy, Position};
 #[cfg(feature = "tls")]
 pub use server::PairError;
 #[cfg(fuzzing)]

@@ -12,6 +12,13 @@ pub(crate) struct Metrics {
     pub(crate) topics: Gauge,
     pub(crate) subscriptions: Gauge,
     pub(crate) outbox_bytes: Gauge,
+    pub(crate) history_messages: Gauge,
+    pub(crate) history_bytes: Gauge,
+    pub(crate) keys: Gauge,
+    pub(crate) histories_dropped: Counter,
+    pub(crate) recoveries: Counter,
+    pub(crate) recoveries_lost: Counter,
+    pub(crate) duplicates: Counter,
     pub(crate) connections_refused: Counter,
     pub(crate) sessions_opened: Counter,
     pub(crate) sessions_slow: Counter,
@@ -49,6 +56,13 @@ impl Metrics {
             topics: self.topics.get(),
             subscriptions: self.subscriptions.get(),
             outbox_bytes: self.outbox_bytes.get(),
+            history_messages: self.history_messages.get(),
+            history_bytes: self.history_bytes.get(),
+            keys: self.keys.get(),
+            histories_dropped_total: self.histories_dropped.get(),
+            recoveries_total: self.recoveries.get(),
+            recoveries_lost_total: self.recoveries_lost.get(),
+            duplicates_total: self.duplicates.get(),
             connections_refused_total: self.connections_refused.get(),
             sessions_opened_total: self.sessions_opened.get(),
             sessions_slow_total: self.sessions_slow.get(),
@@ -87,6 +101,20 @@ pub struct Snapshot {
     pub subscriptions: u64,
     /// Bytes of encoded frames that wait in all outboxes; a frame that waits in several counts in each.
     pub outbox_bytes: u64,
+    /// Past messages that are kept, of all topics.
+    pub history_messages: u64,
+    /// What past messages and idempotency keys take in memory, at most.
+    pub history_bytes: u64,
+    /// Idempotency keys that are remembered.
+    pub keys: u64,
+    /// Topics whose history had to give way because all together took too much.
+    pub histories_dropped_total: u64,
+    /// Subscriptions with a position since which nothing was missed, or everything that was missed is sent.
+    pub recoveries_total: u64,
+    /// Subscriptions with a position from which the history no longer leads to now.
+    pub recoveries_lost_total: u64,
+    /// Requests whose key was known: nothing was done, the first outcome was told again.
+    pub duplicates_total: u64,
     /// Connections that were turned away at a door because there were too many: in all, of their address, of sessions, or of
     /// those that begin at the same time.
     pub connections_refused_total: u64,
@@ -155,6 +183,15 @@ impl Gauge {
 
     pub(crate) fn subtract(&self, count: u64) {
         self.0.fetch_sub(count, Relaxed);
+    }
+
+    /// Counts what one part of it was before and is now.
+    pub(crate) fn change(&self, before: usize, after: usize) {
+        if after > before {
+            self.add((after - before) as u64);
+        } else if before > after {
+            self.subtract((before - after) as u64);
+        }
     }
 
     #[cfg(feature = "tls")]

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use rialto_protocol::{Member, Payload};
 
 use crate::answer::Answer;
-use crate::broker::{Broker, Client, PluginStatus, Wish};
+use crate::broker::{Broker, Client, PluginStatus, Question, Wish};
 use crate::directory::Entry;
+use crate::engine::Keyed;
 use crate::topic::Topic;
 
 /// No plugins.
@@ -32,7 +33,15 @@ impl Owners {
 }
 
 impl Owner {
-    pub(crate) fn publish(&self, _: &Broker, _: &Arc<Entry>, _: Option<Member>, _: Payload, _: Answer) {
+    pub(crate) fn publish(
+        &self,
+        _: &Broker,
+        _: &Arc<Entry>,
+        _: Option<Member>,
+        _: Payload,
+        _: Option<Keyed>,
+        _: Answer,
+    ) {
         match self.0 {}
     }
 
@@ -44,15 +53,7 @@ impl Owner {
         match self.0 {}
     }
 
-    pub(crate) fn call(
-        &self,
-        _: &Broker,
-        _: Option<Member>,
-        _: Option<Topic>,
-        _: String,
-        _: Option<Payload>,
-        _: Answer,
-    ) {
+    pub(crate) fn call(&self, _: &Broker, _: Option<Member>, _: Option<Arc<Entry>>, _: Question, _: Answer) {
         match self.0 {}
     }
 }

@@ -3,15 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
-use rialto_protocol::{Answered, ErrorCode, Failure, Member, Payload, Position, Published, Reply};
+use rialto_protocol::{Answered, ErrorCode, Failure, Member, Payload, Published, Reply};
 
 use crate::answer::Answer;
-use crate::broker::{Broker, Client, PluginStatus, Wish, answer_published};
+use crate::broker::{Broker, Client, PluginStatus, Question, Wish, answer_published, key_reused};
 use crate::directory::Entry;
-use crate::plugin::{Decision, Done, Effect, Event, HookError, Host, Mailbox, Manifest};
+use crate::engine::{Keyed, Known};
+use crate::plugin::{Decision, Done, Effect, Event, HookError, Host, Mailbox, Manifest, Wanted};
+use crate::reminder::{Place, Reminder};
+use crate::store::Come;
 use crate::topic::Topic;
 
 /// All plugins of a broker, by name.
@@ -88,22 +91,26 @@ impl Owner {
         entry: &Arc<Entry>,
         from: Option<Member>,
         payload: Payload,
+        keyed: Option<Keyed>,
         answer: Answer,
     ) {
         let topic = entry.stream.topic().clone();
         let event = Event::Publish { session: from.clone(), topic, payload: payload.clone() };
         let entry = Arc::clone(entry);
-        self.submit(broker, event, answer, move |broker, done, answer| {
+        let reminder = keyed.clone().map(|keyed| Reminder { keyed, place: Place::Topic(Arc::clone(&entry)) });
+        self.submit(broker, event, reminder, answer, move |broker, done, answer| {
             let published = match done.decision {
-                Decision::Swallow => None,
-                Decision::Publish(Some(replacement)) => Some(emit(broker, &entry, from.as_ref(), replacement)),
-                _ => Some(emit(broker, &entry, from.as_ref(), payload)),
+                Decision::Swallow => {
+                    if let Some(keyed) = keyed {
+                        entry.stream.remember(keyed, Come::Published(None), broker.core.clock.now());
+                    }
+                    Ok(Published { position: None, duplicate: false })
+                }
+                Decision::Publish(Some(replacement)) => emit(broker, &entry, from.as_ref(), replacement, keyed),
+                _ => emit(broker, &entry, from.as_ref(), payload, keyed),
             };
             apply(broker, done.effects);
-            match published {
-                Some(position) => answer_published(answer, position),
-                None => answer.ok(Reply::Published(Published { position: None, duplicate: false })),
-            }
+            answer_published(answer, published);
         });
     }
 
@@ -111,7 +118,7 @@ impl Owner {
     pub(crate) fn subscribe(&self, broker: &Broker, entry: Arc<Entry>, client: &Client, wish: Wish, answer: Answer) {
         let event = Event::Subscribe { session: client.member.clone(), topic: entry.stream.topic().clone() };
         let session = client.key;
-        self.submit(broker, event, answer, move |broker, done, answer| {
+        self.submit(broker, event, None, answer, move |broker, done, answer| {
             broker.join(entry, session, wish, answer);
             apply(broker, done.effects);
         });
@@ -142,18 +149,32 @@ impl Owner {
         &self,
         broker: &Broker,
         from: Option<Member>,
-        topic: Option<Topic>,
-        method: String,
-        payload: Option<Payload>,
+        entry: Option<Arc<Entry>>,
+        question: Question,
         answer: Answer,
     ) {
+        let Question { method, payload, keyed } = question;
+        let topic = entry.as_ref().map(|entry| entry.stream.topic().clone());
         let event = Event::Call { session: from, topic, method, payload };
-        self.submit(broker, event, answer, |broker, done, answer| {
-            apply(broker, done.effects);
-            match done.decision {
-                Decision::Answer(payload) => answer.ok(Reply::Answered(Answered { payload, duplicate: false })),
-                _ => answer.ok(Reply::Answered(Answered { payload: None, duplicate: false })),
+        let place = match entry {
+            Some(entry) => Place::Topic(entry),
+            None => {
+                let (store, keys_max) = (Arc::clone(&broker.core.store), broker.core.limits.keys);
+                Place::Plugin { name: Arc::clone(&self.name), store, keys_max }
             }
+        };
+        let reminder = keyed.map(|keyed| Reminder { keyed, place });
+        let remembering = reminder.clone();
+        self.submit(broker, event, reminder, answer, |broker, done, answer| {
+            let payload = match done.decision {
+                Decision::Answer(payload) => payload,
+                _ => None,
+            };
+            if let Some(reminder) = remembering {
+                reminder.remember(Come::Answered(payload.clone()), broker.core.clock.now());
+            }
+            apply(broker, done.effects);
+            answer.ok(Reply::Answered(Answered { payload, duplicate: false }));
         });
     }
 
@@ -161,6 +182,7 @@ impl Owner {
         &self,
         broker: &Broker,
         event: Event,
+        reminder: Option<Reminder>,
         answer: Answer,
         finish: impl FnOnce(&Broker, Done, Answer) + Send + 'static,
     ) {
@@ -170,13 +192,32 @@ impl Owner {
             return answer.fail(Failure::new(ErrorCode::Busy, text).retry_after_ms(100));
         };
         let (name, broker) = (Arc::clone(&self.name), broker.clone());
+        let found = Arc::new(OnceLock::new());
+        // Looked up when it is this event's turn: whoever came before it with the same key is done by then.
+        let is_new = reminder.map(|reminder| {
+            let (clock, found) = (broker.core.clock, Arc::clone(&found));
+            Box::new(move || *found.get_or_init(|| reminder.recall(clock.now())) == Known::No) as Wanted
+        });
         place.fill(
             event,
-            Box::new(move |outcome| match outcome {
-                Ok(done) => finish(&broker, done, answer),
-                Err(error) => answer.fail(failure(&name, error)),
+            is_new,
+            Box::new(move |outcome| match (found.get(), outcome) {
+                (None | Some(Known::No), Ok(done)) => finish(&broker, done, answer),
+                (None | Some(Known::No), Err(error)) => answer.fail(failure(&name, error)),
+                (Some(known), _) => answer_known(&broker, known, answer),
             }),
         );
+    }
+}
+
+/// Answers a request whose key is known.
+fn answer_known(broker: &Broker, known: &Known, answer: Answer) {
+    let Known::Same(came_to) = known else { return answer.fail(key_reused()) };
+    broker.core.metrics.duplicates.add(1);
+    let duplicate = true;
+    match came_to.clone() {
+        Come::Published(position) => answer.ok(Reply::Published(Published { position, duplicate })),
+        Come::Answered(payload) => answer.ok(Reply::Answered(Answered { payload, duplicate })),
     }
 }
 
@@ -184,7 +225,7 @@ impl Owner {
 fn apply(broker: &Broker, effects: Vec<Effect>) {
     for Effect::Publish { topic, payload } in effects {
         let entry = broker.core.directory.entry(&topic, &broker.core.engine);
-        if let Err(failure) = entry.and_then(|entry| emit(broker, &entry, None, payload)) {
+        if let Err(failure) = entry.and_then(|entry| emit(broker, &entry, None, payload, None)) {
             tracing::error!(%topic, %failure, "a plugin's message could not be published");
         }
     }
@@ -192,12 +233,18 @@ fn apply(broker: &Broker, effects: Vec<Effect>) {
 
 /// Publishes on the plugin's thread, which waits while the subscribers' shards have too much to do: a plugin that makes
 /// many messages of few requests is held back like any publisher. Shards never wait for a plugin, so this ends.
-fn emit(broker: &Broker, entry: &Arc<Entry>, from: Option<&Member>, payload: Payload) -> Result<Position, Failure> {
-    let position = broker.emit(entry, from, payload)?;
+fn emit(
+    broker: &Broker,
+    entry: &Arc<Entry>,
+    from: Option<&Member>,
+    payload: Payload,
+    keyed: Option<Keyed>,
+) -> Result<Published, Failure> {
+    let published = broker.emit(entry, from, payload, keyed)?;
     if !broker.core.hub.has_room(&entry.audience) {
         futures_executor::block_on(broker.core.hub.room(&entry.audience));
     }
-    Ok(position)
+    Ok(published)
 }
 
 fn failure(plugin: &str, error: HookError) -> Failure {
@@ -207,6 +254,7 @@ fn failure(plugin: &str, error: HookError) -> Failure {
             failure.detail = detail;
             failure
         }
+        HookError::NotWanted => Failure::new(ErrorCode::Internal, "a hook was not called"),
         HookError::Failed(failed) => {
             let text = format!("plugin \"{plugin}\" failed: {}", failed.for_client());
             Failure::new(ErrorCode::PluginFailed, text)

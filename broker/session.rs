@@ -4,17 +4,20 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rialto_protocol::{Call, Codec, Connect, ErrorCode, Failure, Frame, Member, Operation, Publish, Reply, Request};
+use rialto_protocol::{
+    Call, Codec, Connect, ErrorCode, Failure, Frame, History, Member, Operation, Publish, Reply, Request,
+};
 use rialto_protocol::{Subscribe, Welcome};
 
 use crate::answer::{Answer, Outcome, Part, Standing};
-use crate::broker::{Asked, Broker, Client, Wish, parse_topic};
+use crate::broker::{Asked, Broker, Client, Question, Wish, keyed, parse_topic};
 use crate::config::Limits;
 use crate::directory::Entry;
 use crate::hub::{Push, SessionKey, Traffic, What};
 use crate::identity;
 use crate::message::websocket_frame;
 use crate::small_map::SmallMap;
+use crate::store::Digest;
 use crate::topic::{Pattern, Topic};
 
 /// Name and version as `welcome` tells them.
@@ -56,7 +59,7 @@ impl Session {
             server: SERVER,
             node: &core.node,
             ping_ms: core.limits.ping_ms,
-            features: &["plugins", "delivery"],
+            features: &["plugins", "delivery", "recovery", "history", "keys"],
             limits: self.broker.told_limits(),
         };
         websocket_frame(self.codec, &Frame::Welcome(welcome))
@@ -86,7 +89,7 @@ impl Session {
             Operation::Unsubscribe(topics) => self.unsubscribe(&topics, self.answer(id)),
             Operation::Publish(publish) => self.publish(publish, self.answer(id)),
             Operation::Call(call) => self.call(call, self.answer(id)),
-            Operation::History(_) => self.answer(id).fail(unavailable("this broker keeps no history")),
+            Operation::History(history) => self.history(&history, self.answer(id)),
             Operation::Presence(_) => self.answer(id).fail(unavailable("this broker keeps no presence")),
             Operation::Ping(payload) => {
                 let time_ms = self.broker.core.clock.unix_ms();
@@ -155,7 +158,8 @@ impl Session {
                 return answer.fail(Failure::new(ErrorCode::TooMany, text));
             }
         };
-        let wish = Wish { since: request.since, delivery: request.delivery, field: None };
+        let Subscribe { since, last, delivery, .. } = request;
+        let wish = Wish { since, last, delivery, field: None };
         self.broker.subscribe(&self.client, &topic, wish, answer.telling(&standing));
     }
 
@@ -204,15 +208,14 @@ impl Session {
 
     fn publish(&mut self, publish: Publish<'_>, answer: Answer) {
         let Publish { topic, payload, key, echo } = publish;
-        if key.is_some() {
-            return answer.fail(unavailable("this broker offers no idempotency keys"));
-        }
         if !echo {
             return answer.fail(unavailable("this broker always echoes"));
         }
-        match parse_topic(&topic) {
-            Ok(topic) => {
-                self.published = self.broker.accept(Some(&self.client.member), &topic, payload, answer);
+        let member = &self.client.member;
+        let keyed = keyed(key.as_deref(), Some(member), || Digest::of(None, Some(&payload)));
+        match parse_topic(&topic).and_then(|topic| Ok((topic, keyed?))) {
+            Ok((topic, keyed)) => {
+                self.published = self.broker.accept(Some(member), &topic, payload, keyed, answer);
             }
             Err(failure) => answer.fail(failure),
         }
@@ -220,9 +223,11 @@ impl Session {
 
     fn call(&mut self, call: Call<'_>, answer: Answer) {
         let Call { topic, plugin, method, payload, key } = call;
-        if key.is_some() {
-            return answer.fail(unavailable("this broker offers no idempotency keys"));
-        }
+        let member = &self.client.member;
+        let keyed = match keyed(key.as_deref(), Some(member), || Digest::of(Some(&method), payload.as_ref())) {
+            Ok(keyed) => keyed,
+            Err(failure) => return answer.fail(failure),
+        };
         let asked = match (topic, plugin) {
             (Some(topic), _) => match parse_topic(&topic) {
                 Ok(topic) => Asked::Topic(topic),
@@ -230,7 +235,15 @@ impl Session {
             },
             (None, plugin) => Asked::Plugin(plugin.unwrap_or_default().into_owned()),
         };
-        self.broker.ask(Some(&self.client.member), asked, method.into_owned(), payload, answer);
+        let question = Question { method: method.into_owned(), payload, keyed };
+        self.broker.ask(Some(member), asked, question, answer);
+    }
+
+    fn history(&self, history: &History<'_>, answer: Answer) {
+        match self.broker.history(&history.topic, history.from.clone(), history.limit) {
+            Ok(past) => answer.ok(Reply::Past(past)),
+            Err(failure) => answer.fail(failure),
+        }
     }
 
     fn answer(&self, id: Option<u64>) -> Answer {

@@ -16,8 +16,10 @@ const ORDER: &[&[&str]] = &[
     &["store"],
     &["config"],
     &["engine", "plugin", "hub"],
-    &["answer", "directory", "guest"],
+    &["answer", "directory", "guest", "recovery"],
+    &["replay", "reminder"],
     &["broker", "owners"],
+    &["past"],
     &["session"],
     &["server"],
     &["builder"],
@@ -27,9 +29,8 @@ const ORDER: &[&[&str]] = &[
 /// These two are one thing in two files: the broker asks owners, and owners publish through the broker.
 const MUTUAL: [&str; 2] = ["broker", "owners"];
 
-/// Concrete engines and stores, and the folders besides `builder.rs` that may name them: their own, and that of the
-/// plugins, which are handed the store.
-const CONCRETE: &[(&str, &[&str])] = &[("Engine::Local", &["engine"]), ("MemoryStore", &["store", "plugin"])];
+/// Concrete engines and stores, and the folders besides `builder.rs` that may name them: their own.
+const CONCRETE: &[(&str, &[&str])] = &[("Engine::Local", &["engine"]), ("MemoryStore", &["store"])];
 
 const LINES_MAX: usize = 600;
 const LINES_USUAL: usize = 400;

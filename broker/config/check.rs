@@ -73,7 +73,7 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
 mod tests {
     use std::path::Path;
 
-    use super::super::{Limits, PluginConfig, Server, Tls, TopicRule};
+    use super::super::{History, Limits, PluginConfig, Server, Tls, TopicRule};
     use super::*;
 
     const COMPLETE: &str = include_str!("../../config/rialto.toml");
@@ -102,7 +102,11 @@ mod tests {
 
     #[test]
     fn the_complete_file_shows_the_defaults() {
-        let config = parse(&uncommented());
+        let mut config = parse(&uncommented());
+        // What is off by default is shown as it is when it is on.
+        let rule = &mut config.topics[0];
+        assert_eq!(rule.history.take(), Some(History::default()));
+        assert_eq!(rule.patterns.take(), Some(false));
         assert_eq!(Config { tls: None, ..config.clone() }, parse(&complete()));
         let tls = config.tls.expect("it is shown");
         let (certificate, key) = (tls.certificate.clone(), tls.key.clone());
@@ -111,7 +115,7 @@ mod tests {
         assert_eq!(config.limits, Limits::default());
         for rule in &config.topics {
             let (pattern, plugin) = (rule.pattern.clone(), rule.plugin.clone());
-            assert_eq!(*rule, TopicRule { pattern, plugin, ..TopicRule::default() });
+            assert_eq!(*rule, TopicRule { pattern, plugin, history: rule.history, ..TopicRule::default() });
         }
         let chat = &config.plugins["chat"];
         let defaults = PluginConfig { path: chat.path.clone(), config: chat.config.clone(), ..PluginConfig::default() };

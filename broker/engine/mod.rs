@@ -1,42 +1,50 @@
 //! Engines: what gives messages their order and carries them. An engine knows no sessions and no plugins.
 
+mod keyed;
 mod local;
 
-use rialto_protocol::Position;
+use std::sync::Arc;
 
-pub(crate) use local::{Retired, Stream};
+use rialto_protocol::Published;
 
+pub(crate) use keyed::{Keyed, Known};
+pub(crate) use local::{Keeping, NotPublished, Retired, Stream, View};
+
+use crate::clock::Now;
 use crate::message::{Draft, Shared};
+use crate::store::Store;
 use crate::topic::Topic;
 
 /// Orders the messages of topics.
 #[derive(Debug)]
 pub(crate) enum Engine {
     /// Within this process.
-    Local,
+    Local(Arc<dyn Store>),
 }
 
 impl Engine {
-    /// Begins the order of a topic.
-    pub(crate) fn open(&self, id: u64, topic: Topic) -> Stream {
+    /// Goes on with the order of a topic where it was kept, or begins it.
+    pub(crate) fn open(&self, id: u64, topic: Topic, keeping: Keeping) -> Stream {
         match self {
-            Self::Local => Stream::new(id, topic),
+            Self::Local(store) => Stream::open(id, topic, Arc::clone(store), keeping),
         }
     }
 
-    /// Gives a message its place in the topic's order and hands it over before the next one can get a place.
+    /// Gives a message its place in the topic's order, keeps it as the topic's rule says, and hands it over before the next
+    /// one can get a place. A message whose key is known gets the position that it had, and is not handed over.
     ///
     /// # Errors
-    /// [`Retired`] with the draft, when the topic has to be looked up again.
+    /// With the draft when the topic has to be looked up again; or the key stands for another message.
     pub(crate) fn publish(
         &self,
         stream: &Stream,
         draft: Draft,
-        now_ms: u64,
+        keyed: Option<Keyed>,
+        now: Now,
         hand_over: impl FnOnce(&Shared),
-    ) -> Result<Position, (Draft, Retired)> {
+    ) -> Result<Published, NotPublished> {
         match self {
-            Self::Local => stream.publish(draft, now_ms, hand_over),
+            Self::Local(_) => stream.publish(draft, keyed, now, hand_over),
         }
     }
 }

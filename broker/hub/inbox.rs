@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rialto_protocol::{Closing, Delivery};
 use tokio::sync::Notify;
 
-use super::{Audience, FieldPlace, Push, Shard};
+use super::{Audience, FieldPlace, Push, Replay, Shard};
 use crate::message::Shared;
 use crate::topic::Topic;
 
@@ -39,6 +39,8 @@ pub(crate) struct Subscription {
     pub(crate) field: Option<FieldPlace>,
     /// Where the session was counted already.
     pub(crate) audience: Arc<Audience>,
+    /// The replay that comes before it; it takes effect only if that has not been given up.
+    pub(crate) replay: Option<u64>,
 }
 
 /// Work that is done on a shard's own thread.
@@ -52,6 +54,8 @@ pub(crate) enum Command {
     Subscribe { session: SessionKey, subscription: Subscription },
     /// Let a session out.
     Unsubscribe { session: SessionKey, stream: u64 },
+    /// Send a session what was before, and then let it in.
+    Replay { session: SessionKey, replay: Replay },
     /// Send one session a frame.
     Push { session: SessionKey, push: Push },
     /// End every session.

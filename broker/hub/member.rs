@@ -12,7 +12,8 @@ use rustc_hash::FxBuildHasher;
 use super::backlog::{Backlog, Told};
 use super::keys::Keys;
 use super::outbox::{Chunk, Outbox};
-use super::{Audience, FieldPlace, Line, Link};
+use super::replay::Replays;
+use super::{Audience, FieldPlace, Line, Link, Subscription};
 use crate::message::{Shared, websocket_frame};
 use crate::metrics::Metrics;
 use crate::small_map::SmallMap;
@@ -40,6 +41,8 @@ pub(super) struct Member {
     /// How many of them may skip messages when the socket is full.
     pub(super) choosy: u32,
     behind: Option<Box<Behind>>,
+    /// What it still has to be sent of the past.
+    pub(super) replays: Option<Box<Replays>>,
 }
 
 /// A subscription.
@@ -184,6 +187,7 @@ impl Member {
             subscriptions: SmallMap::default(),
             choosy: 0,
             behind: None,
+            replays: None,
         }
     }
 
@@ -283,6 +287,40 @@ impl Member {
         true
     }
 
+    /// Whether there are pages of the past to be queued.
+    pub(super) fn has_page(&self) -> bool {
+        self.replays.as_ref().is_some_and(|replays| replays.has_page())
+    }
+
+    /// Queues a page of the past.
+    pub(super) fn page(&mut self, metrics: &Metrics) {
+        if let Some(replays) = &mut self.replays {
+            metrics.messages_delivered.add(replays.page(self.codec, &mut self.outbox, metrics) as u64);
+        }
+    }
+
+    /// Gives a subscription back if it is to take effect now: [`Replays::admit`].
+    pub(super) fn admit(&mut self, subscription: Subscription) -> Result<Subscription, Subscription> {
+        let Some(replays) = &mut self.replays else {
+            return if subscription.replay.is_some() { Err(subscription) } else { Ok(subscription) };
+        };
+        let admitted = replays.admit(subscription);
+        if replays.is_empty() {
+            self.replays = None;
+        }
+        admitted
+    }
+
+    /// Gives up the replay of a stream.
+    pub(super) fn give_up_replay(&mut self, stream: u64) {
+        if let Some(replays) = &mut self.replays {
+            replays.give_up(stream);
+            if replays.is_empty() {
+                self.replays = None;
+            }
+        }
+    }
+
     /// Queues everything that a subscription is behind with.
     pub(super) fn catch_up_with(&mut self, stream: u64, metrics: &Metrics) {
         self.hand_out(stream, usize::MAX, metrics);
@@ -314,6 +352,7 @@ impl Member {
     pub(super) fn forget_behind(&mut self) {
         self.choosy = 0;
         self.behind = None;
+        self.replays = None;
     }
 
     /// Takes messages in. Whether there is anything now that the session is to be told.

@@ -16,6 +16,7 @@ mod member;
 mod outbox;
 mod pile;
 mod push;
+mod replay;
 mod roster;
 mod sampling;
 mod shard;
@@ -28,6 +29,7 @@ mod turns;
 mod watch;
 mod writing;
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -40,6 +42,7 @@ pub(crate) use line::{Ending, Line};
 pub use link::Duplex;
 pub(crate) use link::Link;
 pub(crate) use push::{Push, What};
+pub(crate) use replay::{Page, Replay};
 pub(crate) use shard::Shard;
 pub(crate) use traffic::{Traffic, UnderWay};
 
@@ -70,6 +73,7 @@ pub(crate) struct HubLimits {
 pub(crate) struct Hub {
     inboxes: Arc<[Arc<Inbox>]>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    replays: Arc<AtomicU64>,
 }
 
 impl Hub {
@@ -87,7 +91,7 @@ impl Hub {
             threads.push(shard::spawn(index, limits, Arc::clone(&inbox), budget, metrics)?);
             inboxes.push(inbox);
         }
-        Ok(Self { inboxes: inboxes.into(), threads: Arc::new(Mutex::new(threads)) })
+        Ok(Self { inboxes: inboxes.into(), threads: Arc::new(Mutex::new(threads)), replays: Arc::default() })
     }
 
     pub(crate) fn shards(&self) -> usize {
@@ -123,7 +127,17 @@ impl Hub {
         self.inboxes[session.shard()].push(Command::Subscribe { session, subscription });
     }
 
-    /// Ends a subscription.
+    /// A name for a replay that no other has.
+    pub(crate) fn next_replay(&self) -> u64 {
+        self.replays.fetch_add(1, Relaxed)
+    }
+
+    /// Sends a session the past of a stream, and subscribes it behind that.
+    pub(crate) fn replay(&self, session: SessionKey, replay: Replay) {
+        self.inboxes[session.shard()].push(Command::Replay { session, replay });
+    }
+
+    /// Ends a subscription, and the replay that leads to one.
     pub(crate) fn unsubscribe(&self, session: SessionKey, stream: u64) {
         self.inboxes[session.shard()].push(Command::Unsubscribe { session, stream });
     }

@@ -1,7 +1,7 @@
 //! Frames for one session, kept as values until the session's shard writes them in the session's codec.
 
 use bytes::Bytes;
-use rialto_protocol::{Codec, Failure, Frame, Gap, Payload, Reply};
+use rialto_protocol::{Codec, Failure, Frame, Payload, Reply};
 
 use super::UnderWay;
 use crate::message::websocket_frame;
@@ -21,15 +21,12 @@ pub(crate) enum What {
     Reply { id: Option<u64>, outcome: Result<Reply, Failure> },
     /// The answer to `ping`.
     Pong { id: Option<u64>, payload: Option<Payload>, time_ms: u64 },
-    /// Missing messages.
-    Gap(Gap),
 }
 
 impl Push {
     /// Whether the frame must keep its place among the messages: what says where a subscription begins or ends.
     pub(super) fn in_line(&self) -> bool {
         match &self.what {
-            What::Gap(_) => true,
             What::Reply { outcome: Ok(reply), .. } => {
                 matches!(reply, Reply::Subscribed(_) | Reply::SubscribedAll(_) | Reply::Unsubscribed)
             }
@@ -43,7 +40,6 @@ impl Push {
             What::Reply { id, outcome: Ok(reply) } => Frame::Ok { id: (*id)?, reply },
             What::Reply { id, outcome: Err(failure) } => Frame::Error { id: *id, failure },
             What::Pong { id, payload, time_ms } => Frame::Pong { id: *id, payload: payload.as_ref(), time: *time_ms },
-            What::Gap(gap) => Frame::Gap(gap),
         };
         Some(websocket_frame(codec, &frame))
     }

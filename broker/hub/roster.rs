@@ -140,7 +140,7 @@ impl Roster {
     /// Lets a session in, or gives its subscription another policy. It was counted in the audience already; that is
     /// undone where it changes nothing.
     pub(super) fn subscribe(&mut self, key: SessionKey, subscription: Subscription) {
-        let Subscription { stream, topic, delivery, field, audience } = subscription;
+        let Subscription { stream, topic, delivery, field, audience, replay: _ } = subscription;
         let slot = key.slot;
         let Some(member) = self.get(key).filter(|member| !member.line.is_ending()) else {
             audience.leave(key.shard());
@@ -170,6 +170,7 @@ impl Roster {
     pub(super) fn unsubscribe(&mut self, key: SessionKey, stream: u64) {
         self.catch_up(key, stream);
         let Some(member) = self.get(key) else { return };
+        member.give_up_replay(stream);
         if let Some(held) = member.subscriptions.remove(&stream) {
             self.release(key.slot, stream, &held);
         }
@@ -240,7 +241,8 @@ mod tests {
                     let delivery = policies[(index + change) % policies.len()].clone();
                     audience.enter(0);
                     let (topic, audience, field) = (topic.clone(), Arc::clone(&audience), None);
-                    roster.subscribe(*key, Subscription { stream, topic, delivery, field, audience });
+                    let subscription = Subscription { stream, topic, delivery, field, audience, replay: None };
+                    roster.subscribe(*key, subscription);
                 }
             }
         }

@@ -21,7 +21,7 @@ use super::member::{Member, Tools};
 use super::outbox::Chunk;
 use super::pile::Pile;
 use super::roster::Roster;
-use super::{Command, Ending, HubLimits, Line, Link, Push, SessionKey};
+use super::{Command, Ending, HubLimits, Line, Link, Push, Replay, SessionKey, Subscription};
 use crate::metrics::Metrics;
 
 /// How many commands a shard takes out of its inbox at once: what bounds the size of one joined buffer.
@@ -139,6 +139,7 @@ impl Shard {
                 Command::Deliver(message) => self.pile.borrow_mut().add(message),
                 Command::Push { session, push } => self.push(session, push),
                 Command::Subscribe { session, subscription } => {
+                    let Some(subscription) = self.admit(session, subscription) else { continue };
                     self.settle(session, |member| member.subscriptions.get(&subscription.stream).is_some());
                     self.queue(session, |roster| roster.subscribe(session, subscription));
                 }
@@ -146,6 +147,7 @@ impl Shard {
                     self.settle(session, |member| member.subscriptions.get(&stream).is_some());
                     self.queue(session, |roster| roster.unsubscribe(session, stream));
                 }
+                Command::Replay { session, replay } => self.begin_replay(session, replay),
                 Command::CloseAll(closing) => self.close_all(closing),
                 Command::Run(work) => work(self),
                 Command::Stop => go_on = false,
@@ -214,6 +216,26 @@ impl Shard {
 
     pub(super) fn tools<'s>(&'s self, keys: &'s mut Keys) -> Tools<'s> {
         Tools { keys, metrics: &self.metrics, outbox_bytes: self.limits.outbox_bytes }
+    }
+
+    /// A subscription that is to take effect, unless a replay is in its way or no longer behind it.
+    fn admit(&self, session: SessionKey, subscription: Subscription) -> Option<Subscription> {
+        let mut roster = self.roster.borrow_mut();
+        let admitted = match roster.get(session) {
+            Some(member) => member.admit(subscription),
+            None => Err(subscription),
+        };
+        admitted.map_err(|refused| refused.audience.leave(session.shard())).ok()
+    }
+
+    /// Begins to send a session what was before. Its own task reads the pages whenever the socket has taken the last one.
+    fn begin_replay(&self, session: SessionKey, replay: Replay) {
+        let mut roster = self.roster.borrow_mut();
+        let Some(member) = roster.get(session).filter(|member| !member.finished && !member.line.is_ending()) else {
+            return;
+        };
+        member.replays.get_or_insert_default().begin(replay);
+        member.line.full.notify_one();
     }
 
     fn push(&self, session: SessionKey, push: Push) {

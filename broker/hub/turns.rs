@@ -52,7 +52,14 @@ fn subscribe(session: SessionKey, stream: u64, delivery: Delivery, audience: &Ar
     let topic = Topic::parse("t").expect("a test");
     Command::Subscribe {
         session,
-        subscription: Subscription { stream, topic, delivery, field: None, audience: Arc::clone(audience) },
+        subscription: Subscription {
+            stream,
+            topic,
+            delivery,
+            field: None,
+            audience: Arc::clone(audience),
+            replay: None,
+        },
     }
 }
 

@@ -8,7 +8,7 @@ use super::convert::payload_from_guest;
 use super::limits::{Budget, Memory};
 use super::{Effect, PluginLimits};
 use crate::identity;
-use crate::store::{Batch, MemoryStore};
+use crate::store::{self, Batch, Writes};
 use crate::topic::Topic;
 
 /// The code that wasmtime makes of the WIT files.
@@ -39,7 +39,7 @@ pub(super) struct Guest {
     pub(super) memory: Memory,
     plugin: Arc<str>,
     owns: Owns,
-    store: Arc<MemoryStore>,
+    store: Arc<dyn store::Store>,
     limits: PluginLimits,
     hook: Hook,
 }
@@ -69,7 +69,7 @@ impl Hook {
 }
 
 impl Guest {
-    pub(super) fn new(plugin: Arc<str>, owns: Owns, store: Arc<MemoryStore>, limits: PluginLimits) -> Self {
+    pub(super) fn new(plugin: Arc<str>, owns: Owns, store: Arc<dyn store::Store>, limits: PluginLimits) -> Self {
         let (memory, hook) = (Memory::new(&limits), Hook::new(&limits, 0));
         Self { memory, plugin, owns, store, limits, hook }
     }
@@ -82,8 +82,8 @@ impl Guest {
 
     /// The hook returned `ok`: its writes are committed, its effects given away.
     pub(super) fn commit(&mut self) -> Vec<Effect> {
-        let writes = std::mem::take(&mut self.hook.writes);
-        self.store.commit(&self.plugin, Batch { writes });
+        let (namespace, values) = (Arc::clone(&self.plugin), std::mem::take(&mut self.hook.writes));
+        self.store.commit(Batch { state: Some(Writes { namespace, values }), ..Batch::default() });
         std::mem::take(&mut self.hook.effects)
     }
 
@@ -107,7 +107,7 @@ impl Guest {
     fn write(&mut self, key: String, value: Option<Arc<[u8]>>) -> Result<(), state::Refusal> {
         let size = |key: &str, value: &Option<Arc<[u8]>>| value.as_ref().map_or(0, |value| key.len() + value.len());
         let growth = self.hook.growth + size(&key, &value) as isize - size(&key, &self.value(&key)) as isize;
-        let total = self.store.bytes(&self.plugin).saturating_add_signed(growth);
+        let total = self.store.state_bytes(&self.plugin).saturating_add_signed(growth);
         if value.is_some() && total > self.limits.state_bytes {
             let quota = self.limits.state_bytes;
             return Err(state::Refusal::Limit(format!("state_bytes: the state would be larger than {quota} bytes")));

@@ -18,7 +18,7 @@ use super::ticker::Ticker;
 use super::{Decision, Done, Event, Failed, HookError, PluginLimits};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::store::MemoryStore;
+use crate::store;
 use crate::topic::Topic;
 
 /// A failed start is tried again after this, doubling up to the second value.
@@ -35,7 +35,7 @@ pub(crate) struct Surroundings {
     pub(crate) config: String,
     pub(crate) limits: PluginLimits,
     pub(crate) owns: Owns,
-    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) store: Arc<dyn store::Store>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
 }
@@ -70,7 +70,8 @@ impl Runner {
     /// Handles jobs until nobody can send one any more.
     pub(super) fn run(mut self, jobs: &Jobs) {
         while let Some(job) = jobs.next() {
-            let outcome = self.handle(&job.event);
+            let wanted = job.wanted.is_none_or(|wanted| wanted());
+            let outcome = if wanted { self.handle(&job.event) } else { Err(HookError::NotWanted) };
             (job.finish)(outcome);
         }
     }

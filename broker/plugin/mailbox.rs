@@ -9,9 +9,13 @@ use super::{Done, Event, HookError};
 /// What is done with a hook's outcome, on the plugin's thread, before its next hook runs.
 pub(crate) type Finish = Box<dyn FnOnce(Result<Done, HookError>) + Send>;
 
+/// Asked on the plugin's thread, right before the hook, whether it is still to be called.
+pub(crate) type Wanted = Box<dyn FnOnce() -> bool + Send>;
+
 /// One event and what follows from it.
 pub(super) struct Job {
     pub(super) event: Event,
+    pub(super) wanted: Option<Wanted>,
     pub(super) finish: Finish,
     /// Whether the job counts against the bound.
     counted: bool,
@@ -36,8 +40,8 @@ pub(crate) struct Place<'m>(&'m Mailbox);
 
 impl Place<'_> {
     /// Adds the event.
-    pub(crate) fn fill(self, event: Event, finish: Finish) {
-        self.0.send(Job { event, finish, counted: true });
+    pub(crate) fn fill(self, event: Event, wanted: Option<Wanted>, finish: Finish) {
+        self.0.send(Job { event, wanted, finish, counted: true });
     }
 }
 
@@ -75,7 +79,7 @@ impl Mailbox {
     /// Adds an event that must not be lost: the end of a subscription. There are at most as many of these as there
     /// are subscriptions, which is their bound.
     pub(crate) fn submit_end(&self, event: Event, finish: Finish) {
-        self.send(Job { event, finish, counted: false });
+        self.send(Job { event, wanted: None, finish, counted: false });
     }
 
     /// Ends the plugin's thread after the hook it is in; events that wait are dropped.
@@ -116,7 +120,7 @@ mod tests {
         let (mailbox, jobs) = Mailbox::new(2);
         let session = Member { session: "s".into(), user: None };
         let event = Event::Unsubscribe { session, topic: Topic::parse("a").expect("a topic") };
-        let submit = || mailbox.place().map(|place| place.fill(event.clone(), Box::new(|_| {}))).is_ok();
+        let submit = || mailbox.place().map(|place| place.fill(event.clone(), None, Box::new(|_| {}))).is_ok();
         assert_eq!([submit(), submit(), submit()], [true, true, false]);
         mailbox.submit_end(event.clone(), Box::new(|_| {}));
         assert!(jobs.next().is_some());

@@ -17,7 +17,7 @@ use rialto_protocol::{Member, Payload};
 
 pub(crate) use host::Host;
 pub(crate) use instance::Surroundings;
-pub(crate) use mailbox::Mailbox;
+pub(crate) use mailbox::{Mailbox, Wanted};
 pub(crate) use manifest::Manifest;
 
 use crate::topic::Topic;
@@ -91,6 +91,8 @@ pub(crate) enum HookError {
     Rejected { reason: String, detail: Option<Payload> },
     /// The plugin failed.
     Failed(Failed),
+    /// The hook was not called, because that was no longer wanted.
+    NotWanted,
 }
 
 /// A failure of a plugin, by name.

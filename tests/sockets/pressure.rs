@@ -17,7 +17,7 @@ async fn answers_that_nobody_reads_do_not_pile_up() {
     let running = Running::start();
     let mut healthy = running.client(Codec::Json).await;
     for codec in Codec::ALL {
-        for request in [json!({"type": "ping", "id": 1}), json!({"type": "history", "id": 1})] {
+        for request in [json!({"type": "ping", "id": 1}), json!({"type": "history", "topic": "t", "id": 1})] {
             let mut flooder = running.raw(codec).await;
             let blob = masked(FIN | flooder.data_opcode(), &encode(codec, &request)).repeat(10_000);
             let mut sent = 0;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use rialto::config::Config;
 
 use crate::support::raw::open_from;
-use crate::support::{Running, eventually, http_over, upgrade_request};
+use crate::support::{Running, http_over, upgrade_request, within};
 
 const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
@@ -40,8 +40,9 @@ async fn the_clients_of_a_trusted_proxy_are_counted_each_and_the_proxy_is_not() 
     }
     drop(there);
     running.becomes_empty().await;
-    eventually("a place is free again", || running.broker.metrics().connections == 0).await;
-    assert_eq!(enter(&running, PROXY, &[("X-Forwarded-For", "203.0.113.1")]).await.0, 101);
+    // A session that was cut off before it began may hold its place for a moment longer.
+    let again = async { while enter(&running, PROXY, &[("X-Forwarded-For", "203.0.113.1")]).await.0 != 101 {} };
+    within("a place that is free again", again).await;
 }
 
 #[tokio::test]

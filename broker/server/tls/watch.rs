@@ -177,7 +177,7 @@ mod tests {
         let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
         let settings = config::Tls { certificate, key, ..config::Tls::default() };
         let metrics = Arc::new(Metrics::default());
-        let (mut watch, _) = Watch::begin(settings, Arc::clone(&metrics), Clock).expect("a good pair");
+        let (mut watch, _) = Watch::begin(settings, Arc::clone(&metrics), Clock::default()).expect("a good pair");
         watch.warned_s = None;
         Looking { watch, metrics, folder }
     }

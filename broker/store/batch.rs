@@ -1,0 +1,64 @@
+//! What is committed together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Key, Remembered, Scope};
+use crate::message::Shared;
+
+/// Writes that are kept together or not at all.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// Writes to the state of one namespace.
+    pub(crate) state: Option<Writes>,
+    /// Messages that have their offsets, in their order.
+    pub(crate) messages: Vec<Kept>,
+    /// What requests with a key came to.
+    pub(crate) keys: Vec<KeptKey>,
+    /// When this is, in monotonic milliseconds.
+    pub(crate) now_ms: u64,
+}
+
+/// What each key of a namespace shall hold; none removes it.
+#[derive(Debug)]
+pub(crate) struct Writes {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) values: BTreeMap<String, Option<Arc<[u8]>>>,
+}
+
+/// A message that is kept.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) message: Shared,
+    /// The epoch of its offset.
+    pub(crate) epoch: Arc<str>,
+    pub(crate) retention: Retention,
+}
+
+/// How much of a topic's past is kept: whatever is reached first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retention {
+    pub(crate) messages: usize,
+    /// Bytes of payload.
+    pub(crate) bytes: usize,
+    pub(crate) age_ms: u64,
+}
+
+/// What a request with a key came to.
+#[derive(Debug)]
+pub(crate) struct KeptKey {
+    pub(crate) scope: Scope,
+    pub(crate) key: Key,
+    pub(crate) remembered: Remembered,
+    /// How long that is remembered.
+    pub(crate) keys_ms: u64,
+    /// Of how many keys of the scope.
+    pub(crate) keys_max: usize,
+}
+
+impl Batch {
+    /// A batch with nothing in it yet.
+    pub(crate) fn at(now_ms: u64) -> Self {
+        Self { now_ms, ..Self::default() }
+    }
+}

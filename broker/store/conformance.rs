@@ -1,0 +1,127 @@
+//! What every store promises, as one test for all of them.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use rialto_protocol::{Payload, Position};
+
+use super::{Batch, Come, Digest, End, Kept, KeptKey, Key, Page, Remembered, Retention, Scope, Span, Store, Writes};
+use crate::message::{Draft, Message};
+use crate::topic::Topic;
+
+/// A page that holds everything.
+pub(crate) const ALL: Page = Page { messages: usize::MAX, bytes: usize::MAX };
+
+const RETENTION: Retention = Retention { messages: 1_000, bytes: 1 << 20, age_ms: 10_000 };
+
+pub(crate) fn topic(name: &str) -> Topic {
+    Topic::parse(name).expect("a topic")
+}
+
+/// A batch with one message.
+pub(crate) fn message(topic: &Topic, epoch: &str, offset: u64, bytes: usize, now_ms: u64) -> Batch {
+    let draft = Draft { payload: Payload::bytes(vec![0; bytes]), from: None };
+    let message = Arc::new(Message::new(1, topic.clone(), offset, 0, draft));
+    let kept = Kept { message, epoch: epoch.into(), retention: RETENTION };
+    Batch { messages: vec![kept], ..Batch::at(now_ms) }
+}
+
+/// Checks a store; `open` gives an empty one whose messages and keys may take so many bytes.
+pub(crate) fn check(open: impl Fn(usize) -> Box<dyn Store>) {
+    state(&*open(1 << 20));
+    messages(&*open(1 << 20));
+    keys(&*open(1 << 20));
+    together(&*open(1 << 20));
+    bounded(&*open(1 << 16));
+}
+
+fn write(namespace: &str, writes: &[(&str, Option<&str>)]) -> Batch {
+    let write = |(key, value): &(&str, Option<&str>)| ((*key).to_owned(), value.map(|value| value.as_bytes().into()));
+    let values: BTreeMap<_, _> = writes.iter().map(write).collect();
+    Batch { state: Some(Writes { namespace: namespace.into(), values }), ..Batch::at(0) }
+}
+
+fn state(store: &dyn Store) {
+    store.commit(write("chat", &[("b", Some("2")), ("a", Some("1"))]));
+    store.commit(write("other", &[("c", Some("3"))]));
+    let key = |from| store.next("chat", from).map(|(key, _)| key);
+    assert_eq!(key(Bound::Included("")).as_deref(), Some("a"));
+    assert_eq!(key(Bound::Excluded("a")).as_deref(), Some("b"));
+    assert_eq!(key(Bound::Excluded("b")), None);
+    assert_eq!(store.get("chat", "b").as_deref(), Some(&b"2"[..]));
+    assert_eq!(store.state_bytes("chat"), 4);
+    store.commit(write("chat", &[("b", None)]));
+    assert_eq!((store.get("chat", "b"), store.state_bytes("chat")), (None, 2));
+}
+
+fn messages(store: &dyn Store) {
+    let (one, other) = (topic("a"), topic("b"));
+    for offset in 1..=5 {
+        store.commit(message(&one, "e", offset, 1, offset));
+    }
+    assert_eq!(store.end(&one), Some(End { epoch: "e".into(), last: 5 }));
+    assert_eq!(store.end(&other), None);
+    let read = |span, messages| {
+        let past = store.read(&one, span, Page { messages, bytes: usize::MAX }, 5);
+        (past.messages.iter().map(|message| message.offset).collect::<Vec<_>>(), past.more)
+    };
+    assert_eq!(read(Span::After(1), 2), (vec![2, 3], true));
+    assert_eq!(read(Span::After(3), 2), (vec![4, 5], false));
+    assert_eq!(read(Span::After(9), 2), (vec![], false));
+    assert_eq!(read(Span::Before(4), 2), (vec![2, 3], true));
+    assert_eq!(read(Span::Before(u64::MAX), 9), (vec![1, 2, 3, 4, 5], false));
+    assert_eq!(store.read(&one, Span::After(0), ALL, 5).first, Some(1));
+    let past = store.read(&one, Span::After(0), ALL, 10_003);
+    assert_eq!((past.first, past.messages.len()), (Some(3), 3), "two are too old");
+}
+
+fn key(text: &str, position: Option<u64>) -> KeptKey {
+    let position = position.map(|offset| Position { epoch: "e".into(), offset });
+    KeptKey {
+        scope: Scope::Topic(topic("a")),
+        key: Key { user: None, text: text.into() },
+        remembered: Remembered { digest: Digest::of(None, None), came_to: Come::Published(position) },
+        keys_ms: 100,
+        keys_max: 2,
+    }
+}
+
+fn keys(store: &dyn Store) {
+    for (text, now_ms) in [("k1", 0), ("k2", 1), ("k3", 2)] {
+        store.commit(Batch { keys: vec![key(text, None)], ..Batch::at(now_ms) });
+    }
+    let recall = |scope: Scope, text: &str, now_ms| {
+        store.recall(&scope, &Key { user: None, text: text.into() }, now_ms).is_some()
+    };
+    let scope = || Scope::Topic(topic("a"));
+    assert!(!recall(scope(), "k1", 2), "two keys are known at most");
+    assert!(recall(scope(), "k2", 101) && !recall(scope(), "k2", 102), "for 100 ms");
+    assert!(!recall(Scope::Plugin("a".into()), "k3", 2), "another scope");
+    store.forget_old(103);
+    assert!(!recall(scope(), "k3", 50), "forgotten");
+}
+
+fn together(store: &dyn Store) {
+    let mut batch = message(&topic("a"), "e", 1, 1, 0);
+    batch.keys.push(key("k", Some(1)));
+    batch.state = write("chat", &[("a", Some("1"))]).state;
+    store.commit(batch);
+    assert_eq!(store.end(&topic("a")).map(|end| end.last), Some(1));
+    assert!(store.recall(&Scope::Topic(topic("a")), &Key { user: None, text: "k".into() }, 0).is_some());
+    assert!(store.get("chat", "a").is_some());
+}
+
+/// However many topics there are, what they keep is bounded, and the newest is there.
+fn bounded(store: &dyn Store) {
+    let mut kept = 0;
+    for index in 0..10_000 {
+        store.commit(message(&topic(&format!("t{index}")), "e", 1, 10, index));
+    }
+    for index in 0..10_000 {
+        kept += usize::from(store.end(&topic(&format!("t{index}"))).is_some());
+    }
+    assert!(kept > 0 && kept < 1_000, "{kept}");
+    assert!(store.end(&topic("t9999")).is_some());
+    assert!(store.end(&topic("t0")).is_none());
+}

@@ -1,0 +1,224 @@
+//! The past of one topic in memory: its newest messages, and where its order ends. It has no clock and no lock.
+
+use std::collections::VecDeque;
+use std::mem::size_of;
+use std::sync::Arc;
+
+use crate::message::{Message, Shared};
+use crate::store::{End, Kept, Page, Past, Retention, Span};
+
+/// How long the end of an order is kept after the last message of it has gone: 24 hours.
+const END_AGE_MS: u64 = 24 * 3_600_000;
+
+/// What an envelope takes in one codec, roughly, beside the topic.
+const ENVELOPE_BYTES: usize = 96;
+
+/// The newest messages of one topic, without a hole.
+#[derive(Debug)]
+pub(super) struct Log {
+    epoch: Arc<str>,
+    last: u64,
+    used_ms: u64,
+    retention: Retention,
+    entries: VecDeque<Entry>,
+    payload_bytes: usize,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at_ms: u64,
+    message: Shared,
+}
+
+impl Log {
+    /// The log that begins with a message that is about to be pushed.
+    pub(super) fn before(kept: &Kept, now_ms: u64) -> Self {
+        Self {
+            epoch: Arc::clone(&kept.epoch),
+            last: kept.message.offset - 1,
+            used_ms: now_ms,
+            retention: kept.retention,
+            entries: VecDeque::new(),
+            payload_bytes: 0,
+            bytes: 2 * size_of::<Self>() + 2 * kept.message.topic.as_str().len(),
+        }
+    }
+
+    pub(super) fn end(&self) -> End {
+        End { epoch: Arc::clone(&self.epoch), last: self.last }
+    }
+
+    /// When something was added last.
+    pub(super) fn used_ms(&self) -> u64 {
+        self.used_ms
+    }
+
+    /// What it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn messages(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Adds the next message and gives up those that the rule keeps no longer.
+    pub(super) fn push(&mut self, kept: Kept, now_ms: u64) {
+        let Kept { message, epoch, retention } = kept;
+        if epoch != self.epoch || message.offset != self.last + 1 {
+            // What came before cannot be joined to this one without a hole.
+            self.give_up(self.entries.len());
+            self.epoch = epoch;
+        }
+        (self.last, self.used_ms, self.retention) = (message.offset, now_ms, retention);
+        self.payload_bytes += message.payload.content().len();
+        self.bytes += weight(&message);
+        self.entries.push_back(Entry { at_ms: now_ms, message });
+        self.trim(now_ms);
+    }
+
+    /// Gives up what the rule keeps no longer. Whether anything is left to be known of the topic.
+    pub(super) fn trim(&mut self, now_ms: u64) -> bool {
+        let Retention { messages, bytes, age_ms } = self.retention;
+        while self.entries.len() > messages
+            || self.payload_bytes > bytes
+            || self.entries.front().is_some_and(|oldest| now_ms.saturating_sub(oldest.at_ms) > age_ms)
+        {
+            self.give_up(1);
+        }
+        !self.entries.is_empty() || now_ms.saturating_sub(self.used_ms) <= age_ms.max(END_AGE_MS)
+    }
+
+    /// Gives up the older half of the messages. False if there was only one, or none.
+    pub(super) fn halve(&mut self) -> bool {
+        let half = self.entries.len() / 2;
+        self.give_up(half);
+        half > 0
+    }
+
+    pub(super) fn read(&self, span: Span, page: Page) -> Past {
+        let Some(first) = self.entries.front().map(|oldest| oldest.message.offset) else { return Past::default() };
+        let place = |offset: u64| usize::try_from(offset.saturating_sub(first)).map_or(usize::MAX, |place| place);
+        let length = self.entries.len();
+        let mut bytes = 0;
+        let mut fits = |entry: &&Entry| {
+            bytes += entry.message.payload.content().len();
+            bytes <= page.bytes
+        };
+        let range = match span {
+            Span::After(offset) => {
+                let start = place(offset.saturating_add(1)).min(length);
+                let wanted = self.entries.range(start..).take(page.messages).take_while(&mut fits).count();
+                start..(start + wanted.max(1)).min(length)
+            }
+            Span::Before(offset) => {
+                let end = place(offset).min(length);
+                let wanted = self.entries.range(..end).rev().take(page.messages).take_while(&mut fits).count();
+                end.saturating_sub(wanted.max(1))..end
+            }
+        };
+        let more = match span {
+            Span::After(_) => range.end < length,
+            Span::Before(_) => range.start > 0,
+        };
+        let messages = self.entries.range(range).map(|entry| Arc::clone(&entry.message)).collect();
+        Past { first: Some(first), messages, more }
+    }
+
+    fn give_up(&mut self, messages: usize) {
+        for Entry { message, .. } in self.entries.drain(..messages) {
+            self.payload_bytes -= message.payload.content().len();
+            self.bytes -= weight(&message);
+        }
+    }
+}
+
+/// What a message takes in memory at most: as it came, and as a frame in both codecs.
+fn weight(message: &Message) -> usize {
+    let envelope = ENVELOPE_BYTES + message.topic.as_str().len();
+    size_of::<Message>() + size_of::<Entry>() + 3 * message.payload.content().len() + 2 * envelope
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rialto_protocol::Payload;
+
+    use super::*;
+    use crate::message::Draft;
+    use crate::topic::Topic;
+
+    fn kept(epoch: &str, offset: u64, bytes: usize, retention: Retention) -> Kept {
+        let draft = Draft { payload: Payload::bytes(vec![0; bytes]), from: None };
+        let topic = Topic::parse("t").expect("a topic");
+        Kept { message: Arc::new(Message::new(1, topic, offset, 0, draft)), epoch: epoch.into(), retention }
+    }
+
+    fn offsets(past: &Past) -> Vec<u64> {
+        past.messages.iter().map(|message| message.offset).collect()
+    }
+
+    const WIDE: Retention = Retention { messages: 100, bytes: 10_000, age_ms: 1_000 };
+
+    #[test]
+    fn keeps_what_the_rule_says_and_not_more() {
+        let (mut log, mut empty) = (Log::before(&kept("e", 1, 0, WIDE), 0), 0);
+        for offset in 1..=10 {
+            empty = log.bytes();
+            log.push(kept("e", offset, 10, Retention { messages: 4, ..WIDE }), offset * 100);
+        }
+        assert!(empty > 0);
+        let all = Page { messages: 100, bytes: 10_000 };
+        assert_eq!(offsets(&log.read(Span::After(0), all)), [7, 8, 9, 10]);
+        log.push(kept("e", 11, 10, Retention { bytes: 25, ..WIDE }), 1_100);
+        assert_eq!(offsets(&log.read(Span::After(0), all)), [10, 11]);
+        assert!(log.trim(2_050));
+        assert_eq!(offsets(&log.read(Span::After(0), all)), [11]);
+        assert!(log.trim(2_101), "the end is still known");
+        assert_eq!((log.messages(), log.end().last), (0, 11));
+        assert!(!log.trim(1_101 + END_AGE_MS));
+        log.push(kept("e", 13, 10, WIDE), 3_000);
+        log.push(kept("new", 14, 10, WIDE), 3_000);
+        assert_eq!(offsets(&log.read(Span::After(0), all)), [14], "a hole and another epoch begin anew");
+        assert!(!log.halve());
+        log.push(kept("new", 15, 10, WIDE), 3_000);
+        assert!(log.halve() && log.messages() == 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_page_is_a_part_without_holes(
+            first in 1_u64..5, sizes in prop::collection::vec(0_usize..20, 0..12),
+            at in 0_u64..20, messages in 1_usize..6, bytes in 1_usize..40, after: bool,
+        ) {
+            let mut log = Log::before(&kept("e", first, 0, WIDE), 0);
+            for (offset, size) in (first..).zip(&sizes) {
+                log.push(kept("e", offset, *size, WIDE), 0);
+            }
+            let span = if after { Span::After(at) } else { Span::Before(at) };
+            let past = log.read(span, Page { messages, bytes });
+            let all: Vec<(u64, usize)> = (first..).zip(sizes.iter().copied()).collect();
+            let wanted: Vec<(u64, usize)> =
+                all.iter().copied().filter(|(offset, _)| if after { *offset > at } else { *offset < at }).collect();
+            let mut model: Vec<u64> = Vec::new();
+            let mut left = bytes;
+            let order: Vec<(u64, usize)> = if after { wanted.clone() } else { wanted.iter().rev().copied().collect() };
+            for (offset, size) in order {
+                if model.len() == messages || (size > left && !model.is_empty()) {
+                    break;
+                }
+                model.push(offset);
+                left = left.saturating_sub(size);
+            }
+            // The first message of a page may be larger than the page; nothing follows it then.
+            if let [only, ..] = model[..] && all.iter().any(|(offset, size)| *offset == only && *size > bytes) {
+                model.truncate(1);
+            }
+            model.sort_unstable();
+            prop_assert_eq!(past.more, model.len() < wanted.len());
+            prop_assert_eq!(offsets(&past), model);
+            prop_assert_eq!(past.first, all.first().map(|(offset, _)| *offset));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The idempotency keys of one scope in memory, each for its time. It has no clock and no lock.
+
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, VecDeque};
+use std::mem::size_of;
+
+use crate::store::{KeptKey, Key, Remembered};
+
+/// What requests came to, by their keys. The map's order is not for those to know who choose the keys.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    known: HashMap<Key, Known>,
+    /// Keys in the order in which they came.
+    order: VecDeque<(u64, Key)>,
+    used_ms: u64,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    remembered: Remembered,
+    at_ms: u64,
+    keys_ms: u64,
+}
+
+impl Memo {
+    /// When something was added last.
+    pub(super) fn used_ms(&self) -> u64 {
+        self.used_ms
+    }
+
+    /// What it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn keys(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(super) fn recall(&self, key: &Key, now_ms: u64) -> Option<Remembered> {
+        let known = self.known.get(key)?;
+        known.is_fresh(now_ms).then(|| known.remembered.clone())
+    }
+
+    /// Remembers a key, and forgets the oldest ones where they are too many.
+    pub(super) fn add(&mut self, kept: KeptKey, now_ms: u64) {
+        let KeptKey { key, remembered, keys_ms, keys_max, .. } = kept;
+        self.used_ms = now_ms;
+        let known = Known { remembered, at_ms: now_ms, keys_ms };
+        self.bytes += known.bytes(&key);
+        match self.known.entry(key.clone()) {
+            Slot::Occupied(mut there) => {
+                let old = there.insert(known);
+                self.bytes -= old.bytes(&key);
+            }
+            Slot::Vacant(free) => {
+                free.insert(known);
+            }
+        }
+        self.order.push_back((now_ms, key));
+        while self.known.len() > keys_max {
+            self.forget_first();
+        }
+    }
+
+    /// Forgets keys whose time is over. Whether any is left.
+    pub(super) fn trim(&mut self, now_ms: u64) -> bool {
+        while let Some((at_ms, key)) = self.order.front() {
+            if self.known.get(key).is_some_and(|known| known.at_ms == *at_ms && known.is_fresh(now_ms)) {
+                break;
+            }
+            self.forget_first();
+        }
+        !self.known.is_empty()
+    }
+
+    fn forget_first(&mut self) {
+        let Some((at_ms, key)) = self.order.pop_front() else { return };
+        // A key that was used again later stands in the order twice.
+        if let Slot::Occupied(there) = self.known.entry(key)
+            && there.get().at_ms == at_ms
+        {
+            let bytes = there.get().bytes(there.key());
+            self.bytes -= bytes;
+            there.remove();
+        }
+    }
+}
+
+impl Known {
+    fn is_fresh(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.at_ms) <= self.keys_ms
+    }
+
+    fn bytes(&self, key: &Key) -> usize {
+        let texts = key.text.len() + key.user.as_ref().map_or(0, |user| user.len());
+        // The key stands in the map and in the order.
+        texts + 2 * size_of::<Key>() + size_of::<Self>() + self.remembered.came_to.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::{Come, Digest, Scope};
+
+    fn kept(text: &str, keys_max: usize) -> KeptKey {
+        KeptKey {
+            scope: Scope::Plugin("p".into()),
+            key: key(text),
+            remembered: Remembered { digest: Digest::of(None, None), came_to: Come::Published(None) },
+            keys_ms: 100,
+            keys_max,
+        }
+    }
+
+    fn key(text: &str) -> Key {
+        Key { user: None, text: text.into() }
+    }
+
+    #[test]
+    fn keys_are_known_for_their_time_and_the_newest_of_too_many() {
+        let mut memo = Memo::default();
+        for (text, now_ms) in [("a", 0), ("b", 10), ("c", 20)] {
+            memo.add(kept(text, 2), now_ms);
+        }
+        let is_known = |memo: &Memo, text, now_ms| memo.recall(&key(text), now_ms).is_some();
+        assert!(!is_known(&memo, "a", 20) && is_known(&memo, "b", 110) && !is_known(&memo, "b", 111));
+        let user = Key { user: Some(Arc::from("u")), text: "b".into() };
+        assert!(memo.recall(&user, 20).is_none());
+        memo.add(kept("b", 2), 115);
+        assert!(memo.trim(121), "b was used again");
+        assert_eq!(memo.keys(), 1);
+        assert!(is_known(&memo, "b", 215));
+        assert!(!memo.trim(216));
+        assert_eq!(memo.bytes(), 0);
+    }
+}

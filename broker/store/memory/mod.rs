@@ -1,0 +1,312 @@
+//! The store that lives in memory: everything is gone when the process ends. It never does I/O.
+
+mod log;
+mod memo;
+mod space;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry as Slot;
+
+use self::log::Log;
+use self::memo::Memo;
+use self::space::Space;
+use super::{Batch, End, Kept, KeptKey, Key, Page, Past, Remembered, Scope, Span, Store, Writes};
+use crate::metrics::Metrics;
+use crate::topic::Topic;
+
+/// How many of those that were used again are passed over before one of them gives way all the same: what bounds the time
+/// that one commit takes.
+const PASSED_MAX: usize = 64;
+
+/// State, messages and keys in memory. What messages and keys take together is bounded; of state, each plugin's.
+#[derive(Debug)]
+pub(crate) struct MemoryStore {
+    bytes_max: usize,
+    metrics: Arc<Metrics>,
+    spaces: Mutex<BTreeMap<Arc<str>, Space>>,
+    logs: DashMap<Topic, Log>,
+    memos: DashMap<Scope, Memo>,
+    bytes: AtomicUsize,
+    /// Who gives way when that is too much, each with the time at which it was last looked at: those first that were used
+    /// longest ago.
+    line: Mutex<VecDeque<(u64, Holder)>>,
+}
+
+/// One that takes memory and may have to give way.
+#[derive(Clone, Debug)]
+enum Holder {
+    Log(Topic),
+    Memo(Scope),
+}
+
+impl MemoryStore {
+    /// A store whose messages and keys take at most so much memory.
+    pub(crate) fn new(bytes_max: usize, metrics: Arc<Metrics>) -> Self {
+        Self {
+            bytes_max,
+            metrics,
+            spaces: Mutex::default(),
+            logs: DashMap::new(),
+            memos: DashMap::new(),
+            bytes: AtomicUsize::new(0),
+            line: Mutex::default(),
+        }
+    }
+
+    fn keep(&self, kept: Kept, now_ms: u64) {
+        let topic = kept.message.topic.clone();
+        let (before, after, is_new) = match self.logs.get_mut(&topic) {
+            Some(mut log) => {
+                let before = (log.bytes(), log.messages());
+                log.push(kept, now_ms);
+                (before, (log.bytes(), log.messages()), false)
+            }
+            None => {
+                let mut log = Log::before(&kept, now_ms);
+                log.push(kept, now_ms);
+                let after = (log.bytes(), log.messages());
+                self.logs.insert(topic.clone(), log);
+                ((0, 0), after, true)
+            }
+        };
+        self.metrics.history_messages.change(before.1, after.1);
+        self.count(before.0, after.0);
+        if is_new {
+            lock(&self.line).push_back((now_ms, Holder::Log(topic)));
+        }
+    }
+
+    fn remember(&self, kept: KeptKey, now_ms: u64) {
+        let scope = kept.scope.clone();
+        let (before, after, is_new) = match self.memos.entry(scope.clone()) {
+            Slot::Occupied(mut there) => {
+                let memo = there.get_mut();
+                let before = (memo.bytes(), memo.keys());
+                memo.trim(now_ms);
+                memo.add(kept, now_ms);
+                (before, (memo.bytes(), memo.keys()), false)
+            }
+            Slot::Vacant(free) => {
+                let mut memo = Memo::default();
+                memo.add(kept, now_ms);
+                let after = (memo.bytes(), memo.keys());
+                free.insert(memo);
+                ((0, 0), after, true)
+            }
+        };
+        self.metrics.keys.change(before.1, after.1);
+        self.count(before.0, after.0);
+        if is_new {
+            lock(&self.line).push_back((now_ms, Holder::Memo(scope)));
+        }
+    }
+
+    /// Counts what a holder took and takes.
+    fn count(&self, before: usize, after: usize) {
+        if after >= before {
+            self.bytes.fetch_add(after - before, AcqRel);
+        } else {
+            self.bytes.fetch_sub(before - after, AcqRel);
+        }
+        self.metrics.history_bytes.change(before, after);
+    }
+
+    /// Makes holders give way until all together take no more than they may.
+    fn make_room(&self) {
+        let mut passed = 0;
+        while self.bytes.load(Acquire) > self.bytes_max {
+            let (looked_ms, holder, is_only) = {
+                let mut line = lock(&self.line);
+                let Some((looked_ms, holder)) = line.pop_front() else { return };
+                (looked_ms, holder, line.is_empty())
+            };
+            if is_only {
+                let shrank = self.halve(&holder);
+                lock(&self.line).push_front((looked_ms, holder));
+                if !shrank {
+                    return;
+                }
+                continue;
+            }
+            match self.used_ms(&holder).filter(|used_ms| *used_ms > looked_ms && passed < PASSED_MAX) {
+                Some(used_ms) => {
+                    passed += 1;
+                    lock(&self.line).push_back((used_ms, holder));
+                }
+                None => self.drop_holder(&holder),
+            }
+        }
+    }
+
+    fn used_ms(&self, holder: &Holder) -> Option<u64> {
+        match holder {
+            Holder::Log(topic) => self.logs.get(topic).map(|log| log.used_ms()),
+            Holder::Memo(scope) => self.memos.get(scope).map(|memo| memo.used_ms()),
+        }
+    }
+
+    fn drop_holder(&self, holder: &Holder) {
+        match holder {
+            Holder::Log(topic) => {
+                if let Some((_, log)) = self.logs.remove(topic) {
+                    self.uncount_log(&log);
+                    self.metrics.histories_dropped.add(1);
+                }
+            }
+            Holder::Memo(scope) => {
+                if let Some((_, memo)) = self.memos.remove(scope) {
+                    self.uncount_memo(&memo);
+                }
+            }
+        }
+    }
+
+    /// Takes the older half of what the only holder keeps. Whether that was anything.
+    fn halve(&self, holder: &Holder) -> bool {
+        let Holder::Log(topic) = holder else {
+            self.drop_holder(holder);
+            return true;
+        };
+        let Some(mut log) = self.logs.get_mut(topic) else { return false };
+        let before = (log.bytes(), log.messages());
+        let shrank = log.halve();
+        self.metrics.history_messages.change(before.1, log.messages());
+        self.count(before.0, log.bytes());
+        shrank
+    }
+
+    fn uncount_log(&self, log: &Log) {
+        self.metrics.history_messages.change(log.messages(), 0);
+        self.count(log.bytes(), 0);
+    }
+
+    fn uncount_memo(&self, memo: &Memo) {
+        self.metrics.keys.change(memo.keys(), 0);
+        self.count(memo.bytes(), 0);
+    }
+}
+
+impl Store for MemoryStore {
+    fn commit(&self, batch: Batch) {
+        let Batch { state, messages, keys, now_ms } = batch;
+        // Nothing here can fail, so a batch that was begun is finished.
+        if let Some(Writes { namespace, values }) = state.filter(|writes| !writes.values.is_empty()) {
+            lock(&self.spaces).entry(namespace).or_default().write(values);
+        }
+        for kept in messages {
+            self.keep(kept, now_ms);
+        }
+        for kept in keys {
+            self.remember(kept, now_ms);
+        }
+        self.make_room();
+    }
+
+    fn get(&self, namespace: &str, key: &str) -> Option<Arc<[u8]>> {
+        lock(&self.spaces).get(namespace)?.get(key)
+    }
+
+    fn next(&self, namespace: &str, from: Bound<&str>) -> Option<(String, Arc<[u8]>)> {
+        lock(&self.spaces).get(namespace)?.next(from)
+    }
+
+    fn state_bytes(&self, namespace: &str) -> usize {
+        lock(&self.spaces).get(namespace).map_or(0, Space::bytes)
+    }
+
+    fn end(&self, topic: &Topic) -> Option<End> {
+        self.logs.get(topic).map(|log| log.end())
+    }
+
+    fn read(&self, topic: &Topic, span: Span, page: Page, now_ms: u64) -> Past {
+        let Some(mut log) = self.logs.get_mut(topic) else { return Past::default() };
+        let before = (log.bytes(), log.messages());
+        log.trim(now_ms);
+        self.metrics.history_messages.change(before.1, log.messages());
+        self.count(before.0, log.bytes());
+        log.read(span, page)
+    }
+
+    fn recall(&self, scope: &Scope, key: &Key, now_ms: u64) -> Option<Remembered> {
+        self.memos.get(scope)?.recall(key, now_ms)
+    }
+
+    fn forget_old(&self, now_ms: u64) {
+        self.logs.retain(|_, log| {
+            let before = (log.bytes(), log.messages());
+            let stays = log.trim(now_ms);
+            self.metrics.history_messages.change(before.1, log.messages());
+            self.count(before.0, log.bytes());
+            if !stays {
+                self.uncount_log(log);
+            }
+            stays
+        });
+        self.memos.retain(|_, memo| {
+            let before = (memo.bytes(), memo.keys());
+            let stays = memo.trim(now_ms);
+            self.metrics.keys.change(before.1, memo.keys());
+            self.count(before.0, memo.bytes());
+            stays
+        });
+        // Those that are gone must not stand in line for ever; one that came back meanwhile stands there once more.
+        let line = std::mem::take(&mut *lock(&self.line));
+        let left = line.into_iter().filter(|(_, holder)| self.used_ms(holder).is_some());
+        let mut left: VecDeque<(u64, Holder)> = left.collect();
+        let mut line = lock(&self.line);
+        left.append(&mut line);
+        *line = left;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is changed by plain inserts and removals only, so it is whole even after a panic elsewhere.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance;
+
+    #[test]
+    fn keeps_to_what_every_store_promises() {
+        conformance::check(|bytes_max| Box::new(MemoryStore::new(bytes_max, Arc::default())));
+    }
+
+    #[test]
+    fn who_was_used_longest_ago_gives_way_and_nothing_is_left_behind() {
+        let metrics = Arc::new(Metrics::default());
+        let store = MemoryStore::new(150_000, Arc::clone(&metrics));
+        let topics: Vec<Topic> = (0..20).map(|index| conformance::topic(&format!("t{index}"))).collect();
+        for (now_ms, topic) in topics.iter().enumerate() {
+            store.commit(conformance::message(topic, "e", 1, 2_000, now_ms as u64));
+        }
+        // The first is used again and stays, the second has to go.
+        let mut offset = 1;
+        while store.end(&topics[1]).is_some() {
+            offset += 1;
+            store.commit(conformance::message(&topics[0], "e", offset, 2_000, 100 + offset));
+        }
+        assert!(store.end(&topics[0]).is_some_and(|end| end.last == offset));
+        assert!(metrics.snapshot().history_bytes <= 150_000);
+        assert!(metrics.snapshot().histories_dropped_total > 0);
+        // One that alone takes too much gives up its older half, again and again.
+        for offset in 1..200 {
+            store.commit(conformance::message(&topics[5], "other", offset, 2_000, 1_000 + offset));
+            assert!(metrics.snapshot().history_bytes <= 150_000);
+        }
+        let past = store.read(&topics[5], Span::After(0), conformance::ALL, 1_200);
+        assert_eq!(past.messages.last().map(|message| message.offset), Some(199));
+        store.forget_old(u64::MAX / 2);
+        let counted = metrics.snapshot();
+        assert_eq!((counted.history_bytes, counted.history_messages, counted.keys), (0, 0, 0));
+        assert!(lock(&store.line).is_empty());
+        assert_eq!(store.bytes.load(Acquire), 0);
+    }
+}

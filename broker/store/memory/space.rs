@@ -1,0 +1,64 @@
+//! The state of one namespace in memory: keys with their values in byte order, and how much they take.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Entries of one namespace.
+#[derive(Debug, Default)]
+pub(super) struct Space {
+    entries: BTreeMap<String, Arc<[u8]>>,
+    bytes: usize,
+}
+
+impl Space {
+    pub(super) fn get(&self, key: &str) -> Option<Arc<[u8]>> {
+        self.entries.get(key).cloned()
+    }
+
+    pub(super) fn next(&self, from: Bound<&str>) -> Option<(String, Arc<[u8]>)> {
+        let (key, value) = self.entries.range::<str, _>((from, Bound::Unbounded)).next()?;
+        Some((key.clone(), value.clone()))
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn write(&mut self, writes: BTreeMap<String, Option<Arc<[u8]>>>) {
+        for (key, value) in writes {
+            let key_bytes = key.len();
+            let old = match value {
+                Some(value) => {
+                    self.bytes += key_bytes + value.len();
+                    self.entries.insert(key, value)
+                }
+                None => self.entries.remove(&key),
+            };
+            if let Some(old) = old {
+                self.bytes -= key_bytes + old.len();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_follow_the_entries() {
+        let mut space = Space::default();
+        for (writes, bytes) in [
+            (&[("ab", Some("123")), ("c", Some(""))][..], 6),
+            (&[("ab", Some("1"))], 4),
+            (&[("c", None), ("nothing", None)], 3),
+            (&[("ab", None)], 0),
+        ] {
+            let write =
+                |(key, value): &(&str, Option<&str>)| ((*key).to_owned(), value.map(|value| value.as_bytes().into()));
+            space.write(writes.iter().map(write).collect());
+            assert_eq!(space.bytes(), bytes);
+        }
+    }
+}

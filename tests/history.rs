@@ -1,0 +1,31 @@
+//! History, recovery and idempotency keys through real sockets: what a session that comes back is sent, what it is told that
+//! it will not see, and that a retry does nothing twice.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+#[path = "history/key.rs"]
+mod key;
+#[path = "history/model.rs"]
+mod model;
+#[path = "history/page.rs"]
+mod page;
+#[path = "history/past.rs"]
+mod past;
+#[path = "history/recovery.rs"]
+mod recovery;
+
+use rialto::config::{History, TopicRule};
+use support::Running;
+
+/// A broker with two shards whose topics keep this.
+fn keeping(history: History) -> Running {
+    Running::with(|config| {
+        config.topics = vec![TopicRule { history: Some(history), ..TopicRule::default() }];
+        config.limits.topic_idle_ms = 50;
+    })
+}
+
+fn messages(messages: usize) -> History {
+    History { messages, ..History::default() }
+}

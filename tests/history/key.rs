@@ -1,0 +1,94 @@
+//! Idempotency keys: a retry gets the first outcome, another request with the same key is refused.
+
+use std::time::Duration;
+
+use rialto::{Codec, ErrorCode, Payload, PublishOptions};
+use serde_json::{Value, json};
+
+use crate::support::{Running, eventually};
+
+fn request(topic: &str, data: Value, key: &str) -> Value {
+    json!({"type": "publish", "topic": topic, "data": data, "key": key})
+}
+
+#[tokio::test]
+async fn a_retry_gets_the_first_position_and_nobody_a_second_message() {
+    let running = Running::start();
+    let mut reader = running.client(Codec::Json).await;
+    reader.subscribe("t").await;
+    let mut client = running.client(Codec::Json).await;
+    let first = client.ok(request("t", json!(1), "k")).await;
+    assert!(first.get("duplicate").is_none(), "{first}");
+    client.close().await;
+    let mut client = running.client(Codec::Json).await;
+    client.publish("t", json!("between")).await;
+    for _ in 0..3 {
+        let again = client.ok(request("t", json!(1), "k")).await;
+        assert_eq!((&again["position"], &again["duplicate"]), (&first["position"], &json!(true)));
+    }
+    client.refused(request("t", json!(2), "k"), "key_reused").await;
+    let other = client.ok(request("u", json!(2), "k")).await;
+    assert!(other.get("duplicate").is_none(), "another topic, another key");
+    client.publish("t", json!("end")).await;
+    assert_eq!(
+        (reader.message().await["data"].clone(), reader.message().await["data"].clone()),
+        (json!(1), json!("between"))
+    );
+    assert_eq!(reader.message().await["data"], "end");
+    let counted = running.broker.metrics();
+    assert_eq!((counted.duplicates_total, counted.messages_published_total, counted.keys), (3, 4, 2));
+}
+
+#[tokio::test]
+async fn keys_are_short_texts() {
+    let running = Running::start();
+    let mut client = running.client(Codec::MessagePack).await;
+    client.refused(request("t", json!(1), ""), "bad_request").await;
+    client.refused(request("t", json!(1), &"k".repeat(129)), "bad_request").await;
+    client.refused(json!({"type": "publish", "topic": "t", "data": 1, "key": 7}), "bad_request").await;
+    client.ok(request("t", json!(1), &"k".repeat(128))).await;
+    assert_eq!(running.broker.topic("t").unwrap().position.offset, 1);
+}
+
+#[tokio::test]
+async fn keys_are_known_for_as_long_as_the_rule_says() {
+    let running = Running::with(|config| {
+        config.topics[0].keys_ms = 200;
+        config.limits.keys = 3;
+    });
+    let mut client = running.client(Codec::Json).await;
+    client.ok(request("t", json!(1), "k")).await;
+    assert_eq!(client.ok(request("t", json!(1), "k")).await["duplicate"], json!(true));
+    for key in ["a", "b", "c"] {
+        client.ok(request("t", json!(1), key)).await;
+    }
+    assert_eq!(running.broker.metrics().keys, 3, "the oldest of too many is forgotten");
+    assert!(client.ok(request("t", json!(2), "k")).await.get("duplicate").is_none());
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert!(client.ok(request("t", json!(3), "c")).await.get("duplicate").is_none());
+    eventually("keys are forgotten", || running.broker.metrics().keys == 0).await;
+}
+
+#[tokio::test]
+async fn publishes_that_meet_count_once() {
+    let running = Running::start();
+    let tasks: Vec<_> = (0..20)
+        .map(|_| {
+            let broker = running.broker.clone();
+            tokio::spawn(async move {
+                let options = PublishOptions::default().key("k");
+                broker.publish_with("t", Payload::json(&1).unwrap(), options).await.unwrap()
+            })
+        })
+        .collect();
+    let mut duplicates = 0;
+    for task in tasks {
+        let published = task.await.unwrap();
+        assert_eq!(published.position.unwrap().offset, 1);
+        duplicates += u64::from(published.duplicate);
+    }
+    assert_eq!(duplicates, 19);
+    let options = PublishOptions::default().key("k");
+    let refused = running.broker.publish_with("t", Payload::json(&2).unwrap(), options).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::KeyReused);
+}

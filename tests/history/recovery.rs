@@ -1,0 +1,189 @@
+//! Coming back with a position: everything that was missed, in order and once, or a plain word that it is not there.
+
+use rialto::Codec;
+use rialto::config::History;
+use serde_json::{Value, json};
+
+use super::{keeping, messages};
+use crate::support::{Client, Running, eventually};
+
+/// Publishes numbers and gives the last position.
+async fn publish(running: &Running, topic: &str, numbers: std::ops::RangeInclusive<u64>) -> Value {
+    let mut client = running.client(Codec::Json).await;
+    let mut position = Value::Null;
+    for number in numbers {
+        position = client.publish(topic, json!(number)).await;
+    }
+    position
+}
+
+/// The offsets of the next messages.
+async fn offsets(client: &mut Client, count: usize) -> Vec<u64> {
+    let mut offsets = Vec::new();
+    for _ in 0..count {
+        offsets.push(client.message().await["offset"].as_u64().unwrap());
+    }
+    offsets
+}
+
+async fn since(client: &mut Client, epoch: &Value, offset: u64) -> Value {
+    client.ok(json!({"type": "subscribe", "topic": "t", "since": {"epoch": epoch, "offset": offset}})).await
+}
+
+#[tokio::test]
+async fn what_was_missed_comes_before_what_is_new() {
+    for codec in Codec::ALL {
+        let running = keeping(messages(100));
+        let position = publish(&running, "t", 1..=9).await;
+        let mut client = running.client(codec).await;
+        let reply = since(&mut client, &position["epoch"], 4).await;
+        assert_eq!((&reply["recovered"], &reply["more"]), (&json!(true), &json!(false)), "{reply}");
+        assert_eq!(reply["position"], position);
+        publish(&running, "t", 10..=11).await;
+        assert_eq!(offsets(&mut client, 7).await, [5, 6, 7, 8, 9, 10, 11]);
+        let counted = running.broker.metrics();
+        assert_eq!((counted.recoveries_total, counted.recoveries_lost_total), (1, 0));
+        assert_eq!(counted.messages_delivered_total, 7);
+    }
+}
+
+#[tokio::test]
+async fn nothing_missed_is_recovered_too() {
+    let running = keeping(messages(100));
+    let position = publish(&running, "t", 1..=3).await;
+    let mut client = running.client(Codec::Json).await;
+    let reply = since(&mut client, &position["epoch"], 3).await;
+    assert_eq!((&reply["recovered"], &reply["more"]), (&json!(true), &json!(false)));
+    publish(&running, "t", 4..=4).await;
+    assert_eq!(offsets(&mut client, 1).await, [4]);
+}
+
+#[tokio::test]
+async fn what_is_no_longer_kept_is_told_and_nothing_is_sent_in_part() {
+    let running = keeping(messages(5));
+    let position = publish(&running, "t", 1..=9).await;
+    let epoch = &position["epoch"];
+    // (since, from, to, reason); five are kept: 5 to 9.
+    for (since_epoch, offset, from, reason) in
+        [(epoch, 3, 4, "expired"), (epoch, 0, 1, "expired"), (epoch, 10, 1, "reset"), (&json!("other"), 7, 1, "reset")]
+    {
+        let mut client = running.client(Codec::Json).await;
+        let reply = since(&mut client, since_epoch, offset).await;
+        assert_eq!((&reply["recovered"], &reply["position"]), (&json!(false), &position), "{reply}");
+        let gap = client.push().await;
+        assert_eq!(gap, json!({"type": "gap", "topic": "t", "from": from, "to": 9, "reason": reason}));
+        client.ping().await;
+        assert!(client.take_all().is_empty(), "nothing is sent in part");
+    }
+    let live = publish(&running, "t", 10..=10).await;
+    assert_eq!(live["offset"], 10);
+    assert_eq!(running.broker.metrics().recoveries_lost_total, 4);
+}
+
+#[tokio::test]
+async fn last_is_what_there_is_where_since_leads_to_nothing() {
+    let running = keeping(messages(5));
+    let position = publish(&running, "t", 1..=9).await;
+    let request = |since: Value, last: u64| json!({"type": "subscribe", "topic": "t", "since": since, "last": last});
+    let old = json!({"epoch": "old", "offset": 3});
+    let mut client = running.client(Codec::Json).await;
+    let reply = client.ok(request(old.clone(), 99)).await;
+    assert_eq!((&reply["recovered"], &reply["position"]), (&json!(false), &position));
+    assert_eq!(client.push().await, json!({"type": "gap", "topic": "t", "from": 1, "to": 4, "reason": "reset"}));
+    assert_eq!(offsets(&mut client, 5).await, [5, 6, 7, 8, 9]);
+    let mut client = running.client(Codec::MessagePack).await;
+    let reply = client.ok(request(json!({"epoch": position["epoch"], "offset": 7}), 5)).await;
+    assert_eq!(reply["recovered"], json!(true));
+    assert_eq!(offsets(&mut client, 2).await, [8, 9], "`last` has no say where nothing is missing");
+    let mut client = running.client(Codec::Json).await;
+    let reply = client.ok(json!({"type": "subscribe", "topic": "t", "last": 2})).await;
+    assert_eq!((reply.get("recovered"), &reply["more"]), (None, &json!(false)), "{reply}");
+    publish(&running, "t", 10..=10).await;
+    assert_eq!(offsets(&mut client, 3).await, [8, 9, 10]);
+}
+
+#[tokio::test]
+async fn a_topic_that_was_forgotten_goes_on_where_it_was() {
+    let running = keeping(messages(5));
+    let position = publish(&running, "t", 1..=3).await;
+    eventually("the topic is forgotten", || running.broker.metrics().topics == 0).await;
+    let mut client = running.client(Codec::Json).await;
+    let reply = since(&mut client, &position["epoch"], 1).await;
+    assert_eq!((&reply["recovered"], &reply["position"]), (&json!(true), &position));
+    assert_eq!(offsets(&mut client, 2).await, [2, 3]);
+    client.close().await;
+    running.becomes_empty().await;
+    eventually("the topic is forgotten again", || running.broker.metrics().topics == 0).await;
+}
+
+#[tokio::test]
+async fn what_is_too_old_is_given_up() {
+    let running = keeping(History { age_ms: 50, ..messages(100) });
+    let position = publish(&running, "t", 1..=3).await;
+    eventually("all is too old", || {
+        let past = running.broker.history("t", None, None).unwrap();
+        past.messages.is_empty() && past.position.offset == 3
+    })
+    .await;
+    let mut client = running.client(Codec::Json).await;
+    assert_eq!(since(&mut client, &position["epoch"], 1).await["recovered"], json!(false));
+    assert_eq!(client.push().await["reason"], "expired");
+    assert_eq!(
+        since(&mut client, &position["epoch"], 3).await["recovered"],
+        json!(true),
+        "its position is still known"
+    );
+}
+
+#[tokio::test]
+async fn in_a_bulk_the_past_follows_the_reply() {
+    let running = keeping(messages(5));
+    let a = publish(&running, "a", 1..=3).await;
+    let b = publish(&running, "b", 1..=9).await;
+    let mut client = running.client(Codec::Json).await;
+    let topics = json!([
+        {"topic": "a", "since": {"epoch": a["epoch"], "offset": 1}},
+        {"topic": "b", "since": {"epoch": b["epoch"], "offset": 1}},
+        {"topic": "c", "last": 5},
+        {"topic": "bad..name"},
+    ]);
+    client.send(&json!({"type": "subscribe", "id": 77, "topics": topics})).await;
+    // In the order of the wire: nothing of the past comes before the reply.
+    let mut frames = Vec::new();
+    while frames.len() < 4 {
+        frames.extend({
+            client.ping().await;
+            client.take_all()
+        });
+    }
+    let place = |kind: &str| frames.iter().position(|frame| frame["type"] == kind).unwrap();
+    let reply = &frames[place("ok")];
+    let item = |index: usize| &reply["topics"][index];
+    assert_eq!((&item(0)["recovered"], &item(1)["recovered"]), (&json!(true), &json!(false)), "{reply}");
+    assert_eq!((&item(2)["more"], &item(3)["error"]["code"]), (&json!(false), &json!("bad_request")));
+    let of_a: Vec<u64> =
+        frames.iter().filter(|frame| frame["topic"] == "a").map(|frame| frame["offset"].as_u64().unwrap()).collect();
+    assert_eq!(of_a, [2, 3]);
+    assert_eq!((&frames[place("gap")]["topic"], &frames[place("gap")]["to"]), (&json!("b"), &json!(9)));
+}
+
+#[tokio::test]
+async fn subscribing_again_with_a_position_begins_again_from_there() {
+    let running = keeping(messages(100));
+    let mut client = running.client(Codec::Json).await;
+    client.subscribe("t").await;
+    let position = publish(&running, "t", 1..=5).await;
+    assert_eq!(offsets(&mut client, 5).await, [1, 2, 3, 4, 5]);
+    for _ in 0..3 {
+        since(&mut client, &position["epoch"], 2).await;
+        assert_eq!(offsets(&mut client, 3).await, [3, 4, 5]);
+    }
+    assert_eq!(running.broker.topic("t").unwrap().subscribers, 1);
+    let reply = client.ok(json!({"type": "subscribe", "topic": "t", "delivery": "drop_oldest"})).await;
+    assert!(reply.get("recovered").is_none() && reply.get("more").is_none(), "an update sends nothing again");
+    publish(&running, "t", 6..=6).await;
+    assert_eq!(offsets(&mut client, 1).await, [6]);
+    client.close().await;
+    running.becomes_empty().await;
+    assert_eq!(running.broker.topic("t").map_or(0, |topic| topic.subscribers), 0);
+}
