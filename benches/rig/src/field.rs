@@ -22,9 +22,10 @@ impl Field {
     /// Rialto, the floors, the peers that are given and those that are found, less what is not wanted. `rialto` is the
     /// binary; `floor` is the program that is a floor when it is told so.
     pub fn gather(options: &Options, rialto: &Path, floor: &Path, places: &Places) -> Self {
-        let rialto = |shards, wide| Server::Rialto { program: rialto.to_owned(), shards, wide };
+        let rialto = |shards, wide, keeps| Server::Rialto { program: rialto.to_owned(), shards, wide, keeps };
         let floor = |batched| Server::Floor { program: floor.to_owned(), batched };
-        let mut servers = vec![floor(true), rialto(1, false), rialto(1, true), rialto(2, true)];
+        let mut servers = vec![floor(true), rialto(1, false, false)];
+        servers.extend([rialto(1, false, true), rialto(1, true, false), rialto(2, true, false)]);
         servers.extend(options.also.iter().cloned().map(|also| match also {
             Also::Started(peer) => Server::Peer(peer),
             Also::Running(elsewhere) => Server::Elsewhere(elsewhere),
@@ -61,7 +62,7 @@ mod tests {
         let options = Options { also, without: vec!["floor".to_owned(), "nchan".to_owned()], ..Options::default() };
         let field = Field::gather(&options, Path::new("/rialto"), Path::new("/bench"), &places);
         let names: Vec<String> = field.contenders().into_iter().map(|one| one.name).collect();
-        assert_eq!(names, ["Rialto", "Rialto, two shards", "uWebSockets"]);
+        assert_eq!(names, ["Rialto", "Rialto, history", "Rialto, two shards", "uWebSockets"]);
         let skipped: Vec<&str> = field.skipped.iter().map(|absent| absent.name.as_str()).collect();
         assert_eq!(skipped, ["nats-server", "mosquitto", "ws (Node)"]);
     }

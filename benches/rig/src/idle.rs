@@ -104,6 +104,7 @@ fn scenario(sessions: u32) -> Scenario {
         payload_bytes: PAYLOAD_BYTES,
         codecs: Codecs::Json,
         delivery: None,
+        acks: false,
         pace: Pace::Window(1),
         stalled: 0,
         warm_up_seconds: 0.0,

@@ -8,6 +8,8 @@ pub const SATURATED: &str = "saturated";
 pub const SATURATED_MSGPACK: &str = "saturated, MessagePack";
 /// The same with both codecs half and half.
 pub const SATURATED_BOTH: &str = "saturated, both codecs";
+/// The same with a history and with an ack and a key for every message.
+pub const SATURATED_KEPT: &str = "saturated, history and acks";
 /// The same on two cores, for one shard and for two.
 pub const SATURATED_WIDE: &str = "saturated, two cores";
 /// 50 messages a second to 1,000 subscribers.
@@ -31,6 +33,8 @@ pub enum Who {
     All,
     /// Rialto alone.
     Rialto,
+    /// Rialto with a history for every topic.
+    RialtoKeeping,
     /// Rialto with one shard and with two, both allowed on two cores.
     OneAndTwoShards,
     /// Rialto with two shards on two cores: it sends more than one core reads.
@@ -102,6 +106,7 @@ fn blocks(subscribers: u32, topics: u32, repeats: u32, seconds: f64) -> Vec<Bloc
         payload_bytes: 128,
         codecs: Codecs::Json,
         delivery: None,
+        acks: false,
         pace: Pace::Window(32),
         stalled: 0,
         warm_up_seconds: seconds / 5.0,
@@ -125,6 +130,7 @@ fn blocks(subscribers: u32, topics: u32, repeats: u32, seconds: f64) -> Vec<Bloc
             repeats,
             steps: vec![
                 step(Who::All, saturated.clone()),
+                step(Who::RialtoKeeping, Scenario { acks: true, ..named(SATURATED_KEPT) }),
                 step(Who::Rialto, Scenario { codecs: Codecs::Msgpack, ..named(SATURATED_MSGPACK) }),
                 step(Who::Rialto, Scenario { codecs: Codecs::Both, ..named(SATURATED_BOTH) }),
                 step(Who::Rialto, Scenario { stalled: 1, ..named(ONE_STALLED) }),

@@ -70,6 +70,8 @@ pub struct Scenario {
     pub codecs: Codecs,
     /// The delivery policy Rialto's subscribers ask for; as JSON text, for instance `"latest"` with its quotes.
     pub delivery: Option<String>,
+    /// Whether Rialto's publisher asks for an ack of every message, and gives each a key of its own.
+    pub acks: bool,
     /// How messages are offered.
     pub pace: Pace,
     /// Further subscribers of the first topic that stop reading once subscribed. Nothing is expected of them.

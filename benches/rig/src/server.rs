@@ -15,6 +15,8 @@ use crate::scenario::{Dialect, Target};
 pub const RIALTO: &str = "Rialto";
 /// Rialto with two shards.
 pub const RIALTO_TWO: &str = "Rialto, two shards";
+/// Rialto with one shard and a history for every topic.
+pub const RIALTO_KEEPING: &str = "Rialto, history";
 /// The floor that writes once per turn and socket.
 pub const FLOOR_BATCHED: &str = "floor, batched";
 /// The floor that writes once per message and socket.
@@ -35,6 +37,8 @@ pub enum Server {
         shards: u32,
         /// Whether it may use two cores.
         wide: bool,
+        /// Whether every topic has a history.
+        keeps: bool,
     },
     /// What a server costs that does nothing but write.
     Floor {
@@ -74,6 +78,7 @@ impl Server {
     /// Its name in tables.
     pub fn name(&self) -> &str {
         match self {
+            Self::Rialto { keeps: true, .. } => RIALTO_KEEPING,
             Self::Rialto { shards: 1, .. } => RIALTO,
             Self::Rialto { .. } => RIALTO_TWO,
             Self::Floor { batched: true, .. } => FLOOR_BATCHED,
@@ -95,8 +100,10 @@ impl Server {
     /// Whether a load is meant for it.
     pub fn is_asked(&self, who: Who) -> bool {
         match self {
+            Self::Rialto { keeps: true, .. } => who == Who::RialtoKeeping,
             Self::Rialto { shards, wide, .. } => match who {
                 Who::All | Who::Rialto => !wide,
+                Who::RialtoKeeping => false,
                 Who::OneAndTwoShards => *wide,
                 Who::TwoShards => *wide && *shards == 2,
             },
@@ -116,7 +123,7 @@ impl Server {
     /// then. A peer's memory is measured once: it is of no row.
     pub fn idle_sessions(&self, wanted: u32, round: u32) -> Option<u32> {
         match self {
-            Self::Rialto { shards: 1, wide: false, .. } => Some(wanted),
+            Self::Rialto { shards: 1, wide: false, keeps: false, .. } => Some(wanted),
             Self::Rialto { .. } | Self::Floor { .. } => None,
             Self::Peer(peer) => (round == 0).then(|| wanted.min(peer.idle_sessions)),
             Self::Elsewhere(_) => (round == 0).then(|| wanted.min(ELSEWHERE_SESSIONS)),
@@ -141,10 +148,10 @@ impl Server {
 
     fn launch(&self, address: SocketAddr, folder: &Path) -> Launch {
         match self {
-            Self::Rialto { program, shards, .. } => Launch {
+            Self::Rialto { program, shards, keeps, .. } => Launch {
                 program: program.clone(),
                 arguments: vec!["--config".into(), folder.join(CONFIG).into()],
-                files: vec![(CONFIG.to_owned(), rialto_config(address, *shards))],
+                files: vec![(CONFIG.to_owned(), rialto_config(address, *shards, *keeps))],
                 ..Launch::default()
             },
             Self::Floor { program, batched } => Launch {
@@ -165,10 +172,11 @@ pub fn floor_word(batched: bool) -> &'static str {
 }
 
 /// Only what the loads need; everything else stays as it is by default.
-fn rialto_config(address: SocketAddr, shards: u32) -> String {
+fn rialto_config(address: SocketAddr, shards: u32, keeps: bool) -> String {
+    let rule = if keeps { "\n[[topic]]\npattern = \">\"\nhistory = { messages = 1_000 }\n" } else { "" };
     format!(
         "[server]\nlisten = \"{address}\"\nshards = {shards}\npage = false\nlog = \"warn\"\n\n\
-         [limits]\nsubscriptions = 10_000\n"
+         [limits]\nsubscriptions = 10_000\n{rule}"
     )
 }
 
@@ -177,7 +185,7 @@ mod tests {
     use super::*;
 
     fn rialto(shards: u32, wide: bool) -> Server {
-        Server::Rialto { program: "/rialto".into(), shards, wide }
+        Server::Rialto { program: "/rialto".into(), shards, wide, keeps: false }
     }
 
     #[test]

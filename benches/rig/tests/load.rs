@@ -19,6 +19,7 @@ fn scenario(pace: Pace) -> Scenario {
         payload_bytes: 60,
         codecs: Codecs::Json,
         delivery: None,
+        acks: false,
         pace,
         stalled: 0,
         warm_up_seconds: 0.05,

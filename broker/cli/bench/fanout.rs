@@ -58,6 +58,9 @@ pub(crate) struct FanoutArgs {
     /// The delivery policy that Rialto's subscribers ask for, for instance '"latest"'
     #[arg(long, value_name = "JSON", value_parser = json)]
     delivery: Option<String>,
+    /// Ask Rialto for an ack of every message, each with a key of its own
+    #[arg(long)]
+    acks: bool,
     /// The server's process; without it, processor time and memory are not measured
     #[arg(long)]
     pid: Option<u32>,
@@ -138,6 +141,7 @@ impl FanoutArgs {
                 CodecArg::Both => Codecs::Both,
             },
             delivery: self.delivery.clone().filter(|_| rialto),
+            acks: self.acks && rialto,
             pace: self.rate.map_or(Pace::Window(self.window), Pace::PerSecond),
             stalled: self.stalled,
             warm_up_seconds: self.warm_up_seconds,

@@ -179,6 +179,7 @@ mod tests {
             payload_bytes: 128,
             codecs: Codecs::Json,
             delivery: None,
+            acks: false,
             pace: Pace::Window(32),
             stalled: 1,
             warm_up_seconds: 1.0,

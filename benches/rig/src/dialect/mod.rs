@@ -69,7 +69,8 @@ impl Wire {
     pub(crate) fn all(dialect: Dialect, scenario: &Scenario) -> Vec<Self> {
         use crate::scenario::Codecs;
         let content_bytes = Self::content_bytes(dialect, scenario.payload_bytes);
-        let rialto = |codec| Self::Rialto(Rialto::new(codec, content_bytes, scenario.delivery.as_deref()));
+        let rialto =
+            |codec| Self::Rialto(Rialto::new(codec, content_bytes, scenario.delivery.as_deref(), scenario.acks));
         match (dialect, scenario.codecs) {
             (Dialect::Plain, _) => vec![Self::Plain],
             (Dialect::Nats, _) => vec![Self::Nats],

@@ -13,19 +13,24 @@ use crate::payload::{TOPIC_DIGITS, topic_index, topic_name};
 /// Topics that one request names.
 const TOPICS_PER_REQUEST: u32 = 100;
 
+/// How much of a content is taken for its key.
+const KEY_BYTES_MAX: usize = 64;
+
 /// One session's codec, and how its messages look.
 #[derive(Debug)]
 pub(crate) struct Rialto {
     pub(crate) codec: Codec,
     content_bytes: usize,
     delivery: Option<Value>,
+    /// Whether publishes ask for an ack and have a key.
+    acks: bool,
     /// What stands right before the content.
     before_content: Vec<u8>,
 }
 
 impl Rialto {
     /// `delivery` is the policy to ask for, as JSON.
-    pub(super) fn new(codec: Codec, content_bytes: usize, delivery: Option<&str>) -> Self {
+    pub(super) fn new(codec: Codec, content_bytes: usize, delivery: Option<&str>, acks: bool) -> Self {
         let before_content = match codec {
             Codec::Json => br#""data":""#.to_vec(),
             Codec::MessagePack => {
@@ -36,7 +41,7 @@ impl Rialto {
         };
         // What is no JSON goes to the broker as text, which it will refuse.
         let delivery = delivery.map(|text| serde_json::from_str(text).unwrap_or_else(|_| text.into()));
-        Self { codec, content_bytes, delivery, before_content }
+        Self { codec, content_bytes, delivery, acks, before_content }
     }
 
     pub(super) fn subscribe(&self, topics: Range<u32>, out: &mut Vec<u8>) {
@@ -65,13 +70,28 @@ impl Rialto {
         let name = topic_name(topic);
         match self.codec {
             Codec::Json => {
-                let parts = [br#"{"type":"publish","topic":""#, name.as_bytes(), br#"","data":""#, content, br#""}"#];
-                frame::append_client(frame::TEXT, &parts, out);
+                let head = br#"{"type":"publish","topic":""#;
+                let acked: [&[u8]; 3] = match self.acks {
+                    true => [br#"","id":1,"key":""#, key(content), br#"","data":""#],
+                    false => [br#"","data":""#, b"", b""],
+                };
+                let [between, key, before] = acked;
+                frame::append_client(
+                    frame::TEXT,
+                    &[head, name.as_bytes(), between, key, before, content, br#""}"#],
+                    out,
+                );
             }
             Codec::MessagePack => {
-                let mut head = b"\x83\xa4type\xa7publish\xa5topic".to_vec();
+                let mut head = vec![if self.acks { 0x85 } else { 0x83 }];
+                head.extend_from_slice(b"\xa4type\xa7publish\xa5topic");
                 text_header(name.len(), &mut head);
                 head.extend_from_slice(name.as_bytes());
+                if self.acks {
+                    head.extend_from_slice(b"\xa2id\x01\xa3key");
+                    text_header(key(content).len(), &mut head);
+                    head.extend_from_slice(key(content));
+                }
                 head.extend_from_slice(b"\xa4data");
                 text_header(content.len(), &mut head);
                 frame::append_client(frame::BINARY, &[&head, content], out);
@@ -168,6 +188,11 @@ impl Rialto {
     }
 }
 
+/// The key of a message: its content begins with what tells it from all others.
+fn key(content: &[u8]) -> &[u8] {
+    &content[..content.len().min(KEY_BYTES_MAX)]
+}
+
 fn gap(frame: &Value) -> Option<Incoming<'static>> {
     let topic = topic_index(frame["topic"].as_str()?.as_bytes())?;
     Some(Incoming::Gap { topic, from: frame["from"].as_u64()?, to: frame["to"].as_u64()? })
@@ -246,7 +271,7 @@ mod tests {
                 let topic = topic_name(0xab);
                 let frame = Frame::Message { topic: &topic, offset, time: 1 << 40, from: None, payload: &payload };
                 let message = encode(codec, &frame);
-                let rialto = Rialto::new(codec, bytes, None);
+                let rialto = Rialto::new(codec, bytes, None, false);
                 let fast = match codec {
                     Codec::Json => rialto.json_message(&message),
                     Codec::MessagePack => rialto.msgpack_message(&message),
@@ -254,7 +279,7 @@ mod tests {
                 let expected = Delivery { content: &content, topic: b"0000ab", offset: Some(offset) };
                 assert_eq!(fast, Some(expected), "{codec:?} {offset}");
                 // One that is longer or shorter than expected is seen all the same.
-                let other = Rialto::new(codec, bytes + 1, None);
+                let other = Rialto::new(codec, bytes + 1, None, false);
                 assert_eq!(said(&other, &message), [format!("0000ab Some({offset}) {text}")]);
             }
         }
@@ -264,11 +289,11 @@ mod tests {
     fn other_frames_are_understood() {
         let gap = Gap { topic: topic_name(5).into(), from: 3, to: 9, reason: GapReason::Expired };
         for codec in Codec::ALL {
-            let rialto = Rialto::new(codec, 126, None);
+            let rialto = Rialto::new(codec, 126, None, false);
             let heard = said(&rialto, &encode(codec, &Frame::Gap(&gap)));
             assert_eq!(heard, [format!("{:?}", Incoming::Gap { topic: 5, from: 3, to: 9 })]);
         }
-        let rialto = Rialto::new(Codec::Json, 126, None);
+        let rialto = Rialto::new(Codec::Json, 126, None, false);
         for (frame, expected) in [
             (r#"{"type":"welcome","session":"x"}"#, &[][..]),
             (
@@ -292,7 +317,7 @@ mod tests {
     fn the_broker_understands_what_is_asked() {
         for codec in Codec::ALL {
             let content = write(Stamp { topic: 1, sequence: 2, time_ns: 3 }, 126);
-            let rialto = Rialto::new(codec, content.len(), Some("\"queue\""));
+            let rialto = Rialto::new(codec, content.len(), Some("\"queue\""), true);
             let mut bytes = Vec::new();
             rialto.publish(1, &content, &mut bytes);
             rialto.subscribe(0..1, &mut bytes);
@@ -303,7 +328,8 @@ mod tests {
                 heard.push(Request::decode(codec, frame.payload).expect("a request").operation);
                 rest = &rest[frame.bytes..];
             }
-            assert!(matches!(&heard[0], Operation::Publish(publish) if publish.topic == "bench.000001"));
+            assert!(matches!(&heard[0], Operation::Publish(publish)
+                if publish.topic == "bench.000001" && publish.key.as_ref().is_some_and(|key| key.len() == 64)));
             assert!(heard[1..].iter().all(|request| matches!(request, Operation::Subscribe(_))), "{heard:?}");
             assert_eq!((heard.len(), Rialto::confirmations(&(0..101))), (4, 2));
         }
