@@ -379,10 +379,10 @@ impl Broker {
                 answer.ok(Reply::Subscribed(subscribed));
             }
             Some(reading) => {
-                // A subscription that is there already begins again: nothing may come between the answer and the past.
-                hub.unsubscribe(session, entry.stream.id());
-                let (hub, replay) = (hub.clone(), reading.reserving(field).into_replay());
-                answer.ok_then(Reply::Subscribed(subscribed), move || hub.replay(session, replay));
+                let replay = reading.reserving(field).into_replay();
+                let (hub, id) = (hub.clone(), replay.id);
+                hub.replay(session, replay);
+                answer.ok_then(Reply::Subscribed(subscribed), move || hub.release(session, id));
             }
         }
     }

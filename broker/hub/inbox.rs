@@ -54,8 +54,10 @@ pub(crate) enum Command {
     Subscribe { session: SessionKey, subscription: Subscription },
     /// Let a session out.
     Unsubscribe { session: SessionKey, stream: u64 },
-    /// Send a session what was before, and then let it in.
+    /// Let a session out, and in again behind what was before, once that has begun.
     Replay { session: SessionKey, replay: Replay },
+    /// Begin with it.
+    Release { session: SessionKey, replay: u64 },
     /// Send one session a frame.
     Push { session: SessionKey, push: Push },
     /// End every session.

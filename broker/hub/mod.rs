@@ -132,9 +132,15 @@ impl Hub {
         self.replays.fetch_add(1, Relaxed)
     }
 
-    /// Sends a session the past of a stream, and subscribes it behind that.
+    /// Is going to send a session the past of a stream, and to subscribe it behind that. It takes the place of its
+    /// subscription to the stream at once and begins with [`Hub::release`].
     pub(crate) fn replay(&self, session: SessionKey, replay: Replay) {
         self.inboxes[session.shard()].push(Command::Replay { session, replay });
+    }
+
+    /// Begins a replay, unless it has been given up meanwhile.
+    pub(crate) fn release(&self, session: SessionKey, replay: u64) {
+        self.inboxes[session.shard()].push(Command::Release { session, replay });
     }
 
     /// Ends a subscription, and the replay that leads to one.

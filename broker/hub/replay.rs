@@ -34,6 +34,8 @@ pub(crate) struct Page {
 /// What one session still has to be sent of the past.
 #[derive(Debug, Default)]
 pub(super) struct Replays {
+    /// Those that wait until the session has been told that they come.
+    held: Vec<Pending>,
     /// Those with pages to read, the one whose turn is next first.
     reading: VecDeque<Pending>,
     /// Those whose last page was read and whose subscription has not taken effect yet.
@@ -48,22 +50,29 @@ struct Pending {
 }
 
 impl Replays {
-    /// Begins a replay; one of the same stream that is under way is given up.
-    pub(super) fn begin(&mut self, replay: Replay) {
+    /// Takes a replay that begins with [`Replays::release`]; one of the same stream that is under way is given up.
+    pub(super) fn hold(&mut self, replay: Replay) {
         self.give_up(replay.stream);
-        self.reading.push_back(Pending { replay, chosen: None });
+        self.held.push(Pending { replay, chosen: None });
     }
 
-    /// Ends the replay of a stream. Whether there was one.
-    pub(super) fn give_up(&mut self, stream: u64) -> bool {
-        let before = self.reading.len() + self.joining.len();
-        self.reading.retain(|pending| pending.replay.stream != stream);
-        self.joining.retain(|pending| pending.replay.stream != stream);
-        before != self.reading.len() + self.joining.len()
+    /// Begins a replay, unless it has been given up meanwhile.
+    pub(super) fn release(&mut self, id: u64) {
+        if let Some(place) = self.held.iter().position(|pending| pending.replay.id == id) {
+            self.reading.push_back(self.held.remove(place));
+        }
+    }
+
+    /// Ends the replay of a stream.
+    pub(super) fn give_up(&mut self, stream: u64) {
+        let other = |pending: &Pending| pending.replay.stream != stream;
+        self.held.retain(other);
+        self.reading.retain(other);
+        self.joining.retain(other);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.reading.is_empty() && self.joining.is_empty()
+        self.held.is_empty() && self.reading.is_empty() && self.joining.is_empty()
     }
 
     /// Whether there are pages to read.
@@ -93,7 +102,7 @@ impl Replays {
     /// under way, and not when it belongs to one that has been given up.
     pub(super) fn admit(&mut self, mut subscription: Subscription) -> Result<Subscription, Subscription> {
         let Some(id) = subscription.replay else {
-            let mut all = self.reading.iter_mut().chain(&mut self.joining);
+            let mut all = self.held.iter_mut().chain(&mut self.reading).chain(&mut self.joining);
             return match all.find(|pending| pending.replay.stream == subscription.stream) {
                 Some(pending) => {
                     pending.chosen = Some((subscription.delivery.clone(), subscription.field.take()));
@@ -115,5 +124,75 @@ impl Replays {
 impl fmt::Debug for Replay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replay").field("id", &self.id).field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Audience;
+    use super::super::batch::tests::messages;
+    use super::*;
+    use crate::topic::Topic;
+
+    /// Two pages of one message each.
+    fn replay(id: u64, stream: u64) -> Replay {
+        let mut next = 1;
+        let read = move || {
+            let page = Page { gap: None, messages: messages(stream, next..=next), is_last: next == 2 };
+            next += 1;
+            page
+        };
+        Replay { id, stream, read: Box::new(read) }
+    }
+
+    fn subscription(stream: u64, delivery: Delivery, replay: Option<u64>) -> Subscription {
+        let audience = Arc::new(Audience::new(1, &Delivery::Queue));
+        Subscription { stream, topic: Topic::parse("t").expect("a topic"), delivery, field: None, audience, replay }
+    }
+
+    fn pages(replays: &mut Replays) -> usize {
+        let (mut outbox, metrics) = (Outbox::default(), Metrics::default());
+        let mut sent = 0;
+        while replays.has_page() {
+            sent += replays.page(Codec::Json, &mut outbox, &metrics);
+        }
+        sent
+    }
+
+    #[test]
+    fn what_is_given_up_never_begins_and_never_ends_in_a_subscription() {
+        let mut replays = Replays::default();
+        for (id, stream) in [(1, 10), (2, 20), (3, 30)] {
+            replays.hold(replay(id, stream));
+        }
+        assert!(!replays.has_page(), "nobody was told yet");
+        replays.give_up(10);
+        replays.release(1);
+        assert!(!replays.has_page());
+        replays.release(2);
+        replays.release(3);
+        replays.hold(replay(4, 30));
+        assert_eq!(pages(&mut replays), 2, "the third was given up for the fourth");
+        assert!(replays.admit(subscription(30, Delivery::Queue, Some(3))).is_err());
+        assert!(replays.admit(subscription(20, Delivery::Queue, Some(2))).is_ok());
+        replays.release(4);
+        assert_eq!(pages(&mut replays), 2);
+        replays.give_up(30);
+        assert!(replays.admit(subscription(30, Delivery::Queue, Some(4))).is_err(), "it left between the two");
+        assert!(replays.is_empty());
+    }
+
+    #[test]
+    fn a_policy_chosen_meanwhile_is_that_of_the_subscription() {
+        let mut replays = Replays::default();
+        replays.hold(replay(1, 10));
+        assert!(replays.admit(subscription(10, Delivery::Latest, None)).is_err(), "it only changes the policy");
+        assert!(replays.admit(subscription(20, Delivery::Latest, None)).is_ok(), "another stream");
+        replays.release(1);
+        pages(&mut replays);
+        let admitted = replays.admit(subscription(10, Delivery::Queue, Some(1))).expect("it is due");
+        assert_eq!(admitted.delivery, Delivery::Latest);
     }
 }

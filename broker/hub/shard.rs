@@ -147,7 +147,8 @@ impl Shard {
                     self.settle(session, |member| member.subscriptions.get(&stream).is_some());
                     self.queue(session, |roster| roster.unsubscribe(session, stream));
                 }
-                Command::Replay { session, replay } => self.begin_replay(session, replay),
+                Command::Replay { session, replay } => self.hold_replay(session, replay),
+                Command::Release { session, replay } => self.release_replay(session, replay),
                 Command::CloseAll(closing) => self.close_all(closing),
                 Command::Run(work) => work(self),
                 Command::Stop => go_on = false,
@@ -228,14 +229,25 @@ impl Shard {
         admitted.map_err(|refused| refused.audience.leave(session.shard())).ok()
     }
 
+    /// Puts a replay in the place of a subscription.
+    fn hold_replay(&self, session: SessionKey, replay: Replay) {
+        self.settle(session, |member| member.subscriptions.get(&replay.stream).is_some());
+        self.queue(session, |roster| {
+            roster.unsubscribe(session, replay.stream);
+            if let Some(member) = roster.get(session).filter(|member| !member.finished && !member.line.is_ending()) {
+                member.replays.get_or_insert_default().hold(replay);
+            }
+        });
+    }
+
     /// Begins to send a session what was before. Its own task reads the pages whenever the socket has taken the last one.
-    fn begin_replay(&self, session: SessionKey, replay: Replay) {
+    fn release_replay(&self, session: SessionKey, replay: u64) {
         let mut roster = self.roster.borrow_mut();
-        let Some(member) = roster.get(session).filter(|member| !member.finished && !member.line.is_ending()) else {
-            return;
-        };
-        member.replays.get_or_insert_default().begin(replay);
-        member.line.full.notify_one();
+        let Some(member) = roster.get(session) else { return };
+        if let Some(replays) = &mut member.replays {
+            replays.release(replay);
+            member.line.full.notify_one();
+        }
     }
 
     fn push(&self, session: SessionKey, push: Push) {

@@ -187,3 +187,20 @@ async fn subscribing_again_with_a_position_begins_again_from_there() {
     running.becomes_empty().await;
     assert_eq!(running.broker.topic("t").map_or(0, |topic| topic.subscribers), 0);
 }
+
+#[tokio::test]
+async fn leaving_before_a_bulk_is_answered_is_leaving() {
+    let running = keeping(messages(5));
+    let position = publish(&running, "a", 1..=3).await;
+    let mut client = running.client(Codec::Json).await;
+    let topics = json!([{"topic": "a", "since": {"epoch": position["epoch"], "offset": 1}}, {"topic": "b"}]);
+    let subscribing = client.ask(json!({"type": "subscribe", "topics": topics})).await;
+    let leaving = client.ask(json!({"type": "unsubscribe", "topic": "a"})).await;
+    client.reply(subscribing).await;
+    client.reply(leaving).await;
+    client.take_all();
+    publish(&running, "a", 4..=4).await;
+    publish(&running, "b", 1..=1).await;
+    assert_eq!(client.message().await["topic"], "b");
+    assert_eq!(running.broker.topic("a").unwrap().subscribers, 0);
+}
