@@ -102,10 +102,10 @@ impl Broker {
     pub async fn publish(&self, topic: &str, payload: Payload) -> Result<Option<Position>, Failure> {
         let topic = parse_topic(topic)?;
         let (answer, outcome) = Answer::caller();
-        let entry = self.accept(None, &topic, payload, answer);
+        let entry = self.accept(None, None, &topic, payload, answer);
         let reply = wait(outcome).await?;
         if let Some(entry) = entry {
-            self.core.hub.room(&entry.audience).await;
+            self.core.hub.room(&entry.audience, &entry.selection).await;
         }
         match reply {
             Reply::Published(published) => Ok(published.position),
@@ -179,10 +179,11 @@ impl Broker {
     }
 
     /// Hop 3: a message on its way in. Where a plugin owns the topic its hook decides, else the message goes out. Gives
-    /// the topic back, so that whoever publishes can wait for its readers.
+    /// the topic back, so that whoever publishes can wait for its readers. The session `except` is not sent the message.
     pub(crate) fn accept(
         &self,
         from: Option<&Member>,
+        except: Option<SessionKey>,
         topic: &Topic,
         payload: Payload,
         answer: Answer,
@@ -195,8 +196,8 @@ impl Broker {
             }
         };
         match self.owner(&entry) {
-            Ok(None) => answer_published(answer, self.emit(&entry, from, payload)),
-            Ok(Some(owner)) => owner.publish(self, &entry, from.cloned(), payload, answer),
+            Ok(None) => answer_published(answer, self.emit(&entry, from, except, payload)),
+            Ok(Some(owner)) => owner.publish(self, &entry, (from.cloned(), except), payload, answer),
             Err(failure) => answer.fail(failure),
         }
         Some(entry)
@@ -207,14 +208,15 @@ impl Broker {
         &self,
         entry: &Arc<Entry>,
         from: Option<&Member>,
+        except: Option<SessionKey>,
         payload: Payload,
     ) -> Result<Position, Failure> {
         let from = from.filter(|_| entry.options.reveal_publisher).cloned();
-        let mut draft = Draft { payload, from };
+        let mut draft = Draft { payload, from, except };
         let mut entry = Arc::clone(entry);
         loop {
             let now_ms = self.core.clock.unix_ms();
-            let hand_over = |message: &_| self.core.hub.deliver(&entry.audience, message);
+            let hand_over = |message: &_| self.core.hub.deliver(&entry.audience, &entry.selection, message);
             match self.core.engine.publish(&entry.stream, draft, now_ms, hand_over) {
                 Ok(position) => {
                     self.core.metrics.messages_published.add(1);

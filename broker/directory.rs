@@ -6,11 +6,11 @@ use std::sync::mpsc::SyncSender;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
-use rialto_protocol::{ErrorCode, Failure};
+use rialto_protocol::{ErrorCode, Failure, Policy};
 
 use crate::config::{Rules, TopicOptions};
 use crate::engine::{Engine, Stream};
-use crate::hub::Audience;
+use crate::hub::{Audience, Patterns, Selection};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
 
@@ -23,6 +23,7 @@ pub(crate) struct Entry {
     pub(crate) options: TopicOptions,
     pub(crate) stream: Stream,
     pub(crate) audience: Arc<Audience>,
+    pub(crate) selection: Selection,
     /// When the topic was last used, in milliseconds of the directory's own time.
     used_ms: AtomicU64,
 }
@@ -33,6 +34,7 @@ pub(crate) struct Directory {
     rules: Rules,
     topics_max: usize,
     shards: usize,
+    patterns: Arc<Patterns>,
     next: AtomicU64,
     started: std::time::Instant,
     metrics: Arc<Metrics>,
@@ -46,11 +48,12 @@ impl Directory {
         rules: Rules,
         topics_max: usize,
         shards: usize,
+        patterns: Arc<Patterns>,
         metrics: Arc<Metrics>,
         room_wanted: SyncSender<()>,
     ) -> Self {
         let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
-        Self { rules, topics_max, shards, next, started, metrics, room_wanted, topics }
+        Self { rules, topics_max, shards, patterns, next, started, metrics, room_wanted, topics }
     }
 
     /// The topic, brought into memory if it is not there.
@@ -75,10 +78,13 @@ impl Directory {
             Slot::Occupied(there) => Ok(Arc::clone(there.get())),
             Slot::Vacant(free) => {
                 let audience = Arc::new(Audience::new(self.shards, &options.delivery));
+                // Whoever is subscribed to a pattern gets everything.
+                let selected = options.patterns && options.delivery_max == Policy::Queue;
                 let entry = Arc::new(Entry {
                     options,
                     stream: engine.open(self.next.fetch_add(1, Relaxed), topic.clone()),
                     audience,
+                    selection: Selection::new(selected.then(|| self.patterns.place(topic))),
                     used_ms: AtomicU64::new(self.now_ms()),
                 });
                 free.insert(Arc::clone(&entry));
@@ -102,7 +108,7 @@ impl Directory {
     }
 
     /// Forgets the topics that have no audience and were not used for so long. A topic that comes back begins a new
-    /// epoch.
+    /// epoch. Who is subscribed to patterns holds no topic: they would hold all that they select.
     pub(crate) fn forget_idle(&self, idle_ms: u64) {
         let now_ms = self.now_ms();
         self.topics.retain(|_, entry| {
@@ -111,6 +117,7 @@ impl Directory {
             if !stays {
                 self.metrics.topics.subtract(1);
             }
+            entry.selection.forget_changed(&self.patterns);
             stays
         });
     }

@@ -11,6 +11,7 @@ pub(crate) struct Metrics {
     pub(crate) sessions: Gauge,
     pub(crate) topics: Gauge,
     pub(crate) subscriptions: Gauge,
+    pub(crate) patterns: Gauge,
     pub(crate) outbox_bytes: Gauge,
     pub(crate) connections_refused: Counter,
     pub(crate) sessions_opened: Counter,
@@ -48,6 +49,7 @@ impl Metrics {
             sessions: self.sessions.get(),
             topics: self.topics.get(),
             subscriptions: self.subscriptions.get(),
+            patterns: self.patterns.get(),
             outbox_bytes: self.outbox_bytes.get(),
             connections_refused_total: self.connections_refused.get(),
             sessions_opened_total: self.sessions_opened.get(),
@@ -83,8 +85,10 @@ pub struct Snapshot {
     pub sessions: u64,
     /// Topics the broker remembers a position for.
     pub topics: u64,
-    /// Subscriptions of all sessions.
+    /// Subscriptions of all sessions, those to patterns included.
     pub subscriptions: u64,
+    /// Different patterns that sessions are subscribed to.
+    pub patterns: u64,
     /// Bytes of encoded frames that wait in all outboxes; a frame that waits in several counts in each.
     pub outbox_bytes: u64,
     /// Connections that were turned away at a door because there were too many: in all, of their address, of sessions, or of

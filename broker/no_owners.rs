@@ -8,6 +8,7 @@ use rialto_protocol::{Member, Payload};
 use crate::answer::Answer;
 use crate::broker::{Broker, Client, PluginStatus, Wish};
 use crate::directory::Entry;
+use crate::hub::SessionKey;
 use crate::topic::Topic;
 
 /// No plugins.
@@ -32,7 +33,14 @@ impl Owners {
 }
 
 impl Owner {
-    pub(crate) fn publish(&self, _: &Broker, _: &Arc<Entry>, _: Option<Member>, _: Payload, _: Answer) {
+    pub(crate) fn publish(
+        &self,
+        _: &Broker,
+        _: &Arc<Entry>,
+        _: (Option<Member>, Option<SessionKey>),
+        _: Payload,
+        _: Answer,
+    ) {
         match self.0 {}
     }
 

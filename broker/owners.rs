@@ -11,6 +11,7 @@ use rialto_protocol::{Answered, ErrorCode, Failure, Member, Payload, Position, P
 use crate::answer::Answer;
 use crate::broker::{Broker, Client, PluginStatus, Wish, answer_published};
 use crate::directory::Entry;
+use crate::hub::SessionKey;
 use crate::plugin::{Decision, Done, Effect, Event, HookError, Host, Mailbox, Manifest};
 use crate::topic::Topic;
 
@@ -81,12 +82,12 @@ impl fmt::Debug for Owners {
 
 impl Owner {
     /// Lets the plugin decide on a message, and publishes what it decided before its next hook runs: the order of the
-    /// hooks is the order of the messages.
+    /// hooks is the order of the messages. What it puts in a message's place is not echoed either to who wanted no echo.
     pub(crate) fn publish(
         &self,
         broker: &Broker,
         entry: &Arc<Entry>,
-        from: Option<Member>,
+        (from, except): (Option<Member>, Option<SessionKey>),
         payload: Payload,
         answer: Answer,
     ) {
@@ -96,8 +97,8 @@ impl Owner {
         self.submit(broker, event, answer, move |broker, done, answer| {
             let published = match done.decision {
                 Decision::Swallow => None,
-                Decision::Publish(Some(replacement)) => Some(emit(broker, &entry, from.as_ref(), replacement)),
-                _ => Some(emit(broker, &entry, from.as_ref(), payload)),
+                Decision::Publish(Some(replacement)) => Some(emit(broker, &entry, from.as_ref(), except, replacement)),
+                _ => Some(emit(broker, &entry, from.as_ref(), except, payload)),
             };
             apply(broker, done.effects);
             match published {
@@ -184,7 +185,7 @@ impl Owner {
 fn apply(broker: &Broker, effects: Vec<Effect>) {
     for Effect::Publish { topic, payload } in effects {
         let entry = broker.core.directory.entry(&topic, &broker.core.engine);
-        if let Err(failure) = entry.and_then(|entry| emit(broker, &entry, None, payload)) {
+        if let Err(failure) = entry.and_then(|entry| emit(broker, &entry, None, None, payload)) {
             tracing::error!(%topic, %failure, "a plugin's message could not be published");
         }
     }
@@ -192,10 +193,16 @@ fn apply(broker: &Broker, effects: Vec<Effect>) {
 
 /// Publishes on the plugin's thread, which waits while the subscribers' shards have too much to do: a plugin that makes
 /// many messages of few requests is held back like any publisher. Shards never wait for a plugin, so this ends.
-fn emit(broker: &Broker, entry: &Arc<Entry>, from: Option<&Member>, payload: Payload) -> Result<Position, Failure> {
-    let position = broker.emit(entry, from, payload)?;
-    if !broker.core.hub.has_room(&entry.audience) {
-        futures_executor::block_on(broker.core.hub.room(&entry.audience));
+fn emit(
+    broker: &Broker,
+    entry: &Arc<Entry>,
+    from: Option<&Member>,
+    except: Option<SessionKey>,
+    payload: Payload,
+) -> Result<Position, Failure> {
+    let position = broker.emit(entry, from, except, payload)?;
+    if !broker.core.hub.has_room(&entry.audience, &entry.selection) {
+        futures_executor::block_on(broker.core.hub.room(&entry.audience, &entry.selection));
     }
     Ok(position)
 }

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     fn draft() -> Draft {
-        Draft { payload: Payload::json(&1).expect("a number"), from: None }
+        Draft { payload: Payload::json(&1).expect("a number"), from: None, except: None }
     }
 
     #[test]

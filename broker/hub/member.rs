@@ -39,6 +39,10 @@ pub(super) struct Member {
     pub(super) subscriptions: SmallMap<u64, Held, FxBuildHasher>,
     /// How many of them may skip messages when the socket is full.
     pub(super) choosy: u32,
+    /// How many of them are those of patterns.
+    pub(super) patterns: u32,
+    /// Set while the listeners of a group are gathered, so that each is found once.
+    pub(super) mark: u64,
     behind: Option<Box<Behind>>,
 }
 
@@ -85,6 +89,11 @@ impl Held {
     pub(super) fn new(audience: Arc<Audience>, topic: Topic, delivery: Delivery, field: Option<FieldPlace>) -> Self {
         let choice = (delivery != Delivery::Queue).then(|| Box::new(Choice::new(topic, delivery, field)));
         Self { audience, place: 0, choice }
+    }
+
+    /// A subscription that gets everything.
+    pub(super) fn plain(audience: Arc<Audience>) -> Self {
+        Self { audience, place: 0, choice: None }
     }
 
     pub(super) fn delivery(&self) -> &Delivery {
@@ -183,6 +192,8 @@ impl Member {
             counted_bytes: 0,
             subscriptions: SmallMap::default(),
             choosy: 0,
+            patterns: 0,
+            mark: 0,
             behind: None,
         }
     }
