@@ -140,10 +140,10 @@ impl Broker {
         let topic = parse_topic(topic)?;
         let keyed = keyed(options.key.as_deref(), None, || Digest::of(None, Some(&payload)))?;
         let (answer, outcome) = Answer::caller();
-        let entry = self.accept(None, &topic, payload, keyed, answer);
+        let entry = self.accept(None, None, &topic, payload, keyed, answer);
         let reply = wait(outcome).await?;
         if let Some(entry) = entry {
-            self.core.hub.room(&entry.audience).await;
+            self.core.hub.room(&entry.audience, &entry.selection).await;
         }
         match reply {
             Reply::Published(published) => Ok(published),
@@ -234,10 +234,11 @@ impl Broker {
     }
 
     /// Hop 3: a message on its way in. Where a plugin owns the topic its hook decides, else the message goes out. Gives
-    /// the topic back, so that whoever publishes can wait for its readers.
+    /// the topic back, so that whoever publishes can wait for its readers. The session `except` is not sent the message.
     pub(crate) fn accept(
         &self,
         from: Option<&Member>,
+        except: Option<SessionKey>,
         topic: &Topic,
         payload: Payload,
         keyed: Option<Keyed>,
@@ -251,8 +252,8 @@ impl Broker {
             }
         };
         match self.owner(&entry) {
-            Ok(None) => answer_published(answer, self.emit(&entry, from, payload, keyed)),
-            Ok(Some(owner)) => owner.publish(self, &entry, from.cloned(), payload, keyed, answer),
+            Ok(None) => answer_published(answer, self.emit(&entry, from, except, payload, keyed)),
+            Ok(Some(owner)) => owner.publish(self, &entry, (from.cloned(), except), payload, keyed, answer),
             Err(failure) => answer.fail(failure),
         }
         Some(entry)
@@ -263,23 +264,24 @@ impl Broker {
         &self,
         entry: &Arc<Entry>,
         from: Option<&Member>,
+        except: Option<SessionKey>,
         payload: Payload,
         mut keyed: Option<Keyed>,
     ) -> Result<Published, Failure> {
         let from = from.filter(|_| entry.options.reveal_publisher).cloned();
-        let mut draft = Draft { payload, from };
+        let mut draft = Draft { payload, from, except };
         let mut entry = Arc::clone(entry);
         loop {
             let now = self.core.clock.now();
-            let hand_over = |message: &_| self.core.hub.deliver(&entry.audience, message);
+            let hand_over = |message: &_| self.core.hub.deliver(&entry.audience, &entry.selection, message);
             match self.core.engine.publish(&entry.stream, draft, keyed, now, hand_over) {
                 Ok(published) => {
                     let metrics = &self.core.metrics;
                     if published.duplicate { &metrics.duplicates } else { &metrics.messages_published }.add(1);
                     return Ok(published);
                 }
-                Err(NotPublished::Retired(back, key)) => {
-                    (draft, keyed) = (back, key);
+                Err(NotPublished::Retired(back)) => {
+                    (draft, keyed) = *back;
                     entry = self.core.directory.entry(entry.stream.topic(), &self.core.engine)?;
                 }
                 Err(NotPublished::KeyReused) => return Err(key_reused()),

@@ -85,7 +85,8 @@ impl Builder {
         let owners = owners(plugins, &rules, (&store, clock), &metrics)?;
         let hub = Hub::spawn(hub_limits(shards, &limits), &metrics).map_err(StartError::Thread)?;
         let (room_wanted, wishes) = sync_channel(1);
-        let directory = Directory::new(rules, &limits, shards, Arc::clone(&metrics), room_wanted);
+        let (patterns, counts) = (Arc::clone(hub.patterns()), Arc::clone(&metrics));
+        let directory = Directory::new(rules, &limits, shards, patterns, counts, room_wanted);
         let idle = Duration::from_millis(limits.topic_idle_ms);
         let core = Core {
             seats: Seats::new(&limits),
@@ -120,6 +121,7 @@ fn hub_limits(shards: usize, limits: &Limits) -> HubLimits {
         message_bytes: limits.message_bytes,
         fragments: limits.fragments,
         control_frames_per_s: limits.control_frames_per_s,
+        patterns: limits.patterns,
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::mpsc::SyncSender;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
-use rialto_protocol::{ErrorCode, Failure};
+use rialto_protocol::{ErrorCode, Failure, Policy};
 
 use crate::config::{History, Limits, Rules, TopicOptions};
 use crate::engine::{Engine, Keeping, Stream};
-use crate::hub::Audience;
+use crate::hub::{Audience, Patterns, Selection};
 use crate::metrics::Metrics;
 use crate::store::Retention;
 use crate::topic::Topic;
@@ -24,6 +24,7 @@ pub(crate) struct Entry {
     pub(crate) options: TopicOptions,
     pub(crate) stream: Stream,
     pub(crate) audience: Arc<Audience>,
+    pub(crate) selection: Selection,
     /// When the topic was last used, in milliseconds of the directory's own time.
     used_ms: AtomicU64,
 }
@@ -35,6 +36,7 @@ pub(crate) struct Directory {
     topics_max: usize,
     keys_max: usize,
     shards: usize,
+    patterns: Arc<Patterns>,
     next: AtomicU64,
     started: std::time::Instant,
     metrics: Arc<Metrics>,
@@ -48,12 +50,13 @@ impl Directory {
         rules: Rules,
         limits: &Limits,
         shards: usize,
+        patterns: Arc<Patterns>,
         metrics: Arc<Metrics>,
         room_wanted: SyncSender<()>,
     ) -> Self {
         let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
         let (topics_max, keys_max) = (limits.topics, limits.keys);
-        Self { rules, topics_max, keys_max, shards, next, started, metrics, room_wanted, topics }
+        Self { rules, topics_max, keys_max, shards, patterns, next, started, metrics, room_wanted, topics }
     }
 
     /// The topic, brought into memory if it is not there.
@@ -83,10 +86,13 @@ impl Directory {
                     keys_ms: options.keys_ms,
                     keys_max: self.keys_max,
                 };
+                // Whoever is subscribed to a pattern gets everything.
+                let selected = options.patterns && options.delivery_max == Policy::Queue;
                 let entry = Arc::new(Entry {
                     options,
                     stream: engine.open(self.next.fetch_add(1, Relaxed), topic.clone(), keeping),
                     audience,
+                    selection: Selection::new(selected.then(|| self.patterns.place(topic))),
                     used_ms: AtomicU64::new(self.now_ms()),
                 });
                 free.insert(Arc::clone(&entry));
@@ -110,7 +116,8 @@ impl Directory {
     }
 
     /// Forgets the topics that have no audience and were not used for so long. A topic that comes back goes on where it was if
-    /// anything of it is kept, else it begins a new epoch.
+    /// anything of it is kept, else it begins a new epoch. Who is subscribed to patterns holds no topic: they would hold all
+    /// that they select.
     pub(crate) fn forget_idle(&self, idle_ms: u64) {
         let now_ms = self.now_ms();
         self.topics.retain(|_, entry| {
@@ -119,6 +126,7 @@ impl Directory {
             if !stays {
                 self.metrics.topics.subtract(1);
             }
+            entry.selection.forget_changed(&self.patterns);
             stays
         });
     }

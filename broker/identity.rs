@@ -1,8 +1,24 @@
-//! Names that the broker makes up: session ids, epochs, the node. They are random and carry no meaning.
+//! Names that the broker makes up: session ids, epochs, the node, which are random and carry no meaning; and the keys by
+//! which it finds sessions.
 
 use std::sync::Arc;
 
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// Where a session lives. Keys of ended sessions stay invalid for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SessionKey {
+    pub(crate) shard: u16,
+    pub(crate) slot: u32,
+    pub(crate) serial: u64,
+}
+
+impl SessionKey {
+    /// The shard that owns the session.
+    pub(crate) fn shard(self) -> usize {
+        self.shard.into()
+    }
+}
 
 /// A session id: 100 random bits as 20 letters and digits.
 pub(crate) fn session_id() -> Arc<str> {

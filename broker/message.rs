@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use rialto_protocol::{Codec, Frame, Member, Payload};
 
+use crate::identity::SessionKey;
 use crate::metrics::Metrics;
 use crate::topic::Topic;
 
@@ -18,6 +19,8 @@ pub(crate) struct Message {
     pub(crate) time_ms: u64,
     pub(crate) from: Option<Member>,
     pub(crate) payload: Payload,
+    /// The session that is not sent it, because it published it and wanted no echo.
+    pub(crate) except: Option<SessionKey>,
     frames: [OnceLock<Bytes>; 2],
 }
 
@@ -27,12 +30,14 @@ pub(crate) struct Draft {
     pub(crate) payload: Payload,
     /// Who published it, where the topic's rule reveals that.
     pub(crate) from: Option<Member>,
+    /// The session that is not sent it.
+    pub(crate) except: Option<SessionKey>,
 }
 
 impl Message {
     pub(crate) fn new(stream: u64, topic: Topic, offset: u64, time_ms: u64, draft: Draft) -> Self {
-        let Draft { payload, from } = draft;
-        Self { stream, topic, offset, time_ms, from, payload, frames: Default::default() }
+        let Draft { payload, from, except } = draft;
+        Self { stream, topic, offset, time_ms, from, payload, except, frames: Default::default() }
     }
 
     /// The whole WebSocket frame, header included; server frames are not masked, so all subscribers share the bytes.
@@ -146,7 +151,7 @@ mod tests {
         let metrics = Metrics::default();
         let payload = Payload::json(&"hi").expect("a string is a payload");
         let topic = Topic::parse("a").expect("a topic");
-        let message = Message::new(1, topic, 7, 9, Draft { payload, from: None });
+        let message = Message::new(1, topic, 7, 9, Draft { payload, from: None, except: None });
         for _ in 0..3 {
             let frame = message.frame(Codec::Json, &metrics);
             assert_eq!(&frame[2..], br#"{"type":"message","topic":"a","offset":7,"time":9,"data":"hi"}"#);

@@ -11,6 +11,7 @@ pub(crate) struct Metrics {
     pub(crate) sessions: Gauge,
     pub(crate) topics: Gauge,
     pub(crate) subscriptions: Gauge,
+    pub(crate) patterns: Gauge,
     pub(crate) outbox_bytes: Gauge,
     pub(crate) history_messages: Gauge,
     pub(crate) history_bytes: Gauge,
@@ -55,6 +56,7 @@ impl Metrics {
             sessions: self.sessions.get(),
             topics: self.topics.get(),
             subscriptions: self.subscriptions.get(),
+            patterns: self.patterns.get(),
             outbox_bytes: self.outbox_bytes.get(),
             history_messages: self.history_messages.get(),
             history_bytes: self.history_bytes.get(),
@@ -97,8 +99,10 @@ pub struct Snapshot {
     pub sessions: u64,
     /// Topics the broker remembers a position for.
     pub topics: u64,
-    /// Subscriptions of all sessions.
+    /// Subscriptions of all sessions, those to patterns included.
     pub subscriptions: u64,
+    /// Different patterns that sessions are subscribed to.
+    pub patterns: u64,
     /// Bytes of encoded frames that wait in all outboxes; a frame that waits in several counts in each.
     pub outbox_bytes: u64,
     /// Past messages that are kept, of all topics.

@@ -9,6 +9,7 @@ use crate::answer::Answer;
 use crate::broker::{Broker, Client, PluginStatus, Question, Wish};
 use crate::directory::Entry;
 use crate::engine::Keyed;
+use crate::hub::SessionKey;
 use crate::topic::Topic;
 
 /// No plugins.
@@ -37,7 +38,7 @@ impl Owner {
         &self,
         _: &Broker,
         _: &Arc<Entry>,
-        _: Option<Member>,
+        _: (Option<Member>, Option<SessionKey>),
         _: Payload,
         _: Option<Keyed>,
         _: Answer,

@@ -12,6 +12,7 @@ use crate::answer::Answer;
 use crate::broker::{Broker, Client, PluginStatus, Question, Wish, answer_published, key_reused};
 use crate::directory::Entry;
 use crate::engine::{Keyed, Known};
+use crate::hub::SessionKey;
 use crate::plugin::{Decision, Done, Effect, Event, HookError, Host, Mailbox, Manifest, Wanted};
 use crate::reminder::{Place, Reminder};
 use crate::store::Come;
@@ -84,12 +85,12 @@ impl fmt::Debug for Owners {
 
 impl Owner {
     /// Lets the plugin decide on a message, and publishes what it decided before its next hook runs: the order of the
-    /// hooks is the order of the messages.
+    /// hooks is the order of the messages. What it puts in a message's place is not echoed either to who wanted no echo.
     pub(crate) fn publish(
         &self,
         broker: &Broker,
         entry: &Arc<Entry>,
-        from: Option<Member>,
+        (from, except): (Option<Member>, Option<SessionKey>),
         payload: Payload,
         keyed: Option<Keyed>,
         answer: Answer,
@@ -106,8 +107,10 @@ impl Owner {
                     }
                     Ok(Published { position: None, duplicate: false })
                 }
-                Decision::Publish(Some(replacement)) => emit(broker, &entry, from.as_ref(), replacement, keyed),
-                _ => emit(broker, &entry, from.as_ref(), payload, keyed),
+                Decision::Publish(Some(replacement)) => {
+                    emit(broker, &entry, (from.as_ref(), except), replacement, keyed)
+                }
+                _ => emit(broker, &entry, (from.as_ref(), except), payload, keyed),
             };
             apply(broker, done.effects);
             answer_published(answer, published);
@@ -225,7 +228,7 @@ fn answer_known(broker: &Broker, known: &Known, answer: Answer) {
 fn apply(broker: &Broker, effects: Vec<Effect>) {
     for Effect::Publish { topic, payload } in effects {
         let entry = broker.core.directory.entry(&topic, &broker.core.engine);
-        if let Err(failure) = entry.and_then(|entry| emit(broker, &entry, None, payload, None)) {
+        if let Err(failure) = entry.and_then(|entry| emit(broker, &entry, (None, None), payload, None)) {
             tracing::error!(%topic, %failure, "a plugin's message could not be published");
         }
     }
@@ -236,13 +239,13 @@ fn apply(broker: &Broker, effects: Vec<Effect>) {
 fn emit(
     broker: &Broker,
     entry: &Arc<Entry>,
-    from: Option<&Member>,
+    (from, except): (Option<&Member>, Option<SessionKey>),
     payload: Payload,
     keyed: Option<Keyed>,
 ) -> Result<Published, Failure> {
-    let published = broker.emit(entry, from, payload, keyed)?;
-    if !broker.core.hub.has_room(&entry.audience) {
-        futures_executor::block_on(broker.core.hub.room(&entry.audience));
+    let published = broker.emit(entry, from, except, payload, keyed)?;
+    if !broker.core.hub.has_room(&entry.audience, &entry.selection) {
+        futures_executor::block_on(broker.core.hub.room(&entry.audience, &entry.selection));
     }
     Ok(published)
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rialto_protocol::{
-    Call, Codec, Connect, ErrorCode, Failure, Frame, History, Member, Operation, Publish, Reply, Request,
+    Call, Codec, Connect, Delivery, ErrorCode, Failure, Frame, History, Member, Operation, Publish, Reply, Request,
 };
-use rialto_protocol::{Subscribe, Welcome};
+use rialto_protocol::{Subscribe, Subscribed, Welcome};
 
 use crate::answer::{Answer, Outcome, Part, Standing};
 use crate::broker::{Asked, Broker, Client, Question, Wish, keyed, parse_topic};
 use crate::config::Limits;
 use crate::directory::Entry;
-use crate::hub::{Push, SessionKey, Traffic, What};
+use crate::hub::{Push, SessionKey, TooManyPatterns, Traffic, What};
 use crate::identity;
 use crate::message::websocket_frame;
 use crate::small_map::SmallMap;
@@ -34,6 +34,8 @@ pub(crate) struct Session {
     codec: Codec,
     /// The topics asked for, those included whose subscription was refused since.
     subscriptions: SmallMap<Topic, Arc<Standing>>,
+    /// The patterns it is subscribed to.
+    patterns: SmallMap<Pattern, ()>,
     traffic: Arc<Traffic>,
     /// The topic published to last, whose readers may need the publisher to wait.
     published: Option<Arc<Entry>>,
@@ -42,8 +44,8 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(broker: Broker, key: SessionKey, codec: Codec, user: Option<Arc<str>>) -> Self {
         let member = Member { session: identity::session_id(), user };
-        let (subscriptions, traffic) = (SmallMap::default(), Arc::default());
-        Self { broker, client: Client { key, member }, codec, subscriptions, traffic, published: None }
+        let (subscriptions, patterns, traffic) = (SmallMap::default(), SmallMap::default(), Arc::default());
+        Self { broker, client: Client { key, member }, codec, subscriptions, patterns, traffic, published: None }
     }
 
     /// The limits it is held to.
@@ -59,7 +61,7 @@ impl Session {
             server: SERVER,
             node: &core.node,
             ping_ms: core.limits.ping_ms,
-            features: &["plugins", "delivery", "recovery", "history", "keys"],
+            features: &["plugins", "delivery", "recovery", "history", "keys", "patterns"],
             limits: self.broker.told_limits(),
         };
         websocket_frame(self.codec, &Frame::Welcome(welcome))
@@ -102,7 +104,8 @@ impl Session {
     /// Whether [`Session::ready`] would return at once.
     pub(crate) fn is_ready(&self) -> bool {
         let core = &self.broker.core;
-        let readers_have_room = self.published.as_ref().is_none_or(|entry| core.hub.has_room(&entry.audience));
+        let has_room = |entry: &Arc<Entry>| core.hub.has_room(&entry.audience, &entry.selection);
+        let readers_have_room = self.published.as_ref().is_none_or(has_room);
         readers_have_room && self.traffic.is_below(core.limits.requests_in_flight)
     }
 
@@ -111,7 +114,7 @@ impl Session {
     pub(crate) async fn ready(&mut self) {
         self.traffic.below(self.broker.core.limits.requests_in_flight).await;
         if let Some(entry) = self.published.take() {
-            self.broker.core.hub.room(&entry.audience).await;
+            self.broker.core.hub.room(&entry.audience, &entry.selection).await;
         }
     }
 
@@ -146,6 +149,9 @@ impl Session {
     }
 
     fn subscribe_one(&mut self, request: Subscribe<'_>, answer: Answer) {
+        if let Some(pattern) = pattern(&request.topic) {
+            return self.select(&request, pattern, answer);
+        }
         let topic = match self.subscribable(&request) {
             Ok(topic) => topic,
             Err(failure) => return answer.fail(failure),
@@ -153,10 +159,7 @@ impl Session {
         let standing = match self.subscriptions.get(&topic).cloned() {
             Some(standing) => standing,
             None if self.has_place() => self.add(&topic),
-            None => {
-                let text = format!("a session may have {} subscriptions", self.broker.core.limits.subscriptions);
-                return answer.fail(Failure::new(ErrorCode::TooMany, text));
-            }
+            None => return answer.fail(self.has_no_place()),
         };
         let Subscribe { since, last, delivery, .. } = request;
         let wish = Wish { since, last, delivery, field: None };
@@ -165,13 +168,38 @@ impl Session {
 
     /// The topic of a subscription whose options this broker offers.
     fn subscribable(&self, request: &Subscribe<'_>) -> Result<Topic, Failure> {
-        if Pattern::parse(&request.topic).is_ok_and(|pattern| !pattern.is_exact()) {
-            return Err(unavailable("this broker offers no subscriptions by pattern"));
-        }
         if request.presence {
             return Err(unavailable("this broker keeps no presence"));
         }
         parse_topic(&request.topic)
+    }
+
+    /// Subscribes to a pattern. No plugin is asked: the rules say which topics patterns select.
+    fn select(&mut self, request: &Subscribe<'_>, pattern: Pattern, answer: Answer) {
+        if let Err(failure) = only_live(request) {
+            return answer.fail(failure);
+        }
+        let is_new = self.patterns.get(&pattern).is_none();
+        if is_new && !self.has_place() {
+            return answer.fail(self.has_no_place());
+        }
+        let mut answer = Some(answer);
+        let selected = self.broker.core.hub.select(self.client.key, &pattern, || {
+            if let Some(answer) = answer.take() {
+                let (topic, none) = (pattern.as_str().into(), None);
+                let subscribed = Subscribed { topic, position: None, recovered: none, more: none, present: None };
+                answer.ok(Reply::Subscribed(subscribed));
+            }
+        });
+        match selected {
+            Ok(()) if is_new => self.patterns.add(pattern, ()),
+            Ok(()) => {}
+            Err(TooManyPatterns) => {
+                let text = format!("the broker holds {} patterns already", self.broker.core.limits.patterns);
+                let failure = Failure::new(ErrorCode::TooMany, text);
+                answer.into_iter().for_each(|answer| answer.fail(failure.clone()));
+            }
+        }
     }
 
     fn add(&mut self, topic: &Topic) -> Arc<Standing> {
@@ -185,37 +213,51 @@ impl Session {
 
     fn has_place(&mut self) -> bool {
         let bound = self.broker.core.limits.subscriptions;
-        if self.subscriptions.len() >= bound {
+        if self.subscriptions.len() + self.patterns.len() >= bound {
             self.subscriptions.retain(|_, standing| standing.is_in());
         }
-        self.subscriptions.len() < bound
+        self.subscriptions.len() + self.patterns.len() < bound
+    }
+
+    fn has_no_place(&self) -> Failure {
+        let text = format!("a session may have {} subscriptions", self.broker.core.limits.subscriptions);
+        Failure::new(ErrorCode::TooMany, text)
     }
 
     fn unsubscribe(&mut self, names: &[Cow<'_, str>], answer: Answer) {
-        let topics: Result<Vec<Topic>, Failure> = names.iter().map(|name| parse_topic(name)).collect();
-        let topics = match topics {
-            Ok(topics) => topics,
+        let wanted = |name: &Cow<'_, str>| match pattern(name) {
+            Some(pattern) => Ok(Wanted::Pattern(pattern)),
+            None => parse_topic(name).map(Wanted::Topic),
+        };
+        let all: Vec<Wanted> = match names.iter().map(wanted).collect() {
+            Ok(all) => all,
             Err(failure) => return answer.fail(failure),
         };
-        let parts = answer.split(topics.iter().map(|topic| topic.as_str().into()), unsubscribed_all);
-        for (topic, part) in topics.into_iter().zip(parts) {
-            match self.subscriptions.remove(&topic).filter(|standing| standing.is_in()) {
-                Some(_) => self.broker.unsubscribe(&self.client, &topic, part),
-                None => part.ok(Reply::Unsubscribed),
+        let parts = answer.split(names.iter().map(|name| Arc::from(&**name)), unsubscribed_all);
+        for (wanted, part) in all.into_iter().zip(parts) {
+            match wanted {
+                Wanted::Topic(topic) => match self.subscriptions.remove(&topic).filter(|standing| standing.is_in()) {
+                    Some(_) => self.broker.unsubscribe(&self.client, &topic, part),
+                    None => part.ok(Reply::Unsubscribed),
+                },
+                Wanted::Pattern(pattern) => {
+                    if self.patterns.remove(&pattern).is_some() {
+                        self.broker.core.hub.deselect(self.client.key, &pattern);
+                    }
+                    part.ok(Reply::Unsubscribed);
+                }
             }
         }
     }
 
     fn publish(&mut self, publish: Publish<'_>, answer: Answer) {
         let Publish { topic, payload, key, echo } = publish;
-        if !echo {
-            return answer.fail(unavailable("this broker always echoes"));
-        }
         let member = &self.client.member;
         let keyed = keyed(key.as_deref(), Some(member), || Digest::of(None, Some(&payload)));
         match parse_topic(&topic).and_then(|topic| Ok((topic, keyed?))) {
             Ok((topic, keyed)) => {
-                self.published = self.broker.accept(Some(member), &topic, payload, keyed, answer);
+                let except = (!echo).then_some(self.client.key);
+                self.published = self.broker.accept(Some(member), except, &topic, payload, keyed, answer);
             }
             Err(failure) => answer.fail(failure),
         }
@@ -249,6 +291,31 @@ impl Session {
     fn answer(&self, id: Option<u64>) -> Answer {
         Answer::session(self.broker.core.hub.clone(), self.client.key, id, self.traffic.enter())
     }
+}
+
+/// What a session no longer wants.
+enum Wanted {
+    Topic(Topic),
+    Pattern(Pattern),
+}
+
+/// The pattern that a client named, unless it is a topic or neither.
+fn pattern(name: &str) -> Option<Pattern> {
+    Pattern::parse(name).ok().filter(|pattern| !pattern.is_exact())
+}
+
+/// Refuses what a subscription to a pattern cannot have: it selects topics that differ in what they keep.
+fn only_live(request: &Subscribe<'_>) -> Result<(), Failure> {
+    let text = match request {
+        Subscribe { since: Some(_), .. } => "a pattern has no position to go on \"since\"",
+        Subscribe { last: Some(_), .. } => "a pattern has no \"last\" messages",
+        Subscribe { presence: true, .. } => "a pattern has no presence",
+        Subscribe { delivery: Some(delivery), .. } if *delivery != Delivery::Queue => {
+            "the delivery policy of a pattern is \"queue\""
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(ErrorCode::BadRequest, text))
 }
 
 fn subscribed_all(parts: Vec<Part>) -> Outcome {

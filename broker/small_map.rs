@@ -1,5 +1,6 @@
 //! A map of any size that takes little memory while it has few entries. It knows nothing of what it holds.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 
@@ -22,16 +23,22 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> SmallMap<K, V, S> {
         }
     }
 
-    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         match self {
-            Self::List(list) => list.iter().find(|(own, _)| own == key).map(|(_, value)| value),
+            Self::List(list) => list.iter().find(|(own, _)| own.borrow() == key).map(|(_, value)| value),
             Self::Table(table) => table.get(key),
         }
     }
 
-    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub(crate) fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
         match self {
-            Self::List(list) => list.iter_mut().find(|(own, _)| own == key).map(|(_, value)| value),
+            Self::List(list) => list.iter_mut().find(|(own, _)| own.borrow() == key).map(|(_, value)| value),
             Self::Table(table) => table.get_mut(key),
         }
     }
@@ -63,10 +70,13 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> SmallMap<K, V, S> {
         }
     }
 
-    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
         let removed = match self {
             Self::List(list) => {
-                let place = list.iter().position(|(own, _)| own == key)?;
+                let place = list.iter().position(|(own, _)| own.borrow() == key)?;
                 Some(list.swap_remove(place).1)
             }
             Self::Table(table) => table.remove(key),

@@ -14,6 +14,8 @@ mod page;
 mod past;
 #[path = "history/recovery.rs"]
 mod recovery;
+#[path = "history/union.rs"]
+mod union;
 
 use rialto::config::{History, TopicRule};
 use support::Running;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rialto_protocol::{Delivery, Pointer, Policy};
 
+use super::patterns::Retirement;
 use crate::metrics::Counter;
 
 /// The number of a topic's subscribers on each shard.
@@ -16,6 +17,8 @@ pub(crate) struct Audience {
     own_field: Option<Pointer>,
     /// The other fields that subscriptions keep the latest messages by, each with their number.
     fields: Mutex<Vec<(Pointer, u32)>>,
+    /// Of a pattern: what is to be done when nobody is left.
+    retirement: Option<Retirement>,
 }
 
 /// A subscription's part in the fields of its topic, until this is dropped.
@@ -37,7 +40,12 @@ impl Audience {
             Delivery::LatestBy(field) => Some(field.clone()),
             _ => None,
         };
-        Self { counts, skipped: Default::default(), own_field, fields: Mutex::default() }
+        Self { counts, skipped: Default::default(), own_field, fields: Mutex::default(), retirement: None }
+    }
+
+    /// Nobody yet, of a pattern.
+    pub(super) fn of_pattern(shards: usize, retirement: Retirement) -> Self {
+        Self { retirement: Some(retirement), ..Self::new(shards, &Delivery::Queue) }
     }
 
     /// One more subscriber. To be called while the topic's order stands still, so that no message slips past it.
@@ -49,6 +57,11 @@ impl Audience {
     pub(crate) fn leave(&self, shard: usize) {
         let before = self.counts[shard].fetch_sub(1, AcqRel);
         debug_assert!(before > 0, "nobody leaves who has not entered");
+        if before == 1
+            && let Some(retirement) = &self.retirement
+        {
+            retirement.retire();
+        }
     }
 
     /// Reserves what a policy needs: of `latest_by` its field.
@@ -83,10 +96,9 @@ impl Audience {
         self.counts.iter().map(|count| u64::from(count.load(Acquire))).sum()
     }
 
-    /// The shards that have subscribers.
-    pub(crate) fn shards(&self) -> impl Iterator<Item = usize> {
-        let present = self.counts.iter().enumerate().filter(|(_, count)| count.load(Acquire) > 0);
-        present.map(|(shard, _)| shard)
+    /// Whether a shard has subscribers.
+    pub(super) fn has(&self, shard: usize) -> bool {
+        self.counts[shard].load(Acquire) > 0
     }
 
     /// Counts messages that a subscriber does not get.

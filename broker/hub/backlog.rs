@@ -26,6 +26,8 @@ pub(super) struct Backlog {
 
 #[derive(Debug)]
 struct Waiting {
+    /// The first offset that was neither waiting nor missed when this came in: what lies between was not for the session.
+    begins: u64,
     offset: u64,
     /// None once a later message has taken its place.
     content: Option<(Bytes, Option<Key>)>,
@@ -64,8 +66,19 @@ impl Backlog {
 
     /// Takes a message in without keeping it.
     pub(super) fn skip(&mut self, offset: u64) {
-        debug_assert_eq!(offset, self.end, "a stream has no holes");
+        self.reach(offset);
+    }
+
+    /// Counts an offset in. What was left out before it is what the session published itself and wanted no echo of; it is no
+    /// gap as far as that can be told from what is skipped around it. Gives where what is told with the offset begins.
+    fn reach(&mut self, offset: u64) -> u64 {
+        debug_assert!(offset >= self.end, "a stream has an order");
+        if self.is_settled() {
+            self.next = offset;
+        }
+        let begins = if self.is_settled() { offset } else { self.end };
         self.end = offset + 1;
+        begins
     }
 
     /// Keeps a message, and all before it.
@@ -114,9 +127,9 @@ impl Backlog {
     pub(super) fn release(&mut self, bytes_max: usize, mut tell: impl FnMut(Told)) -> usize {
         let (mut bytes, mut messages) = (0, 0);
         while bytes < bytes_max
-            && let Some((offset, frame)) = self.pop()
+            && let Some((begins, offset, frame)) = self.pop()
         {
-            self.tell_gap(offset, &mut tell);
+            self.tell_gap(begins, &mut tell);
             self.next = offset + 1;
             bytes += frame.len();
             messages += 1;
@@ -138,14 +151,14 @@ impl Backlog {
     }
 
     fn put(&mut self, offset: u64, frame: Bytes, key: Option<Key>) {
-        self.skip(offset);
-        let waiting = Waiting { offset, content: Some((frame, key)) };
+        let begins = self.reach(offset);
+        let waiting = Waiting { begins, offset, content: Some((frame, key)) };
         self.bytes += waiting.bytes();
         self.waiting.push_back(waiting);
     }
 
-    /// Takes out the oldest message.
-    fn pop(&mut self) -> Option<(u64, Bytes)> {
+    /// Takes out the oldest message: where what is told with it begins, its offset and its frame.
+    fn pop(&mut self) -> Option<(u64, u64, Bytes)> {
         loop {
             let waiting = self.waiting.pop_front()?;
             self.bytes -= waiting.bytes();
@@ -156,7 +169,7 @@ impl Backlog {
             if let Some(key) = key {
                 self.keys.remove(&key);
             }
-            return Some((waiting.offset, frame));
+            return Some((waiting.begins, waiting.offset, frame));
         }
     }
 
@@ -248,6 +261,23 @@ mod tests {
         backlog.keep(4, frame(4));
         backlog.skip(5);
         assert_eq!(told(&mut backlog, 9), "4 (5-5 Conflated)");
+    }
+
+    #[test]
+    fn what_was_not_for_the_session_is_no_gap() {
+        let mut backlog = Backlog::new(1);
+        for offset in [1, 2, 5, 7] {
+            backlog.keep(offset, frame(offset));
+        }
+        assert!(backlog.give_way());
+        assert_eq!(told(&mut backlog, 2), "(1-1 Slow) 2 5");
+        backlog.give_way_entirely();
+        backlog.keep(9, frame(9));
+        assert_eq!(told(&mut backlog, 9), "(6-7 Slow) 9");
+        backlog.skip(11);
+        backlog.keep_only(13, frame(13));
+        assert_eq!(told(&mut backlog, 9), "(11-11 Conflated) 13");
+        assert!(backlog.is_settled());
     }
 
     proptest! {

@@ -79,7 +79,7 @@ pub(super) mod tests {
     /// Messages of a stream, each with its offset as the payload.
     pub(in crate::hub) fn messages(stream: u64, offsets: std::ops::RangeInclusive<u64>) -> Vec<Shared> {
         let topic = Topic::parse("t").expect("a topic");
-        let draft = |offset| Draft { payload: Payload::json(&offset).expect("a number"), from: None };
+        let draft = |offset| Draft { payload: Payload::json(&offset).expect("a number"), from: None, except: None };
         offsets.map(|offset| Arc::new(Message::new(stream, topic.clone(), offset, 0, draft(offset)))).collect()
     }
 

@@ -7,10 +7,10 @@ use slab::Slab;
 
 use super::alarms::Alarms;
 use super::batch::Batch;
+use super::listeners::Listeners;
 use super::member::{Member, Tools};
 use super::outbox::Chunk;
 use super::pile::Group;
-use super::roster::Listeners;
 
 /// One stream's messages and all who listen to it.
 pub(super) struct Fanout<'s, 't> {
@@ -25,9 +25,16 @@ pub(super) struct Fanout<'s, 't> {
 }
 
 impl Fanout<'_, '_> {
+    /// Gives every listener what it is to get. Gives how many messages were queued, and whether an alarm now rings before
+    /// all others.
+    pub(super) fn give(&mut self, alarms: &mut Alarms) -> (usize, bool) {
+        let queued = Codec::ALL.map(|codec| self.give_all(codec)).iter().sum();
+        (queued, self.give_sampled(alarms))
+    }
+
     /// Gives each listener of a codec the same bytes. Those whose socket is full and who may skip messages get what their
     /// policy says. Gives how many messages were queued.
-    pub(super) fn give_all(&mut self, codec: Codec) -> usize {
+    fn give_all(&mut self, codec: Codec) -> usize {
         let (plain, choosy) = (self.listeners.plain(codec), self.listeners.choosy(codec));
         if plain.is_empty() && choosy.is_empty() {
             return 0;
@@ -69,7 +76,7 @@ impl Fanout<'_, '_> {
     }
 
     /// Lets the sampled listeners take what they are due. Whether an alarm now rings before all others.
-    pub(super) fn give_sampled(&mut self, alarms: &mut Alarms) -> bool {
+    fn give_sampled(&mut self, alarms: &mut Alarms) -> bool {
         let mut first = false;
         for slot in self.listeners.sampled() {
             let member = &mut self.members[*slot as usize];

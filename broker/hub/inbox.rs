@@ -10,24 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rialto_protocol::{Closing, Delivery};
 use tokio::sync::Notify;
 
-use super::{Audience, FieldPlace, Push, Replay, Shard};
+use super::{Audience, FieldPlace, Push, Replay, Selectors, SessionKey, Shard};
 use crate::message::Shared;
 use crate::topic::Topic;
-
-/// Where a session lives. Keys of ended sessions stay invalid for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SessionKey {
-    pub(super) shard: u16,
-    pub(super) slot: u32,
-    pub(super) serial: u64,
-}
-
-impl SessionKey {
-    /// The shard that owns the session.
-    pub(crate) fn shard(self) -> usize {
-        self.shard.into()
-    }
-}
 
 /// A session's part in a stream.
 #[derive(Debug)]
@@ -48,10 +33,12 @@ pub(crate) type Work = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 
 /// What a shard is told to do.
 pub(crate) enum Command {
-    /// Deliver a message to all local subscribers of its stream.
-    Deliver(Shared),
+    /// Deliver a message to all local subscribers of its stream and of the patterns that select it.
+    Deliver { message: Shared, selectors: Option<Selectors> },
     /// Let a session in.
     Subscribe { session: SessionKey, subscription: Subscription },
+    /// Give a session what the pattern with this stream selects. It was counted in the audience already.
+    Select { session: SessionKey, stream: u64, audience: Arc<Audience> },
     /// Let a session out.
     Unsubscribe { session: SessionKey, stream: u64 },
     /// Let a session out, and in again behind what was before, once that has begun.
@@ -120,7 +107,7 @@ impl Inbox {
     /// Adds a command. The queue itself has no bound: publishers are held by [`Inbox::room`], and everything else is
     /// at most an answer to something a session was allowed to ask.
     pub(super) fn push(self: &Arc<Self>, command: Command) {
-        if matches!(command, Command::Deliver(_)) {
+        if matches!(command, Command::Deliver { .. }) {
             self.messages.fetch_add(1, AcqRel);
         }
         {

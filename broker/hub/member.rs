@@ -40,6 +40,10 @@ pub(super) struct Member {
     pub(super) subscriptions: SmallMap<u64, Held, FxBuildHasher>,
     /// How many of them may skip messages when the socket is full.
     pub(super) choosy: u32,
+    /// How many of them are those of patterns.
+    pub(super) patterns: u32,
+    /// Set while the listeners of a group are gathered, so that each is found once.
+    pub(super) mark: u64,
     behind: Option<Box<Behind>>,
     /// What it still has to be sent of the past.
     pub(super) replays: Option<Box<Replays>>,
@@ -88,6 +92,11 @@ impl Held {
     pub(super) fn new(audience: Arc<Audience>, topic: Topic, delivery: Delivery, field: Option<FieldPlace>) -> Self {
         let choice = (delivery != Delivery::Queue).then(|| Box::new(Choice::new(topic, delivery, field)));
         Self { audience, place: 0, choice }
+    }
+
+    /// A subscription that gets everything.
+    pub(super) fn plain(audience: Arc<Audience>) -> Self {
+        Self { audience, place: 0, choice: None }
     }
 
     pub(super) fn delivery(&self) -> &Delivery {
@@ -186,6 +195,8 @@ impl Member {
             counted_bytes: 0,
             subscriptions: SmallMap::default(),
             choosy: 0,
+            patterns: 0,
+            mark: 0,
             behind: None,
             replays: None,
         }
@@ -290,6 +301,11 @@ impl Member {
     /// Whether there are pages of the past to be queued.
     pub(super) fn has_page(&self) -> bool {
         self.replays.as_ref().is_some_and(|replays| replays.has_page())
+    }
+
+    /// Whether the past of a stream is on its way to the session.
+    pub(super) fn is_replaying(&self, stream: u64) -> bool {
+        self.replays.as_ref().is_some_and(|replays| replays.has(stream))
     }
 
     /// Queues a page of the past.

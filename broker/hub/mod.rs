@@ -7,23 +7,28 @@ mod backlog;
 mod batch;
 mod budget;
 mod fanout;
+mod gathering;
 mod inbox;
 mod keys;
 mod lane;
 mod line;
 mod link;
+mod listeners;
 mod member;
 mod outbox;
+mod patterns;
 mod pile;
 mod push;
 mod replay;
 mod roster;
 mod sampling;
+mod selection;
 mod shard;
 mod shedding;
 #[cfg(feature = "tls")]
 mod tls;
 mod traffic;
+mod trie;
 #[cfg(test)]
 mod turns;
 mod watch;
@@ -37,19 +42,24 @@ use std::time::Duration;
 use rialto_protocol::Closing;
 
 pub(crate) use audience::{Audience, FieldPlace, TooManyFields};
-pub(crate) use inbox::{Command, SessionKey, Subscription, together};
+pub(crate) use inbox::{Command, Subscription, together};
 pub(crate) use line::{Ending, Line};
 pub use link::Duplex;
 pub(crate) use link::Link;
+pub(crate) use patterns::{Patterns, Selectors, TooManyPatterns};
 pub(crate) use push::{Push, What};
 pub(crate) use replay::{Page, Replay};
+pub(crate) use selection::Selection;
 pub(crate) use shard::Shard;
 pub(crate) use traffic::{Traffic, UnderWay};
 
+pub(crate) use crate::identity::SessionKey;
 use crate::message::Shared;
 use crate::metrics::Metrics;
+use crate::topic::Pattern;
 use budget::Budget;
 use inbox::Inbox;
+use patterns::Selector;
 
 /// What the shards need to know of the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -66,12 +76,14 @@ pub(crate) struct HubLimits {
     pub(crate) message_bytes: usize,
     pub(crate) fragments: usize,
     pub(crate) control_frames_per_s: u32,
+    pub(crate) patterns: usize,
 }
 
 /// A handle to all shards. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Hub {
     inboxes: Arc<[Arc<Inbox>]>,
+    patterns: Arc<Patterns>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     replays: Arc<AtomicU64>,
 }
@@ -91,30 +103,50 @@ impl Hub {
             threads.push(shard::spawn(index, limits, Arc::clone(&inbox), budget, metrics)?);
             inboxes.push(inbox);
         }
-        Ok(Self { inboxes: inboxes.into(), threads: Arc::new(Mutex::new(threads)), replays: Arc::default() })
+        let patterns = Arc::new(Patterns::new(limits.patterns, limits.shards, Arc::clone(metrics)));
+        let (inboxes, threads) = (inboxes.into(), Arc::new(Mutex::new(threads)));
+        Ok(Self { inboxes, patterns, threads, replays: Arc::default() })
     }
 
     pub(crate) fn shards(&self) -> usize {
         self.inboxes.len()
     }
 
-    /// Hands a message to every shard that has subscribers for it.
-    pub(crate) fn deliver(&self, audience: &Audience, message: &Shared) {
-        for shard in audience.shards() {
-            self.inboxes[shard].push(Command::Deliver(Arc::clone(message)));
+    /// The patterns that sessions are subscribed to.
+    pub(crate) fn patterns(&self) -> &Arc<Patterns> {
+        &self.patterns
+    }
+
+    /// Hands a message to every shard that has subscribers for it, by its topic or by a pattern. To be called while the
+    /// topic's order stands still.
+    pub(crate) fn deliver(&self, audience: &Audience, selection: &Selection, message: &Shared) {
+        let selectors = selection.now(&self.patterns, &message.topic);
+        for shard in self.reached(audience, selectors.as_deref()) {
+            let (message, selectors) = (Arc::clone(message), selectors.clone());
+            self.inboxes[shard].push(Command::Deliver { message, selectors });
         }
     }
 
-    /// Waits until the shards of this audience have room for more messages: what makes a publisher wait for its readers.
-    pub(crate) async fn room(&self, audience: &Audience) {
-        for shard in audience.shards() {
+    /// Waits until the shards that a topic's last message went to have room for more: what makes a publisher wait for its
+    /// readers.
+    pub(crate) async fn room(&self, audience: &Audience, selection: &Selection) {
+        for shard in self.reached(audience, selection.last().as_deref()) {
             self.inboxes[shard].room().await;
         }
     }
 
     /// Whether [`Hub::room`] would return at once.
-    pub(crate) fn has_room(&self, audience: &Audience) -> bool {
-        audience.shards().all(|shard| self.inboxes[shard].has_room())
+    pub(crate) fn has_room(&self, audience: &Audience, selection: &Selection) -> bool {
+        self.reached(audience, selection.last().as_deref()).all(|shard| self.inboxes[shard].has_room())
+    }
+
+    fn reached<'a>(
+        &self,
+        audience: &'a Audience,
+        selectors: Option<&'a [Selector]>,
+    ) -> impl Iterator<Item = usize> + use<'a> {
+        let selected = move |shard| selectors.is_some_and(|all| all.iter().any(|one| one.audience.has(shard)));
+        (0..self.shards()).filter(move |shard| audience.has(*shard) || selected(*shard))
     }
 
     /// Queues a frame for one session; it is dropped when the session has ended.
@@ -141,6 +173,31 @@ impl Hub {
     /// Begins a replay, unless it has been given up meanwhile.
     pub(crate) fn release(&self, session: SessionKey, replay: u64) {
         self.inboxes[session.shard()].push(Command::Release { session, replay });
+    }
+
+    /// Gives a session what a pattern selects from here on; `then` is done before anyone who publishes knows of a pattern
+    /// that is new.
+    ///
+    /// # Errors
+    /// [`TooManyPatterns`], and `then` was not done.
+    pub(crate) fn select(
+        &self,
+        session: SessionKey,
+        pattern: &Pattern,
+        then: impl FnOnce(),
+    ) -> Result<(), TooManyPatterns> {
+        self.patterns.enter(pattern, session.shard(), |Selector { stream, audience }| {
+            let (stream, audience) = (*stream, Arc::clone(audience));
+            self.inboxes[session.shard()].push(Command::Select { session, stream, audience });
+            then();
+        })
+    }
+
+    /// Ends a session's subscription to a pattern.
+    pub(crate) fn deselect(&self, session: SessionKey, pattern: &Pattern) {
+        if let Some(stream) = self.patterns.stream(pattern) {
+            self.unsubscribe(session, stream);
+        }
     }
 
     /// Ends a subscription, and the replay that leads to one.

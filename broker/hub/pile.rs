@@ -7,6 +7,7 @@ use rialto_protocol::Codec;
 use rustc_hash::FxHashMap;
 
 use super::batch::Batch;
+use super::{Selectors, SessionKey};
 use crate::message::Shared;
 use crate::metrics::Metrics;
 
@@ -26,15 +27,26 @@ pub(super) struct Pile {
 pub(super) struct Group {
     pub(super) stream: u64,
     pub(super) messages: Vec<Shared>,
+    /// The patterns that select the last of them. Those of an earlier one that are not among these have no listener any more,
+    /// and those that came between have none yet: a shard delivers its pile before it lets anyone in or out.
+    pub(super) selectors: Option<Selectors>,
+    /// Who is not sent some of them.
+    pub(super) spared: Vec<SessionKey>,
 }
 
 impl Pile {
-    pub(super) fn add(&mut self, message: Shared) {
-        let stream = message.stream;
+    pub(super) fn add(&mut self, message: Shared, selectors: Option<Selectors>) {
+        let place = self.place(message.stream);
+        let group = &mut self.groups[place];
+        group.selectors = selectors;
+        group.spared.extend(message.except);
+        group.messages.push(message);
+    }
+
+    fn place(&mut self, stream: u64) -> usize {
         // Most turns are about one stream; the table is asked only when the stream changes.
         if self.used > 0 && self.groups[self.used - 1].stream == stream {
-            self.groups[self.used - 1].messages.push(message);
-            return;
+            return self.used - 1;
         }
         let place = *self.places.entry(stream).or_insert(self.used);
         if place == self.used {
@@ -44,7 +56,7 @@ impl Pile {
             self.groups[place].stream = stream;
             self.used += 1;
         }
-        self.groups[place].messages.push(message);
+        place
     }
 
     pub(super) fn groups(&self) -> &[Group] {
@@ -54,6 +66,8 @@ impl Pile {
     pub(super) fn clear(&mut self) {
         for group in &mut self.groups[..self.used] {
             group.messages.clear();
+            group.selectors = None;
+            group.spared.clear();
         }
         self.places.clear();
         self.used = 0;
@@ -61,6 +75,12 @@ impl Pile {
 }
 
 impl Group {
+    /// What of the group a session gets that published some of it and wanted no echo.
+    pub(super) fn without(&self, session: SessionKey) -> Self {
+        let messages = self.messages.iter().filter(|message| message.except != Some(session)).cloned().collect();
+        Self { stream: self.stream, messages, ..Self::default() }
+    }
+
     /// The frames of the group as buffers that its sessions share: one, unless it would be very large. With `hold` the
     /// messages can be taken back.
     pub(super) fn batches(&self, codec: Codec, hold: bool, metrics: &Metrics) -> impl Iterator<Item = Rc<Batch>> {
@@ -111,7 +131,7 @@ mod tests {
             let mut group = Group::default();
             let mut whole = Vec::new();
             for offset in 0..count {
-                let draft = Draft { payload: Payload::bytes(vec![0; payload_bytes]), from: None };
+                let draft = Draft { payload: Payload::bytes(vec![0; payload_bytes]), from: None, except: None };
                 let message = Arc::new(Message::new(1, topic.clone(), offset, 0, draft));
                 whole.extend_from_slice(message.frame(Codec::MessagePack, &metrics));
                 group.messages.push(message);
@@ -127,7 +147,7 @@ mod tests {
         let mut pile = Pile::default();
         for _ in 0..2 {
             for (stream, offset) in [(1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (2, 2)] {
-                pile.add(messages(stream, offset..=offset).remove(0));
+                pile.add(messages(stream, offset..=offset).remove(0), None);
             }
             let seen: Vec<(u64, Vec<u64>)> = pile
                 .groups()

@@ -1,8 +1,10 @@
 //! The past of streams on its way to one session, page by page, at the pace at which its socket takes it. It reads no store
 //! itself.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::rc::Rc;
 
 use rialto_protocol::{Codec, Delivery, Frame, Gap};
 
@@ -31,9 +33,14 @@ pub(crate) struct Page {
     pub(crate) is_last: bool,
 }
 
+/// How many sessions of a shard are being sent the past of something.
+pub(super) type Replaying = Rc<Cell<usize>>;
+
 /// What one session still has to be sent of the past.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Replays {
+    /// Counts this for as long as it is there.
+    replaying: Replaying,
     /// Those that wait until the session has been told that they come.
     held: Vec<Pending>,
     /// Those with pages to read, the one whose turn is next first.
@@ -50,6 +57,11 @@ struct Pending {
 }
 
 impl Replays {
+    pub(super) fn new(replaying: &Replaying) -> Self {
+        replaying.set(replaying.get() + 1);
+        Self { replaying: Rc::clone(replaying), held: Vec::new(), reading: VecDeque::new(), joining: Vec::new() }
+    }
+
     /// Takes a replay that begins with [`Replays::release`]; one of the same stream that is under way is given up.
     pub(super) fn hold(&mut self, replay: Replay) {
         self.give_up(replay.stream);
@@ -78,6 +90,12 @@ impl Replays {
     /// Whether there are pages to read.
     pub(super) fn has_page(&self) -> bool {
         !self.reading.is_empty()
+    }
+
+    /// Whether the replay of a stream is under way.
+    pub(super) fn has(&self, stream: u64) -> bool {
+        let mut all = self.held.iter().chain(&self.reading).chain(&self.joining);
+        all.any(|pending| pending.replay.stream == stream)
     }
 
     /// Queues the next page of the replay whose turn it is. Gives the number of its messages.
@@ -118,6 +136,12 @@ impl Replays {
             (subscription.delivery, subscription.field) = (delivery, field);
         }
         Ok(subscription)
+    }
+}
+
+impl Drop for Replays {
+    fn drop(&mut self) {
+        self.replaying.set(self.replaying.get() - 1);
     }
 }
 
@@ -163,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_is_given_up_never_begins_and_never_ends_in_a_subscription() {
-        let mut replays = Replays::default();
+        let mut replays = Replays::new(&Replaying::default());
         for (id, stream) in [(1, 10), (2, 20), (3, 30)] {
             replays.hold(replay(id, stream));
         }
@@ -186,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_policy_chosen_meanwhile_is_that_of_the_subscription() {
-        let mut replays = Replays::default();
+        let mut replays = Replays::new(&Replaying::default());
         replays.hold(replay(1, 10));
         assert!(replays.admit(subscription(10, Delivery::Latest, None)).is_err(), "it only changes the policy");
         assert!(replays.admit(subscription(20, Delivery::Latest, None)).is_ok(), "another stream");

@@ -4,30 +4,27 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rialto_protocol::{Codec, Delivery};
+use rialto_protocol::Codec;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::alarms::Alarms;
+use super::gathering::Gathering;
+use super::listeners::{List, Listeners};
 use super::member::{Held, Member};
-use super::{Line, Link, SessionKey, Subscription};
+use super::patterns::is_pattern;
+use super::pile::Group;
+use super::replay::{Replaying, Replays};
+use super::{Audience, Line, Link, Replay, SessionKey, Subscription};
 use crate::metrics::Metrics;
 
-/// Who is subscribed to one stream: slots, apart by what a delivery must do for them so that it is one plain loop.
-#[derive(Debug, Default)]
-pub(super) struct Listeners {
-    lists: [Vec<u32>; 5],
-}
-
-/// The lists of [`Listeners`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum List {
-    /// Gets everything.
-    Plain(Codec),
-    /// Gets everything unless its socket is full.
-    Choosy(Codec),
-    /// Gets a message now and then.
-    Sampled,
+/// Who gets the messages of a group.
+pub(super) struct Addressed<'r> {
+    pub(super) members: &'r mut Slab<Member>,
+    pub(super) listeners: &'r Listeners,
+    /// Those that do not get what they published themselves.
+    pub(super) apart: &'r [(SessionKey, List)],
+    pub(super) alarms: &'r mut Alarms,
 }
 
 /// The sessions and streams of one shard.
@@ -38,47 +35,24 @@ pub(super) struct Roster {
     members: Slab<Member>,
     streams: FxHashMap<u64, Listeners>,
     alarms: Alarms,
-}
-
-impl List {
-    fn of(delivery: &Delivery, codec: Codec) -> Self {
-        match delivery {
-            Delivery::Queue => Self::Plain(codec),
-            Delivery::DropOldest | Delivery::Latest | Delivery::LatestBy(_) => Self::Choosy(codec),
-            Delivery::Sample { .. } => Self::Sampled,
-        }
-    }
-
-    fn index(self) -> usize {
-        match self {
-            Self::Plain(codec) => codec.index(),
-            Self::Choosy(codec) => 2 + codec.index(),
-            Self::Sampled => 4,
-        }
-    }
-}
-
-impl Listeners {
-    /// Those that get everything.
-    pub(super) fn plain(&self, codec: Codec) -> &[u32] {
-        &self.lists[List::Plain(codec).index()]
-    }
-
-    /// Those that get everything unless their socket is full.
-    pub(super) fn choosy(&self, codec: Codec) -> &[u32] {
-        &self.lists[List::Choosy(codec).index()]
-    }
-
-    /// Those that get a message now and then.
-    pub(super) fn sampled(&self) -> &[u32] {
-        &self.lists[List::Sampled.index()]
-    }
+    gathering: Gathering,
+    /// Its sessions to which a past is on its way.
+    replaying: Replaying,
 }
 
 impl Roster {
     pub(super) fn new(shard: u16, metrics: Arc<Metrics>) -> Self {
         let (members, streams, alarms) = (Slab::new(), FxHashMap::default(), Alarms::default());
-        Self { shard, serial: 0, metrics, members, streams, alarms }
+        Self {
+            shard,
+            serial: 0,
+            metrics,
+            members,
+            streams,
+            alarms,
+            gathering: Gathering::default(),
+            replaying: Replaying::default(),
+        }
     }
 
     pub(super) fn attach(&mut self, link: Rc<Link>, line: Rc<Line>, codec: Codec) -> SessionKey {
@@ -121,10 +95,35 @@ impl Roster {
         self.members.iter_mut().map(|(slot, member)| (slot as u32, member))
     }
 
-    /// The members, who of them is subscribed to a stream, and the alarms.
-    pub(super) fn audience(&mut self, stream: u64) -> Option<(&mut Slab<Member>, &Listeners, &mut Alarms)> {
-        let listeners = self.streams.get(&stream)?;
-        Some((&mut self.members, listeners, &mut self.alarms))
+    /// Who gets the messages of a group; none when nobody does.
+    pub(super) fn addressed(&mut self, group: &Group) -> Option<Addressed<'_>> {
+        let Self { members, streams, alarms, gathering, .. } = self;
+        let own = streams.get(&group.stream);
+        let mut spared = group.spared.iter().copied().filter(|key| key.shard == self.shard).peekable();
+        if group.selectors.is_none() && spared.peek().is_none() {
+            return Some(Addressed { members, listeners: own?, apart: &[], alarms });
+        }
+        let selectors = group.selectors.iter().flat_map(|selectors| selectors.iter());
+        // Its own listeners first: a session that has the topic and a pattern gets what it chose for the topic.
+        let mut all = own.into_iter().chain(selectors.filter_map(|selector| streams.get(&selector.stream)));
+        let first = all.next()?;
+        let mut others = all.peekable();
+        // Nobody is listed with a topic whose past is still on its way, but may be with a pattern.
+        let is_plain = own.is_some() || self.replaying.get() == 0;
+        if others.peek().is_none() && spared.peek().is_none() && is_plain {
+            return Some(Addressed { members, listeners: first, apart: &[], alarms });
+        }
+        gathering.gather(group.stream, members, std::iter::once(first).chain(others), spared);
+        Some(Addressed { members, listeners: &gathering.listeners, apart: &gathering.apart, alarms })
+    }
+
+    /// Lets a session out of a stream, to let it in again behind the past.
+    pub(super) fn hold_replay(&mut self, key: SessionKey, replay: Replay) {
+        self.unsubscribe(key, replay.stream);
+        let replaying = Rc::clone(&self.replaying);
+        if let Some(member) = self.get(key).filter(|member| !member.finished && !member.line.is_ending()) {
+            member.replays.get_or_insert_with(|| Box::new(Replays::new(&replaying))).hold(replay);
+        }
     }
 
     /// When the first alarm rings.
@@ -141,14 +140,23 @@ impl Roster {
     /// undone where it changes nothing.
     pub(super) fn subscribe(&mut self, key: SessionKey, subscription: Subscription) {
         let Subscription { stream, topic, delivery, field, audience, replay: _ } = subscription;
+        self.enter(key, stream, Held::new(audience, topic, delivery, field));
+    }
+
+    /// Gives a session what a pattern selects. It was counted in the audience already; that is undone where it changes nothing.
+    pub(super) fn select(&mut self, key: SessionKey, stream: u64, audience: Arc<Audience>) {
+        self.enter(key, stream, Held::plain(audience));
+    }
+
+    fn enter(&mut self, key: SessionKey, stream: u64, mut held: Held) {
         let slot = key.slot;
         let Some(member) = self.get(key).filter(|member| !member.line.is_ending()) else {
-            audience.leave(key.shard());
+            held.audience.leave(key.shard());
             return;
         };
         match member.subscriptions.get(&stream) {
-            Some(held) if *held.delivery() == delivery => {
-                audience.leave(key.shard());
+            Some(before) if before.delivery() == held.delivery() => {
+                held.audience.leave(key.shard());
                 // What waits comes before the answer.
                 return self.catch_up(key, stream);
             }
@@ -156,13 +164,13 @@ impl Roster {
             None => {}
         }
         let member = &mut self.members[slot as usize];
-        let list = List::of(&delivery, member.codec);
-        let slots = &mut self.streams.entry(stream).or_default().lists[list.index()];
-        let mut held = Held::new(audience, topic, delivery, field);
+        let list = List::of(held.delivery(), member.codec);
+        let slots = self.streams.entry(stream).or_default().list_mut(list);
         held.place = u32::try_from(slots.len()).expect("fewer than 2^32 sessions");
         slots.push(slot);
         member.subscriptions.add(stream, held);
         member.choosy += u32::from(matches!(list, List::Choosy(_)));
+        member.patterns += u32::from(is_pattern(stream));
         self.metrics.subscriptions.add(1);
     }
 
@@ -196,14 +204,15 @@ impl Roster {
         let member = &mut self.members[slot as usize];
         let list = List::of(held.delivery(), member.codec);
         member.choosy -= u32::from(matches!(list, List::Choosy(_)));
+        member.patterns -= u32::from(is_pattern(stream));
         let listeners = self.streams.get_mut(&stream).expect("a subscription has its list");
-        let slots = &mut listeners.lists[list.index()];
+        let slots = listeners.list_mut(list);
         slots.swap_remove(held.place as usize);
         if let Some(moved) = slots.get(held.place as usize) {
             let moved = &mut self.members[*moved as usize];
             moved.subscriptions.get_mut(&stream).expect("who is listed is subscribed").place = held.place;
         }
-        if listeners.lists.iter().all(Vec::is_empty) {
+        if listeners.is_empty() {
             self.streams.remove(&stream);
         }
         if let Some(at) = held.choice.as_ref().and_then(|choice| choice.alarm) {
@@ -216,7 +225,8 @@ impl Roster {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Audience;
+    use rialto_protocol::Delivery;
+
     use super::*;
     use crate::topic::Topic;
 

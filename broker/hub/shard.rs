@@ -17,10 +17,11 @@ use super::budget::Budget;
 use super::fanout::{Fanout, note};
 use super::inbox::Inbox;
 use super::keys::Keys;
+use super::listeners::Listeners;
 use super::member::{Member, Tools};
 use super::outbox::Chunk;
 use super::pile::Pile;
-use super::roster::Roster;
+use super::roster::{Addressed, Roster};
 use super::{Command, Ending, HubLimits, Line, Link, Push, Replay, SessionKey, Subscription};
 use crate::metrics::Metrics;
 
@@ -120,7 +121,7 @@ impl Shard {
                 inbox.take(&mut commands).await;
             }
             batch.extend(commands.drain(..commands.len().min(BATCH_MAX)));
-            let messages = batch.iter().filter(|command| matches!(command, Command::Deliver(_))).count();
+            let messages = batch.iter().filter(|command| matches!(command, Command::Deliver { .. })).count();
             let go_on = self.turn(&mut batch);
             inbox.taken(messages);
             if !go_on {
@@ -136,12 +137,19 @@ impl Shard {
         let mut go_on = true;
         for command in batch.drain(..) {
             match command {
-                Command::Deliver(message) => self.pile.borrow_mut().add(message),
+                Command::Deliver { message, selectors } => self.pile.borrow_mut().add(message, selectors),
                 Command::Push { session, push } => self.push(session, push),
                 Command::Subscribe { session, subscription } => {
                     let Some(subscription) = self.admit(session, subscription) else { continue };
-                    self.settle(session, |member| member.subscriptions.get(&subscription.stream).is_some());
+                    // What patterns have brought of the topic is not held for a policy to reach back to.
+                    self.settle(session, |member| {
+                        member.patterns > 0 || member.subscriptions.get(&subscription.stream).is_some()
+                    });
                     self.queue(session, |roster| roster.subscribe(session, subscription));
+                }
+                Command::Select { session, stream, audience } => {
+                    self.deliver();
+                    self.queue(session, |roster| roster.select(session, stream, audience));
                 }
                 Command::Unsubscribe { session, stream } => {
                     self.settle(session, |member| member.subscriptions.get(&stream).is_some());
@@ -176,10 +184,18 @@ impl Shard {
         let tools = &mut self.tools(keys);
         let mut delivered = 0;
         for group in pile.groups() {
-            let Some((members, listeners, alarms)) = roster.audience(group.stream) else { continue };
+            let Some(Addressed { members, listeners, apart, alarms }) = roster.addressed(group) else { continue };
             let mut fanout = Fanout { group, members, listeners, dirty, batches, tools };
-            delivered += Codec::ALL.map(|codec| fanout.give_all(codec)).iter().sum::<usize>();
-            if fanout.give_sampled(alarms) {
+            let (queued, mut first) = fanout.give(alarms);
+            delivered += queued;
+            for (session, list) in apart {
+                let (group, listeners) = (&group.without(*session), &Listeners::only(session.slot, *list));
+                let mut fanout = Fanout { group, members, listeners, dirty, batches, tools };
+                let (queued, rings_first) = fanout.give(alarms);
+                delivered += queued;
+                first |= rings_first;
+            }
+            if first {
                 self.alarm.notify_one();
             }
         }
@@ -232,12 +248,7 @@ impl Shard {
     /// Puts a replay in the place of a subscription.
     fn hold_replay(&self, session: SessionKey, replay: Replay) {
         self.settle(session, |member| member.subscriptions.get(&replay.stream).is_some());
-        self.queue(session, |roster| {
-            roster.unsubscribe(session, replay.stream);
-            if let Some(member) = roster.get(session).filter(|member| !member.finished && !member.line.is_ending()) {
-                member.replays.get_or_insert_default().hold(replay);
-            }
-        });
+        self.queue(session, |roster| roster.hold_replay(session, replay));
     }
 
     /// Begins to send a session what was before. Its own task reads the pages whenever the socket has taken the last one.

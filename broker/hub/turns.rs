@@ -5,12 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rialto_protocol::{Codec, Delivery, Payload, Reply};
+use proptest::prelude::*;
+use rialto_protocol::{Codec, Delivery, Payload, Pointer, Reply};
 use tokio::io::{AsyncReadExt as _, DuplexStream};
 
 use super::batch::tests::messages;
 use super::budget::Budget;
-use super::{Audience, Command, HubLimits, Line, Link, Push, SessionKey, Shard, Subscription, What};
+use super::patterns::Selector;
+use super::{Audience, Command, HubLimits, Line, Link, Push, Selectors, SessionKey, Shard, Subscription, What};
 use crate::message::{Draft, Message, websocket_frame_bytes};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
@@ -35,6 +37,7 @@ fn shard(outbox_bytes: usize, outboxes_bytes: usize) -> (Rc<Shard>, Arc<Metrics>
         message_bytes: 65_536,
         fragments: 256,
         control_frames_per_s: 100,
+        patterns: 100,
     };
     let budget = Arc::new(Budget::new(outboxes_bytes, 1, Arc::clone(&metrics)));
     let shard = Shard::new(0, limits, budget, Arc::clone(&metrics));
@@ -64,12 +67,29 @@ fn subscribe(session: SessionKey, stream: u64, delivery: Delivery, audience: &Ar
 }
 
 fn large(stream: u64, offset: u64, bytes: usize) -> Command {
-    let draft = Draft { payload: Payload::json(&"x".repeat(bytes)).expect("a test"), from: None };
-    Command::Deliver(Arc::new(Message::new(stream, Topic::parse("t").expect("a test"), offset, 0, draft)))
+    let draft = Draft { payload: Payload::json(&"x".repeat(bytes)).expect("a test"), from: None, except: None };
+    let message = Arc::new(Message::new(stream, Topic::parse("t").expect("a test"), offset, 0, draft));
+    Command::Deliver { message, selectors: None }
 }
 
 fn deliver(stream: u64, offset: u64) -> Command {
-    Command::Deliver(messages(stream, offset..=offset).remove(0))
+    Command::Deliver { message: messages(stream, offset..=offset).remove(0), selectors: None }
+}
+
+fn select(session: SessionKey, selector: &Selector) -> Command {
+    selector.audience.enter(0);
+    Command::Select { session, stream: selector.stream, audience: Arc::clone(&selector.audience) }
+}
+
+fn selectors(numbers: std::ops::RangeInclusive<u64>) -> Selectors {
+    numbers.map(|number| Selector { stream: 1 << 63 | number, audience: audience() }).collect()
+}
+
+/// A message that patterns select, or that its publisher does not get.
+fn deliver_to(offset: u64, selectors: Option<&Selectors>, except: Option<SessionKey>) -> Command {
+    let draft = Draft { payload: Payload::json(&offset).expect("a test"), from: None, except };
+    let message = Arc::new(Message::new(1, Topic::parse("t").expect("a test"), offset, 0, draft));
+    Command::Deliver { message, selectors: selectors.cloned() }
 }
 
 async fn read(shard: &Rc<Shard>, key: SessionKey, line: &Line, far: &mut DuplexStream) -> Vec<String> {
@@ -289,4 +309,125 @@ fn a_change_of_policy_that_is_not_answered_keeps_the_order() {
         assert_eq!(told[..3], ["1", "1", "2"]);
         assert!(told[3..] == ["3", "4"] || told[3..] == ["3-3", "4"], "{told:?}");
     });
+}
+
+#[test]
+fn whoever_is_subscribed_in_several_ways_gets_a_message_once() {
+    run(async {
+        let (shard, metrics) = shard(100_000, 1_000_000);
+        let (audience, patterns) = (audience(), selectors(1..=2));
+        let mut sessions: Vec<_> = (0..5).map(|_| attach(&shard, 64_000)).collect();
+        let key = |index: usize, sessions: &Vec<(SessionKey, Rc<Line>, DuplexStream)>| sessions[index].0;
+        shard.turn(&mut vec![
+            subscribe(key(0, &sessions), 1, Delivery::Queue, &audience),
+            select(key(0, &sessions), &patterns[0]),
+            select(key(0, &sessions), &patterns[1]),
+            select(key(1, &sessions), &patterns[0]),
+            select(key(2, &sessions), &patterns[1]),
+            select(key(2, &sessions), &patterns[0]),
+            subscribe(key(3, &sessions), 1, Delivery::Latest, &audience),
+            select(key(3, &sessions), &patterns[1]),
+        ]);
+        shard.turn(&mut vec![
+            deliver_to(1, Some(&patterns), None),
+            deliver_to(2, Some(&patterns), Some(key(2, &sessions))),
+            deliver_to(3, Some(&patterns), Some(key(0, &sessions))),
+        ]);
+        let expected: [&[&str]; 5] = [&["1", "2"], &["1", "2", "3"], &["1", "3"], &["1", "2", "3"], &[]];
+        for ((key, line, far), expected) in sessions.iter_mut().zip(expected) {
+            assert_eq!(told(&read(&shard, *key, line, far).await), expected);
+        }
+        assert_eq!(metrics.snapshot().messages_delivered_total, 10);
+        let selector = &patterns[0];
+        let end = Command::Unsubscribe { session: key(1, &sessions), stream: selector.stream };
+        shard.turn(&mut vec![deliver_to(4, Some(&patterns), None), end, deliver_to(5, Some(&patterns), None)]);
+        let (last, line, far) = &mut sessions[1];
+        assert_eq!(told(&read(&shard, *last, line, far).await), ["4"]);
+        sessions.iter().for_each(|(key, ..)| shard.detach(*key));
+        assert!(audience.is_empty() && patterns.iter().all(|selector| selector.audience.is_empty()));
+        assert_eq!(metrics.snapshot().subscriptions, 0);
+    });
+}
+
+#[test]
+fn what_a_pattern_brought_is_not_lost_when_the_topic_is_subscribed_to_in_the_same_turn() {
+    run(async {
+        let (shard, _) = shard(100_000, 1_000_000);
+        let (audience, patterns) = (audience(), selectors(1..=1));
+        let (key, line, mut far) = attach(&shard, 64);
+        shard.turn(&mut vec![select(key, &patterns[0])]);
+        shard.turn(&mut vec![
+            deliver_to(1, Some(&patterns), None),
+            deliver_to(2, Some(&patterns), None),
+            subscribe(key, 1, Delivery::Latest, &audience),
+            deliver_to(3, Some(&patterns), None),
+        ]);
+        assert_eq!(told(&read(&shard, key, &line, &mut far).await), ["1", "2", "3"]);
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Who wants no echo gets the others' messages, or is told of them; a gap is never about its own alone.
+    #[test]
+    fn a_session_without_echo_can_account_for_what_others_published(
+        policy in 0..5_usize, pattern in any::<bool>(), room in 60..2_000_usize,
+        turns in prop::collection::vec((prop::collection::vec(any::<bool>(), 1..8), 0..4_u8), 1..12),
+    ) {
+        let policies = [
+            Delivery::Queue,
+            Delivery::DropOldest,
+            Delivery::Latest,
+            Delivery::LatestBy(Pointer::parse("").expect("a test")),
+            Delivery::Sample { every_ms: 3_600_000 },
+        ];
+        run(async {
+            let (shard, _) = shard(1_000, 1_000_000);
+            let (audience, patterns) = (audience(), selectors(1..=1));
+            let (key, line, mut far) = attach(&shard, room);
+            let (other, other_line, mut other_far) = attach(&shard, 1 << 20);
+            let mut begin = vec![
+                subscribe(key, 1, policies[policy].clone(), &audience),
+                subscribe(other, 1, Delivery::Queue, &audience),
+            ];
+            begin.extend(pattern.then(|| select(key, &patterns[0])));
+            shard.turn(&mut begin);
+            let (mut offset, mut others, mut got) = (0, Vec::new(), Vec::new());
+            for (own, reads) in turns {
+                let mut turn = Vec::new();
+                for own in own {
+                    offset += 1;
+                    turn.push(deliver_to(offset, pattern.then_some(&patterns), own.then_some(key)));
+                    if !own {
+                        others.push(offset);
+                    }
+                }
+                shard.turn(&mut turn);
+                if reads == 0 {
+                    got.extend(told(&read(&shard, key, &line, &mut far).await));
+                }
+            }
+            shard.turn(&mut vec![Command::Unsubscribe { session: key, stream: 1 }]);
+            got.extend(told(&read(&shard, key, &line, &mut far).await));
+            if line.is_ending() {
+                assert!(policy == 0, "only a queue may be too slow");
+                return;
+            }
+            let mut accounted = Vec::new();
+            for told in &got {
+                match told.split_once('-') {
+                    None => accounted.push(told.parse().expect("an offset")),
+                    Some((from, to)) => {
+                        let (from, to) = (from.parse().expect("an offset"), to.parse().expect("an offset"));
+                        assert!(others.contains(&to), "{got:?}: {to} is its own");
+                        accounted.extend((from..=to).filter(|offset| others.contains(offset)));
+                    }
+                }
+            }
+            assert_eq!(accounted, others, "{got:?}");
+            let all: Vec<String> = (1..=offset).map(|offset| offset.to_string()).collect();
+            assert_eq!(told(&read(&shard, other, &other_line, &mut other_far).await), all);
+        });
+    }
 }

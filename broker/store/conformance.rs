@@ -21,7 +21,7 @@ pub(crate) fn topic(name: &str) -> Topic {
 
 /// A batch with one message.
 pub(crate) fn message(topic: &Topic, epoch: &str, offset: u64, bytes: usize, now_ms: u64) -> Batch {
-    let draft = Draft { payload: Payload::bytes(vec![0; bytes]), from: None };
+    let draft = Draft { payload: Payload::bytes(vec![0; bytes]), from: None, except: None };
     let message = Arc::new(Message::new(1, topic.clone(), offset, 0, draft));
     let kept = Kept { message, epoch: epoch.into(), retention: RETENTION };
     Batch { messages: vec![kept], ..Batch::at(now_ms) }

@@ -150,7 +150,7 @@ mod tests {
     use crate::topic::Topic;
 
     fn kept(epoch: &str, offset: u64, bytes: usize, retention: Retention) -> Kept {
-        let draft = Draft { payload: Payload::bytes(vec![0; bytes]), from: None };
+        let draft = Draft { payload: Payload::bytes(vec![0; bytes]), from: None, except: None };
         let topic = Topic::parse("t").expect("a topic");
         Kept { message: Arc::new(Message::new(1, topic, offset, 0, draft)), epoch: epoch.into(), retention }
     }

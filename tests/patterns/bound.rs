@@ -1,0 +1,85 @@
+//! How many patterns there may be, and what many of them cost those that they do not concern.
+
+use rialto::Codec;
+use serde_json::{Value, json};
+
+use crate::subscriber::Subscriber;
+use crate::support::Running;
+
+#[tokio::test]
+async fn different_patterns_are_bounded_and_equal_ones_are_one() {
+    let running = Running::with(|config| config.limits.patterns = 3);
+    let mut first = Subscriber::of(&running, Codec::Json, &["a.*", "b.*", "c.*"]).await;
+    let mut second = Subscriber::of(&running, Codec::MessagePack, &["a.*", "c.*"]).await;
+    for session in [&mut first, &mut second] {
+        let refused = session.refused(json!({"type": "subscribe", "topic": "d.*"}), "too_many").await;
+        assert!(refused["message"].as_str().unwrap().contains('3'), "{refused}");
+    }
+    first.unsubscribe("a.*").await;
+    second.refused(json!({"type": "subscribe", "topic": "d.*"}), "too_many").await;
+    second.unsubscribe("a.*").await;
+    second.subscribe("d.*").await;
+    second.publish("a.x", json!("a")).await;
+    second.publish("d.x", json!("d")).await;
+    assert_eq!(second.data().await, ["d"]);
+    assert_eq!(first.data().await, Vec::<Value>::new());
+    assert_eq!(running.broker.metrics().patterns, 3);
+}
+
+#[tokio::test]
+async fn a_session_s_patterns_count_as_its_subscriptions() {
+    let running = Running::with(|config| config.limits.subscriptions = 3);
+    let mut session = Subscriber::of(&running, Codec::Json, &["a.*", "t", "b.*"]).await;
+    for topic in ["c.*", "u"] {
+        session.refused(json!({"type": "subscribe", "topic": topic}), "too_many").await;
+    }
+    for topic in ["a.*", "t"] {
+        session.ok(json!({"type": "subscribe", "topic": topic})).await;
+    }
+    session.unsubscribe("a.*").await;
+    session.subscribe("u").await;
+    session.refused(json!({"type": "subscribe", "topic": "a.*"}), "too_many").await;
+}
+
+#[tokio::test]
+async fn ten_thousand_patterns_bring_what_they_select_and_leave_nothing_behind() {
+    let running = Running::start();
+    let mut sessions = Vec::new();
+    for part in 0..10 {
+        let mut session = Subscriber::of(&running, Codec::ALL[part % 2], &[]).await;
+        for hundred in 0..10 {
+            let name = |n: usize| format!("a{part}.*.b{}.>", hundred * 100 + n);
+            let topics: Vec<Value> = (0..100).map(|n| json!({"topic": name(n)})).collect();
+            let reply = session.ok(json!({"type": "subscribe", "topics": topics})).await;
+            assert!(reply["topics"].as_array().unwrap().iter().all(|one| one.get("error").is_none()), "{reply}");
+        }
+        sessions.push(session);
+    }
+    let counted = running.broker.metrics();
+    assert_eq!((counted.subscriptions, counted.patterns), (10_000, 10_000));
+    let mut publisher = running.client(Codec::Json).await;
+    for topic in ["a3.x.b5.y", "a3.y.b999.z.z", "a3.b5", "a10.x.b5.y", "a3.x.b1000.y", "x.x.b5.y"] {
+        publisher.publish(topic, json!(topic)).await;
+    }
+    for (part, session) in sessions.iter_mut().enumerate() {
+        let expected: &[&str] = if part == 3 { &["a3.x.b5.y", "a3.y.b999.z.z"] } else { &[] };
+        assert_eq!(session.data().await, expected);
+    }
+    drop(sessions);
+    drop(publisher);
+    running.becomes_empty().await;
+    assert_eq!(running.broker.metrics().patterns, 0);
+}
+
+#[tokio::test]
+async fn a_topic_that_only_patterns_select_is_forgotten_and_comes_back() {
+    let running = Running::with(|config| {
+        config.limits.topic_idle_ms = 20;
+        config.topics[0].history = None;
+    });
+    let mut session = Subscriber::of(&running, Codec::Json, &["a.*"]).await;
+    session.publish("a.b", json!(1)).await;
+    crate::support::eventually("the topic is forgotten", || running.broker.metrics().topics == 0).await;
+    session.publish("a.b", json!(2)).await;
+    assert_eq!(session.data().await, [json!(1), json!(2)]);
+}
