@@ -8,6 +8,7 @@ use rialto_protocol::{Answered, CloseCode, Closing, Delivery, ErrorCode, Failure
 use rialto_protocol::{Policy, Position, Published, Reply, Subscribed};
 
 use crate::answer::{Answer, Outcome};
+use crate::attendance::Attendance;
 use crate::clock::Clock;
 use crate::config::{Limits, TopicOptions};
 use crate::directory::{Directory, Entry};
@@ -21,6 +22,7 @@ use crate::recovery::plan;
 use crate::replay::{PAGE, Reading};
 use crate::store::{Digest, Key, Span, Store};
 use crate::topic::Topic;
+use crate::usher::Usher;
 
 /// What the broker's threads are given to end, even where sessions are given none.
 const STOP_WAIT_MIN: Duration = Duration::from_secs(1);
@@ -96,6 +98,7 @@ pub(crate) struct Core {
     pub(crate) owners: Owners,
     pub(crate) seats: Seats,
     pub(crate) next_shard: AtomicUsize,
+    pub(crate) usher: Usher,
 }
 
 impl Drop for Core {
@@ -298,8 +301,13 @@ impl Broker {
         if let Err(failure) = self.choose(&entry, &mut wish) {
             return answer.fail(failure);
         }
+        if wish.presence
+            && let Err(failure) = attendance(&entry)
+        {
+            return answer.fail(failure);
+        }
         match self.owner(&entry) {
-            Ok(None) => self.join(entry, client.key, wish, answer),
+            Ok(None) => self.join(entry, client, wish, answer),
             Ok(Some(owner)) => owner.subscribe(self, entry, client, wish, answer),
             Err(failure) => answer.fail(failure),
         }
@@ -331,11 +339,11 @@ impl Broker {
     }
 
     /// Lets a session into a topic: its answer, what of the past it wants, then every message after that.
-    pub(crate) fn join(&self, mut entry: Arc<Entry>, session: SessionKey, mut wish: Wish, answer: Answer) {
+    pub(crate) fn join(&self, mut entry: Arc<Entry>, client: &Client, mut wish: Wish, answer: Answer) {
         let mut answer = Some(answer);
         while let Err(Retired) = entry.stream.join(|view| {
             if let Some(answer) = answer.take() {
-                self.enter(&entry, view, session, &mut wish, answer);
+                self.enter(&entry, view, client, &mut wish, answer);
             }
         }) {
             match self.core.directory.entry(entry.stream.topic(), &self.core.engine) {
@@ -351,8 +359,9 @@ impl Broker {
     }
 
     /// The same while nothing changes in the topic.
-    fn enter(&self, entry: &Arc<Entry>, view: &View<'_>, session: SessionKey, wish: &mut Wish, answer: Answer) {
-        let Wish { since, last, delivery, field } = std::mem::take(wish);
+    fn enter(&self, entry: &Arc<Entry>, view: &View<'_>, client: &Client, wish: &mut Wish, answer: Answer) {
+        let Wish { since, last, delivery, field, presence } = std::mem::take(wish);
+        let session = client.key;
         let delivery = delivery.unwrap_or_else(|| entry.options.delivery.clone());
         let (topic, position): (Arc<str>, _) = (entry.stream.topic().as_str().into(), view.position());
         let mut subscribed = Subscribed { topic, position: None, recovered: None, more: None, present: None };
@@ -373,18 +382,26 @@ impl Broker {
             }
         }
         subscribed.position = Some(position);
+        subscribed.present = self.attend(entry, client, presence);
+        let follow = self.follow(entry, client, subscribed.present.clone());
         match replay {
             None => {
                 let (topic, audience) = (entry.stream.topic().clone(), Arc::clone(&entry.audience));
                 let stream = entry.stream.id();
                 hub.subscribe(session, Subscription { stream, topic, delivery, field, audience, replay: None });
-                answer.ok(Reply::Subscribed(subscribed));
+                match follow {
+                    Some(follow) => answer.ok_then(Reply::Subscribed(subscribed), follow),
+                    None => answer.ok(Reply::Subscribed(subscribed)),
+                }
             }
             Some(reading) => {
                 let replay = reading.reserving(field).into_replay();
                 let (hub, id) = (hub.clone(), replay.id);
                 hub.replay(session, replay);
-                answer.ok_then(Reply::Subscribed(subscribed), move || hub.release(session, id));
+                answer.ok_then(Reply::Subscribed(subscribed), move || {
+                    follow.into_iter().for_each(|follow| follow());
+                    hub.release(session, id);
+                });
             }
         }
     }
@@ -402,23 +419,25 @@ impl Broker {
         match self.owner_of(topic) {
             Some(owner) => owner.unsubscribe(self, topic, client, Some(answer)),
             None => {
-                self.release(client.key, topic);
+                self.release(client, topic, Departure::Final);
                 answer.ok(Reply::Unsubscribed);
             }
         }
     }
 
     /// Takes a session out of a topic. A topic that is not in memory has nobody in it.
-    pub(crate) fn release(&self, session: SessionKey, topic: &Topic) {
-        if let Some(entry) = self.core.directory.peek(topic) {
-            self.core.hub.unsubscribe(session, entry.stream.id());
-        }
+    pub(crate) fn release(&self, client: &Client, topic: &Topic, departure: Departure) {
+        let Some(entry) = self.core.directory.peek(topic) else { return };
+        self.core.hub.unsubscribe(client.key, entry.stream.id());
+        self.depart(&entry, client, departure);
     }
 
-    /// A session has ended: the plugins of its topics are told. Its shard has ended the subscriptions already.
+    /// A session has ended: the plugins of its topics are told, and those who want to know who is present. Its shard ends the
+    /// subscriptions itself.
     pub(crate) fn leave(&self, client: &Client, topic: &Topic) {
-        if let Some(owner) = self.owner_of(topic) {
-            owner.unsubscribe(self, topic, client, None);
+        match self.owner_of(topic) {
+            Some(owner) => owner.unsubscribe(self, topic, client, None),
+            None => self.release(client, topic, Departure::MayReturn),
         }
     }
 
@@ -486,6 +505,17 @@ pub(crate) struct Wish {
     pub(crate) delivery: Option<Delivery>,
     /// What is reserved for the policy.
     pub(crate) field: Option<FieldPlace>,
+    /// Whether it wants to be told who comes and goes.
+    pub(crate) presence: bool,
+}
+
+/// How a session leaves a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// As it wished.
+    Final,
+    /// It has ended, and its user may come back.
+    MayReturn,
 }
 
 /// What a plugin is asked.
@@ -540,6 +570,15 @@ pub(crate) fn keyed(
     }
     let key = Key { user: from.and_then(|member| member.user.clone()), text: text.into() };
     Ok(Some(Keyed { key, digest: digest() }))
+}
+
+/// Who is present, where the topic's rule wants that to be known.
+///
+/// # Errors
+/// `unavailable` where it does not.
+pub(crate) fn attendance(entry: &Entry) -> Result<&Attendance, Failure> {
+    let text = "this topic keeps no presence";
+    entry.attendance.as_ref().ok_or_else(|| Failure::new(ErrorCode::Unavailable, text))
 }
 
 pub(crate) fn key_reused() -> Failure {

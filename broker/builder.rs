@@ -16,6 +16,7 @@ use crate::identity;
 use crate::metrics::Metrics;
 use crate::owners::Owners;
 use crate::store::{MemoryStore, Store};
+use crate::usher::Usher;
 
 /// The least time between two walks over all topics because room was wanted.
 const WISH_PAUSE: Duration = Duration::from_millis(100);
@@ -88,7 +89,9 @@ impl Builder {
         let (patterns, counts) = (Arc::clone(hub.patterns()), Arc::clone(&metrics));
         let directory = Directory::new(rules, &limits, shards, patterns, counts, room_wanted);
         let idle = Duration::from_millis(limits.topic_idle_ms);
+        let usher = Usher::spawn(&hub, clock).map_err(StartError::Thread)?;
         let core = Core {
+            usher,
             seats: Seats::new(&limits),
             limits,
             hub,

@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 use rialto_protocol::{ErrorCode, Failure, Policy};
 
+use crate::attendance::Attendance;
 use crate::config::{History, Limits, Rules, TopicOptions};
 use crate::engine::{Engine, Keeping, Stream};
 use crate::hub::{Audience, Patterns, Selection};
@@ -25,8 +26,17 @@ pub(crate) struct Entry {
     pub(crate) stream: Stream,
     pub(crate) audience: Arc<Audience>,
     pub(crate) selection: Selection,
+    /// Who is present, where the topic's rule wants that to be known.
+    pub(crate) attendance: Option<Attendance>,
     /// When the topic was last used, in milliseconds of the directory's own time.
     used_ms: AtomicU64,
+}
+
+impl Entry {
+    /// Whether nobody is subscribed, nor may come back to where they were.
+    fn is_unused(&self) -> bool {
+        self.audience.is_empty() && self.attendance.as_ref().is_none_or(Attendance::is_empty)
+    }
 }
 
 /// Finds topics by name.
@@ -35,6 +45,7 @@ pub(crate) struct Directory {
     rules: Rules,
     topics_max: usize,
     keys_max: usize,
+    presence_members: usize,
     shards: usize,
     patterns: Arc<Patterns>,
     next: AtomicU64,
@@ -55,8 +66,20 @@ impl Directory {
         room_wanted: SyncSender<()>,
     ) -> Self {
         let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
-        let (topics_max, keys_max) = (limits.topics, limits.keys);
-        Self { rules, topics_max, keys_max, shards, patterns, next, started, metrics, room_wanted, topics }
+        let Limits { topics: topics_max, keys: keys_max, presence_members, .. } = *limits;
+        Self {
+            rules,
+            topics_max,
+            keys_max,
+            presence_members,
+            shards,
+            patterns,
+            next,
+            started,
+            metrics,
+            room_wanted,
+            topics,
+        }
     }
 
     /// The topic, brought into memory if it is not there.
@@ -88,9 +111,15 @@ impl Directory {
                 };
                 // Whoever is subscribed to a pattern gets everything.
                 let selected = options.patterns && options.delivery_max == Policy::Queue;
+                let id = self.next.fetch_add(1, Relaxed);
+                let attendance = options.presence.then(|| {
+                    let (members_max, metrics) = (self.presence_members, Arc::clone(&self.metrics));
+                    Attendance::new(topic.clone(), id, self.shards, members_max, metrics)
+                });
                 let entry = Arc::new(Entry {
                     options,
-                    stream: engine.open(self.next.fetch_add(1, Relaxed), topic.clone(), keeping),
+                    stream: engine.open(id, topic.clone(), keeping),
+                    attendance,
                     audience,
                     selection: Selection::new(selected.then(|| self.patterns.place(topic))),
                     used_ms: AtomicU64::new(self.now_ms()),
@@ -122,7 +151,7 @@ impl Directory {
         let now_ms = self.now_ms();
         self.topics.retain(|_, entry| {
             let idle = now_ms.saturating_sub(entry.used_ms.load(Relaxed)) >= idle_ms;
-            let stays = !(idle && entry.stream.retire_if(|| entry.audience.is_empty()));
+            let stays = !(idle && entry.stream.retire_if(|| entry.is_unused()));
             if !stays {
                 self.metrics.topics.subtract(1);
             }

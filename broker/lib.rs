@@ -27,6 +27,7 @@
 //! `broker/ARCHITECTURE.md` explains how it is built, `broker/PROTOCOL.md` what clients say.
 
 mod answer;
+mod attendance;
 mod broker;
 mod builder;
 #[cfg(feature = "cli")]
@@ -47,11 +48,13 @@ mod pace;
 mod past;
 #[cfg(feature = "plugins")]
 mod plugin;
+mod presence;
 mod quota;
 mod recovery;
 #[cfg(feature = "plugins")]
 mod reminder;
 mod replay;
+mod roll;
 mod server;
 mod session;
 mod small_map;
@@ -59,12 +62,15 @@ mod small_map;
 mod store;
 mod subnet;
 pub mod topic;
+mod usher;
 
 pub use broker::{Broker, PluginStatus, PublishOptions, TopicStatus};
 pub use builder::{Builder, StartError};
 pub use hub::Duplex;
 pub use metrics::Snapshot;
-pub use rialto_protocol::{Answered, HistoryFrom, Past, PastMessage, PointerError, Policy, Position, Published};
+pub use rialto_protocol::{
+    Answered, HistoryFrom, Past, PastMessage, PointerError, Policy, Position, Present, Published,
+};
 pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, ErrorCode, Failure, Payload, Pointer};
 #[cfg(feature = "tls")]
 pub use server::PairError;

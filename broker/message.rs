@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use rialto_protocol::{Codec, Frame, Member, Payload};
+use rialto_protocol::{Codec, Frame, Member, Payload, Present};
 
 use crate::identity::SessionKey;
 use crate::metrics::Metrics;
@@ -21,7 +21,18 @@ pub(crate) struct Message {
     pub(crate) payload: Payload,
     /// The session that is not sent it, because it published it and wanted no echo.
     pub(crate) except: Option<SessionKey>,
+    /// What it tells, where it is no message of a publisher.
+    passage: Option<Box<Passage>>,
     frames: [OnceLock<Bytes>; 2],
+}
+
+/// Who came to a topic or left it. It travels like a message, on a stream of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    Join(Member),
+    Leave(Member),
+    /// How many there are, where they are too many for the others, and who they are once they no longer are.
+    Count(Present),
 }
 
 /// What a publisher gives; the engine makes a [`Message`] of it.
@@ -37,7 +48,13 @@ pub(crate) struct Draft {
 impl Message {
     pub(crate) fn new(stream: u64, topic: Topic, offset: u64, time_ms: u64, draft: Draft) -> Self {
         let Draft { payload, from, except } = draft;
-        Self { stream, topic, offset, time_ms, from, payload, except, frames: Default::default() }
+        Self { stream, topic, offset, time_ms, from, payload, except, passage: None, frames: Default::default() }
+    }
+
+    /// What is told those who want to know who is present.
+    pub(crate) fn of_passage(stream: u64, topic: Topic, passage: Passage) -> Self {
+        let draft = Draft { payload: Payload::bytes(Bytes::new()), from: None, except: None };
+        Self { passage: Some(Box::new(passage)), ..Self::new(stream, topic, 0, 0, draft) }
     }
 
     /// The whole WebSocket frame, header included; server frames are not masked, so all subscribers share the bytes.
@@ -49,12 +66,26 @@ impl Message {
     }
 
     fn as_frame(&self) -> Frame<'_> {
+        if let Some(passage) = &self.passage {
+            return passage.as_frame(self.topic.as_str());
+        }
         Frame::Message {
             topic: self.topic.as_str(),
             offset: self.offset,
             time: self.time_ms,
             from: self.from.as_ref(),
             payload: &self.payload,
+        }
+    }
+}
+
+impl Passage {
+    /// The frame that tells it.
+    pub(crate) fn as_frame<'p>(&'p self, topic: &'p str) -> Frame<'p> {
+        match self {
+            Self::Join(member) => Frame::Join { topic, member },
+            Self::Leave(member) => Frame::Leave { topic, member },
+            Self::Count(present) => Frame::Presence { topic, present },
         }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     pub(crate) history_messages: Gauge,
     pub(crate) history_bytes: Gauge,
     pub(crate) keys: Gauge,
+    pub(crate) presence_members: Gauge,
     pub(crate) histories_dropped: Counter,
     pub(crate) recoveries: Counter,
     pub(crate) recoveries_lost: Counter,
@@ -61,6 +62,7 @@ impl Metrics {
             history_messages: self.history_messages.get(),
             history_bytes: self.history_bytes.get(),
             keys: self.keys.get(),
+            presence_members: self.presence_members.get(),
             histories_dropped_total: self.histories_dropped.get(),
             recoveries_total: self.recoveries.get(),
             recoveries_lost_total: self.recoveries_lost.get(),
@@ -111,6 +113,8 @@ pub struct Snapshot {
     pub history_bytes: u64,
     /// Idempotency keys that are remembered.
     pub keys: u64,
+    /// Members of all topics whose rule wants that to be known, those included that may still come back.
+    pub presence_members: u64,
     /// Topics whose history had to give way because all together took too much.
     pub histories_dropped_total: u64,
     /// Subscriptions with a position since which nothing was missed, or everything that was missed is sent.

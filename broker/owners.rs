@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use rialto_protocol::{Answered, ErrorCode, Failure, Member, Payload, Published, Reply};
 
 use crate::answer::Answer;
-use crate::broker::{Broker, Client, PluginStatus, Question, Wish, answer_published, key_reused};
+use crate::broker::{Broker, Client, Departure, PluginStatus, Question, Wish, answer_published, key_reused};
 use crate::directory::Entry;
 use crate::engine::{Keyed, Known};
 use crate::hub::SessionKey;
@@ -120,9 +120,9 @@ impl Owner {
     /// Asks the plugin whether a session may subscribe.
     pub(crate) fn subscribe(&self, broker: &Broker, entry: Arc<Entry>, client: &Client, wish: Wish, answer: Answer) {
         let event = Event::Subscribe { session: client.member.clone(), topic: entry.stream.topic().clone() };
-        let session = client.key;
+        let client = client.clone();
         self.submit(broker, event, None, answer, move |broker, done, answer| {
-            broker.join(entry, session, wish, answer);
+            broker.join(entry, &client, wish, answer);
             apply(broker, done.effects);
         });
     }
@@ -131,11 +131,12 @@ impl Owner {
     /// so it is not turned away by a full mailbox.
     pub(crate) fn unsubscribe(&self, broker: &Broker, topic: &Topic, client: &Client, answer: Option<Answer>) {
         let event = Event::Unsubscribe { session: client.member.clone(), topic: topic.clone() };
-        let (broker, topic, session) = (broker.clone(), topic.clone(), client.key);
+        let (broker, topic, client) = (broker.clone(), topic.clone(), client.clone());
+        let departure = if answer.is_some() { Departure::Final } else { Departure::MayReturn };
         self.mailbox.submit_end(
             event,
             Box::new(move |outcome| {
-                broker.release(session, &topic);
+                broker.release(&client, &topic, departure);
                 // The session is out whatever the plugin thinks of it; a failure has been logged.
                 if let Ok(done) = outcome {
                     apply(&broker, done.effects);

@@ -61,7 +61,7 @@ impl Session {
             server: SERVER,
             node: &core.node,
             ping_ms: core.limits.ping_ms,
-            features: &["plugins", "delivery", "recovery", "history", "keys", "patterns"],
+            features: &["plugins", "delivery", "recovery", "history", "keys", "patterns", "presence"],
             limits: self.broker.told_limits(),
         };
         websocket_frame(self.codec, &Frame::Welcome(welcome))
@@ -92,7 +92,7 @@ impl Session {
             Operation::Publish(publish) => self.publish(publish, self.answer(id)),
             Operation::Call(call) => self.call(call, self.answer(id)),
             Operation::History(history) => self.history(&history, self.answer(id)),
-            Operation::Presence(_) => self.answer(id).fail(unavailable("this broker keeps no presence")),
+            Operation::Presence(topic) => self.presence(&topic, self.answer(id)),
             Operation::Ping(payload) => {
                 let time_ms = self.broker.core.clock.unix_ms();
                 let what = What::Pong { id, payload, time_ms };
@@ -152,7 +152,7 @@ impl Session {
         if let Some(pattern) = pattern(&request.topic) {
             return self.select(&request, pattern, answer);
         }
-        let topic = match self.subscribable(&request) {
+        let topic = match parse_topic(&request.topic) {
             Ok(topic) => topic,
             Err(failure) => return answer.fail(failure),
         };
@@ -161,17 +161,9 @@ impl Session {
             None if self.has_place() => self.add(&topic),
             None => return answer.fail(self.has_no_place()),
         };
-        let Subscribe { since, last, delivery, .. } = request;
-        let wish = Wish { since, last, delivery, field: None };
+        let Subscribe { since, last, delivery, presence, .. } = request;
+        let wish = Wish { since, last, delivery, field: None, presence };
         self.broker.subscribe(&self.client, &topic, wish, answer.telling(&standing));
-    }
-
-    /// The topic of a subscription whose options this broker offers.
-    fn subscribable(&self, request: &Subscribe<'_>) -> Result<Topic, Failure> {
-        if request.presence {
-            return Err(unavailable("this broker keeps no presence"));
-        }
-        parse_topic(&request.topic)
     }
 
     /// Subscribes to a pattern. No plugin is asked: the rules say which topics patterns select.
@@ -281,6 +273,13 @@ impl Session {
         self.broker.ask(Some(member), asked, question, answer);
     }
 
+    fn presence(&self, topic: &str, answer: Answer) {
+        match self.broker.presence(topic) {
+            Ok(present) => answer.ok(Reply::Present(present)),
+            Err(failure) => answer.fail(failure),
+        }
+    }
+
     fn history(&self, history: &History<'_>, answer: Answer) {
         match self.broker.history(&history.topic, history.from.clone(), history.limit) {
             Ok(past) => answer.ok(Reply::Past(past)),
@@ -330,8 +329,4 @@ fn subscribed_all(parts: Vec<Part>) -> Outcome {
 /// The first failure, if there is one.
 fn unsubscribed_all(parts: Vec<Part>) -> Outcome {
     parts.into_iter().map(|(_, outcome)| outcome).find(Result::is_err).unwrap_or(Ok(Reply::Unsubscribed))
-}
-
-fn unavailable(message: &str) -> Failure {
-    Failure::new(ErrorCode::Unavailable, message)
 }

@@ -11,15 +11,16 @@ use code::{Code, Use};
 
 /// The modules of `broker/`, lowest first. Those on one line do not know each other.
 const ORDER: &[&[&str]] = &[
-    &["topic", "identity", "metrics", "clock", "small_map", "pace", "quota", "subnet"],
+    &["topic", "identity", "metrics", "clock", "small_map", "pace", "quota", "subnet", "roll"],
     &["message"],
     &["store"],
     &["config"],
     &["engine", "plugin", "hub"],
+    &["attendance"],
     &["answer", "directory", "guest", "recovery"],
-    &["replay", "reminder"],
+    &["replay", "reminder", "usher"],
     &["broker", "owners"],
-    &["past"],
+    &["past", "presence"],
     &["session"],
     &["server"],
     &["builder"],

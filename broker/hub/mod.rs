@@ -79,6 +79,20 @@ pub(crate) struct HubLimits {
     pub(crate) patterns: usize,
 }
 
+/// What the streams have in their number that tell who is present: the rest is that of their topic's stream. A subscription to one is
+/// a part of that to the topic.
+const ATTENDANCE: u64 = 1 << 62;
+
+/// The stream that tells who is present in the topic of a stream.
+pub(crate) fn attendance_of(stream: u64) -> u64 {
+    stream | ATTENDANCE
+}
+
+/// Whether a stream tells who is present.
+fn is_attendance(stream: u64) -> bool {
+    stream >> 62 == 1
+}
+
 /// A handle to all shards. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Hub {
@@ -124,6 +138,13 @@ impl Hub {
         for shard in self.reached(audience, selectors.as_deref()) {
             let (message, selectors) = (Arc::clone(message), selectors.clone());
             self.inboxes[shard].push(Command::Deliver { message, selectors });
+        }
+    }
+
+    /// Tells all who want to know who is present in a topic.
+    pub(crate) fn announce(&self, audience: &Audience, message: &Shared) {
+        for shard in self.reached(audience, None) {
+            self.inboxes[shard].push(Command::Deliver { message: Arc::clone(message), selectors: None });
         }
     }
 

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use rialto_protocol::{Codec, Failure, Frame, Payload, Reply};
 
 use super::UnderWay;
-use crate::message::websocket_frame;
+use crate::message::{Passage, websocket_frame};
+use crate::topic::Topic;
 
 /// A frame for one session.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) enum What {
     Reply { id: Option<u64>, outcome: Result<Reply, Failure> },
     /// The answer to `ping`.
     Pong { id: Option<u64>, payload: Option<Payload>, time_ms: u64 },
+    /// Who came to a topic or left it.
+    Passage { topic: Topic, passage: Passage },
 }
 
 impl Push {
@@ -30,6 +33,7 @@ impl Push {
             What::Reply { outcome: Ok(reply), .. } => {
                 matches!(reply, Reply::Subscribed(_) | Reply::SubscribedAll(_) | Reply::Unsubscribed)
             }
+            What::Passage { .. } => true,
             What::Reply { .. } | What::Pong { .. } => false,
         }
     }
@@ -40,6 +44,7 @@ impl Push {
             What::Reply { id, outcome: Ok(reply) } => Frame::Ok { id: (*id)?, reply },
             What::Reply { id, outcome: Err(failure) } => Frame::Error { id: *id, failure },
             What::Pong { id, payload, time_ms } => Frame::Pong { id: *id, payload: payload.as_ref(), time: *time_ms },
+            What::Passage { topic, passage } => passage.as_frame(topic.as_str()),
         };
         Some(websocket_frame(codec, &frame))
     }

@@ -15,7 +15,7 @@ use super::member::{Held, Member};
 use super::patterns::is_pattern;
 use super::pile::Group;
 use super::replay::{Replaying, Replays};
-use super::{Audience, Line, Link, Replay, SessionKey, Subscription};
+use super::{Audience, Line, Link, Replay, SessionKey, Subscription, is_attendance};
 use crate::metrics::Metrics;
 
 /// Who gets the messages of a group.
@@ -171,7 +171,7 @@ impl Roster {
         member.subscriptions.add(stream, held);
         member.choosy += u32::from(matches!(list, List::Choosy(_)));
         member.patterns += u32::from(is_pattern(stream));
-        self.metrics.subscriptions.add(1);
+        self.metrics.subscriptions.add(u64::from(!is_attendance(stream)));
     }
 
     /// Lets a session out, if it is in. What its policy still keeps for it is queued.
@@ -219,7 +219,7 @@ impl Roster {
             self.alarms.cancel(at, slot, stream);
         }
         held.audience.leave(self.shard.into());
-        self.metrics.subscriptions.subtract(1);
+        self.metrics.subscriptions.subtract(u64::from(!is_attendance(stream)));
     }
 }
 

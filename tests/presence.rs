@@ -1,0 +1,37 @@
+//! Presence through real sockets: who is there, who comes and goes, who only seems to have gone, and what it costs when there
+//! are many.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+#[path = "presence/crowd.rs"]
+mod crowd;
+#[path = "presence/grace.rs"]
+mod grace;
+#[path = "presence/list.rs"]
+mod list;
+#[path = "presence/race.rs"]
+mod race;
+
+use rialto::config::{Config, TopicRule};
+use serde_json::{Value, json};
+use support::{Client, Running};
+
+/// A broker with two shards whose topics know who is present.
+fn attended(change: impl FnOnce(&mut Config)) -> Running {
+    Running::with(|config| {
+        config.topics = vec![TopicRule { presence: true, ..TopicRule::default() }];
+        config.limits.topic_idle_ms = 50;
+        change(config);
+    })
+}
+
+/// Subscribes and asks to be told who comes and goes; gives the answer.
+async fn follow(client: &mut Client, topic: &str) -> Value {
+    client.ok(json!({"type": "subscribe", "topic": topic, "presence": true})).await
+}
+
+/// Who the client is to others.
+fn member(client: &Client) -> Value {
+    json!({"session": client.welcome["session"], "user": client.welcome["user"]})
+}

@@ -1,0 +1,81 @@
+//! A user whose session ended and who is back in time has not left.
+
+use rialto::Codec;
+use serde_json::{Value, json};
+
+use super::{attended, follow, member};
+use crate::support::{Client, Running, eventually};
+
+/// A session of a user, as an embedding program brings it.
+async fn come(running: &Running, user: &str) -> Client {
+    let (near, far) = tokio::io::duplex(65_536);
+    running.broker.serve_websocket_as(user, near, Codec::Json);
+    let mut client = Client::over(far, Codec::Json).await;
+    client.subscribe("t").await;
+    client
+}
+
+async fn users(witness: &mut Client) -> Vec<Value> {
+    let reply = witness.ok(json!({"type": "presence", "topic": "t"})).await;
+    reply["members"].as_array().unwrap().iter().map(|member| member["user"].clone()).collect()
+}
+
+#[tokio::test]
+async fn who_is_back_in_time_has_not_left() {
+    let running = attended(|config| config.limits.presence_grace_ms = 60_000);
+    let mut witness = running.client(Codec::Json).await;
+    follow(&mut witness, "t").await;
+    let portia = come(&running, "portia").await;
+    assert_eq!(witness.push().await["member"], member(&portia));
+    for _ in 0..5 {
+        let sessions = running.broker.metrics().sessions_opened_total;
+        let portia = come(&running, "portia").await;
+        assert_eq!(running.broker.metrics().sessions_opened_total, sessions + 1);
+        // Two at a time are two members.
+        assert_eq!(witness.push().await, json!({"type": "join", "topic": "t", "member": member(&portia)}));
+        portia.close().await;
+        eventually("it has ended", || running.broker.metrics().sessions == 2).await;
+        let back = come(&running, "portia").await;
+        assert_eq!(users(&mut witness).await, [Value::Null, json!("portia"), json!("portia")]);
+        let mut back = back;
+        back.ok(json!({"type": "unsubscribe", "topic": "t"})).await;
+        assert_eq!(witness.push().await, json!({"type": "leave", "topic": "t", "member": member(&back)}));
+        back.close().await;
+        eventually("it has ended", || running.broker.metrics().sessions == 2).await;
+    }
+    portia.close().await;
+    eventually("it has ended", || running.broker.metrics().sessions == 1).await;
+    assert_eq!(users(&mut witness).await, [Value::Null, json!("portia")], "still for a while");
+    witness.ping().await;
+    assert!(witness.take_all().is_empty());
+}
+
+#[tokio::test]
+async fn who_is_not_back_in_time_has_left() {
+    let running = attended(|config| config.limits.presence_grace_ms = 100);
+    let mut witness = running.client(Codec::Json).await;
+    follow(&mut witness, "t").await;
+    let gone = come(&running, "antonio").await;
+    assert_eq!(witness.push().await["type"], "join");
+    let gone_member = member(&gone);
+    gone.close().await;
+    // Somebody else is not him.
+    let other = come(&running, "bassanio").await;
+    assert_eq!(witness.push().await, json!({"type": "join", "topic": "t", "member": member(&other)}));
+    assert_eq!(witness.push().await, json!({"type": "leave", "topic": "t", "member": gone_member}));
+    other.close().await;
+    assert_eq!(witness.push().await["type"], "leave");
+    witness.close().await;
+    eventually("nobody is present", || running.broker.metrics().presence_members == 0).await;
+    eventually("the topic is forgotten", || running.broker.metrics().topics == 0).await;
+}
+
+#[tokio::test]
+async fn without_grace_everybody_leaves_at_once() {
+    let running = attended(|config| config.limits.presence_grace_ms = 0);
+    let mut witness = running.client(Codec::Json).await;
+    follow(&mut witness, "t").await;
+    come(&running, "shylock").await.close().await;
+    assert_eq!(witness.push().await["type"], "join");
+    assert_eq!(witness.push().await["type"], "leave");
+}
