@@ -80,8 +80,13 @@ test("resubscribes before it is connected again, and tells what it knew", async 
   await sockets[0].receive({ type: "message", topic: "a", offset: 5, time: 0, data: 0 });
   await sockets[0].end(1006);
   await clock.advance(250);
-  await sockets[1].receive({ type: "welcome", ping_ms: 25_000 });
-  assert.deepEqual(sockets[1].sent.map(({ type, topic }) => [type, topic]), [["subscribe", "a"], ["subscribe", "b"]]);
+  await sockets[1].greet();
+  assert.deepEqual(sockets[1].sent, [{
+    id: 1, type: "subscribe", topics: [
+      { topic: "a", since: { epoch: "e1", offset: 5 }, last: 1000 },
+      { topic: "b", since: { epoch: "e1", offset: 4 }, last: 1000 },
+    ],
+  }]);
   assert.equal(statuses.at(-1), "connecting");
   await sockets[1].accept({ epoch: "e2", offset: 0 });
   assert.equal(statuses.at(-1), "connected");
@@ -177,12 +182,13 @@ test("a connection lost while subscriptions return was never connected, and its 
   const { client, clock, sockets, statuses } = await connectedClient();
   client.subscribe("a", {});
   client.subscribe("b", {});
+  client.subscribe("c.*", {});
   await sockets[0].accept();
   await sockets[0].end(1006);
   await clock.advance(250);
-  await sockets[1].receive({ type: "welcome", ping_ms: 25_000 });
-  const { id } = sockets[1].takeSent();
-  await sockets[1].receive({ type: "error", id, code: "busy", message: "wait", retry_after_ms: 5000 });
+  await sockets[1].greet();
+  const busy = { code: "busy", message: "wait", retry_after_ms: 5000 };
+  await sockets[1].reply({ topics: [{ topic: "a", error: busy }, { topic: "b", error: busy }] });
   await sockets[1].end(1006);
   assert.deepEqual(statuses.slice(2), ["disconnected", "connecting", "disconnected"]);
   await clock.advance(500);

@@ -1,0 +1,81 @@
+/** How far one subscription has come in its topic: what to ask for after a reconnect, and what is new. Pure. */
+
+/**
+ * @typedef {{epoch: string, offset: number}} Position
+ * @typedef {{from: number, to: number}} Span Offsets, both included.
+ */
+
+export class Progress {
+  /** @type {Position | null} */
+  #position;
+  /** Where the topic stood when the broker replied last: what comes up to here was published before. */
+  #head = 0;
+  /** The next message may be any later one: the application has been told that some are left out. */
+  #isOpen = false;
+
+  /** @param {Position | null} [position] Of the last message that the application had already. */
+  constructor(position = null) {
+    this.#position = position && { ...position };
+  }
+
+  /** The position of the newest message seen or told to be left out; null before the first reply. */
+  get position() {
+    return this.#position && { ...this.#position };
+  }
+
+  /**
+   * Takes in the broker's reply.
+   *
+   * @param {Position | null} head Where the topic stands; null for patterns.
+   * @param {boolean} recovered Everything after the own position follows.
+   * @param {number} last How many kept messages were asked for, in case that not everything follows.
+   */
+  accept(head, recovered, last) {
+    const own = this.#position;
+    this.#isOpen = false;
+    this.#head = head?.offset ?? 0;
+    if (recovered && own !== null) return;
+    this.#position = head && { ...head };
+    if (head === null || last === 0) return;
+    // What of the last ones is kept is not said. In the own epoch nothing is handed out a second time.
+    const known = own?.epoch === head.epoch && own.offset <= head.offset ? own.offset : 0;
+    this.#position = { epoch: head.epoch, offset: Math.max(known, head.offset - last) };
+    this.#isOpen = true;
+  }
+
+  /**
+   * Whether a message of this offset was published before the broker's reply, and is repeated for this subscription
+   * only.
+   *
+   * @param {number} offset
+   */
+  isRepeated(offset) {
+    return offset <= this.#head;
+  }
+
+  /**
+   * A message arrived.
+   *
+   * @param {number} offset
+   * @returns {{isNew: boolean, missed: Span | null}} `missed`: what should have come before it, and nobody explained.
+   */
+  message(offset) {
+    const position = this.#position;
+    if (position === null) return { isNew: true, missed: null };
+    if (offset <= position.offset) return { isNew: false, missed: null };
+    const missed = this.#isOpen || offset === position.offset + 1 ? null : { from: position.offset + 1, to: offset - 1 };
+    this.#isOpen = false;
+    position.offset = offset;
+    return { isNew: true, missed };
+  }
+
+  /**
+   * The broker told that some messages will not come.
+   *
+   * @param {Span} span
+   */
+  gap({ to }) {
+    if (this.#position === null || to < this.#position.offset) return;
+    this.#position.offset = to;
+  }
+}
