@@ -186,7 +186,7 @@ export class Subscription {
   /** @internal @param {Frame} reply */
   accepted(reply) {
     const previous = this.#progress.position;
-    const position = reply.position ?? null;
+    const position = this.isPattern ? null : reply.position ?? null;
     const recovered = reply.recovered === true;
     this.#progress.accept(position, recovered, this.#last);
     const early = this.#held;
