@@ -1,0 +1,233 @@
+/** The client in Node against a real broker: killed and started again, behind a network that fails, and asked for all it has. */
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { WebSocket as WsSocket } from "ws";
+
+import { Broker } from "../../../tests/browser/broker.mjs";
+import { Proxy } from "../../../tests/browser/proxy.mjs";
+import { RialtoClient } from "../index.js";
+
+const SCENARIO = { timeout: 120_000 };
+const RULES = `
+[[topic]]
+pattern = "news.>"
+history = { messages = 1000 }
+presence = true
+
+[[topic]]
+pattern = "short.*"
+history = { messages = 5 }
+`;
+/** A killed broker is noticed at once; what waits for it must outlast its absence. */
+const PATIENT = { requestTimeoutMs: 60_000, backoff: { initialMs: 50, maxMs: 500 }, retriesMax: 1000 };
+
+assert.ok(globalThis.WebSocket, "Node's own WebSocket is missing: node --experimental-websocket");
+const KINDS = { "the ws package": WsSocket, "Node's own WebSocket": globalThis.WebSocket };
+
+let broker;
+let clients = [];
+
+before(async () => {
+  broker = await Broker.start(RULES);
+}, SCENARIO);
+
+after(async () => {
+  await broker?.stop();
+});
+
+function clientAt(port, WebSocket = WsSocket, options = {}) {
+  const client = new RialtoClient(`ws://127.0.0.1:${port}/ws`, { WebSocket, ...PATIENT, ...options });
+  client.on("error", (error) => assert.fail(error));
+  clients.push(client);
+  return client;
+}
+
+/** A scenario with clients that are closed afterwards, and a proxy. */
+function scenario(name, play) {
+  test(name, SCENARIO, async () => {
+    const proxy = await Proxy.start(broker.port);
+    try {
+      await play(proxy);
+    } finally {
+      for (const client of clients.splice(0)) client.close();
+      await proxy.stop();
+    }
+  });
+}
+
+/** What a follower is told, and a promise for the moment when it has been handed so many messages. */
+function record() {
+  const told = { data: [], gaps: [], subscribed: [] };
+  let waiting = [];
+  const handlers = {
+    onMessage: ({ data }) => {
+      told.data.push(data);
+      for (const { count, resolve } of waiting) if (told.data.length >= count) resolve();
+      waiting = waiting.filter(({ count }) => told.data.length < count);
+    },
+    onGap: (gap) => told.gaps.push(gap),
+    onSubscribed: (subscribed) => told.subscribed.push(subscribed),
+  };
+  const has = (count) => new Promise((resolve) => {
+    if (told.data.length >= count) resolve();
+    else waiting.push({ count, resolve });
+  });
+  return { told, handlers, has };
+}
+
+const event = (client, type) => new Promise((resolve) => {
+  const stop = client.on(type, (detail) => {
+    stop();
+    resolve(detail);
+  });
+});
+
+const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
+
+for (const [kind, WebSocket] of Object.entries(KINDS)) {
+  const topic = `news.${kind.replace(/\W/g, "-")}`;
+
+  scenario(`${kind}: the broker is killed and restarted, others publish meanwhile: all arrives in order, once`, async (proxy) => {
+    const { told, handlers, has } = record();
+    const follower = clientAt(proxy.port, WebSocket);
+    follower.subscribe(topic, handlers);
+    const publisher = clientAt(broker.port, WebSocket);
+    await Promise.all([follower.connect(), publisher.connect()]);
+    const publish = (from, to) => Promise.all(numbers(from, to).map((number) => publisher.publish(topic, number)));
+    await publish(1, 20);
+    await has(20);
+    proxy.down();
+    const gone = event(publisher, "disconnected");
+    await broker.kill();
+    await gone;
+    const queued = publish(21, 40);
+    await broker.launch();
+    await queued;
+    const live = publish(41, 60);
+    proxy.up();
+    await live;
+    await publish(61, 80);
+    await has(80);
+    await publish(81, 81);
+    await has(81);
+    assert.deepEqual(told.data, numbers(1, 81));
+    assert.deepEqual(told.gaps, []);
+    assert.deepEqual(told.subscribed.map(({ recovered }) => recovered), [false, false]);
+    assert.notEqual(told.subscribed[1].position.epoch, told.subscribed[0].position.epoch);
+  });
+
+  scenario(`${kind}: away while others publish, the broker stays: recovered without a gap`, async (proxy) => {
+    const { told, handlers, has } = record();
+    const follower = clientAt(proxy.port, WebSocket);
+    follower.subscribe(`${topic}.away`, handlers);
+    const publisher = clientAt(broker.port, WebSocket);
+    await Promise.all([follower.connect(), publisher.connect()]);
+    const recovered = event(follower, "recovered");
+    proxy.down();
+    // More than a page of them.
+    for (const number of numbers(1, 900)) publisher.publish(`${topic}.away`, number);
+    await publisher.publish(`${topic}.away`, 901);
+    proxy.up();
+    await recovered;
+    await publisher.publish(`${topic}.away`, 902);
+    await has(902);
+    assert.deepEqual(told.data, numbers(1, 902));
+    assert.deepEqual(told.gaps, []);
+    assert.equal(told.subscribed[1].recovered, true);
+  });
+}
+
+scenario("history too short for what was missed: the gap is told, the rest comes", async (proxy) => {
+  const { told, handlers, has } = record();
+  const follower = clientAt(proxy.port);
+  follower.subscribe("short.a", handlers);
+  const publisher = clientAt(broker.port);
+  await Promise.all([follower.connect(), publisher.connect()]);
+  await publisher.publish("short.a", 1);
+  await has(1);
+  proxy.down();
+  for (const number of numbers(2, 20)) await publisher.publish("short.a", number);
+  proxy.up();
+  await has(6);
+  await publisher.publish("short.a", 21);
+  await has(7);
+  assert.deepEqual(told.data, [1, ...numbers(16, 21)]);
+  assert.deepEqual(told.gaps, [{ topic: "short.a", from: 2, to: 15, reason: "expired" }]);
+  assert.equal(told.subscribed[1].recovered, false);
+});
+
+scenario("a network that fails all the time: two publishers, every message once and in its publisher's order", async (proxy) => {
+  const { told, handlers, has } = record();
+  const follower = clientAt(proxy.port);
+  const patterns = record();
+  follower.subscribe("news.storm", handlers);
+  follower.subscribe("news.*", patterns.handlers);
+  const publishers = [clientAt(proxy.port), clientAt(proxy.port, globalThis.WebSocket)];
+  await Promise.all([follower, ...publishers].map((client) => client.connect()));
+  let cuts = 0;
+  const storm = setInterval(() => {
+    cuts += 1;
+    proxy.cut();
+  }, 150);
+  const acks = await Promise.all(publishers.map(async (publisher, who) => {
+    const positions = [];
+    for (const first of numbers(0, 29)) {
+      const batch = numbers(first * 10 + 1, first * 10 + 10);
+      positions.push(...(await Promise.all(batch.map((number) => publisher.publish("news.storm", { who, number })))));
+    }
+    return positions;
+  }));
+  clearInterval(storm);
+  await has(600);
+  await publishers[0].publish("news.storm", "end");
+  await has(601);
+  assert.ok(cuts >= 3, `${cuts} cuts`);
+  for (const who of [0, 1]) {
+    assert.deepEqual(told.data.filter((each) => each.who === who).map(({ number }) => number), numbers(1, 300));
+    const offsets = acks[who].map(({ position }) => position.offset);
+    assert.deepEqual(offsets, [...offsets].sort((a, b) => a - b));
+  }
+  assert.deepEqual(told.gaps, []);
+  assert.equal(told.data.length, 601);
+  const seen = patterns.told.data.map((data) => JSON.stringify(data));
+  assert.equal(new Set(seen).size, seen.length, "a pattern's handler got a message twice");
+});
+
+scenario("keys, echo, bytes, history and presence are the broker's", async () => {
+  const client = clientAt(broker.port);
+  const other = clientAt(broker.port);
+  const { told, handlers, has } = record();
+  const joined = [];
+  const messages = [];
+  client.subscribe("news.all", { onMessage: (message) => messages.push(message) });
+  const watching = other.subscribe("news.all", { ...handlers, onJoin: ({ session }) => joined.push(session) }, { presence: true });
+  await Promise.all([client.connect(), other.connect()]);
+  await watching.ready;
+  const first = await client.publish("news.all", { a: 1 }, { key: "k1" });
+  const again = await client.publish("news.all", { a: 1 }, { key: "k1" });
+  assert.deepEqual(again, { position: first.position, duplicate: true });
+  await assert.rejects(client.publish("news.all", { a: 2 }, { key: "k1" }), { code: "key_reused" });
+  await client.publish("news.all", Uint8Array.of(1, 2, 255), { echo: false });
+  const { position } = await client.publish("news.all", null);
+  await has(3);
+  const { messages: kept, position: head, more } = await client.history("news.all", { limit: 2 });
+  assert.deepEqual(kept.map(({ offset, data, bytes }) => [offset, data, bytes]), [
+    [2, undefined, Uint8Array.of(1, 2, 255)], [3, null, undefined],
+  ]);
+  assert.deepEqual([head, more], [position, true]);
+  const before = await client.history("news.all", { before: { ...head, offset: 2 } });
+  assert.deepEqual([before.messages.length, before.messages[0].data, before.more], [1, { a: 1 }, false]);
+  assert.deepEqual(messages.map(({ offset, bytes }) => [offset, bytes]), [[1, undefined], [3, undefined]]);
+  assert.equal(told.data.length, 3);
+  const { count, members } = await client.presence("news.all");
+  const sessions = [client, other].map(({ welcome }) => welcome.session).sort();
+  assert.deepEqual([count, members.map(({ session }) => session).sort()], [2, sessions]);
+  const third = clientAt(broker.port);
+  third.subscribe("news.all", {}, { last: 1 });
+  await third.connect();
+  await assert.rejects(client.history("short.b", { since: { epoch: "none", offset: 1 } }), { code: "expired" });
+  await client.publish("news.all", "after the join");
+  await has(4);
+  assert.deepEqual(joined, [third.welcome.session]);
+});
