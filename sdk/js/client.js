@@ -19,7 +19,8 @@ import { Subscriptions } from "./subscriptions.js";
  * @typedef {object} Options
  * @property {import("./token.js").TokenSource} [token] Asked for a token on every connection, before it expires, and
  *   when the broker refuses it.
- * @property {number} [requestTimeoutMs] Longest wait for a reply, over all connections; also for `welcome`. Default 10 000.
+ * @property {number} [requestTimeoutMs] Longest wait for a reply, over all connections; also for `welcome`.
+ *   Default 10 000.
  * @property {number} [requestsMax] Most requests that may wait at once. Default 1000.
  * @property {number} [retriesMax] How often a publish or call without an answer is sent again on later connections.
  *   Default 10; 0: never.
@@ -37,6 +38,15 @@ import { Subscriptions } from "./subscriptions.js";
  * @typedef {RequestOptions & {key?: string}} CallOptions `key`: 1 to 128 bytes by which the broker recognises a retry.
  *   Made by the client when left out.
  * @typedef {CallOptions & {echo?: boolean}} PublishOptions `echo: false`: this client's own subscriptions do not get it.
+ *
+ * @typedef {object} Details What the events carry.
+ * @property {import("./link.js").Status} status
+ * @property {{session: string, user: string | null, isReturn: boolean}} connected
+ * @property {{code: number, reason: string, willReturn: boolean}} disconnected
+ * @property {{topic: string, position: Position, previous: Position}} recovered
+ * @property {import("./subscription.js").Gap} gap
+ * @property {import("./link.js").Closing} closing
+ * @property {Error} error Belongs to no request, or was thrown by a handler.
  *
  * @typedef {object} HistoryOptions
  * @property {Position} [since] Those after it.
@@ -92,11 +102,11 @@ export class RialtoClient {
   }
 
   /**
-   * Listens to what concerns the whole client (README.md, "Events"): `status`, `connected`, `disconnected`,
-   * `recovered`, `gap`, `closing`, or `error` (an Error that belongs to no request).
+   * Listens to what concerns the whole client (README.md, "Events").
    *
-   * @param {"status" | "connected" | "disconnected" | "recovered" | "gap" | "closing" | "error"} type
-   * @param {(detail: any) => void} listener
+   * @template {keyof Details} Type
+   * @param {Type} type
+   * @param {(detail: Details[Type]) => void} listener
    * @returns {() => void} Stops listening.
    */
   on(type, listener) {
@@ -164,8 +174,8 @@ export class RialtoClient {
    */
   async publish(topic, payload, options = {}) {
     const { key, echo } = options;
-    const { position = null, duplicate = false } =
-      await this.#submit({ type: "publish", topic, ...payloadFields(payload), key, echo }, options);
+    const fields = { type: "publish", topic, ...payloadFields(payload), key, echo };
+    const { position = null, duplicate = false } = await this.#submit(fields, options);
     return { position, duplicate };
   }
 
@@ -180,7 +190,8 @@ export class RialtoClient {
    */
   async call(target, method, payload, options = {}) {
     const where = typeof target === "string" ? { topic: target } : { plugin: target.plugin };
-    const reply = await this.#submit({ type: "call", ...where, method, ...payloadFields(payload), key: options.key }, options);
+    const fields = { type: "call", ...where, method, ...payloadFields(payload), key: options.key };
+    const reply = await this.#submit(fields, options);
     return typeof reply.bytes === "string" ? fromBase64(reply.bytes) : reply.data;
   }
 

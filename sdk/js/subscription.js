@@ -7,8 +7,8 @@ import { Progress } from "./progress.js";
 
 /** Asked for when a position is lost: as many as a topic keeps unless its rule says otherwise. */
 const REPLAY_MESSAGES = 1000;
-/** Most frames that may come before the reply to a list of subscriptions, per topic. */
-const HELD_MAX = 10_000;
+/** Most frames of a topic that are kept until the reply to the list it was in; with more it is asked for alone. */
+const HELD_MAX = 1000;
 
 /**
  * @typedef {import("./progress.js").Position} Position
@@ -46,7 +46,8 @@ const HELD_MAX = 10_000;
  * @property {(subscribed: Subscribed) => void} [onSubscribed] After the first reply and after every reconnect.
  * @property {(member: Member, topic: string) => void} [onJoin]
  * @property {(member: Member, topic: string) => void} [onLeave]
- * @property {(presence: Presence) => void} [onPresence] Who is there: after every reply, and whenever a large topic counts.
+ * @property {(presence: Presence) => void} [onPresence] Who is there: after every reply, and from time to
+ *   time in large topics.
  * @property {(error: RialtoError) => void} [onRefused] The broker refused or ended the subscription. When
  *   `error.retryAfterMs` is set the client tries again by itself.
  *
@@ -62,7 +63,10 @@ const HELD_MAX = 10_000;
  * @property {boolean} [presence] Whether to be told who is there, who joins and who leaves.
  */
 
-/** @typedef {"idle" | "asked" | "held" | "placed"} Place On this connection; `held`: its frames may precede the reply. */
+/**
+ * @typedef {"idle" | "asked" | "held" | "placed"} Place On this connection. `asked`: what comes before the reply is
+ *   none of its messages; `held`: it may be, because the reply is that to a list.
+ */
 
 export class Subscription {
   #leave;
@@ -116,7 +120,7 @@ export class Subscription {
     this.#leave = leave;
   }
 
-  /** Position of the newest message seen or told to be left out: what to keep for `since`. Null before the first reply. */
+  /** Of the newest message seen or told to be left out: what to keep for `since`. Null before the first reply. */
   get position() {
     return this.#progress.position;
   }
@@ -223,13 +227,17 @@ export class Subscription {
    *
    * @internal
    * @param {Frame} frame
-   * @returns {boolean} False when there is no more room to keep it until the reply comes.
    */
   receive(frame) {
     if (this.isPattern || this.#place === "placed") this.#hand(frame);
-    else if (this.#place === "held") this.#held.push(frame);
+    else if (this.#place === "held") this.#hold(frame);
     // Otherwise it belongs to a subscription that this one replaces, or to a pattern.
-    return this.#held.length <= HELD_MAX;
+  }
+
+  /** @param {Frame} frame */
+  #hold(frame) {
+    this.#held.push(frame);
+    if (this.#held.length > HELD_MAX) this.place = "asked";
   }
 
   /** @param {Frame} frame */

@@ -1,4 +1,4 @@
-/** All subscriptions of a client: placed on every new connection, a few frames for all of them, and handed their pushes. */
+/** All subscriptions of a client: placed on every new connection with a few frames, and handed their pushes. */
 
 import { isLonger } from "./connection.js";
 import { ConnectionLostError, NotConnectedError, RialtoError, TimeoutError } from "./errors.js";
@@ -141,7 +141,7 @@ export class Subscriptions {
       const { from, to, reason } = frame;
       this.#events.emit("gap", { topic, from, to, reason });
     }
-    if (exact?.receive(frame) === false) this.#connection?.abandon("too many messages came before a reply");
+    exact?.receive(frame);
     for (const pattern of patterns) pattern.receive(frame);
   }
 
@@ -214,22 +214,25 @@ export class Subscriptions {
   #decide(subscriptions, connection, error, reply) {
     // The next connection asks for all of them.
     if (error instanceof ConnectionLostError || error instanceof NotConnectedError) return Promise.resolve();
+    const isList = subscriptions.length > 1;
     const current = subscriptions.filter((each) => this.#isCurrent(each, connection));
-    if (error?.code === "bad_request" && subscriptions.length > 1) {
+    if (error?.code === "bad_request" && isList) {
       // One of them spoils the list: each one apart shows which.
       return Promise.all(current.map((each) => this.#ask([each], connection)));
     }
     const items = new Map(reply?.topics?.map((/** @type {any} */ item) => [item.topic, item]));
+    const again = [];
     for (const each of current) {
       // A handler before may have ended this one.
       if (!this.#isCurrent(each, connection)) continue;
-      const item = subscriptions.length > 1 ? items.get(each.topic) : reply;
+      const item = isList ? items.get(each.topic) : reply;
       const refusal = error ?? (item?.error && RialtoError.fromFrame(item.error));
       if (refusal) this.#refuse(each, connection, refusal);
+      else if (isList && each.place === "asked") again.push(this.#ask([each], connection));
       else if (item) each.accepted(item);
       else this.#refuse(each, connection, new RialtoError("internal", `topic ${JSON.stringify(each.topic)}: no reply`));
     }
-    return Promise.resolve();
+    return Promise.all(again);
   }
 
   #listDecided() {

@@ -1,4 +1,4 @@
-/** A network in between that can fail: a TCP relay on loopback that cuts its connections, and lets none through while down. */
+/** A network that can fail: a TCP relay on loopback that cuts its connections, and lets none through while down. */
 
 import { once } from "node:events";
 import { connect, createServer } from "node:net";

@@ -18,7 +18,9 @@ async function enter() {
 
 client.subscribe(topic, {
   onSubscribed: () => void enter().catch((error) => console.error(`(${error.message})`)),
-  onMessage: ({ data }) => console.log(data.kind === "message" ? `${data.author}: ${data.text}` : `(${JSON.stringify(data)})`),
+  onMessage: ({ data }) => {
+    console.log(data.kind === "message" ? `${data.author}: ${data.text}` : `(${JSON.stringify(data)})`);
+  },
   onGap: () => console.error("(some messages are missing)"),
   onRefused: (error) => console.error(`(${error.message})`),
 });

@@ -1,4 +1,4 @@
-/** The client in Node against a real broker: killed and started again, behind a network that fails, and asked for all it has. */
+/** The client in Node against a real broker: killed, started again, behind a network that fails, asked for all it has. */
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -88,7 +88,7 @@ const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, index) =
 for (const [kind, WebSocket] of Object.entries(KINDS)) {
   const topic = `news.${kind.replace(/\W/g, "-")}`;
 
-  scenario(`${kind}: the broker is killed and restarted, others publish meanwhile: all arrives in order, once`, async (proxy) => {
+  scenario(`${kind}: the broker is killed, others publish meanwhile: all arrives in order, once`, async (proxy) => {
     const { told, handlers, has } = record();
     const follower = clientAt(proxy.port, WebSocket);
     follower.subscribe(topic, handlers);
@@ -157,7 +157,7 @@ scenario("history too short for what was missed: the gap is told, the rest comes
   assert.equal(told.subscribed[1].recovered, false);
 });
 
-scenario("a network that fails all the time: two publishers, every message once and in its publisher's order", async (proxy) => {
+scenario("a network that fails all the time: every message of two publishers once, in their order", async (proxy) => {
   const { told, handlers, has } = record();
   const follower = clientAt(proxy.port);
   const patterns = record();
@@ -201,7 +201,8 @@ scenario("keys, echo, bytes, history and presence are the broker's", async () =>
   const joined = [];
   const messages = [];
   client.subscribe("news.all", { onMessage: (message) => messages.push(message) });
-  const watching = other.subscribe("news.all", { ...handlers, onJoin: ({ session }) => joined.push(session) }, { presence: true });
+  const onJoin = ({ session }) => joined.push(session);
+  const watching = other.subscribe("news.all", { ...handlers, onJoin }, { presence: true });
   await Promise.all([client.connect(), other.connect()]);
   await watching.ready;
   const first = await client.publish("news.all", { a: 1 }, { key: "k1" });

@@ -55,7 +55,6 @@ export class Model {
   #random;
   #kept;
   #epochs = 0;
-  isDown = false;
 
   constructor(random, kept) {
     this.#random = random;
@@ -92,7 +91,8 @@ export class Model {
   /** Carries one frame in one direction, if any waits. */
   async carry() {
     this.#wires = this.#wires.filter(({ isCut }) => !isCut);
-    const lanes = this.#wires.flatMap((wire) => [["up", wire], ["down", wire]]).filter(([way, wire]) => wire[way].length > 0);
+    const all = this.#wires.flatMap((wire) => [["up", wire], ["down", wire]]);
+    const lanes = all.filter(([way, wire]) => wire[way].length > 0);
     if (lanes.length === 0) return false;
     const [way, wire] = lanes[Math.floor(this.#random() * lanes.length)];
     const frame = wire[way].shift();

@@ -131,7 +131,8 @@ function each(name, { kind, ...options }, check) {
   });
 }
 
-each("connections are cut: every message arrives once, in order, and is published once", { kind: "recovered", kept: 1000 }, (result) => {
+const CUTS = { kind: "recovered", kept: 1000 };
+each("connections are cut: every message arrives once, in order, and is published once", CUTS, (result) => {
   checkFollower(result);
   checkAcks(result);
   const { model, log, patternLog } = result;
@@ -145,7 +146,8 @@ each("connections are cut: every message arrives once, in order, and is publishe
   assert.equal(new Set(patternLog).size, patternLog.length, "a pattern's handler got a message twice");
 });
 
-each("replies come too late: what is asked for once more arrives once", { kind: "timeout", kept: 1000, patienceMs: 700 }, (result) => {
+const LATE = { kind: "timeout", kept: 1000, patienceMs: 700 };
+each("replies come too late: what is asked for once more arrives once", LATE, (result) => {
   checkFollower(result);
   for (const topic of TOPICS) {
     const data = result.log.get(topic).filter(({ kind }) => kind === "message").map((entry) => entry.data);
@@ -153,12 +155,14 @@ each("replies come too late: what is asked for once more arrives once", { kind: 
   }
 });
 
-each("history is short: what has expired is told, and the rest arrives once, in order", { kind: "gap", kept: 3 }, (result) => {
+const SHORT = { kind: "gap", kept: 3 };
+each("history is short: what has expired is told, and the rest arrives once, in order", SHORT, (result) => {
   checkFollower(result);
   checkAcks(result);
 });
 
-each("the broker forgets everything: each epoch is told and arrives in order, once", { kind: "lost", kept: 1000, restarts: true }, (result) => {
+const RESTARTS = { kind: "lost", kept: 1000, restarts: true };
+each("the broker forgets everything: each epoch is told and arrives in order, once", RESTARTS, (result) => {
   checkFollower(result);
   checkAcks(result);
   const { model, log } = result;

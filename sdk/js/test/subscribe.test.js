@@ -105,6 +105,21 @@ test("what comes before the reply to a list is kept until it is known where each
   assert.deepEqual(handlers.log, ["subscribed", "0 ", "a=5", "a 6-7 slow", "a +bo", "subscribed", "a=8"]);
 });
 
+test("a topic with too much before the reply to its list is asked for once more, alone, and misses nothing", async () => {
+  const { client, sockets: [socket] } = await connectedClient();
+  const handlers = recorder();
+  client.subscribeAll(["a", "b"], handlers, { since: { epoch: "e1", offset: 0 } });
+  for (let offset = 1; offset <= 1500; offset += 1) socket.receive(message("a", offset));
+  const positions = { a: { epoch: "e1", offset: 1400 }, b: { epoch: "e1", offset: 0 } };
+  await socket.reply({ topics: ["a", "b"].map((topic) => ({ topic, position: positions[topic], recovered: true })) });
+  assert.deepEqual(handlers.log, ["recovered"]);
+  const { topic, since } = socket.sent[0];
+  assert.deepEqual([topic, since], ["a", { epoch: "e1", offset: 0 }]);
+  await socket.reply({ topic: "a", position: { epoch: "e1", offset: 1500 }, recovered: true });
+  for (let offset = 1; offset <= 1501; offset += 1) socket.receive(message("a", offset));
+  assert.deepEqual(handlers.log.slice(2), Array.from({ length: 1501 }, (_, index) => `a=${index + 1}`));
+});
+
 test("a reply and what follows it may be read at once, before any promise settles", async () => {
   const { client, sockets: [socket] } = await connectedClient();
   const handlers = recorder();
