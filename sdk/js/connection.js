@@ -7,6 +7,7 @@ import { Requests } from "./requests.js";
 
 const SUBPROTOCOL = "rialto.v1.json";
 const DEFAULT_PING_MS = 25_000;
+const CLOSE_AFTER_ERROR_MS = 100;
 /** A last bound: what an application may have under way is bounded where it asks for it. */
 const REQUESTS_MAX = 20_000;
 /** No text of so many UTF-16 units has more than three times as many bytes. */
@@ -35,6 +36,8 @@ export class Connection {
   #clock;
   #onEnd;
   #welcomeTimer;
+  /** @type {any} */
+  #errorTimer = null;
   #requests;
   #heartbeat;
   #ended = false;
@@ -62,8 +65,10 @@ export class Connection {
     });
     this.#socket = new WebSocket(url, [SUBPROTOCOL]);
     this.#welcomeTimer = clock.setTimeout(() => this.abandon("no welcome in time"), timeoutMs);
-    // `close` follows and says all there is to know; Node's sockets throw when no one listens.
-    this.#socket.onerror = () => {};
+    // `close` follows and says all there is to know, except from Node 20's own sockets that cannot connect.
+    this.#socket.onerror = () => {
+      this.#errorTimer ??= clock.setTimeout(() => this.abandon("the connection failed"), CLOSE_AFTER_ERROR_MS);
+    };
     this.#socket.onclose = ({ code, reason }) => this.end({ code, reason });
     this.#socket.onmessage = ({ data }) => {
       const frame = decode(data);
@@ -150,6 +155,7 @@ export class Connection {
     if (this.#ended) return;
     this.#ended = true;
     this.#clock.clearTimeout(this.#welcomeTimer);
+    this.#clock.clearTimeout(this.#errorTimer);
     this.#heartbeat.stop();
     this.#socket.onmessage = null;
     this.#socket.onclose = null;

@@ -122,6 +122,20 @@ test("a broker that never welcomes is given up", async () => {
   assert.ok(sockets[0].isClosed);
 });
 
+test("a socket that fails and never says that it closed is over; the code of one that does is kept", async () => {
+  const { client, clock, sockets } = fakeClient();
+  client.connect();
+  sockets[0].onerror({});
+  await clock.advance(100);
+  assert.deepEqual([client.status.status, client.status.reason], ["disconnected", "the connection failed"]);
+  await clock.advance(client.status.retryInMs);
+  await sockets[1].welcome();
+  sockets[1].onerror({});
+  await sockets[1].end(4003);
+  await clock.advance(1000);
+  assert.deepEqual([client.status.status, client.status.code], ["closed", 4003]);
+});
+
 test("something that is not a frame ends the connection", async () => {
   for (const garbage of ["<html>", "[]", "null", "{}", '{"type":1}']) {
     const { client, sockets } = await connectedClient();
