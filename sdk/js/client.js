@@ -175,7 +175,9 @@ export class RialtoClient {
   async publish(topic, payload, options = {}) {
     const { key, echo } = options;
     const fields = { type: "publish", topic, ...payloadFields(payload), key, echo };
+    if (echo === false) this.#subscriptions.quiet(topic);
     const { position = null, duplicate = false } = await this.#submit(fields, options);
+    if (echo === false && position) this.#subscriptions.find(topic)?.leaveOut(position);
     return { position, duplicate };
   }
 

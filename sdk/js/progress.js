@@ -1,5 +1,8 @@
 /** How far one subscription has come in its topic: what to ask for after a reconnect, and what is new. Pure. */
 
+/** Most offsets of own messages that are remembered until the others have come so far. */
+const OWN_MAX = 1000;
+
 /**
  * @typedef {{epoch: string, offset: number}} Position
  * @typedef {{from: number, to: number}} Span Offsets, both included.
@@ -12,6 +15,8 @@ export class Progress {
   #head = 0;
   /** The next message may be any later one: the application has been told that some are left out. */
   #isOpen = false;
+  /** Offsets still to come of messages that the application published and does not want back. */
+  #own = new Set();
 
   /** @param {Position | null} [position] Of the last message that the application had already. */
   constructor(position = null) {
@@ -35,6 +40,7 @@ export class Progress {
     this.#isOpen = false;
     this.#head = head?.offset ?? 0;
     if (recovered && own !== null) return;
+    if (own?.epoch !== head?.epoch) this.#own.clear();
     this.#position = head && { ...head };
     if (head === null || last === 0) return;
     // What of the last ones is kept is not said. In the own epoch nothing is handed out a second time.
@@ -64,9 +70,22 @@ export class Progress {
     if (position === null) return { isNew: true, missed: null };
     if (offset <= position.offset) return { isNew: false, missed: null };
     const missed = this.#isOpen || offset === position.offset + 1 ? null : { from: position.offset + 1, to: offset - 1 };
+    const isNew = !this.#own.has(offset);
     this.#isOpen = false;
-    position.offset = offset;
-    return { isNew: true, missed };
+    this.#advance(position, offset);
+    return { isNew, missed };
+  }
+
+  /**
+   * A message was published that this subscription is not to get, and that nobody will explain.
+   *
+   * @param {Position} own
+   */
+  leaveOut({ epoch, offset }) {
+    const position = this.#position;
+    if (position?.epoch !== epoch || offset <= position.offset || this.#own.size >= OWN_MAX) return;
+    this.#own.add(offset);
+    this.#advance(position, position.offset);
   }
 
   /**
@@ -75,7 +94,16 @@ export class Progress {
    * @param {Span} span
    */
   gap({ to }) {
-    if (this.#position === null || to < this.#position.offset) return;
-    this.#position.offset = to;
+    if (this.#position !== null && to > this.#position.offset) this.#advance(this.#position, to);
+  }
+
+  /**
+   * @param {Position} position
+   * @param {number} offset
+   */
+  #advance(position, offset) {
+    position.offset = offset;
+    while (this.#own.has(position.offset + 1)) position.offset += 1;
+    for (const own of this.#own) if (own <= position.offset) this.#own.delete(own);
   }
 }

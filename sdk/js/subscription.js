@@ -77,6 +77,7 @@ export class Subscription {
   #options;
   #progress;
   #last = 0;
+  #isQuiet = false;
   /** @type {Frame[]} */
   #held = [];
   /** @type {Place} */
@@ -216,6 +217,16 @@ export class Subscription {
     this.#rejectReady(new RialtoError("unsubscribed", `topic ${JSON.stringify(this.topic)}: unsubscribed`));
   }
 
+  /** @internal From now on this client publishes here what it does not want back: such holes are no news. */
+  quiet() {
+    this.#isQuiet = true;
+  }
+
+  /** @internal @param {Position} position Of a message that the application does not want back. */
+  leaveOut(position) {
+    this.#progress.leaveOut(position);
+  }
+
   /** @internal @param {Frame} reply Who is there, if it says so. */
   presence({ count, members = null }) {
     if (!Number.isInteger(count)) return;
@@ -262,8 +273,8 @@ export class Subscription {
     const { topic, offset, time, data, bytes, from } = frame;
     if (!this.isPattern) {
       const { isNew, missed } = this.#progress.message(offset);
+      if (missed && !this.#isQuiet) this.#miss({ topic, ...missed, reason: "unknown" });
       if (!isNew) return;
-      if (missed) this.#miss({ topic, ...missed, reason: "unknown" });
     }
     /** @type {Message} */
     const message = { topic, offset, time };

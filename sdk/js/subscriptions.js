@@ -9,7 +9,7 @@ const TOPICS_PER_FRAME = 100;
 /** For `{"id":…,"type":"subscribe","topics":[…]}` around the topics of a frame. */
 const ENVELOPE_BYTES = 64;
 const RETRY_AFTER_TIMEOUT_MS = 2_000;
-/** Topics for which the subscriptions that get their messages are remembered. */
+/** Topics of which something is remembered: the patterns that select them, or that they are quiet. */
 const ROUTES_MAX = 10_000;
 
 /**
@@ -25,6 +25,8 @@ export class Subscriptions {
   #known = new Map();
   /** @type {Map<string, Subscription[]>} The patterns that select a topic. */
   #routes = new Map();
+  /** Topics to which is published what is not to come back. */
+  #quiet = new Set();
   /** @type {Connection | null} */
   #connection = null;
   #listsAsked = 0;
@@ -62,6 +64,7 @@ export class Subscriptions {
       }
       const leave = (/** @type {Subscription} */ left) => this.leave([left]);
       const subscription = new Subscription(topic, handlers, options, this.#events, leave);
+      if (this.#quiet.has(topic)) subscription.quiet();
       this.#known.set(topic, subscription);
       added.push(subscription);
       return subscription;
@@ -74,6 +77,17 @@ export class Subscriptions {
   /** @param {string} topic */
   find(topic) {
     return this.#known.get(topic);
+  }
+
+  /**
+   * Messages will be published to this topic that its subscription is not to get.
+   *
+   * @param {string} topic
+   */
+  quiet(topic) {
+    if (this.#quiet.size >= ROUTES_MAX) this.#quiet.clear();
+    this.#quiet.add(topic);
+    this.#known.get(topic)?.quiet();
   }
 
   /**

@@ -43,6 +43,26 @@ test("messages and gaps count every offset once, whatever comes", () => {
   assert.deepEqual(progress.message(13), { isNew: true, missed: null });
 });
 
+test("own messages that are not wanted back are stepped over, whatever comes first, and are no hole", () => {
+  const progress = new Progress();
+  progress.accept(at("e1", 3), false, 0);
+  progress.leaveOut(at("e1", 4));
+  assert.deepEqual(progress.position, at("e1", 4));
+  progress.leaveOut(at("e1", 6));
+  progress.leaveOut(at("e1", 7));
+  progress.leaveOut(at("e0", 5));
+  assert.deepEqual(progress.message(5), { isNew: true, missed: null });
+  assert.deepEqual(progress.position, at("e1", 7));
+  progress.leaveOut(at("e1", 9));
+  progress.accept(at("e1", 9), true, 1000);
+  assert.deepEqual(progress.message(8), { isNew: true, missed: null });
+  assert.deepEqual(progress.message(9), { isNew: false, missed: null }, "read again after a reconnect");
+  assert.deepEqual(progress.message(10), { isNew: true, missed: null });
+  progress.leaveOut(at("e1", 12));
+  progress.accept(at("e2", 11), false, 0);
+  assert.deepEqual(progress.message(12), { isNew: true, missed: null }, "another epoch");
+});
+
 test("positions given out and taken in are copies", () => {
   const own = at("e1", 3);
   const progress = new Progress(own);

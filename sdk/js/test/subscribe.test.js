@@ -223,6 +223,26 @@ test("the position moves over gaps, and a hole that nobody explained is told too
   assert.deepEqual(gaps, ["conflated", "unknown"]);
 });
 
+test("what is published without echo is no hole, whether its answer or the next message comes first", async () => {
+  const fake = await connectedClient();
+  const { client, sockets } = fake;
+  const handlers = recorder();
+  client.publish("a", 0, { echo: false });
+  const subscription = client.subscribe("a", handlers);
+  const [first] = sockets[0].sent.splice(0, 1);
+  await sockets[0].accept({ epoch: "e1", offset: 1 });
+  await sockets[0].receive({ type: "ok", id: first.id, position: { epoch: "e1", offset: 1 } });
+  client.publish("a", 0, { echo: false });
+  await sockets[0].receive(message("a", 3));
+  await sockets[0].reply({ position: { epoch: "e1", offset: 2 } });
+  client.publish("a", 0, { echo: false });
+  await sockets[0].reply({ position: { epoch: "e1", offset: 4 } });
+  assert.deepEqual(subscription.position, { epoch: "e1", offset: 4 });
+  const socket = await reconnect(fake);
+  assert.equal(socket.sent[0].since.offset, 4);
+  assert.deepEqual(handlers.log, ["subscribed", "a=3"]);
+});
+
 test("the last messages of a topic may be fewer than asked for: that is no hole", async () => {
   const { client, sockets: [socket] } = await connectedClient();
   const handlers = recorder();
