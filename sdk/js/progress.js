@@ -39,13 +39,13 @@ export class Progress {
     const own = this.#position;
     this.#isOpen = false;
     this.#head = head?.offset ?? 0;
-    if (recovered && own !== null) return;
-    if (own?.epoch !== head?.epoch) this.#own.clear();
+    // In the own epoch messages and gaps go on from the own position: what will not come is told, or asked for again.
+    if (own !== null && own.epoch === head?.epoch && (recovered || own.offset <= head.offset)) return;
+    this.#own.clear();
     this.#position = head && { ...head };
     if (head === null || last === 0) return;
-    // What of the last ones is kept is not said. In the own epoch nothing is handed out a second time.
-    const known = own?.epoch === head.epoch && own.offset <= head.offset ? own.offset : 0;
-    this.#position = { epoch: head.epoch, offset: Math.max(known, head.offset - last) };
+    // How many of the last ones are kept is not said.
+    this.#position = { epoch: head.epoch, offset: own === null ? Math.max(0, head.offset - last) : 0 };
     this.#isOpen = true;
   }
 

@@ -13,7 +13,7 @@ const SCENARIO = { timeout: 60_000 };
 const RULES = `
 [[topic]]
 pattern = "news.>"
-history = { messages = 1000 }
+history = { messages = 10000 }
 
 [[topic]]
 pattern = "short.*"
@@ -158,6 +158,39 @@ scenario("history too short for what was missed: the gap is told, the rest comes
   assert.deepEqual(told.data, [1, ...numbers(16, 21)]);
   assert.deepEqual(told.gaps, [{ topic: "short.a", from: 2, to: 15, reason: "expired" }]);
   assert.equal(told.subscribed[1].recovered, false);
+});
+
+scenario("only what comes from now on, where the past is lost: the gap is told, also in a new epoch", async (proxy) => {
+  const { told, handlers, has } = record();
+  const [kept, live] = [clientAt(proxy.port), clientAt(proxy.port)];
+  const replayed = record();
+  live.subscribe("short.live", handlers, { onLost: "live" });
+  kept.subscribe("short.live", replayed.handlers);
+  const publisher = clientAt(broker.port);
+  await Promise.all([live, kept, publisher].map((client) => client.connect()));
+  await publisher.publish("short.live", 1);
+  await Promise.all([has(1), replayed.has(1)]);
+  const away = async (from, to) => {
+    const back = [live, kept].map((client) => event(client, "connected"));
+    for (const number of numbers(from, to)) await publisher.publish("short.live", number);
+    proxy.up();
+    await Promise.all(back);
+  };
+  proxy.down();
+  await away(2, 10);
+  await publisher.publish("short.live", 11);
+  await Promise.all([has(2), replayed.has(7)]);
+  proxy.down();
+  await broker.kill();
+  await broker.launch();
+  await away(12, 20);
+  await publisher.publish("short.live", 21);
+  await Promise.all([has(3), replayed.has(13)]);
+  assert.deepEqual(told.data, [1, 11, 21]);
+  assert.deepEqual(replayed.told.data, [1, ...numbers(6, 11), ...numbers(16, 21)]);
+  const spans = ({ gaps }) => gaps.map(({ from, to, reason }) => `${from}-${to} ${reason}`);
+  assert.deepEqual(spans(told), ["2-10 expired", "1-9 reset"]);
+  assert.deepEqual(spans(replayed.told), ["2-5 expired", "1-4 reset"]);
 });
 
 scenario("a network that fails all the time: every message of two publishers once, in their order", async (proxy) => {

@@ -84,7 +84,7 @@ function checkFollower({ model, log }) {
     for (const entry of entries) {
       if (entry.kind === "recovered") assert.deepEqual(entry.previous.epoch, entry.position.epoch);
       else if (entry.kind === "timeout") continue;
-      else if (entry.kind === "lost") at = null;
+      else if (entry.kind === "lost") at = at?.epoch === entry.position.epoch ? at : null;
       else {
         const { epoch, offset } = entry.kind === "gap" ? { ...entry, offset: entry.to } : entry;
         const from = entry.kind === "gap" ? entry.from : offset;

@@ -182,6 +182,17 @@ test("expired: the gap is told, then what is kept comes, and nothing twice", asy
   assert.deepEqual(gaps, [{ topic: "a", from: 3, to: 7, reason: "expired" }]);
 });
 
+test("lost before the gap was told: it is told on the next connection", async () => {
+  const fake = await connectedClient();
+  const handlers = recorder();
+  fake.client.subscribe("a", handlers);
+  await fake.sockets[0].accept({ epoch: "e1", offset: 2 });
+  const second = await reconnect(fake);
+  await second.reply({ topic: "a", position: { epoch: "e1", offset: 2000 }, recovered: false });
+  const third = await reconnect(fake);
+  assert.deepEqual(third.sent[0].since, { epoch: "e1", offset: 2 });
+});
+
 test("a new epoch is new from its first message, also those with offsets known from the old one", async () => {
   const fake = await connectedClient();
   const handlers = recorder();
