@@ -19,7 +19,9 @@ import { explain } from "./wording.js";
 const FIRST_ROOM = "lobby";
 
 class App {
-  #client = new RialtoClient("/ws");
+  // What cannot be sent now returns to the composer: a person decides whether it is still worth saying, and a room must
+  // know the name again before it takes a word.
+  #client = new RialtoClient("/ws", { offline: "fail", retriesMax: 0 });
   #remembered = recall();
   #name = this.#remembered.name;
   /** @type {Map<string, {room: Room, log: Log}>} */

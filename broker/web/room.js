@@ -24,6 +24,7 @@ export class Room extends EventTarget {
   #isSending = false;
   #isSubscribed = false;
   #isLeft = false;
+  #isHoleNewest = false;
   #isReturn;
 
   /**
@@ -201,6 +202,10 @@ export class Room extends EventTarget {
   }
 
   #entry(entry) {
+    // A gap and the loss of a position may be told one after the other.
+    const isHole = entry.kind === "hole";
+    if (isHole && this.#isHoleNewest) return;
+    this.#isHoleNewest = isHole;
     this.dispatchEvent(new CustomEvent("entry", { detail: entry }));
   }
 

@@ -1,5 +1,7 @@
 /** How long to wait before the next connection attempt. Pure: knows neither timers nor sockets. */
 
+/** @typedef {{initialMs?: number, maxMs?: number, random?: () => number}} BackoffOptions */
+
 /** Exponential back-off with full jitter: uniform between nothing and a ceiling that doubles with every attempt. */
 export class Backoff {
   #initialMs;
@@ -7,7 +9,7 @@ export class Backoff {
   #random;
   #attempts = 0;
 
-  /** @param {{initialMs?: number, maxMs?: number, random?: () => number}} [options] */
+  /** @param {BackoffOptions} [options] */
   constructor({ initialMs = 500, maxMs = 20_000, random = Math.random } = {}) {
     this.#initialMs = initialMs;
     this.#maxMs = maxMs;

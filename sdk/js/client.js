@@ -1,108 +1,116 @@
-/** The client: one connection at a time, its subscriptions and requests, and when to connect again. */
+/** What an application talks to: topics, publishes, calls and events. The work is done by the parts it joins. */
 
-import { Backoff } from "./backoff.js";
+import { fromBase64, payloadFields } from "./bytes.js";
 import { systemClock } from "./clock.js";
-import { CLOSED_ABNORMALLY, meaningOf, meansReconnect } from "./codes.js";
-import { Connection } from "./connection.js";
-import { NotConnectedError, RialtoError, TimeoutError } from "./errors.js";
-import { Heartbeat } from "./heartbeat.js";
-import { Requests } from "./requests.js";
+import { NotConnectedError } from "./errors.js";
+import { Events } from "./events.js";
+import { Link } from "./link.js";
+import { Outgoing } from "./outgoing.js";
 import { Subscription } from "./subscription.js";
-
-const DEFAULT_PING_MS = 25_000;
-/** A connection that lived this long was a good one: the next failure starts with short waits again. */
-const PROVEN_AFTER_MS = 5_000;
-const SUBSCRIBE_RETRY_MS = 2_000;
+import { Subscriptions } from "./subscriptions.js";
 
 /**
- * @typedef {object} Status
- * @property {"connecting" | "connected" | "disconnected" | "closed"} status `disconnected` comes back by itself,
- *   `closed` does not: `close` was called, or the broker said not to return.
- * @property {string} [reason] For `disconnected` and `closed`: why, in words.
- * @property {number} [code] The WebSocket close code.
- * @property {number} [retryInMs] For `disconnected`: until the next attempt.
- * @property {number} [retryAt] The same moment in Unix milliseconds.
- * @property {number} [attempt] For `connecting` and `disconnected`: attempts since the last good connection.
- *
- * @typedef {{code: number | string | null, message: string, retryAfterMs: number}} Closing
+ * @typedef {import("./subscription.js").Handlers} Handlers
+ * @typedef {import("./subscription.js").SubscribeOptions} SubscribeOptions
+ * @typedef {import("./subscription.js").Position} Position
+ * @typedef {import("./subscription.js").Message} Message
+ * @typedef {import("./subscription.js").Member} Member
  *
  * @typedef {object} Options
- * @property {number} [requestTimeoutMs] Longest wait for a reply; also for `welcome`. Default 10 000.
- * @property {number} [requestsMax] Most requests that may wait for a reply at once. Default 1000.
- * @property {{initialMs?: number, maxMs?: number, random?: () => number}} [backoff] Default 500 to 20 000.
- * @property {typeof WebSocket} [WebSocket] For hosts without a global one.
+ * @property {import("./token.js").TokenSource} [token] Asked for a token on every connection, before it expires, and
+ *   when the broker refuses it.
+ * @property {number} [requestTimeoutMs] Longest wait for a reply, over all connections; also for `welcome`.
+ *   Default 10 000.
+ * @property {number} [requestsMax] Most requests that may wait at once. Default 1000.
+ * @property {number} [retriesMax] How often a publish or call without an answer is sent again on later connections.
+ *   Default 10; 0: never.
+ * @property {"queue" | "fail"} [offline] What becomes of requests made while there is no connection: they wait for the
+ *   next one, or fail at once. Default `queue`.
+ * @property {import("./backoff.js").BackoffOptions} [backoff] Default 500 to 20 000 ms.
+ * @property {import("./connection.js").SocketClass} [WebSocket] For hosts without a global one (Node before 22: `ws`).
  * @property {EventTarget | null} [network] Where `online` events come from. Default `window`, if there is one.
  * @property {import("./clock.js").Clock} [clock] For tests.
+ *
+ * @typedef {object} RequestOptions
+ * @property {number} [timeoutMs] Default: `requestTimeoutMs`.
+ * @property {"queue" | "fail"} [offline] Default: that of the client.
+ *
+ * @typedef {RequestOptions & {key?: string}} CallOptions `key`: 1 to 128 bytes by which the broker recognises a retry.
+ *   Made by the client when left out.
+ * @typedef {CallOptions & {echo?: boolean}} PublishOptions `echo: false`: this client's own subscriptions do not get it.
+ *
+ * @typedef {object} Details What the events carry.
+ * @property {import("./link.js").Status} status
+ * @property {{session: string, user: string | null, isReturn: boolean}} connected
+ * @property {{code: number, reason: string, willReturn: boolean}} disconnected
+ * @property {{topic: string, position: Position, previous: Position}} recovered
+ * @property {import("./subscription.js").Gap} gap
+ * @property {import("./link.js").Closing} closing
+ * @property {Error} error Belongs to no request, or was thrown by a handler.
+ *
+ * @typedef {object} HistoryOptions
+ * @property {Position} [since] Those after it.
+ * @property {Position} [before] The newest ones before it.
+ * @property {number} [limit] At most so many. Default 100, at most 300.
  */
 
 export class RialtoClient {
-  #url;
   #options;
-  #clock;
-  #backoff;
-  #requests;
-  #heartbeat;
-  #events = new EventTarget();
-  /** @type {Map<string, Subscription>} */
-  #subscriptions = new Map();
-  /** @type {Status} */
-  #status = { status: "closed" };
-  /** @type {Connection | null} */
-  #connection = null;
-  /** @type {Closing | null} */
-  #closing = null;
-  #welcome = null;
-  #welcomedAt = 0;
-  #retryTimer = null;
-  #retryNotBefore = 0;
-  /** @type {{promise: Promise<void>, resolve: () => void, reject: (error: Error) => void} | null} */
-  #connecting = null;
+  #events = new Events();
+  #subscriptions;
+  #outgoing;
+  #link;
 
   /**
    * @param {string | URL} url `ws:`, `wss:`, `http:` or `https:`; relative to the page in a browser.
    * @param {Options} [options]
    */
   constructor(url, options = {}) {
-    this.#url = webSocketUrl(url);
-    this.#options = {
-      requestTimeoutMs: 10_000,
-      requestsMax: 1000,
-      WebSocket: globalThis.WebSocket,
-      network: globalThis.window ?? null,
-      ...options,
-    };
-    this.#clock = options.clock ?? systemClock;
-    this.#backoff = new Backoff(options.backoff);
-    this.#requests = new Requests(this.#clock, this.#options.requestsMax);
-    this.#heartbeat = new Heartbeat({
-      clock: this.#clock,
-      probe: () => void this.ping().catch(() => {}),
-      onDead: () => this.#connection?.abandon("the connection went silent"),
+    const {
+      requestTimeoutMs = 10_000,
+      requestsMax = 1000,
+      retriesMax = 10,
+      offline = "queue",
+      WebSocket = globalThis.WebSocket,
+      network = globalThis.window ?? null,
+      clock = systemClock,
+      backoff,
+      token,
+    } = options;
+    if (!WebSocket) throw new TypeError("no WebSocket here: pass one as options.WebSocket, such as the `ws` package's");
+    const events = this.#events;
+    this.#options = { requestTimeoutMs, offline };
+    this.#outgoing = new Outgoing({ clock, waitingMax: requestsMax, retriesMax });
+    this.#subscriptions = new Subscriptions({ clock, timeoutMs: requestTimeoutMs, events });
+    this.#link = new Link({
+      url: webSocketUrl(url), WebSocket, clock, timeoutMs: requestTimeoutMs, network, backoff, token, events,
+      onOpen: (connection) => this.#onOpen(connection),
+      onFrame: (frame) => this.#subscriptions.receive(frame),
+      onLost: () => this.#onLost(),
+      onClosed: () => this.#outgoing.abandon(),
     });
   }
 
   /** The latest `status` event. */
   get status() {
-    return this.#status;
+    return this.#link.status;
   }
 
   /** The broker's `welcome` on the current connection, or null. */
   get welcome() {
-    return this.#welcome;
+    return this.#link.welcome;
   }
 
   /**
-   * Listens to `status` ({@link Status}), `closing` ({@link Closing}: the broker will close soon and says why) or
-   * `error` (an Error that belongs to no request).
+   * Listens to what concerns the whole client (README.md, "Events").
    *
-   * @param {"status" | "closing" | "error"} type
-   * @param {(detail: any) => void} listener
+   * @template {keyof Details} Type
+   * @param {Type} type
+   * @param {(detail: Details[Type]) => void} listener
    * @returns {() => void} Stops listening.
    */
   on(type, listener) {
-    const forward = (/** @type {any} */ event) => listener(event.detail);
-    this.#events.addEventListener(type, forward);
-    return () => this.#events.removeEventListener(type, forward);
+    return this.#events.on(type, listener);
   }
 
   /**
@@ -111,254 +119,144 @@ export class RialtoClient {
    * @returns {Promise<void>} Resolves when connected and all subscriptions are placed; rejects when closed before.
    */
   connect() {
-    const { status } = this.#status;
-    if (status === "connected") return Promise.resolve();
-    const { promise } = (this.#connecting ??= promiseWithResolvers());
-    if (status === "closed") this.#options.network?.addEventListener("online", this.#onOnline);
-    if (status !== "connecting") this.#open();
-    return promise;
+    return this.#link.connect();
   }
 
-  /** Closes for good. Subscriptions stay known and return with the next `connect`. */
+  /** Closes for good; requests that wait fail. Subscriptions stay known and return with the next `connect`. */
   close() {
-    this.#stop({ code: 1000, reason: "closed by the application" });
+    this.#link.close();
   }
 
   /**
-   * Subscribes to a topic now and after every reconnect. One subscription per topic: a second call returns the same
-   * one with the new handlers.
+   * Subscribes to a topic or pattern, now and after every reconnect. One subscription per topic: a second call returns
+   * the same one with the new handlers and, where given, the new `delivery`, `presence` and `onLost`.
    *
    * @param {string} topic
-   * @param {import("./subscription.js").Handlers} handlers
+   * @param {Handlers} handlers
+   * @param {SubscribeOptions} [options]
    * @returns {Subscription} `await subscription.ready` for the broker's reply.
    */
-  subscribe(topic, handlers) {
-    const known = this.#subscriptions.get(topic);
-    if (known) {
-      known.update(handlers);
-      return known;
-    }
-    const subscription = new Subscription(topic, handlers, (left) => this.#unsubscribe(left));
-    this.#subscriptions.set(topic, subscription);
-    if (this.#connection?.isWelcomed) void this.#place(subscription, this.#connection);
-    return subscription;
+  subscribe(topic, handlers, options = {}) {
+    return this.#subscriptions.add([topic], handlers, options)[0];
   }
 
   /**
-   * Publishes `data` (any JSON value).
+   * Subscribes to many topics or patterns with a few frames.
    *
-   * @param {string} topic
-   * @param {unknown} data
-   * @returns {Promise<{position: import("./subscription.js").Position}>} Resolves once the broker has kept it.
+   * @param {Iterable<string>} topics
+   * @param {Handlers} handlers
+   * @param {SubscribeOptions} [options]
+   * @returns {Subscription[]} In the order of `topics`.
    */
-  async publish(topic, data) {
-    const { position } = await this.#request({ type: "publish", topic, data: data ?? null });
-    return { position };
+  subscribeAll(topics, handlers, options = {}) {
+    return this.#subscriptions.add([...topics], handlers, options);
   }
 
   /**
-   * Calls a method of the topic's plugin.
+   * Ends many subscriptions with a few frames.
+   *
+   * @param {Iterable<string | Subscription>} topics
+   * @returns {Promise<void>} When the broker confirmed, or at once when there is no connection.
+   */
+  async unsubscribeAll(topics) {
+    const known = [...topics].map((each) => (typeof each === "string" ? this.#subscriptions.find(each) : each));
+    await this.#subscriptions.leave(known.filter((each) => each !== undefined));
+  }
+
+  /**
+   * Publishes any JSON value, or opaque bytes.
    *
    * @param {string} topic
+   * @param {unknown} payload A `Uint8Array` is published as bytes, everything else as data.
+   * @param {PublishOptions} [options]
+   * @returns {Promise<{position: Position | null, duplicate: boolean}>} Once the broker has kept it. `position` is null
+   *   when a plugin swallowed it; `duplicate`: it had been published before, under the same key.
+   */
+  async publish(topic, payload, options = {}) {
+    const { key, echo } = options;
+    const fields = { type: "publish", topic, ...payloadFields(payload), key, echo };
+    if (echo === false) this.#subscriptions.quiet(topic);
+    const { position = null, duplicate = false } = await this.#submit(fields, options);
+    if (echo === false && position) this.#subscriptions.find(topic)?.leaveOut(position);
+    return { position, duplicate };
+  }
+
+  /**
+   * Calls a method of a plugin.
+   *
+   * @param {string | {plugin: string}} target The topic whose plugin is meant, or the plugin itself.
    * @param {string} method
-   * @param {unknown} [data]
-   * @returns {Promise<any>} The plugin's answer.
+   * @param {unknown} [payload] A `Uint8Array` is sent as bytes, everything else as data.
+   * @param {CallOptions} [options]
+   * @returns {Promise<any>} The plugin's answer: a value, or a `Uint8Array`.
    */
-  async call(topic, method, data) {
-    const reply = await this.#request({ type: "call", topic, method, data: data ?? null });
-    return reply.data;
+  async call(target, method, payload, options = {}) {
+    const where = typeof target === "string" ? { topic: target } : { plugin: target.plugin };
+    const fields = { type: "call", ...where, method, ...payloadFields(payload), key: options.key };
+    const reply = await this.#submit(fields, options);
+    return typeof reply.bytes === "string" ? fromBase64(reply.bytes) : reply.data;
+  }
+
+  /**
+   * Reads messages that the topic keeps, without subscribing: the newest ones, unless told otherwise.
+   *
+   * @param {string} topic
+   * @param {HistoryOptions & RequestOptions} [options]
+   * @returns {Promise<{messages: Message[], position: Position, more: boolean}>} `messages` oldest first; `position`:
+   *   where the topic stands; `more`: there are more in that direction.
+   */
+  async history(topic, options = {}) {
+    const { since, before, limit } = options;
+    const reply = await this.#submit({ type: "history", topic, since, before, limit }, options, true);
+    const messages = reply.messages.map((/** @type {any} */ { bytes, ...message }) =>
+      typeof bytes === "string" ? { topic, ...message, bytes: fromBase64(bytes) } : { topic, ...message });
+    return { messages, position: reply.position, more: reply.more === true };
+  }
+
+  /**
+   * Who is subscribed to a topic.
+   *
+   * @param {string} topic
+   * @param {RequestOptions} [options]
+   * @returns {Promise<{count: number, members: Member[] | null}>} `members` is null in large topics.
+   */
+  async presence(topic, options = {}) {
+    const { count, members = null } = await this.#submit({ type: "presence", topic }, options, true);
+    return { count, members };
   }
 
   /** @returns {Promise<number>} Milliseconds to the broker and back. */
   async ping() {
-    const sentAt = this.#clock.now();
-    const pong = this.#request({ type: "ping" });
-    if (this.#connection?.isWelcomed) this.#heartbeat.probed();
-    await pong;
-    return this.#clock.now() - sentAt;
+    const { connection } = this.#link;
+    if (!connection) throw new NotConnectedError("ping");
+    return connection.ping(this.#options.requestTimeoutMs);
   }
 
-  #onOnline = () => {
-    const { status } = this.#status;
-    if (status === "disconnected") {
-      const waitMs = this.#retryNotBefore - this.#clock.now();
-      if (waitMs <= 0) this.#open();
-      else this.#retryIn(waitMs);
-    } else if (status === "connected") {
-      // Another network, perhaps: the old connection may be dead without knowing.
-      this.ping().catch(() => {});
-    }
-  };
-
-  #open() {
-    this.#clock.clearTimeout(this.#retryTimer);
-    this.#closing = null;
-    this.#setStatus({ status: "connecting", attempt: this.#backoff.attempts });
-    try {
-      const connection = new Connection({
-        url: this.#url,
-        WebSocket: this.#options.WebSocket,
-        clock: this.#clock,
-        welcomeTimeoutMs: this.#options.requestTimeoutMs,
-        onWelcome: (welcome) => void this.#onWelcome(connection, welcome),
-        onFrame: (frame) => this.#onFrame(frame),
-        onEnd: (end) => this.#onEnd(end),
-      });
-      this.#connection = connection;
-    } catch (error) {
-      // Refused before any network was touched (an insecure address on a secure page): no retry will help.
-      this.#stop({ code: CLOSED_ABNORMALLY, reason: error.message });
-    }
+  /** @param {import("./connection.js").Connection} connection */
+  async #onOpen(connection) {
+    const { sent, decided } = this.#subscriptions.open(connection);
+    // After the subscriptions, so that these get what is published now.
+    sent.then(() => {
+      if (this.#link.connection === connection) this.#outgoing.open(connection);
+    });
+    await decided;
   }
 
-  async #onWelcome(connection, welcome) {
-    this.#welcome = welcome;
-    this.#welcomedAt = this.#clock.now();
-    this.#heartbeat.start(welcome.ping_ms ?? DEFAULT_PING_MS);
-    await Promise.all([...this.#subscriptions.values()].map((each) => this.#place(each, connection)));
-    if (this.#connection !== connection) return;
-    this.#setStatus({ status: "connected" });
-    this.#connecting?.resolve();
-    this.#connecting = null;
+  #onLost() {
+    this.#outgoing.suspend();
+    this.#subscriptions.suspend();
   }
 
-  #onFrame(frame) {
-    this.#heartbeat.heard();
-    switch (frame.type) {
-      case "message":
-        return this.#hand(() => this.#subscriptions.get(frame.topic)?.deliver(frame));
-      case "ok":
-      case "pong":
-        return void this.#requests.settle(frame);
-      case "error":
-        if (!this.#requests.settle(frame)) this.#emit("error", RialtoError.fromFrame(frame));
-        return;
-      case "gap":
-        return this.#hand(() => this.#subscriptions.get(frame.topic)?.skip(frame));
-      case "unsubscribed":
-        return this.#onUnsubscribed(frame);
-      case "closing":
-        this.#closing = {
-          code: frame.code ?? null,
-          message: frame.message ?? "",
-          retryAfterMs: Number(frame.retry_after_ms) || 0,
-        };
-        return this.#emit("closing", this.#closing);
-      default: // A newer broker may send what this client does not know.
-    }
-  }
-
-  /** @param {import("./connection.js").End} end */
-  #onEnd(end) {
-    this.#heartbeat.stop();
-    this.#connection = null;
-    this.#welcome = null;
-    this.#requests.loseConnection();
-    if (this.#status.status === "closed") return;
-    // The close frame may be lost after `closing` was read: then the announced code is the better one.
-    const announced = this.#closing?.code;
-    const code = end.code === CLOSED_ABNORMALLY && typeof announced === "number" ? announced : end.code;
-    const reason = this.#closing?.message || end.reason || meaningOf(code);
-    if (!meansReconnect(code)) return this.#stop({ code, reason });
-    if (this.#welcomedAt && this.#clock.now() - this.#welcomedAt >= PROVEN_AFTER_MS) this.#backoff.reset();
-    this.#welcomedAt = 0;
-    const hintMs = this.#closing?.retryAfterMs ?? 0;
-    this.#retryNotBefore = this.#clock.now() + hintMs;
-    this.#retryIn(this.#backoff.next(hintMs), { code, reason });
-  }
-
-  /** @param {number} retryInMs */
-  #retryIn(retryInMs, { code = this.#status.code, reason = this.#status.reason } = {}) {
-    this.#clock.clearTimeout(this.#retryTimer);
-    this.#retryTimer = this.#clock.setTimeout(() => this.#open(), retryInMs);
-    const attempt = this.#backoff.attempts;
-    this.#setStatus({ status: "disconnected", code, reason, retryInMs, retryAt: Date.now() + retryInMs, attempt });
-  }
-
-  /** @param {import("./connection.js").End} end */
-  #stop({ code, reason }) {
-    this.#clock.clearTimeout(this.#retryTimer);
-    this.#options.network?.removeEventListener("online", this.#onOnline);
-    this.#backoff.reset();
-    this.#status = { status: "closed", code, reason };
-    this.#connection?.close();
-    this.#connecting?.reject(new RialtoError("closed", reason));
-    this.#connecting = null;
-    // Last, because a listener may call `connect`.
-    this.#emit("status", this.#status);
-  }
-
-  /** Places a subscription on this connection; the next connection does it again if this one ends first. */
-  async #place(subscription, connection) {
-    let failure = null;
-    try {
-      const reply = await this.#request({ type: "subscribe", topic: subscription.topic });
-      if (this.#isCurrent(subscription, connection)) this.#hand(() => subscription.accepted(reply));
-    } catch (error) {
-      failure = error;
-    }
-    if (failure === null || !this.#isCurrent(subscription, connection)) return;
-    if (failure instanceof TimeoutError) failure.retryAfterMs = SUBSCRIBE_RETRY_MS;
-    this.#refuse(subscription, connection, failure);
-  }
-
-  #onUnsubscribed(frame) {
-    const subscription = this.#subscriptions.get(frame.topic);
-    if (subscription) this.#refuse(subscription, this.#connection, RialtoError.fromFrame(frame));
-  }
-
-  /** With a hint the subscription is tried again; without, it is over. */
-  #refuse(subscription, connection, error) {
-    if (error.retryAfterMs === null) this.#subscriptions.delete(subscription.topic);
-    else {
-      this.#clock.setTimeout(() => {
-        if (this.#isCurrent(subscription, connection)) void this.#place(subscription, connection);
-      }, error.retryAfterMs);
-    }
-    this.#hand(() => subscription.refused(error));
-  }
-
-  #isCurrent(subscription, connection) {
-    return this.#connection === connection && this.#subscriptions.get(subscription.topic) === subscription;
-  }
-
-  /** @param {Subscription} subscription */
-  async #unsubscribe(subscription) {
-    const { topic } = subscription;
-    if (this.#subscriptions.get(topic) !== subscription) return;
-    this.#subscriptions.delete(topic);
-    // Without a connection there is nothing left to unsubscribe from.
-    await this.#request({ type: "unsubscribe", topic }).catch(() => {});
-  }
-
-  /** @param {{type: string}} fields A request without its id. */
-  async #request(fields) {
-    const connection = this.#connection;
-    if (!connection?.isWelcomed) throw new NotConnectedError(fields.type);
-    // Encoded before it is numbered: what cannot be encoded must not wait for a reply. The id goes in front.
-    const encoded = JSON.stringify(fields);
-    const { id, reply } = this.#requests.open(fields.type, this.#options.requestTimeoutMs);
-    connection.send(`{"id":${id},${encoded.slice(1)}`);
-    return reply;
-  }
-
-  /** Runs an application's handler: its mistakes are reported, and disturb nothing here. */
-  #hand(handler) {
-    try {
-      handler();
-    } catch (error) {
-      this.#emit("error", error);
-    }
-  }
-
-  /** @param {Status} status */
-  #setStatus(status) {
-    this.#status = status;
-    this.#emit("status", status);
-  }
-
-  #emit(type, detail) {
-    this.#events.dispatchEvent(new CustomEvent(type, { detail }));
+  /**
+   * @param {import("./connection.js").Fields} fields
+   * @param {RequestOptions} options
+   * @param {boolean} [isRead]
+   * @returns {Promise<any>}
+   */
+  async #submit(fields, { timeoutMs = this.#options.requestTimeoutMs, offline = this.#options.offline }, isRead = false) {
+    const isHopeless = this.#link.status.status === "closed";
+    if (!this.#link.connection && (isHopeless || offline === "fail")) throw new NotConnectedError(fields.type);
+    return this.#outgoing.submit(fields, timeoutMs, isRead);
   }
 }
 
@@ -367,12 +265,4 @@ function webSocketUrl(/** @type {string | URL} */ url) {
   absolute.protocol = absolute.protocol.replace(/^http/, "ws");
   absolute.hash = "";
   return absolute.href;
-}
-
-function promiseWithResolvers() {
-  const parts = {};
-  parts.promise = new Promise((resolve, reject) => Object.assign(parts, { resolve, reject }));
-  // `connect` may be called for its effect alone.
-  parts.promise.catch(() => {});
-  return parts;
 }

@@ -3,6 +3,7 @@
 /**
  * @typedef {object} Clock
  * @property {() => number} now Milliseconds from an arbitrary start; never goes back.
+ * @property {() => number} unixMs Wall clock, for what the broker says in Unix milliseconds.
  * @property {(callback: () => void, delayMs: number) => any} setTimeout
  * @property {(handle: any) => void} clearTimeout
  */
@@ -10,6 +11,7 @@
 /** @type {Clock} */
 export const systemClock = {
   now: () => performance.now(),
+  unixMs: () => Date.now(),
   setTimeout: (callback, delayMs) => setTimeout(callback, delayMs),
   clearTimeout: (handle) => clearTimeout(handle),
 };

@@ -8,10 +8,10 @@ export class RialtoError extends Error {
   /**
    * @param {string} code
    * @param {string} message
-   * @param {{retryAfterMs?: number | null, detail?: unknown}} [more]
+   * @param {{retryAfterMs?: number | null, detail?: unknown, cause?: unknown}} [more]
    */
-  constructor(code, message, { retryAfterMs = null, detail = null } = {}) {
-    super(message);
+  constructor(code, message, { retryAfterMs = null, detail = null, cause } = {}) {
+    super(message, cause === undefined ? undefined : { cause });
     this.name = new.target.name;
     /** @type {string} Machine readable; stable. */
     this.code = code;
@@ -21,7 +21,7 @@ export class RialtoError extends Error {
     this.detail = detail;
   }
 
-  /** @param {{code?: unknown, message?: unknown, retry_after_ms?: unknown, detail?: unknown}} frame */
+  /** @param {{[field: string]: any}} frame */
   static fromFrame(frame) {
     const code = typeof frame.code === "string" ? frame.code : "internal";
     const message = typeof frame.message === "string" ? frame.message : code;
@@ -30,11 +30,13 @@ export class RialtoError extends Error {
   }
 }
 
-/** The connection was lost after the request was sent: the broker may or may not have acted on it. */
+/** The connection was lost after the request was sent, and it was not to be sent again. */
 export class ConnectionLostError extends RialtoError {
   /** @param {string} requestType */
   constructor(requestType) {
     super("connection_lost", `${requestType}: connection lost before the reply`);
+    /** The broker may or may not have acted on it. */
+    this.mayHaveActed = true;
   }
 }
 
@@ -43,16 +45,20 @@ export class NotConnectedError extends RialtoError {
   /** @param {string} requestType */
   constructor(requestType) {
     super("not_connected", `${requestType}: not connected`);
+    this.mayHaveActed = false;
   }
 }
 
-/** The broker did not reply in time: it may or may not have acted on the request. */
+/** The broker did not reply in time, over however many connections. */
 export class TimeoutError extends RialtoError {
   /**
    * @param {string} requestType
    * @param {number} timeoutMs
+   * @param {boolean} [mayHaveActed]
    */
-  constructor(requestType, timeoutMs) {
-    super("timeout", `${requestType}: no reply within ${timeoutMs} ms`);
+  constructor(requestType, timeoutMs, mayHaveActed = true) {
+    super("timeout", `${requestType}: ${mayHaveActed ? "no reply" : "not sent"} within ${timeoutMs} ms`);
+    /** False when it was never sent: then the broker has certainly not acted on it. */
+    this.mayHaveActed = mayHaveActed;
   }
 }

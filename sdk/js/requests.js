@@ -1,14 +1,18 @@
-/** Which requests wait for a reply, and which reply belongs to which. No sockets. */
+/** Which requests of one connection wait for a reply, and which reply belongs to which. No sockets. */
 
 import { ConnectionLostError, RialtoError, TimeoutError } from "./errors.js";
 
-/** @typedef {{type: string, resolve: (reply: any) => void, reject: (error: Error) => void, timer: any}} Waiting */
+/**
+ * @typedef {(error: RialtoError | null, reply: any) => void} Settle Called once, at once: several frames may be read
+ *   before a promise settles, and what follows a reply must find the reply done.
+ * @typedef {{type: string, settle: Settle, timer: any}} Waiting
+ */
 
 export class Requests {
   #clock;
   #waitingMax;
   #nextId = 1;
-  /** @type {Map<number, Waiting>} */
+  /** @type {Map<unknown, Waiting>} */
   #waiting = new Map();
 
   /**
@@ -30,52 +34,61 @@ export class Requests {
    * ignored, never taken for another.
    *
    * @param {string} type
-   * @param {number} timeoutMs
-   * @returns {{id: number, reply: Promise<any>}} `reply` rejects with a RialtoError.
+   * @param {number | null} timeoutMs Null: the caller watches the time, and forgets the request.
+   * @param {Settle} settle
+   * @returns {number} Its id.
    */
-  open(type, timeoutMs) {
+  open(type, timeoutMs, settle) {
     if (this.#waiting.size >= this.#waitingMax) {
       throw new RialtoError("too_many", `${type}: ${this.#waitingMax} requests already wait for a reply`);
     }
     const id = this.#nextId;
     this.#nextId += 1;
-    const reply = new Promise((resolve, reject) => {
-      const timer = this.#clock.setTimeout(() => {
-        this.#waiting.delete(id);
-        reject(new TimeoutError(type, timeoutMs));
-      }, timeoutMs);
-      this.#waiting.set(id, { type, resolve, reject, timer });
-    });
-    return { id, reply };
+    const expire = () => {
+      this.#waiting.delete(id);
+      settle(new TimeoutError(type, timeoutMs ?? 0), null);
+    };
+    const timer = timeoutMs === null ? null : this.#clock.setTimeout(expire, timeoutMs);
+    this.#waiting.set(id, { type, settle, timer });
+    return id;
   }
 
   /**
    * Hands a reply (`ok`, `pong`, `error`) to the request it answers.
    *
-   * @param {{type: string, id?: unknown}} frame
+   * @param {{type: string, [field: string]: unknown}} frame
    * @returns {boolean} False when nobody waits for it.
    */
   settle(frame) {
     const waiting = this.#take(frame.id);
     if (!waiting) return false;
-    if (frame.type === "error") waiting.reject(RialtoError.fromFrame(frame));
-    else waiting.resolve(frame);
+    if (frame.type === "error") waiting.settle(RialtoError.fromFrame(frame), null);
+    else waiting.settle(null, frame);
     return true;
+  }
+
+  /**
+   * Nobody waits for this one any more.
+   *
+   * @param {number} id
+   */
+  forget(id) {
+    this.#take(id);
   }
 
   /** The connection is gone: every waiting request fails, oldest first. */
   loseConnection() {
     for (const id of [...this.#waiting.keys()]) {
       const waiting = this.#take(id);
-      waiting?.reject(new ConnectionLostError(waiting.type));
+      waiting?.settle(new ConnectionLostError(waiting.type), null);
     }
   }
 
   /** @param {unknown} id */
   #take(id) {
-    const waiting = this.#waiting.get(/** @type {number} */ (id));
+    const waiting = this.#waiting.get(id);
     if (!waiting) return undefined;
-    this.#waiting.delete(/** @type {number} */ (id));
+    this.#waiting.delete(id);
     this.#clock.clearTimeout(waiting.timer);
     return waiting;
   }

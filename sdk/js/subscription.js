@@ -1,43 +1,106 @@
-/** What an application holds for one topic. Sends nothing itself: the client does. */
+/** What an application holds for one topic or pattern. Sends nothing itself: the client does. */
 
+import { fromBase64 } from "./bytes.js";
 import { RialtoError } from "./errors.js";
+import { isPattern } from "./pattern.js";
+import { Progress } from "./progress.js";
+
+/** Asked for when a position is lost: as many as a topic keeps unless its rule says otherwise. */
+const REPLAY_MESSAGES = 1000;
+/** Most frames of a topic that are kept until the reply to the list it was in; with more it is asked for alone. */
+const HELD_MAX = 1000;
 
 /**
- * @typedef {{epoch: string, offset: number}} Position
- * @typedef {{topic: string, offset: number, time: number, data: any}} Message
- * @typedef {{topic: string, from: number, to: number, reason: string}} Gap
+ * @typedef {import("./progress.js").Position} Position
+ * @typedef {import("./connection.js").Frame} Frame
+ *
+ * @typedef {object} Message
+ * @property {string} topic
+ * @property {number} offset
+ * @property {number} time Unix milliseconds.
+ * @property {any} [data] The value that was published, unless it was bytes.
+ * @property {Uint8Array} [bytes]
+ * @property {Member} [from] Who published it, where the topic rule reveals that.
+ *
+ * @typedef {{session: string, user: string | null}} Member
+ *
+ * @typedef {object} Gap Messages that will not come.
+ * @property {string} topic
+ * @property {number} from The first offset.
+ * @property {number} to The last one.
+ * @property {"slow" | "conflated" | "expired" | "reset" | "unknown"} reason `unknown`: the broker did not say.
  *
  * @typedef {object} Subscribed
- * @property {Position} position Where the topic stood when the broker replied.
- * @property {boolean} recovered True only when nothing was missed since `previous`.
- * @property {Position | null} previous The last position seen before; null the first time.
+ * @property {Position | null} position Where the topic stood when the broker replied; null for patterns.
+ * @property {boolean} recovered True only when nothing was missed since `previous`: what was published meanwhile follows.
+ * @property {Position | null} previous The position known before; null the first time.
+ *
+ * @typedef {object} Presence
+ * @property {string} topic
+ * @property {number} count
+ * @property {Member[] | null} members Null in large topics.
  *
  * @typedef {object} Handlers
  * @property {(message: Message) => void} [onMessage]
  * @property {(gap: Gap) => void} [onGap] Some messages will not come.
  * @property {(subscribed: Subscribed) => void} [onSubscribed] After the first reply and after every reconnect.
+ * @property {(member: Member, topic: string) => void} [onJoin]
+ * @property {(member: Member, topic: string) => void} [onLeave]
+ * @property {(presence: Presence) => void} [onPresence] Who is there: after every reply, and from time to
+ *   time in large topics.
  * @property {(error: RialtoError) => void} [onRefused] The broker refused or ended the subscription. When
  *   `error.retryAfterMs` is set the client tries again by itself.
+ *
+ * @typedef {"queue" | "drop_oldest" | "latest" | {policy: "latest_by", field: string} |
+ *   {policy: "sample", every_ms: number}} Delivery What to get when this session does not keep up (README.md).
+ *
+ * @typedef {object} SubscribeOptions
+ * @property {number} [last] Begin with the last so many messages that are kept.
+ * @property {Position} [since] Begin after this position, which the application has kept.
+ * @property {"replay" | "live"} [onLost] When what was missed cannot be recovered, because it has expired or the
+ *   broker lost it: get what it keeps, or only what comes from now on. Default `replay`.
+ * @property {Delivery} [delivery] Default: that of the topic rule.
+ * @property {boolean} [presence] Whether to be told who is there, who joins and who leaves.
+ */
+
+/**
+ * @typedef {"idle" | "asked" | "held" | "placed"} Place On this connection. `asked`: what comes before the reply is
+ *   none of its messages; `held`: it may be, because the reply is that to a list.
  */
 
 export class Subscription {
   #leave;
+  #events;
   /** @type {Handlers} */
   #handlers;
-  /** @type {Position | null} */
-  #position = null;
-  #settleReady;
+  /** @type {SubscribeOptions} */
+  #options;
+  #progress;
+  #last = 0;
+  #isQuiet = false;
+  /** @type {Frame[]} */
+  #held = [];
+  /** @type {Place} */
+  #place = "idle";
+  /** @type {(subscribed: Subscribed) => void} */
+  #resolveReady = () => {};
+  /** @type {(error: RialtoError) => void} */
+  #rejectReady = () => {};
 
   /**
    * Made by `RialtoClient.subscribe`.
    *
    * @param {string} topic
    * @param {Handlers} handlers
+   * @param {SubscribeOptions} options
+   * @param {import("./events.js").Events} events
    * @param {(subscription: Subscription) => Promise<void>} leave
    */
-  constructor(topic, handlers, leave) {
-    /** @readonly */
+  constructor(topic, handlers, options, events, leave) {
+    /** @readonly A topic or a pattern. */
     this.topic = topic;
+    /** @readonly */
+    this.isPattern = isPattern(topic);
     /**
      * Resolves with the broker's first acceptance, however many connections that takes; rejects when it is refused
      * or given up before.
@@ -46,53 +109,195 @@ export class Subscription {
      * @readonly
      */
     this.ready = new Promise((resolve, reject) => {
-      this.#settleReady = { resolve, reject };
+      this.#resolveReady = resolve;
+      this.#rejectReady = reject;
     });
     // Whoever does not ask must not get an unhandled rejection.
     this.ready.catch(() => {});
     this.#handlers = handlers;
+    this.#options = options;
+    this.#progress = new Progress(options.since ?? null);
+    this.#events = events;
     this.#leave = leave;
   }
 
-  /** The newest position seen; null before the first reply. */
+  /** Of the newest message seen or told to be left out: what to keep for `since`. Null before the first reply. */
   get position() {
-    return this.#position;
+    return this.#progress.position;
   }
 
   /** Ends the subscription. Resolves when the broker confirmed, or at once when there is no connection. */
   unsubscribe() {
-    this.#settleReady.reject(new RialtoError("unsubscribed", `topic ${JSON.stringify(this.topic)}: unsubscribed`));
     return this.#leave(this);
   }
 
-  /** @internal @param {Handlers} handlers */
-  update(handlers) {
-    this.#handlers = handlers;
+  /** @internal @returns {Place} */
+  get place() {
+    return this.#place;
   }
 
-  /** @internal @param {any} reply */
+  /** @internal @param {Place} place */
+  set place(place) {
+    this.#place = place;
+    this.#held = [];
+  }
+
+  /**
+   * Takes other handlers and options. Where to begin was decided the first time: nothing comes again.
+   *
+   * @internal
+   * @param {Handlers} handlers
+   * @param {SubscribeOptions} options What is left out stays as it is.
+   * @returns {boolean} Whether the broker must know.
+   */
+  update(handlers, options) {
+    this.#handlers = handlers;
+    const before = JSON.stringify(this.changeRequest());
+    for (const name of /** @type {const} */ (["delivery", "presence", "onLost"])) {
+      if (options[name] !== undefined) this.#options = { ...this.#options, [name]: options[name] };
+    }
+    return JSON.stringify(this.changeRequest()) !== before;
+  }
+
+  /**
+   * What to ask the broker for.
+   *
+   * @internal
+   * @returns {{topic: string, since?: Position, last?: number, delivery?: Delivery, presence?: boolean}}
+   */
+  request() {
+    const { last, delivery, presence, onLost = "replay" } = this.#options;
+    const since = this.#progress.position ?? undefined;
+    if (since === undefined) this.#last = last ?? 0;
+    else this.#last = onLost === "replay" ? Math.max(last ?? 0, REPLAY_MESSAGES) : 0;
+    return { topic: this.topic, since, last: this.#last || undefined, delivery, presence };
+  }
+
+  /**
+   * What to ask for where only `delivery` or `presence` is another: the messages go on.
+   *
+   * @internal
+   */
+  changeRequest() {
+    const { delivery, presence } = this.#options;
+    return { topic: this.topic, delivery, presence };
+  }
+
+  /** @internal Whether a message was published before the reply, and comes again for this subscription alone. */
+  isRepeated(/** @type {number} */ offset) {
+    return this.#place === "placed" && this.#progress.isRepeated(offset);
+  }
+
+  /** @internal @param {Frame} reply */
   accepted(reply) {
-    const previous = this.#position;
-    this.#position = reply.position ? { ...reply.position } : null;
-    const subscribed = { position: reply.position ?? null, recovered: reply.recovered === true, previous };
-    this.#settleReady.resolve(subscribed);
-    this.#handlers.onSubscribed?.(subscribed);
+    const previous = this.#progress.position;
+    const position = this.isPattern ? null : reply.position ?? null;
+    const recovered = reply.recovered === true;
+    this.#progress.accept(position, recovered, this.#last);
+    const early = this.#held;
+    this.place = "placed";
+    const subscribed = { position: position && { ...position }, recovered, previous };
+    this.#resolveReady(subscribed);
+    this.#events.hand(() => this.#handlers.onSubscribed?.(subscribed));
+    if (recovered && previous) this.#events.emit("recovered", { topic: this.topic, position, previous });
+    this.presence(reply);
+    for (const frame of early) if (this.#place === "placed") this.receive(frame);
   }
 
   /** @internal @param {RialtoError} error */
   refused(error) {
-    if (error.retryAfterMs === null) this.#settleReady.reject(error);
-    this.#handlers.onRefused?.(error);
+    this.place = "idle";
+    if (error.retryAfterMs === null) this.#rejectReady(error);
+    this.#events.hand(() => this.#handlers.onRefused?.(error));
   }
 
-  /** @internal @param {any} frame A `message` frame. */
-  deliver({ topic, offset, time, data }) {
-    if (this.#position) this.#position.offset = offset;
-    this.#handlers.onMessage?.({ topic, offset, time, data });
+  /** @internal It is over. */
+  left() {
+    this.place = "idle";
+    this.#rejectReady(new RialtoError("unsubscribed", `topic ${JSON.stringify(this.topic)}: unsubscribed`));
   }
 
-  /** @internal @param {any} frame A `gap` frame. */
-  skip({ topic, from, to, reason }) {
-    this.#handlers.onGap?.({ topic, from, to, reason });
+  /** @internal From now on this client publishes here what it does not want back: such holes are no news. */
+  quiet() {
+    this.#isQuiet = true;
+  }
+
+  /** @internal @param {Position} position Of a message that the application does not want back. */
+  leaveOut(position) {
+    this.#progress.leaveOut(position);
+  }
+
+  /** @internal @param {Frame} reply Who is there, if it says so. */
+  presence({ count, members = null }) {
+    if (!Number.isInteger(count)) return;
+    this.#events.hand(() => this.#handlers.onPresence?.({ topic: this.topic, count, members }));
+  }
+
+  /**
+   * A push of this topic.
+   *
+   * @internal
+   * @param {Frame} frame
+   */
+  receive(frame) {
+    if (this.isPattern || this.#place === "placed") this.#hand(frame);
+    else if (this.#place === "held") this.#hold(frame);
+    // Otherwise it belongs to a subscription that this one replaces, or to a pattern.
+  }
+
+  /** @param {Frame} frame */
+  #hold(frame) {
+    this.#held.push(frame);
+    if (this.#held.length > HELD_MAX) this.place = "asked";
+  }
+
+  /** @param {Frame} frame */
+  #hand(frame) {
+    switch (frame.type) {
+      case "message":
+        return this.#message(frame);
+      case "gap":
+        return this.#gap(frame);
+      case "join":
+        return this.#events.hand(() => this.#handlers.onJoin?.(frame.member, frame.topic));
+      case "leave":
+        return this.#events.hand(() => this.#handlers.onLeave?.(frame.member, frame.topic));
+      case "presence":
+        return this.presence(frame);
+      default: // The client sends nothing else here.
+    }
+  }
+
+  /** @param {Frame} frame */
+  #message(frame) {
+    const { topic, offset, time, data, bytes, from } = frame;
+    if (!this.isPattern) {
+      const { isNew, missed } = this.#progress.message(offset);
+      if (missed && !this.#isQuiet) this.#miss({ topic, ...missed, reason: "unknown" });
+      if (!isNew) return;
+    }
+    /** @type {Message} */
+    const message = { topic, offset, time };
+    if (typeof bytes === "string") message.bytes = fromBase64(bytes);
+    else message.data = data;
+    if (from !== undefined) message.from = from;
+    this.#events.hand(() => this.#handlers.onMessage?.(message));
+  }
+
+  /** @param {Frame} frame */
+  #gap({ topic, from, to, reason }) {
+    if (!this.isPattern) this.#progress.gap({ from, to });
+    this.#tell({ topic, from, to, reason });
+  }
+
+  /** @param {Gap} gap One that the broker did not tell. */
+  #miss(gap) {
+    this.#tell(gap);
+    this.#events.emit("gap", gap);
+  }
+
+  /** @param {Gap} gap */
+  #tell(gap) {
+    this.#events.hand(() => this.#handlers.onGap?.(gap));
   }
 }

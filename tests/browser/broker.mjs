@@ -29,15 +29,24 @@ export class Broker {
     return `http://127.0.0.1:${this.#port}/`;
   }
 
-  /** Starts the binary named by RIALTO_BIN (default `target/release/rialto`) on a free port. */
-  static async start() {
+  /** Where clients connect. */
+  get port() {
+    return this.#port;
+  }
+
+  /**
+   * Starts the binary named by RIALTO_BIN (default `target/release/rialto`) on a free port.
+   *
+   * @param {string} [rules] More topic rules, TOML.
+   */
+  static async start(rules = "") {
     const binary = process.env.RIALTO_BIN ?? join(ROOT, "target/release/rialto");
     await access(binary).catch(() => {
       throw new Error(`${binary} does not exist: cargo build --release`);
     });
     const folder = await mkdtemp(join(tmpdir(), "rialto-browser-"));
     const port = await freePort();
-    await writeFile(join(folder, "rialto.toml"), configuration(port));
+    await writeFile(join(folder, "rialto.toml"), configuration(port) + rules);
     const broker = new Broker(binary, folder, port);
     await broker.launch();
     return broker;

@@ -2,12 +2,17 @@
 
 import { RialtoClient } from "../index.js";
 
+const FEATURES = ["plugins", "delivery", "recovery", "history", "presence", "patterns", "keys"];
+
 export class FakeClock {
   #nowMs = 0;
   #nextHandle = 1;
   #timers = new Map();
 
   now = () => this.#nowMs;
+
+  /** The wall clock stands an hour ahead, so that nobody takes one for the other. */
+  unixMs = () => this.#nowMs + 3_600_000;
 
   setTimeout = (callback, delayMs) => {
     const handle = this.#nextHandle++;
@@ -59,6 +64,7 @@ export function fakeClient(options = {}) {
     }
 
     send(text) {
+      if (this.isClosed) throw new Error("sent on a closed socket");
       this.sent.push(JSON.parse(text));
     }
 
@@ -73,17 +79,30 @@ export function fakeClient(options = {}) {
     }
 
     /** The broker welcomes, and accepts every subscription asked for so far. */
-    async welcome() {
-      await this.receive({ type: "welcome", session: `s${sockets.length}`, ping_ms: 25_000, limits: {} });
+    async welcome(more = {}) {
+      await this.greet(more);
       await this.accept();
     }
 
-    /** The broker accepts the subscriptions that wait. */
-    async accept(position = { epoch: "e1", offset: 0 }) {
-      for (const request of this.sent.splice(0)) {
-        if (request.type !== "subscribe") throw new Error(`unexpected ${request.type}`);
-        await this.receive({ type: "ok", id: request.id, topic: request.topic, position, recovered: false });
+    /** The broker welcomes, and nothing else. */
+    async greet(more = {}) {
+      const session = `s${sockets.length}`;
+      await this.receive({ type: "welcome", session, ping_ms: 25_000, features: FEATURES, limits: {}, ...more });
+    }
+
+    /** The broker accepts the subscriptions that wait, and those asked for thereupon. */
+    async accept(position = { epoch: "e1", offset: 0 }, more = {}) {
+      while (this.sent[0]?.type === "subscribe") {
+        const request = this.takeSent();
+        const items = (request.topics ?? [request]).map(({ topic }) => ({ topic, position, recovered: false, ...more }));
+        const fields = request.topics ? { topics: items } : items[0];
+        await this.receive({ type: "ok", id: request.id, ...fields });
       }
+    }
+
+    /** The broker answers the oldest request. */
+    async reply(fields = {}) {
+      await this.receive({ type: "ok", id: this.takeSent().id, ...fields });
     }
 
     /** The oldest request not looked at yet. */

@@ -38,21 +38,30 @@ test("close codes mean what PROTOCOL.md says", () => {
   for (const code of stop) assert.equal(meansReconnect(code), false, `code ${code}`);
 });
 
+/** A request, and what becomes of it. */
+function open(requests, type, timeoutMs) {
+  let id;
+  const reply = new Promise((resolve, reject) => {
+    id = requests.open(type, timeoutMs, (error, frame) => (error ? reject(error) : resolve(frame)));
+  });
+  return { id, reply };
+}
+
 test("replies find their requests in any order, and ids are positive and never used twice", async () => {
   const requests = new Requests(new FakeClock());
-  const first = requests.open("call", 1000);
-  const second = requests.open("publish", 1000);
+  const first = open(requests, "call", 1000);
+  const second = open(requests, "publish", 1000);
   assert.deepEqual([first.id, second.id], [1, 2]);
   assert.equal(requests.settle({ type: "ok", id: 2, data: "second" }), true);
   assert.equal(requests.settle({ type: "ok", id: 1, data: "first" }), true);
   assert.equal((await first.reply).data, "first");
   assert.equal((await second.reply).data, "second");
-  assert.equal(requests.open("ping", 1000).id, 3);
+  assert.equal(open(requests, "ping", 1000).id, 3);
 });
 
 test("replies no one waits for are told apart", () => {
   const requests = new Requests(new FakeClock());
-  requests.open("ping", 1000);
+  requests.open("ping", 1000, () => {});
   for (const id of [undefined, null, 0, 2, "1", {}]) {
     assert.equal(requests.settle({ type: "ok", id }), false, `id ${JSON.stringify(id)}`);
   }
@@ -61,7 +70,7 @@ test("replies no one waits for are told apart", () => {
 
 test("an error reply keeps code, message, detail and hint", async () => {
   const requests = new Requests(new FakeClock());
-  const { id, reply } = requests.open("call", 1000);
+  const { id, reply } = open(requests, "call", 1000);
   requests.settle({
     type: "error", id, code: "rejected", message: "taken", retry_after_ms: 250, detail: { kind: "name_taken" },
   });
@@ -76,7 +85,7 @@ test("an error reply keeps code, message, detail and hint", async () => {
 test("a request times out once, and its late reply is ignored", async () => {
   const clock = new FakeClock();
   const requests = new Requests(clock);
-  const { id, reply } = requests.open("call", 1000);
+  const { id, reply } = open(requests, "call", 1000);
   const outcome = reply.catch((error) => error);
   await clock.advance(999);
   assert.equal(requests.size, 1);
@@ -88,7 +97,7 @@ test("a request times out once, and its late reply is ignored", async () => {
 test("a lost connection fails every waiting request, oldest first", async () => {
   const requests = new Requests(new FakeClock());
   const order = [];
-  const outcomes = ["publish", "call"].map((type) => requests.open(type, 1000).reply.catch((error) => {
+  const outcomes = ["publish", "call"].map((type) => open(requests, type, 1000).reply.catch((error) => {
     order.push(type);
     return error;
   }));
@@ -100,7 +109,7 @@ test("a lost connection fails every waiting request, oldest first", async () => 
 
 test("waiting requests are bounded", () => {
   const requests = new Requests(new FakeClock(), 2);
-  requests.open("ping", 1000);
-  requests.open("ping", 1000);
-  assert.throws(() => requests.open("ping", 1000), { code: "too_many" });
+  requests.open("ping", 1000, () => {});
+  requests.open("ping", 1000, () => {});
+  assert.throws(() => requests.open("ping", 1000, () => {}), { code: "too_many" });
 });

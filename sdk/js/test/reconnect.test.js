@@ -80,8 +80,13 @@ test("resubscribes before it is connected again, and tells what it knew", async 
   await sockets[0].receive({ type: "message", topic: "a", offset: 5, time: 0, data: 0 });
   await sockets[0].end(1006);
   await clock.advance(250);
-  await sockets[1].receive({ type: "welcome", ping_ms: 25_000 });
-  assert.deepEqual(sockets[1].sent.map(({ type, topic }) => [type, topic]), [["subscribe", "a"], ["subscribe", "b"]]);
+  await sockets[1].greet();
+  assert.deepEqual(sockets[1].sent, [{
+    id: 1, type: "subscribe", topics: [
+      { topic: "a", since: { epoch: "e1", offset: 5 }, last: 1000 },
+      { topic: "b", since: { epoch: "e1", offset: 4 }, last: 1000 },
+    ],
+  }]);
   assert.equal(statuses.at(-1), "connecting");
   await sockets[1].accept({ epoch: "e2", offset: 0 });
   assert.equal(statuses.at(-1), "connected");
@@ -115,6 +120,20 @@ test("a broker that never welcomes is given up", async () => {
   await clock.advance(10_000);
   assert.equal(client.status.status, "disconnected");
   assert.ok(sockets[0].isClosed);
+});
+
+test("a socket that fails and never says that it closed is over; the code of one that does is kept", async () => {
+  const { client, clock, sockets } = fakeClient();
+  client.connect();
+  sockets[0].onerror({});
+  await clock.advance(100);
+  assert.deepEqual([client.status.status, client.status.reason], ["disconnected", "the connection failed"]);
+  await clock.advance(client.status.retryInMs);
+  await sockets[1].welcome();
+  sockets[1].onerror({});
+  await sockets[1].end(4003);
+  await clock.advance(1000);
+  assert.deepEqual([client.status.status, client.status.code], ["closed", 4003]);
 });
 
 test("something that is not a frame ends the connection", async () => {
@@ -177,12 +196,13 @@ test("a connection lost while subscriptions return was never connected, and its 
   const { client, clock, sockets, statuses } = await connectedClient();
   client.subscribe("a", {});
   client.subscribe("b", {});
+  client.subscribe("c.*", {});
   await sockets[0].accept();
   await sockets[0].end(1006);
   await clock.advance(250);
-  await sockets[1].receive({ type: "welcome", ping_ms: 25_000 });
-  const { id } = sockets[1].takeSent();
-  await sockets[1].receive({ type: "error", id, code: "busy", message: "wait", retry_after_ms: 5000 });
+  await sockets[1].greet();
+  const busy = { code: "busy", message: "wait", retry_after_ms: 5000 };
+  await sockets[1].reply({ topics: [{ topic: "a", error: busy }, { topic: "b", error: busy }] });
   await sockets[1].end(1006);
   assert.deepEqual(statuses.slice(2), ["disconnected", "connecting", "disconnected"]);
   await clock.advance(500);

@@ -1,0 +1,271 @@
+/** One connection at a time, and when to make the next. Knows nothing of topics. */
+
+import { Backoff } from "./backoff.js";
+import { CLOSED_ABNORMALLY, meaningOf, meansReconnect } from "./codes.js";
+import { Connection } from "./connection.js";
+import { RialtoError } from "./errors.js";
+import { Token } from "./token.js";
+
+/** A connection that lived this long was a good one: the next failure starts with short waits again. */
+const PROVEN_AFTER_MS = 5_000;
+
+/**
+ * @typedef {object} Status
+ * @property {"connecting" | "connected" | "disconnected" | "closed"} status `disconnected` comes back by itself,
+ *   `closed` does not: `close` was called, or the broker said not to return.
+ * @property {string} [reason] For `disconnected` and `closed`: why, in words.
+ * @property {number} [code] The WebSocket close code.
+ * @property {number} [retryInMs] For `disconnected`: until the next attempt.
+ * @property {number} [retryAt] The same moment in Unix milliseconds.
+ * @property {number} [attempt] For `connecting` and `disconnected`: attempts since the last good connection.
+ *
+ * @typedef {{code: number | null, message: string, retryAfterMs: number}} Closing
+ * @typedef {import("./connection.js").Frame} Frame
+ * @typedef {import("./connection.js").Welcome} Welcome
+ *
+ * @typedef {object} LinkOptions
+ * @property {string} url
+ * @property {import("./connection.js").SocketClass} WebSocket
+ * @property {import("./clock.js").Clock} clock
+ * @property {number} timeoutMs
+ * @property {EventTarget | null} network
+ * @property {import("./backoff.js").BackoffOptions} [backoff]
+ * @property {import("./token.js").TokenSource} [token]
+ * @property {import("./events.js").Events} events Told `status`, `connected`, `disconnected` and `closing`.
+ * @property {(connection: Connection) => Promise<void>} onOpen Requests may be sent; resolves when the session is as
+ *   it was before.
+ * @property {(frame: Frame) => void} onFrame
+ * @property {() => void} onLost
+ * @property {() => void} onClosed It will not come back.
+ */
+
+export class Link {
+  #options;
+  #clock;
+  #events;
+  #backoff;
+  #token;
+  /** @type {Status} */
+  #status = { status: "closed" };
+  /** @type {Connection | null} */
+  #connection = null;
+  /** @type {Closing | null} */
+  #closing = null;
+  /** @type {Welcome | null} */
+  #welcome = null;
+  #isAuthorized = false;
+  #welcomedAt = 0;
+  #connections = 0;
+  /** @type {any} */
+  #retryTimer = null;
+  #retryNotBefore = 0;
+  /** @type {{promise: Promise<void>, resolve: () => void, reject: (error: Error) => void} | null} */
+  #connecting = null;
+
+  /** @param {LinkOptions} options */
+  constructor(options) {
+    const { clock, events, token, timeoutMs } = options;
+    this.#options = options;
+    this.#clock = clock;
+    this.#events = events;
+    this.#backoff = new Backoff(options.backoff);
+    const onError = (/** @type {unknown} */ error) => events.emit("error", error);
+    this.#token = token ? new Token({ source: token, clock, timeoutMs, onError }) : null;
+  }
+
+  get status() {
+    return this.#status;
+  }
+
+  /** The broker's `welcome` on the current connection, or null. */
+  get welcome() {
+    return this.#welcome;
+  }
+
+  /** The connection that takes requests, or null. */
+  get connection() {
+    return this.#isAuthorized ? this.#connection : null;
+  }
+
+  /** @returns {Promise<void>} Resolves when connected; rejects when closed before. */
+  connect() {
+    const { status } = this.#status;
+    if (status === "connected") return Promise.resolve();
+    const { promise } = (this.#connecting ??= promiseWithResolvers());
+    if (status === "closed") this.#options.network?.addEventListener("online", this.#onOnline);
+    if (status !== "connecting") this.#open();
+    return promise;
+  }
+
+  close() {
+    this.#stop({ code: 1000, reason: "closed by the application" });
+  }
+
+  #onOnline = () => {
+    const { status } = this.#status;
+    if (status === "disconnected") {
+      const waitMs = this.#retryNotBefore - this.#clock.now();
+      if (waitMs <= 0) this.#open();
+      else this.#retryIn(waitMs);
+    } else if (status === "connected") {
+      // Another network, perhaps: the old connection may be dead without knowing.
+      this.#connection?.ping(this.#options.timeoutMs).catch(() => {});
+    }
+  };
+
+  #open() {
+    this.#clock.clearTimeout(this.#retryTimer);
+    this.#closing = null;
+    this.#setStatus({ status: "connecting", attempt: this.#backoff.attempts });
+    // A listener may have closed.
+    if (this.#status.status !== "connecting" || this.#connection) return;
+    const { url, WebSocket, timeoutMs } = this.#options;
+    try {
+      const connection = new Connection({
+        url,
+        WebSocket,
+        clock: this.#clock,
+        timeoutMs,
+        onWelcome: (welcome) => void this.#onWelcome(connection, welcome),
+        onFrame: (frame) => this.#onFrame(frame, connection),
+        onEnd: (end) => this.#onEnd(end),
+      });
+      this.#connection = connection;
+    } catch (error) {
+      // Refused before any network was touched (an insecure address on a secure page): no retry will help.
+      this.#stop({ code: CLOSED_ABNORMALLY, reason: /** @type {Error} */ (error).message });
+    }
+  }
+
+  /**
+   * @param {Connection} connection
+   * @param {Welcome} welcome
+   */
+  async #onWelcome(connection, welcome) {
+    this.#welcome = welcome;
+    this.#welcomedAt = this.#clock.now();
+    if (this.#token && !(await this.#authorize(this.#token, connection))) return;
+    this.#isAuthorized = true;
+    await this.#options.onOpen(connection);
+    if (this.#connection !== connection) return;
+    this.#setStatus({ status: "connected" });
+    this.#connecting?.resolve();
+    this.#connecting = null;
+    this.#connections += 1;
+    const { session, user = null } = this.#welcome;
+    this.#events.emit("connected", { session, user, isReturn: this.#connections > 1 });
+  }
+
+  /**
+   * @param {Token} token
+   * @param {Connection} connection
+   * @returns {Promise<boolean>} Whether this connection goes on.
+   */
+  async #authorize(token, connection) {
+    try {
+      const { user } = await token.present(connection);
+      if (this.#connection !== connection || !this.#welcome) return false;
+      this.#welcome = { ...this.#welcome, user };
+      return true;
+    } catch (error) {
+      if (this.#connection !== connection) return false;
+      const verdict = Token.verdict(error);
+      if (verdict === null) {
+        this.#announce(error);
+        this.#events.emit("error", error);
+      }
+      connection.end(verdict ?? { code: CLOSED_ABNORMALLY, reason: /** @type {Error} */ (error).message });
+      return false;
+    }
+  }
+
+  /** A refusal may say when to return, as a `closing` frame does. @param {any} error */
+  #announce({ retryAfterMs, message }) {
+    if (retryAfterMs) this.#closing = { code: null, message, retryAfterMs };
+  }
+
+  /**
+   * @param {Frame} frame
+   * @param {Connection} connection
+   */
+  #onFrame(frame, connection) {
+    if (frame.type === "closing") {
+      const { code = null, message = "", retry_after_ms } = frame;
+      this.#closing = { code, message, retryAfterMs: Number(retry_after_ms) || 0 };
+      this.#events.emit("closing", this.#closing);
+    } else if (frame.type === "error") {
+      const error = RialtoError.fromFrame(frame);
+      const isAboutToken = error.code === "unauthorized" || error.code === "expired";
+      if (isAboutToken && this.#isAuthorized) void this.#token?.refresh(connection);
+      this.#events.emit("error", error);
+    } else {
+      this.#options.onFrame(frame);
+    }
+  }
+
+  /** @param {import("./connection.js").End} end */
+  #onEnd(end) {
+    const wasConnected = this.#status.status === "connected";
+    this.#connection = null;
+    this.#welcome = null;
+    this.#isAuthorized = false;
+    this.#token?.stop();
+    this.#options.onLost();
+    // The close frame may be lost after `closing` was read: then the announced code is the better one.
+    const announced = this.#closing?.code;
+    const code = end.code === CLOSED_ABNORMALLY && typeof announced === "number" ? announced : end.code;
+    const reason = this.#closing?.message || end.reason || meaningOf(code);
+    if (this.#status.status === "closed") return;
+    if (this.#welcomedAt && this.#clock.now() - this.#welcomedAt >= PROVEN_AFTER_MS) {
+      this.#backoff.reset();
+      this.#token?.proven();
+    }
+    this.#welcomedAt = 0;
+    if (!meansReconnect(code) && !this.#token?.isWorthAnother(code)) return this.#stop({ code, reason });
+    const hintMs = this.#closing?.retryAfterMs ?? 0;
+    this.#retryNotBefore = this.#clock.now() + hintMs;
+    this.#retryIn(this.#backoff.next(hintMs), { code, reason });
+    if (wasConnected) this.#events.emit("disconnected", { code, reason, willReturn: true });
+  }
+
+  /** @param {number} retryInMs */
+  #retryIn(retryInMs, { code = this.#status.code, reason = this.#status.reason } = {}) {
+    this.#clock.clearTimeout(this.#retryTimer);
+    this.#retryTimer = this.#clock.setTimeout(() => this.#open(), retryInMs);
+    const attempt = this.#backoff.attempts;
+    const retryAt = this.#clock.unixMs() + retryInMs;
+    this.#setStatus({ status: "disconnected", code, reason, retryInMs, retryAt, attempt });
+  }
+
+  /** @param {import("./connection.js").End} end */
+  #stop({ code, reason }) {
+    const wasConnected = this.#status.status === "connected";
+    this.#clock.clearTimeout(this.#retryTimer);
+    this.#options.network?.removeEventListener("online", this.#onOnline);
+    this.#backoff.reset();
+    this.#token?.proven();
+    this.#status = { status: "closed", code, reason };
+    this.#connection?.close();
+    this.#connecting?.reject(new RialtoError("closed", reason));
+    this.#connecting = null;
+    this.#options.onClosed();
+    // Last, because a listener may call `connect`.
+    if (wasConnected) this.#events.emit("disconnected", { code, reason, willReturn: false });
+    this.#events.emit("status", this.#status);
+  }
+
+  /** @param {Status} status */
+  #setStatus(status) {
+    this.#status = status;
+    this.#events.emit("status", status);
+  }
+}
+
+function promiseWithResolvers() {
+  /** @type {any} */
+  const parts = {};
+  parts.promise = new Promise((resolve, reject) => Object.assign(parts, { resolve, reject }));
+  // `connect` may be called for its effect alone.
+  parts.promise.catch(() => {});
+  return parts;
+}

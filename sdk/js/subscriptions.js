@@ -1,0 +1,365 @@
+/** All subscriptions of a client: placed on every new connection with a few frames, and handed their pushes. */
+
+import { isLonger } from "./connection.js";
+import { ConnectionLostError, NotConnectedError, RialtoError, TimeoutError } from "./errors.js";
+import { matches } from "./pattern.js";
+import { Subscription } from "./subscription.js";
+
+const TOPICS_PER_FRAME = 100;
+/** For `{"id":…,"type":"subscribe","topics":[…]}` around the topics of a frame. */
+const ENVELOPE_BYTES = 64;
+const RETRY_AFTER_TIMEOUT_MS = 2_000;
+/** Topics of which something is remembered: the patterns that select them, or that they are quiet. */
+const ROUTES_MAX = 10_000;
+
+/**
+ * @typedef {import("./connection.js").Connection} Connection
+ * @typedef {import("./connection.js").Frame} Frame
+ */
+
+export class Subscriptions {
+  #clock;
+  #timeoutMs;
+  #events;
+  /** @type {Map<string, Subscription>} */
+  #known = new Map();
+  /** @type {Map<string, Subscription[]>} The patterns that select a topic. */
+  #routes = new Map();
+  /** Topics to which is published what is not to come back. */
+  #quiet = new Set();
+  /** @type {Connection | null} */
+  #connection = null;
+  #listsAsked = 0;
+  /** @type {(() => void)[]} What waits until no list is asked for. */
+  #deferred = [];
+
+  /**
+   * @param {object} options
+   * @param {import("./clock.js").Clock} options.clock
+   * @param {number} options.timeoutMs Longest wait for a reply.
+   * @param {import("./events.js").Events} options.events
+   */
+  constructor({ clock, timeoutMs, events }) {
+    this.#clock = clock;
+    this.#timeoutMs = timeoutMs;
+    this.#events = events;
+  }
+
+  /**
+   * Adds what is new, updates what is known, and places it where there is a connection.
+   *
+   * @param {string[]} topics Patterns too.
+   * @param {import("./subscription.js").Handlers} handlers
+   * @param {import("./subscription.js").SubscribeOptions} options
+   * @returns {Subscription[]}
+   */
+  add(topics, handlers, options) {
+    /** @type {Subscription[]} */
+    const added = [];
+    const all = topics.map((topic) => {
+      const known = this.#known.get(topic);
+      if (known) {
+        if (known.update(handlers, options)) this.#change(known);
+        return known;
+      }
+      const leave = (/** @type {Subscription} */ left) => this.leave([left]);
+      const subscription = new Subscription(topic, handlers, options, this.#events, leave);
+      if (this.#quiet.has(topic)) subscription.quiet();
+      this.#known.set(topic, subscription);
+      added.push(subscription);
+      return subscription;
+    });
+    this.#routes.clear();
+    if (this.#connection) void this.#place(added, this.#connection);
+    return all;
+  }
+
+  /** @param {string} topic */
+  find(topic) {
+    return this.#known.get(topic);
+  }
+
+  /**
+   * Messages will be published to this topic that its subscription is not to get.
+   *
+   * @param {string} topic
+   */
+  quiet(topic) {
+    if (this.#quiet.size >= ROUTES_MAX) this.#quiet.clear();
+    this.#quiet.add(topic);
+    this.#known.get(topic)?.quiet();
+  }
+
+  /**
+   * Ends subscriptions.
+   *
+   * @param {Subscription[]} subscriptions
+   * @returns {Promise<void>} When the broker confirmed; at once where there is no connection.
+   */
+  async leave(subscriptions) {
+    const left = subscriptions.filter((each) => this.#known.get(each.topic) === each);
+    const connection = this.#connection;
+    // Without a connection there is nothing left to unsubscribe from.
+    const placed = left.filter(({ place }) => place !== "idle");
+    for (const each of left) {
+      this.#known.delete(each.topic);
+      each.left();
+    }
+    this.#routes.clear();
+    if (connection === null) return;
+    const requests = inFrames(placed, ({ topic }) => ({ topic }), connection.frameBytesMax).map(([items]) =>
+      connection.request({ type: "unsubscribe", ...asFields(items) }, this.#timeoutMs));
+    // What is not confirmed ends with the connection at the latest.
+    await Promise.allSettled(requests);
+  }
+
+  /**
+   * Places all of them on a new connection. Topics come first: until their replies are there, no message may arrive
+   * that only a pattern asked for.
+   *
+   * @param {Connection} connection
+   * @returns {{sent: Promise<void>, decided: Promise<void>}} When all were asked for, and when all were answered.
+   */
+  open(connection) {
+    this.#connection = connection;
+    this.#listsAsked = 0;
+    this.#deferred = [];
+    const all = [...this.#known.values()];
+    for (const each of all) each.place = "idle";
+    const topics = this.#place(all.filter(({ isPattern }) => !isPattern), connection);
+    /** @type {() => void} */
+    let onSent = () => {};
+    const sent = /** @type {Promise<void>} */ (new Promise((resolve) => (onSent = resolve)));
+    const patterns = this.#place(all.filter(({ isPattern }) => isPattern), connection, onSent);
+    return { sent, decided: Promise.all([topics, patterns]).then(() => {}) };
+  }
+
+  /** The connection is gone; everything returns with the next one. */
+  suspend() {
+    this.#connection = null;
+    for (const each of this.#known.values()) each.place = "idle";
+  }
+
+  /**
+   * Hands a push to whoever asked for it.
+   *
+   * @param {Frame} frame
+   */
+  receive(frame) {
+    const { topic } = frame;
+    if (frame.type === "unsubscribed") return this.#end(frame);
+    const exact = this.#known.get(topic);
+    const isRepeated = frame.type === "message" && exact?.isRepeated(frame.offset);
+    const patterns = isRepeated ? [] : this.#patternsOf(topic);
+    if (frame.type === "gap") {
+      const { from, to, reason } = frame;
+      this.#events.emit("gap", { topic, from, to, reason });
+    }
+    exact?.receive(frame);
+    for (const pattern of patterns) pattern.receive(frame);
+  }
+
+  /**
+   * @param {Subscription[]} subscriptions
+   * @param {Connection} connection
+   * @param {() => void} [onSent]
+   * @returns {Promise<void>} When the broker has decided, or the connection is gone.
+   */
+  async #place(subscriptions, connection, onSent = () => {}) {
+    const topics = subscriptions.filter(({ isPattern }) => !isPattern);
+    const patterns = subscriptions.filter(({ isPattern }) => isPattern);
+    // What a pattern selects may arrive before the reply: only a request of its own tells which messages it is about.
+    const apart = topics.filter(({ topic }) => this.#patternsOf(topic).some(({ place }) => place !== "idle"));
+    const together = topics.filter((each) => !apart.includes(each));
+    const decided = [...apart.map((each) => this.#ask([each], connection)), ...this.#askAll(together, connection)];
+    if (patterns.length === 0) onSent();
+    else {
+      decided.push(this.#afterLists(() => {
+        const asked = this.#askAll(patterns.filter((each) => this.#isCurrent(each, connection)), connection);
+        onSent();
+        return Promise.all(asked);
+      }));
+    }
+    await Promise.all(decided);
+  }
+
+  /**
+   * @param {Subscription[]} subscriptions
+   * @param {Connection} connection
+   */
+  #askAll(subscriptions, connection) {
+    const frames = inFrames(subscriptions, (each) => each.request(), connection.frameBytesMax);
+    return frames.map(([, members]) => this.#ask(members, connection));
+  }
+
+  /**
+   * Asks for subscriptions, in one frame.
+   *
+   * @param {Subscription[]} subscriptions
+   * @param {Connection} connection
+   * @returns {Promise<unknown>}
+   */
+  #ask(subscriptions, connection) {
+    const isList = subscriptions.length > 1;
+    const fields = { type: "subscribe", ...asFields(subscriptions.map((each) => each.request())) };
+    for (const each of subscriptions) each.place = isList ? "held" : "asked";
+    if (isList) this.#listsAsked += 1;
+    return new Promise((resolve) => {
+      const settle = (/** @type {RialtoError | null} */ error, /** @type {any} */ reply) => {
+        const again = this.#decide(subscriptions, connection, error, reply);
+        if (isList && this.#connection === connection) this.#listDecided();
+        again.then(resolve);
+      };
+      try {
+        connection.send(fields, this.#timeoutMs, settle);
+      } catch (error) {
+        settle(/** @type {RialtoError} */ (error), null);
+      }
+    });
+  }
+
+  /**
+   * @param {Subscription[]} subscriptions
+   * @param {Connection} connection
+   * @param {RialtoError | null} error
+   * @param {any} reply
+   * @returns {Promise<unknown>} When those that must be asked for once more are decided too.
+   */
+  #decide(subscriptions, connection, error, reply) {
+    // The next connection asks for all of them.
+    if (error instanceof ConnectionLostError || error instanceof NotConnectedError) return Promise.resolve();
+    const isList = subscriptions.length > 1;
+    const current = subscriptions.filter((each) => this.#isCurrent(each, connection));
+    if (error?.code === "bad_request" && isList) {
+      // One of them spoils the list: each one apart shows which.
+      return Promise.all(current.map((each) => this.#ask([each], connection)));
+    }
+    const items = new Map(reply?.topics?.map((/** @type {any} */ item) => [item.topic, item]));
+    const again = [];
+    for (const each of current) {
+      // A handler before may have ended this one.
+      if (!this.#isCurrent(each, connection)) continue;
+      const item = isList ? items.get(each.topic) : reply;
+      const refusal = error ?? (item?.error && RialtoError.fromFrame(item.error));
+      if (refusal) this.#refuse(each, connection, refusal);
+      else if (isList && each.place === "asked") again.push(this.#ask([each], connection));
+      else if (item) each.accepted(item);
+      else this.#refuse(each, connection, new RialtoError("internal", `topic ${JSON.stringify(each.topic)}: no reply`));
+    }
+    return Promise.all(again);
+  }
+
+  #listDecided() {
+    this.#listsAsked -= 1;
+    if (this.#listsAsked > 0) return;
+    for (const action of this.#deferred.splice(0)) action();
+  }
+
+  /**
+   * @param {() => Promise<unknown>} action
+   * @returns {Promise<unknown>} When it is done; never, should the connection end before.
+   */
+  #afterLists(action) {
+    if (this.#listsAsked === 0) return action();
+    return new Promise((resolve) => this.#deferred.push(() => void action().then(resolve)));
+  }
+
+  /** @param {Subscription} subscription Known to the broker with other options. */
+  #change(subscription) {
+    const connection = this.#connection;
+    if (!connection || subscription.place === "idle") return;
+    connection.request({ type: "subscribe", ...subscription.changeRequest() }, this.#timeoutMs).then(
+      (reply) => {
+        if (this.#isCurrent(subscription, connection)) subscription.presence(reply);
+      },
+      (error) => {
+        if (!(error instanceof ConnectionLostError)) this.#events.emit("error", error);
+      },
+    );
+  }
+
+  /** @param {Frame} frame An `unsubscribed` frame. */
+  #end(frame) {
+    const subscription = this.#known.get(frame.topic);
+    if (subscription && this.#connection) this.#refuse(subscription, this.#connection, RialtoError.fromFrame(frame));
+  }
+
+  /**
+   * With a hint the subscription is tried again; without, it is over.
+   *
+   * @param {Subscription} subscription
+   * @param {Connection} connection
+   * @param {RialtoError} error
+   */
+  #refuse(subscription, connection, error) {
+    if (error instanceof TimeoutError) error.retryAfterMs = RETRY_AFTER_TIMEOUT_MS;
+    if (error.retryAfterMs === null) {
+      this.#known.delete(subscription.topic);
+      this.#routes.clear();
+    } else {
+      this.#clock.setTimeout(() => {
+        if (this.#isCurrent(subscription, connection)) void this.#place([subscription], connection);
+      }, error.retryAfterMs);
+    }
+    subscription.refused(error);
+  }
+
+  /**
+   * @param {string} topic
+   * @returns {Subscription[]}
+   */
+  #patternsOf(topic) {
+    const known = this.#routes.get(topic);
+    if (known) return known;
+    const found = [...this.#known.values()].filter((each) => each.isPattern && matches(each.topic, topic));
+    if (this.#routes.size >= ROUTES_MAX) this.#routes.clear();
+    this.#routes.set(topic, found);
+    return found;
+  }
+
+  /**
+   * @param {Subscription} subscription
+   * @param {Connection} connection
+   */
+  #isCurrent(subscription, connection) {
+    return this.#connection === connection && this.#known.get(subscription.topic) === subscription;
+  }
+}
+
+/**
+ * Divides subscriptions so that what is asked for fits into frames.
+ *
+ * @template Item
+ * @param {Subscription[]} subscriptions
+ * @param {(subscription: Subscription) => Item} itemOf
+ * @param {number} bytesMax
+ * @returns {[Item[], Subscription[]][]}
+ */
+function inFrames(subscriptions, itemOf, bytesMax) {
+  /** @type {[Item[], Subscription[]][]} */
+  const frames = [];
+  let text = "";
+  for (const each of subscriptions) {
+    const item = itemOf(each);
+    const encoded = `${JSON.stringify(item)},`;
+    const frame = frames.at(-1);
+    if (frame && frame[0].length < TOPICS_PER_FRAME && !isLonger(text + encoded, bytesMax - ENVELOPE_BYTES)) {
+      frame[0].push(item);
+      frame[1].push(each);
+      text += encoded;
+    } else {
+      frames.push([[item], [each]]);
+      text = encoded;
+    }
+  }
+  return frames;
+}
+
+/**
+ * One of them alone needs no list, and its reply comes before its messages.
+ *
+ * @param {object[]} items
+ */
+function asFields(items) {
+  return items.length === 1 ? items[0] : { topics: items };
+}
