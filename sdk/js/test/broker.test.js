@@ -14,6 +14,7 @@ const RULES = `
 [[topic]]
 pattern = "news.>"
 history = { messages = 10000 }
+presence = true
 
 [[topic]]
 pattern = "short.*"
@@ -306,4 +307,28 @@ scenario("a topic that catches up and patterns that select it: each handler has 
   const firsts = pattern.told.data.filter((_, place) => place % 2 === 0);
   assert.deepEqual(pattern.told.data, firsts.flatMap((number) => [number, number]));
   assert.deepEqual(firsts, [...new Set(firsts)].sort((one, other) => one - other));
+});
+
+scenario("presence is the broker's", async () => {
+  const [client, other, third] = [clientAt(broker.port), clientAt(broker.port), clientAt(broker.port)];
+  const joined = [];
+  const left = [];
+  const counts = [];
+  client.subscribe("news.people", {});
+  const watching = other.subscribe("news.people", {
+    onJoin: ({ session }) => joined.push(session),
+    onLeave: ({ session }) => left.push(session),
+    onPresence: ({ count }) => counts.push(count),
+  }, { presence: true });
+  await client.connect();
+  await other.connect();
+  await watching.ready;
+  const { count, members } = await client.presence("news.people");
+  const sessions = [client, other].map(({ welcome }) => welcome.session);
+  assert.deepEqual([count, members.map(({ session }) => session)], [2, sessions]);
+  const subscription = third.subscribe("news.people", {});
+  await third.connect();
+  await subscription.unsubscribe();
+  await becomes(() => left.length, 1);
+  assert.deepEqual([counts, joined, left], [[2], [third.welcome.session], [third.welcome.session]]);
 });
