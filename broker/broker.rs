@@ -546,6 +546,6 @@ pub(crate) fn key_reused() -> Failure {
     Failure::new(ErrorCode::KeyReused, "the key was used for another request")
 }
 
-async fn wait(outcome: tokio::sync::oneshot::Receiver<Outcome>) -> Outcome {
+pub(crate) async fn wait(outcome: tokio::sync::oneshot::Receiver<Outcome>) -> Outcome {
     outcome.await.unwrap_or_else(|_| Err(Failure::new(ErrorCode::Internal, "the request was dropped")))
 }

@@ -41,6 +41,7 @@ mod hub;
 mod identity;
 mod message;
 mod metrics;
+mod operator;
 #[cfg_attr(not(feature = "plugins"), path = "no_owners.rs")]
 mod owners;
 mod pace;
@@ -64,7 +65,9 @@ pub use broker::{Broker, PluginStatus, PublishOptions, TopicStatus};
 pub use builder::{Builder, StartError};
 pub use hub::Duplex;
 pub use metrics::Snapshot;
-pub use rialto_protocol::{Answered, HistoryFrom, Past, PastMessage, PointerError, Policy, Position, Published};
+pub use rialto_protocol::{
+    Answered, ApiOperation, HistoryFrom, Past, PastMessage, PointerError, Policy, Position, Published,
+};
 pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, ErrorCode, Failure, Payload, Pointer};
 #[cfg(feature = "tls")]
 pub use server::PairError;

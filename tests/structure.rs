@@ -19,7 +19,7 @@ const ORDER: &[&[&str]] = &[
     &["answer", "directory", "guest", "recovery"],
     &["replay", "reminder"],
     &["broker", "owners"],
-    &["past"],
+    &["past", "operator"],
     &["session"],
     &["server"],
     &["builder"],

@@ -1,10 +1,10 @@
 //! A request that is answered with an error: its status, a sentence for whoever wrote the client, and a header that says
 //! more.
 
-use bytes::Bytes;
-use http_body_util::Full;
+use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+
+use super::body::{Body, Response};
 
 /// Why a request is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +43,9 @@ impl Refused {
     }
 }
 
-impl From<Refused> for Response<Full<Bytes>> {
+impl From<Refused> for Response {
     fn from(refused: Refused) -> Self {
-        let mut response = Response::new(Full::new(Bytes::from_static(refused.text.as_bytes())));
+        let mut response = Response::new(Body::whole(refused.text));
         *response.status_mut() = refused.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
