@@ -116,7 +116,9 @@ struct Leaving {
 impl Visit<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Response {
         let number = self.requests.fetch_add(1, Relaxed);
-        let mut response = self.respond(number, request).await.unwrap_or_else(Response::from);
+        let is_programs = self.front.api.is_some() && api::is_for(request.uri().path());
+        let refuse = if is_programs { Refused::into_failure } else { Response::from };
+        let mut response = self.respond(number, request).await.unwrap_or_else(refuse);
         let stays = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if !stays && (number + 1 >= REQUESTS_MAX || self.begun.elapsed() > LIFETIME) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
