@@ -131,7 +131,7 @@ impl Visit<'_> {
             return Err(Refused::bad("a line of the request does not end in CR LF"));
         }
         let api = self.front.api.as_ref().filter(|_| api::is_for(request.uri().path()));
-        gate::check_head(&request, api.is_some() && request.method() == Method::POST)?;
+        gate::check_head(&request, api.is_some())?;
         match self.refusal {
             None => {}
             Some(Refusal::Full) => return Err(full()),

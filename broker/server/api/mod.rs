@@ -157,7 +157,10 @@ fn wrong_method(allow: &'static str) -> Response {
     let failure = Failure::new(ErrorCode::BadRequest, "this address has another method");
     let mut response = failed::respond(&failure, Codec::Json);
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    // Whatever body it may have is not read.
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
