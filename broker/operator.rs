@@ -5,13 +5,10 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use rialto_protocol::{
-    Answered, CloseCode, Closing, ErrorCode, Failure, Member, Payload, Published, Reply, Sessions, TopicLine,
-};
+use rialto_protocol::{Answered, CloseCode, Closing, Failure, Member, Payload, Published, Sessions, TopicLine};
 use tokio::sync::mpsc;
 
-use crate::answer::Answer;
-use crate::broker::{Asked, Broker, Question, keyed, wait};
+use crate::broker::{Asked, Broker, Question, keyed};
 use crate::directory::Entry;
 use crate::store::Digest;
 use crate::topic::Topic;
@@ -89,16 +86,7 @@ impl Broker {
         key: Option<&str>,
     ) -> Result<Published, Failure> {
         let keyed = keyed(key, Some(&scope(program)), || Digest::of(None, Some(&payload)))?;
-        let (answer, outcome) = Answer::caller();
-        let entry = self.accept(None, topic, payload, keyed, answer);
-        let reply = wait(outcome).await?;
-        if let Some(entry) = entry {
-            self.core.hub.room(&entry.audience).await;
-        }
-        match reply {
-            Reply::Published(published) => Ok(published),
-            _ => Err(Failure::new(ErrorCode::Internal, "not the answer to a publish")),
-        }
+        self.publish_keyed(topic, payload, keyed).await
     }
 
     /// Asks a plugin in the name of a program: its idempotency keys are its own.
@@ -111,12 +99,7 @@ impl Broker {
         key: Option<&str>,
     ) -> Result<Answered, Failure> {
         let keyed = keyed(key, Some(&scope(program)), || Digest::of(Some(&method), payload.as_ref()))?;
-        let (answer, outcome) = Answer::caller();
-        self.ask(None, asked, Question { method, payload, keyed }, answer);
-        match wait(outcome).await? {
-            Reply::Answered(answered) => Ok(answered),
-            _ => Err(Failure::new(ErrorCode::Internal, "not the answer to a call")),
-        }
+        self.ask_for(asked, Question { method, payload, keyed }).await
     }
 }
 

@@ -1,4 +1,4 @@
-"""Teaches schemathesis what it does not know of this API: MessagePack, and that whole numbers are written without a fraction."""
+"""Teaches schemathesis what JSON Schema cannot say of this API: MessagePack, lengths in bytes, whole numbers without a fraction."""
 
 import base64
 import binascii
@@ -23,6 +23,22 @@ def whole(value):
 @schemathesis.hook
 def map_body(context, body):
     return whole(body)
+
+
+@schemathesis.hook
+def filter_body(context, body):
+    """Lengths count bytes of UTF-8; JSON Schema counts characters."""
+    if not isinstance(body, dict):
+        return True
+    most = {"topic": 255, "pattern": 255, "key": 128}
+    return all(fits(body.get(name), bytes_max) for name, bytes_max in most.items())
+
+
+def fits(text, bytes_max):
+    """Whether a text has as many bytes as its number of characters would allow."""
+    if not isinstance(text, str) or len(text) > bytes_max:
+        return True
+    return len(text.encode(errors="surrogatepass")) <= bytes_max
 
 
 def small(value):

@@ -4,8 +4,9 @@ use rialto_protocol::{ApiAnswer, ApiRequest, Broadcast, Call, CloseCode, Disconn
 use rialto_protocol::{Payload, Publish, Published, Reply, TopicLine, Topics};
 
 use super::keys::{selects, selects_all};
-use crate::broker::{Asked, Broker, parse_topic};
+use crate::broker::{Asked, Broker, keyed, parse_topic};
 use crate::config::ApiKey;
+use crate::store::Digest;
 use crate::topic::{Pattern, Topic};
 
 /// Topics of a request that does not say how many, and the most of any request.
@@ -69,6 +70,8 @@ async fn publish_one(broker: &Broker, key: &ApiKey, publish: Publish<'_>) -> Res
 async fn publish_all(broker: &Broker, key: &ApiKey, broadcast: Broadcast<'_>) -> Result<Told, Failure> {
     let Broadcast { topics, payload, key: idempotency } = broadcast;
     check_size(broker, &payload)?;
+    // What is wrong for all is told once.
+    keyed(idempotency.as_deref(), None, || Digest::of(None, Some(&payload)))?;
     let mut outcomes = Vec::with_capacity(topics.len());
     for name in topics {
         let outcome = match topic_of(key, &name) {
