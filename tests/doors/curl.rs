@@ -25,15 +25,15 @@ impl Curl {
         Self { child, lines }
     }
 
-    fn all(self) -> String {
-        self.collect::<Vec<_>>().join("\n")
+    fn all(mut self) -> String {
+        self.lines.by_ref().map(Result::unwrap).collect::<Vec<_>>().join("\n")
     }
 
     /// The lines of the next event of this name.
     fn event(&mut self, name: &str) -> Vec<String> {
         let named = format!("event: {name}");
         let mut block = Vec::new();
-        for line in self {
+        for line in self.lines.by_ref().map(Result::unwrap) {
             if !line.is_empty() {
                 block.push(line);
             } else if block.first() == Some(&named) {
@@ -43,20 +43,6 @@ impl Curl {
             }
         }
         panic!("no event {name}");
-    }
-}
-
-impl Iterator for &mut Curl {
-    type Item = String;
-
-    fn next(&mut self) -> Option<String> {
-        self.lines.next().map(Result::unwrap)
-    }
-}
-
-impl Curl {
-    fn collect<C: FromIterator<String>>(mut self) -> C {
-        (&mut self).into_iter().collect()
     }
 }
 
