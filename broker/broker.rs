@@ -142,8 +142,18 @@ impl Broker {
     ) -> Result<Published, Failure> {
         let topic = parse_topic(topic)?;
         let keyed = keyed(options.key.as_deref(), None, || Digest::of(None, Some(&payload)))?;
+        self.publish_keyed(&topic, payload, keyed).await
+    }
+
+    /// Publishes for no session, and waits for the readers.
+    pub(crate) async fn publish_keyed(
+        &self,
+        topic: &Topic,
+        payload: Payload,
+        keyed: Option<Keyed>,
+    ) -> Result<Published, Failure> {
         let (answer, outcome) = Answer::caller();
-        let entry = self.accept(None, None, &topic, payload, keyed, answer);
+        let entry = self.accept(None, None, topic, payload, keyed, answer);
         let reply = wait(outcome).await?;
         if let Some(entry) = entry {
             self.core.hub.room(&entry.audience, &entry.selection).await;
@@ -176,9 +186,13 @@ impl Broker {
     ) -> Result<Answered, Failure> {
         let topic = parse_topic(topic)?;
         let keyed = keyed(key, None, || Digest::of(Some(method), payload.as_ref()))?;
+        self.ask_for(Asked::Topic(topic), Question { method: method.to_owned(), payload, keyed }).await
+    }
+
+    /// Asks a plugin for no session.
+    pub(crate) async fn ask_for(&self, asked: Asked, question: Question) -> Result<Answered, Failure> {
         let (answer, outcome) = Answer::caller();
-        let question = Question { method: method.to_owned(), payload, keyed };
-        self.ask(None, Asked::Topic(topic), question, answer);
+        self.ask(None, asked, question, answer);
         match wait(outcome).await? {
             Reply::Answered(answered) => Ok(answered),
             _ => Err(Failure::new(ErrorCode::Internal, "not the answer to a call")),

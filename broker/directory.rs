@@ -136,6 +136,11 @@ impl Directory {
         self.topics.get(topic).map(|entry| Arc::clone(&entry))
     }
 
+    /// Looks at each topic in memory. Meanwhile others cannot come into memory, so the look is short.
+    pub(crate) fn each(&self, mut look: impl FnMut(&Topic, &Arc<Entry>)) {
+        self.topics.iter().for_each(|entry| look(entry.key(), entry.value()));
+    }
+
     /// The name of the plugin that owns a topic, whether it is in memory or not.
     pub(crate) fn owner(&self, topic: &Topic) -> Option<Arc<str>> {
         match self.peek(topic) {

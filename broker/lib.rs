@@ -42,6 +42,7 @@ mod hub;
 mod identity;
 mod message;
 mod metrics;
+mod operator;
 #[cfg_attr(not(feature = "plugins"), path = "no_owners.rs")]
 mod owners;
 mod pace;
@@ -69,7 +70,7 @@ pub use builder::{Builder, StartError};
 pub use hub::Duplex;
 pub use metrics::Snapshot;
 pub use rialto_protocol::{
-    Answered, HistoryFrom, Past, PastMessage, PointerError, Policy, Position, Present, Published,
+    Answered, ApiOperation, HistoryFrom, Past, PastMessage, PointerError, Policy, Position, Present, Published,
 };
 pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, ErrorCode, Failure, Payload, Pointer};
 #[cfg(feature = "tls")]

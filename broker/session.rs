@@ -48,6 +48,11 @@ impl Session {
         Self { broker, client: Client { key, member }, codec, subscriptions, patterns, traffic, published: None }
     }
 
+    /// Who it is.
+    pub(crate) fn member(&self) -> &Member {
+        &self.client.member
+    }
+
     /// The limits it is held to.
     pub(crate) fn limits(&self) -> &Limits {
         &self.broker.core.limits

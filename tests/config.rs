@@ -28,7 +28,7 @@ macro_rules! shows {
 }
 
 shows! {
-    conflict control delivery duplicates four large_plugin latin1 listen long plugin_without_name plugins ranges sections syntax
+    api api_without_keys conflict control delivery duplicates four large_plugin latin1 listen long plugin_without_name plugins ranges sections syntax
     tls tls_without_files topics types unclosed unclosed_text unencrypted_nowhere
 }
 

@@ -20,7 +20,7 @@ const ORDER: &[&[&str]] = &[
     &["answer", "directory", "guest", "recovery"],
     &["replay", "reminder", "usher"],
     &["broker", "owners"],
-    &["past", "presence"],
+    &["past", "presence", "operator"],
     &["session"],
     &["server"],
     &["builder"],

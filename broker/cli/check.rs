@@ -9,6 +9,7 @@ use std::{
 
 use crate::Delivery;
 use crate::config::Config;
+use crate::topic::Pattern;
 
 /// Exit code of a file with problems, also when it cannot be read.
 const PROBLEMS: u8 = 2;
@@ -60,6 +61,12 @@ fn summary(config: &Config) -> String {
         rows.insert(1, ("tls", join(tls.listen.iter())));
         rows.insert(2, ("tls", format!("certificate {}, key {}", tls.certificate.display(), tls.key.display())));
     }
+    for key in config.api.iter().flat_map(|api| &api.keys).take(LISTED_MAX) {
+        let topics = key.topics.iter().map(Pattern::as_str);
+        let operations = key.allow.iter().map(|operation| operation.name());
+        rows.push(("api keys", format!("{}: {} of {}", key.name, join(operations), join(topics))));
+    }
+    rows.extend(more("api keys", config.api.as_ref().map_or(0, |api| api.keys.len())));
     for rule in config.topics.iter().take(LISTED_MAX) {
         let owner = rule.plugin.as_ref().map(|name| format!(" -> plugin {name}")).unwrap_or_default();
         let reveals = if rule.reveal_publisher { ", shows who published" } else { "" };

@@ -1,5 +1,6 @@
 //! The command line: one file per command. It only parses arguments and prints; the work is done by the library.
 
+mod api_key;
 mod bench;
 mod check;
 mod plugin;
@@ -23,6 +24,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Makes a key for the HTTP API.
+    ApiKey(api_key::ApiKeyArgs),
     /// Checks a configuration and shows every problem in it.
     Check(check::CheckArgs),
     /// Measures a running server.
@@ -38,6 +41,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         None => serve::run(&arguments.config),
+        Some(Command::ApiKey(arguments)) => api_key::run(&arguments),
         Some(Command::Bench(command)) => bench::run(command),
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Plugin(command)) => match plugin::run(command) {

@@ -10,11 +10,14 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::complain;
-use crate::config::{Config, Limits, TopicRule};
+use crate::config::{Api, Config, Limits, TopicRule};
 use crate::{BindError, Broker, Codec, Delivery, PluginStatus, Server, TlsError};
 
 /// The exit code for a configuration with problems, the same as that of `rialto check`.
 const BAD_CONFIGURATION: u8 = 2;
+
+/// How many keys of the HTTP API are named at the start.
+const NAMED_MAX: usize = 5;
 
 /// Serves until a signal says stop.
 pub(super) fn run(path: &Path) -> ExitCode {
@@ -51,6 +54,9 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
     let mut server = Server::bind(broker.clone(), &config.server).map_err(explain)?;
     if let Some(tls) = &config.tls {
         server = server.with_tls(tls).map_err(explain_tls)?;
+    }
+    if let Some(api) = &config.api {
+        server = server.with_api(api);
     }
     print(&banner(path, &config, &broker, &server));
     server.run(signals.next()).await;
@@ -142,6 +148,11 @@ fn banner(path: &Path, config: &Config, broker: &Broker, server: &Server) -> Str
                 line(&mut text, "Chat", &format!("http{s}://{host}/"));
             }
             line(&mut text, "WebSocket", &format!("ws{s}://{host}/ws  ({subprotocols})"));
+            line(&mut text, "Events", &format!("http{s}://{host}/sse?topic=TOPIC"));
+            if let Some(api) = &config.api {
+                let keys = describe_keys(api);
+                line(&mut text, "HTTP API", &format!("http{s}://{host}/api/v1/openapi.json  ({keys})"));
+            }
         }
     }
     let plugins = broker.plugins();
@@ -165,6 +176,12 @@ fn banner(path: &Path, config: &Config, broker: &Broker, server: &Server) -> Str
     let plural = if shards == 1 { "" } else { "s" };
     let _ = writeln!(text, "\n  {shards} shard{plural}. Ctrl-C stops.");
     text
+}
+
+fn describe_keys(api: &Api) -> String {
+    let names: Vec<&str> = api.keys.iter().take(NAMED_MAX).map(|key| key.name.as_str()).collect();
+    let more = if api.keys.len() > NAMED_MAX { ", ..." } else { "" };
+    format!("for {}{more}", names.join(", "))
 }
 
 fn line(text: &mut String, name: &str, value: &str) {

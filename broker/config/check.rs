@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::{
-    Config, limits, plugins,
+    Config, api, limits, plugins,
     problem::Problem,
     section::{Report, Value, echo, nearest},
     server, tls, topics,
@@ -18,6 +18,7 @@ use super::{
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("[server]", server::KEYS),
     ("[tls]", tls::KEYS),
+    ("[api]", api::KEYS),
     ("[limits]", limits::KEYS),
     ("[[topic]]", topics::KEYS),
     ("[plugin.NAME]", plugins::KEYS),
@@ -31,6 +32,7 @@ pub(super) fn check<'a>(report: &mut Report, document: &'a DeTable<'a>) -> Confi
             "server" => config.server = server::check(report, value, document.contains_key("tls")),
             // After `[server]`, whose addresses it needs.
             "tls" => {}
+            "api" => config.api = api::check(report, value),
             "limits" => config.limits = limits::check(report, value),
             "plugin" => config.plugins = plugins::check(report, value),
             "topic" => {
@@ -56,14 +58,16 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
         _ => false,
     };
     let home = SECTIONS.iter().find(|(_, keys)| keys.contains(&name)).filter(|_| !is_section);
-    let near = nearest(name, ["server", "tls", "limits", "topic", "plugin"].into_iter());
+    let near = nearest(name, ["server", "tls", "api", "limits", "topic", "plugin"].into_iter());
     let written = |section: &str| SECTIONS.iter().map(|(header, _)| *header).find(|header| header.contains(section));
     let help = match (home, near.and_then(written)) {
         (Some((section, _)), _) => {
             format!("`{name}` belongs in `{section}`: put it below that line")
         }
         (None, Some(near)) => format!("did you mean `{near}`?"),
-        (None, None) => "the sections are `[server]`, `[tls]`, `[limits]`, `[[topic]]` and `[plugin.NAME]`".to_owned(),
+        (None, None) => {
+            "the sections are `[server]`, `[tls]`, `[api]`, `[limits]`, `[[topic]]` and `[plugin.NAME]`".to_owned()
+        }
     };
     let what = if is_section { "section" } else { "key" };
     Problem::at(key.span(), format!("unknown {what} `{}`", echo(name))).help(help)
@@ -73,8 +77,11 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
 mod tests {
     use std::path::Path;
 
-    use super::super::{History, Limits, PluginConfig, Server, Tls, TopicRule};
+    use rialto_protocol::ApiOperation;
+
+    use super::super::{Api, ApiKey, History, Limits, PluginConfig, Server, Tls, TopicRule};
     use super::*;
+    use crate::topic::Pattern;
 
     const COMPLETE: &str = include_str!("../../config/rialto.toml");
 
@@ -107,10 +114,14 @@ mod tests {
         let rule = &mut config.topics[0];
         assert_eq!(rule.history.take(), Some(History::default()));
         assert_eq!(rule.patterns.take(), Some(false));
-        assert_eq!(Config { tls: None, ..config.clone() }, parse(&complete()));
+        assert_eq!(Config { tls: None, api: None, ..config.clone() }, parse(&complete()));
         let tls = config.tls.expect("it is shown");
         let (certificate, key) = (tls.certificate.clone(), tls.key.clone());
         assert_eq!(tls, Tls { certificate, key, ..Tls::default() });
+        let Some(Api { keys }) = config.api else { panic!("it is shown") };
+        let everything = (ApiOperation::ALL.to_vec(), vec![Pattern::parse(">").expect("a pattern")]);
+        let [ApiKey { name, sha256, allow, topics }] = &keys[..] else { panic!("one key is shown") };
+        assert_eq!((name.as_str(), sha256[0], (allow.clone(), topics.clone())), ("backend", 0xd1, everything));
         assert_eq!(config.server, Server::default());
         assert_eq!(config.limits, Limits::default());
         for rule in &config.topics {
@@ -130,6 +141,7 @@ mod tests {
         let sections = [
             &table("server"),
             &table("tls"),
+            &table("api"),
             &table("limits"),
             &table("topic").as_array().and_then(|rules| rules.first()).expect("a rule").get_ref(),
             &table("plugin").as_table().expect("plugins")["chat"].get_ref(),
@@ -144,8 +156,11 @@ mod tests {
     #[test]
     fn the_complete_file_names_every_range() {
         for (header, keys) in SECTIONS {
+            let header = header.replace("NAME", "chat");
+            let starts = [format!("\n{header}\n"), format!("\n#{header}\n")];
+            let start = starts.iter().find_map(|start| COMPLETE.find(start)).expect("the section");
             for key in *keys {
-                let text = format!("{}\n{key} = -1\n", header.replace("NAME", "chat"));
+                let text = format!("{header}\n{key} = -1\n");
                 let Err(problems) = Config::parse(&text, Path::new("")) else { panic!("{key} = -1 is accepted") };
                 let title =
                     problems.iter().find_map(|problem| problem.title().strip_prefix(&format!("`{key}` must be ")));
@@ -153,7 +168,7 @@ mod tests {
                     continue;
                 };
                 let range = range.trim_end_matches(" bytes").trim_end_matches(" milliseconds");
-                let (before, _) = COMPLETE.split_once(&format!("\n#{key} = ")).expect("a commented default");
+                let (before, _) = COMPLETE[start..].split_once(&format!("\n#{key} = ")).expect("a commented default");
                 let comment = before.rsplit("\n\n").next().unwrap_or_default().replace("\n#", "");
                 assert!(comment.contains(range), "{key} is {range}");
             }

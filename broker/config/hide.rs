@@ -7,10 +7,15 @@ use toml::de::{DeTable, DeValue};
 use super::section::Value;
 
 /// A key with one of these in its name has a value that is not shown.
-const SECRET_WORDS: &[&str] = &["secret", "token", "passw", "passphrase", "credential", "private", "api_key", "apikey"];
+const SECRET_WORDS: &[&str] =
+    &["secret", "token", "passw", "passphrase", "credential", "private", "api_key", "apikey", "sha256"];
 
 /// Values that give nothing away, and that a problem may be about.
 const HARMLESS: &[&str] = &["nan", "+nan", "-nan", "inf", "+inf", "-inf", "true", "false", "{", "["];
+
+/// How keys of the HTTP API begin, and what is too short to be one.
+const KEY_PREFIX: &str = "rialto_";
+const KEY_CHARS_MIN: usize = 24;
 
 /// The text with `*` for every byte of a plugin's own settings, of values with a telling name, and of passwords in
 /// addresses. Nothing moves: every byte that stays is where it was.
@@ -19,6 +24,7 @@ pub(super) fn secrets(text: &str, document: &DeTable) -> String {
     hide_lines(text, &mut hidden);
     hide_values(document, false, &mut hidden);
     hide_passwords(text, &mut hidden);
+    hide_keys(text, &mut hidden);
     hidden.sort_by_key(|range| range.start);
     let mut out = String::with_capacity(text.len());
     for range in hidden {
@@ -102,6 +108,24 @@ fn hide_passwords(text: &str, hidden: &mut Vec<Range<usize>>) {
     }
 }
 
+/// Keys of the HTTP API wherever they were put, and what stands for the hash of one.
+fn hide_keys(text: &str, hidden: &mut Vec<Range<usize>>) {
+    for (at, prefix) in text.match_indices(KEY_PREFIX) {
+        let start = at + prefix.len();
+        let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let length = text[start..].find(|c: char| !is_key(c)).unwrap_or(text.len() - start);
+        if length >= KEY_CHARS_MIN {
+            hidden.push(start..start + length);
+        }
+    }
+    for (at, name) in text.match_indices("sha256") {
+        let line = text[at + name.len()..].lines().next().unwrap_or_default();
+        let Some((before, value)) = line.split_once(['"', '\'']) else { continue };
+        let start = at + name.len() + before.len() + 1;
+        hidden.push(start..start + value.find(['"', '\'']).unwrap_or(value.len()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +136,10 @@ mod tests {
             ("log = \"info\"\n", "log = \"info\"\n"),
             ("api_key = \"hunter2\"\n", "api_key = \"*******\"\n"),
             ("api_key = hunter2\n", "api_key = *******\n"),
+            ("keys = [{ sha256 = \"b\", x = \"c\" }]\n", "keys = [{ sha256 = \"*\", x = \"c\" }]\n"),
+            ("keys = [{ sha256 = \"b\n", "keys = [{ sha256 = \"*\n"),
+            ("x = \"rialto_abcdefghijklmnopqrstuvwx\"", "x = \"rialto_************************\""),
+            ("x = \"rialto_plugin.wasm\"", "x = \"rialto_plugin.wasm\""),
             ("# admin-token = \"x\"\n", "# admin-token = \"*\"\n"),
             ("[plugin.a.config]\nx = \"é\"\n[b]\nc = 1\n", "[plugin.a.config]\nx = \"**\"\n[b]\nc = 1\n"),
             ("[plugin.a.config]\nx = nan\nhunter2\n", "[plugin.a.config]\nx = nan\n*******\n"),

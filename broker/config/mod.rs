@@ -1,5 +1,6 @@
 //! What an operator can set, as plain structs with the documented defaults; nothing here acts on a setting.
 
+mod api;
 mod check;
 mod hide;
 mod limits;
@@ -20,6 +21,7 @@ use rialto_protocol::{Delivery, Policy};
 
 use crate::topic::Pattern;
 
+pub use api::{Api, ApiKey};
 pub use problem::{Problem, Problems};
 pub use rules::{Rules, TopicOptions};
 
@@ -31,6 +33,8 @@ pub struct Config {
     pub server: Server,
     /// Where and how it serves with TLS: `[tls]`. Default none.
     pub tls: Option<Tls>,
+    /// Which programs may use the HTTP API: `[api]`. Default none: there is no such API.
+    pub api: Option<Api>,
     /// Bounds of every queue, map and wait: `[limits]`.
     pub limits: Limits,
     /// What each topic is: the `[[topic]]` tables in file order, the first match wins. Never empty after a load: a file
@@ -222,6 +226,7 @@ impl Default for Config {
         Config {
             server: Server::default(),
             tls: None,
+            api: None,
             limits: Limits::default(),
             topics: vec![TopicRule::default()],
             plugins: BTreeMap::new(),

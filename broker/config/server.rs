@@ -186,7 +186,7 @@ fn check_level(report: &mut Report, level: &Text) -> String {
 }
 
 /// The strings of an array, or the one string that stands for an array of one.
-fn texts<'a>(
+pub(super) fn texts<'a>(
     report: &mut Report,
     key: &str,
     value: &'a Value<'a>,

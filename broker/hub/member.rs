@@ -28,6 +28,8 @@ pub(super) struct Member {
     pub(super) codec: Codec,
     pub(super) link: Rc<Link>,
     pub(super) line: Rc<Line>,
+    /// Who it is to the outside, once that is known.
+    pub(super) who: Option<rialto_protocol::Member>,
     pub(super) outbox: Outbox,
     /// Since when the socket has taken nothing; none while it takes what it is given.
     pub(super) full_since: Option<Instant>,
@@ -188,6 +190,7 @@ impl Member {
             codec,
             link,
             line,
+            who: None,
             outbox: Outbox::default(),
             full_since: None,
             dirty: false,

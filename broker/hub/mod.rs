@@ -6,6 +6,7 @@ mod audience;
 mod backlog;
 mod batch;
 mod budget;
+mod eviction;
 mod fanout;
 mod gathering;
 mod inbox;

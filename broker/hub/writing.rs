@@ -153,7 +153,11 @@ impl Shard {
             member.full_since = member.full_since.map(|_| Instant::now());
             progress = true;
         }
-        if flushed != Flush::Full {
+        if flushed == Flush::Full {
+            // A page of the past may have filled it, of which no policy takes anything back. From now on only the session's
+            // task writes, because it is the one that is woken; and the deadline counts.
+            member.full_since.get_or_insert_with(Instant::now);
+        } else {
             member.full_since = None;
         }
         if progress {

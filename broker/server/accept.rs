@@ -19,19 +19,22 @@ const QUIET: Duration = Duration::from_secs(60);
 /// How long accepting pauses when the system has no more descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves all listeners until `stop` is done; then HTTP requests under way are cut off.
+/// Serves all listeners until `stop` is done; then HTTP requests under way are cut off, but not the sessions among them.
 pub(super) async fn serve(doors: Vec<Door>, front: Arc<Front>, stop: impl Future<Output = ()>) {
     let mut loops = JoinSet::new();
     for door in doors {
         loops.spawn(accept(door, Arc::clone(&front)));
     }
     stop.await;
-    loops.shutdown().await;
+    front.stopped.send_replace(true);
+    while loops.join_next().await.is_some() {}
 }
 
 async fn accept(door: Door, front: Arc<Front>) {
     let mut connections = JoinSet::new();
     let mut said: Option<Instant> = None;
+    let stopping = front.stopping();
+    tokio::pin!(stopping);
     loop {
         tokio::select! {
             accepted = door.listener.accept() => match accepted {
@@ -46,6 +49,11 @@ async fn accept(door: Door, front: Arc<Front>) {
                 }
             },
             Some(_) = connections.join_next() => {}
+            () = &mut stopping => {
+                // Each knows by itself whether it has to end now, or with its session.
+                connections.detach_all();
+                return;
+            }
         }
     }
 }
@@ -68,7 +76,10 @@ fn begin(connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, doo
     let (tls, front) = (door.tls.clone(), Arc::clone(front));
     connections.spawn(async move {
         let stream = match tls {
-            Some(tls) => tls.greet(stream, peer).await,
+            Some(tls) => tokio::select! {
+                stream = tls.greet(stream, peer) => stream,
+                () = front.stopping() => None,
+            },
             None => Some(Stream::Tcp(stream)),
         };
         if let Some(stream) = stream {

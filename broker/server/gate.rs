@@ -3,13 +3,16 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hyper::header::{self, HeaderMap, HeaderName};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode, Uri, Version};
 use rialto_protocol::Codec;
 use sha1::{Digest, Sha1};
 
 use super::refused::Refused;
+
+/// Where a browser says whose page asks (W3C Fetch Metadata).
+const FETCH_SITE: &str = "sec-fetch-site";
 
 /// What RFC 6455 section 1.3 appends to the key.
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -33,15 +36,24 @@ pub(super) struct Rules {
     pub(super) require_origin: bool,
 }
 
-/// Checks what holds for every request, whatever it is for.
+/// Checks what holds for every request, whatever it is for. `takes_body` says whether it may have a body.
 ///
 /// # Errors
-/// [`Refused`] for a body, which nothing here takes, and for anything about which a proxy in front of us could be of another
-/// opinion (RFC 9112 sections 3.2 and 6.1).
-pub(super) fn check_head<B>(request: &Request<B>) -> Result<(), Refused> {
+/// [`Refused`] for a body that is not wanted or whose length is not told beforehand, and for anything about which a proxy in
+/// front of us could be of another opinion (RFC 9112 sections 3.2 and 6.1).
+pub(super) fn check_head<B>(request: &Request<B>, takes_body: bool) -> Result<(), Refused> {
     let headers = request.headers();
     let length = headers.contains_key(header::CONTENT_LENGTH).then(|| single(headers, header::CONTENT_LENGTH));
-    if headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != Some("0")) {
+    if takes_body {
+        if headers.contains_key(header::TRANSFER_ENCODING) {
+            let refused =
+                Refused::new(StatusCode::LENGTH_REQUIRED, "a body needs a Content-Length, not Transfer-Encoding");
+            return Err(refused.with(header::CONNECTION, "close"));
+        }
+        if length == Some(None) {
+            return Err(Refused::bad("one Content-Length is enough"));
+        }
+    } else if headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != Some("0")) {
         return Err(Refused::bad("a request to this address has no body"));
     }
     match single(headers, header::HOST) {
@@ -94,6 +106,9 @@ pub(super) fn check<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Res
     let Some(key) = key else {
         return Err(Refused::bad("Sec-WebSocket-Key must be 16 bytes in base64, once"));
     };
+    if !headers.contains_key(header::ORIGIN) && rules.require_origin {
+        return Err(no_origin());
+    }
     check_origin(headers, host, rules, secure)?;
     let (codec, named) = subprotocol(headers)?;
     Ok(Passed { codec, named, accept: accept(key) })
@@ -114,13 +129,37 @@ fn subprotocol(headers: &HeaderMap) -> Result<(Codec, bool), Refused> {
     Ok((Codec::Json, false))
 }
 
-/// Only browsers send `Origin`, and they send it always: a page of another origin (scheme, host and port, RFC 6454) must be
-/// listed.
+/// Checks a request that a browser may send for a page without asking whether it may: `GET` of a stream or a poll. Where
+/// the page is not the broker's own but may connect, gives its origin, so that it may also read the answer (WHATWG Fetch section 3.2).
+///
+/// # Errors
+/// [`Refused`] for pages of other origins.
+pub(super) fn check_reader(headers: &HeaderMap, rules: &Rules, secure: bool) -> Result<Option<HeaderValue>, Refused> {
+    let host = single(headers, header::HOST).unwrap_or_default();
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        check_origin(headers, host, rules, secure)?;
+        return Ok(Some(origin.clone()));
+    }
+    // Browsers leave the origin out where the page is the broker's own, and where the page could not read the answer.
+    match single(headers, HeaderName::from_static(FETCH_SITE)) {
+        Some("same-origin") => Ok(None),
+        Some("same-site" | "cross-site") => Err(other_origin()),
+        _ if rules.require_origin => Err(no_origin()),
+        _ => Ok(None),
+    }
+}
+
+/// Checks a request of a program. Browsers are let in only with pages that may connect.
+///
+/// # Errors
+/// [`Refused`] for pages of other origins.
+pub(super) fn check_program(headers: &HeaderMap, rules: &Rules, secure: bool) -> Result<(), Refused> {
+    check_origin(headers, single(headers, header::HOST).unwrap_or_default(), rules, secure)
+}
+
+/// Browsers send `Origin` wherever it matters: a page of another origin (scheme, host and port, RFC 6454) must be listed.
 fn check_origin(headers: &HeaderMap, host: &str, rules: &Rules, secure: bool) -> Result<(), Refused> {
     if !headers.contains_key(header::ORIGIN) {
-        if rules.require_origin {
-            return Err(Refused::new(StatusCode::FORBIDDEN, "an Origin header is needed"));
-        }
         return Ok(());
     }
     let (scheme, port) = if secure { ("https://", ":443") } else { ("http://", ":80") };
@@ -130,7 +169,15 @@ fn check_origin(headers: &HeaderMap, host: &str, rules: &Rules, secure: bool) ->
         let own = origin.strip_prefix(scheme).is_some_and(|origin| origin.eq_ignore_ascii_case(host));
         own || rules.allowed_origins.iter().any(|one| one == "*" || one.eq_ignore_ascii_case(origin))
     });
-    if allowed { Ok(()) } else { Err(Refused::new(StatusCode::FORBIDDEN, "pages of this origin may not connect")) }
+    if allowed { Ok(()) } else { Err(other_origin()) }
+}
+
+fn no_origin() -> Refused {
+    Refused::new(StatusCode::FORBIDDEN, "an Origin header is needed")
+}
+
+fn other_origin() -> Refused {
+    Refused::new(StatusCode::FORBIDDEN, "pages of this origin may not connect")
 }
 
 fn is_key(key: &str) -> bool {
@@ -185,7 +232,7 @@ mod tests {
     }
 
     fn decide(request: &Request<()>, rules: &Rules, secure: bool) -> Result<Passed, Refused> {
-        check_head(request)?;
+        check_head(request, false)?;
         check(request, rules, secure)
     }
 
@@ -274,7 +321,7 @@ mod tests {
         ] {
             let mut request = request(&[("host", host)]);
             *request.uri_mut() = target.parse().expect("a target");
-            assert_eq!(check_head(&request).is_ok(), passes, "{target} {host}");
+            assert_eq!(check_head(&request, false).is_ok(), passes, "{target} {host}");
         }
         let usual = request(&[("host", "a:80"), ("origin", "http://a")]);
         assert!(decide(&usual, &Rules::default(), false).is_ok());
@@ -293,7 +340,45 @@ mod tests {
             (&[("host", "a"), ("host", "a")], false),
             (&[("host", "")], false),
         ] {
-            assert_eq!(check_head(&request(change)).is_ok(), passes, "{change:?}");
+            assert_eq!(check_head(&request(change), false).is_ok(), passes, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_taken_where_they_are_wanted_and_their_length_is_told() {
+        for (change, status) in [
+            (&[("content-length", "5")][..], None),
+            (&[], None),
+            (&[("content-length", "5"), ("content-length", "5")], Some(400)),
+            (&[("transfer-encoding", "chunked")], Some(411)),
+            (&[("transfer-encoding", "chunked"), ("content-length", "5")], Some(411)),
+        ] {
+            let refused = check_head(&request(change), true).err();
+            assert_eq!(refused.map(|refused| refused.status.as_u16()), status, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_others_read_no_stream_unless_they_are_listed() {
+        let listed = ["https://app.example".to_owned()];
+        for (change, require_origin, expected) in [
+            (&[][..], false, Ok(None)),
+            (&[], true, Err(())),
+            (&[("sec-fetch-site", "same-origin")], true, Ok(None)),
+            (&[("sec-fetch-site", "none")], false, Ok(None)),
+            (&[("sec-fetch-site", "cross-site")], false, Err(())),
+            (&[("sec-fetch-site", "same-site")], false, Err(())),
+            (
+                &[("origin", "https://app.example"), ("sec-fetch-site", "cross-site")],
+                true,
+                Ok(Some("https://app.example")),
+            ),
+            (&[("origin", "https://evil.example")], false, Err(())),
+        ] {
+            let rules = Rules { allowed_origins: listed.to_vec(), require_origin };
+            let passed = check_reader(request(change).headers(), &rules, false);
+            let expected = expected.map(|origin| origin.map(HeaderValue::from_static));
+            assert_eq!(passed.map_err(|_| ()), expected, "{change:?}");
         }
     }
 }

@@ -1,31 +1,38 @@
-//! HTTP/1.1 on one connection: the pages, and the way from a request to a session. Frames are not its business.
+//! HTTP/1.1 on one connection: which door a request is for, and the way from a request to a session. Frames are not its
+//! business.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode, upgrade};
+use hyper::{Method, Request, StatusCode, upgrade};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rialto_protocol::Codec;
+use rialto_protocol::{Codec, Failure};
 
 use super::admission::retry_seconds;
+use super::body::{Body, Response};
+use super::deputy::Deputy;
 use super::forwarded::Origin;
 use super::gate::Passed;
 use super::guarded::Guarded;
 use super::heads::Heads;
 use super::lobby::{Refusal, Waiting};
+use super::poll::Poll;
+use super::query::{BadQuery, Query};
 use super::refused::Refused;
+use super::selection::bad;
+use super::sse::Opening;
+use super::staying::Staying;
 use super::stream::Stream;
-use super::{Front, forwarded, gate, pages};
+use super::{Front, api, failed, forwarded, gate, pages};
 use crate::guest::Guest;
 use crate::quota::Place;
 use crate::subnet::Subnet;
@@ -52,12 +59,12 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, fr
         begun: Instant::now(),
         requests: AtomicU64::new(0),
         of_address: Mutex::new(waiting.of_address.take()),
+        waiting: Mutex::new(Some(waiting)),
+        staying: Staying::default(),
         leaving: Mutex::default(),
     };
-    let service = service_fn(|request| {
-        let response = visit.answer(request);
-        async { Ok::<_, Infallible>(response) }
-    });
+    let asked = &visit;
+    let service = service_fn(move |request| async move { Ok::<_, Infallible>(asked.answer(request).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(front.header)
@@ -65,7 +72,18 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, fr
         .max_buf_size(HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(Guarded::new(stream, heads, front.write)), service)
         .with_upgrades();
-    if let Err(error) = connection.await {
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = front.stopping() => {
+            if !visit.staying.is_any() {
+                return;
+            }
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%peer, %error, "the connection ended badly");
     }
     if let Some(leaving) = take(&visit.leaving) {
@@ -82,6 +100,9 @@ struct Visit<'f> {
     begun: Instant,
     requests: AtomicU64,
     of_address: Mutex<Option<Place<Subnet>>>,
+    /// The place among the connections that are no sessions, as long as it is none.
+    waiting: Mutex<Option<Waiting>>,
+    staying: Staying,
     leaving: Mutex<Option<Leaving>>,
 }
 
@@ -93,9 +114,11 @@ struct Leaving {
 }
 
 impl Visit<'_> {
-    fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response {
         let number = self.requests.fetch_add(1, Relaxed);
-        let mut response = self.respond(number, request).unwrap_or_else(Response::from);
+        let is_programs = self.front.api.is_some() && api::is_for(request.uri().path());
+        let refuse = if is_programs { Refused::into_failure } else { Response::from };
+        let mut response = self.respond(number, request).await.unwrap_or_else(refuse);
         let stays = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if !stays && (number + 1 >= REQUESTS_MAX || self.begun.elapsed() > LIFETIME) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -103,46 +126,126 @@ impl Visit<'_> {
         response
     }
 
-    fn respond(&self, number: u64, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refused> {
+    async fn respond(&self, number: u64, request: Request<Incoming>) -> Result<Response, Refused> {
         if self.heads.is_bad(number) {
             return Err(Refused::bad("a line of the request does not end in CR LF"));
         }
-        gate::check_head(&request)?;
+        let api = self.front.api.as_ref().filter(|_| api::is_for(request.uri().path()));
+        gate::check_head(&request, api.is_some())?;
         match self.refusal {
             None => {}
             Some(Refusal::Full) => return Err(full()),
             Some(Refusal::Address) => return Err(too_many_of_address()),
         }
-        match request.uri().path() {
-            "/ws" => self.websocket(request).inspect_err(|refused| {
-                if refused.is_for_want_of_a_place() {
-                    self.front.broker.core.metrics.connections_refused.add(1);
-                }
-            }),
-            path if self.front.page => pages::respond(request.method(), path),
+        let counted = |refused: &Refused| {
+            if refused.is_for_want_of_a_place() {
+                self.front.broker.core.metrics.connections_refused.add(1);
+            }
+        };
+        match (request.uri().path(), api) {
+            ("/ws", _) => self.websocket(request).inspect_err(counted),
+            ("/sse", _) => self.events(&request).await.inspect_err(counted),
+            ("/poll", _) => self.poll(&request).await.inspect_err(counted),
+            (_, Some(api)) => {
+                let secure = self.origin(&request).secure;
+                gate::check_program(request.headers(), &self.front.rules, secure)?;
+                Ok(api.answer(self.front, request).await)
+            }
+            (path, None) if self.front.page => pages::respond(request.method(), path),
             _ => Err(Refused::new(StatusCode::NOT_FOUND, "not found")),
         }
     }
 
-    fn websocket(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refused> {
-        let lobby = &self.front.lobby;
-        let origin = forwarded::origin(self.direct, request.headers(), |address| lobby.trusts(address));
+    fn websocket(&self, request: Request<Incoming>) -> Result<Response, Refused> {
+        let origin = self.origin(&request);
         let passed = gate::check(&request, &self.front.rules, origin.secure)?;
-        let of_address = if origin.address == self.direct.address {
-            take(&self.of_address)
-        } else {
-            lobby.count(origin.address).map_err(|_| too_many_of_address())?
+        let of_address = match self.of_proxied(origin)? {
+            None => take(&self.of_address),
+            some => some,
         };
-        self.front.admission.admit(Instant::now()).map_err(|seconds| {
-            let text = "too many sessions begin at the same time";
-            Refused::later(StatusCode::SERVICE_UNAVAILABLE, text, seconds)
-        })?;
-        let guest = self.front.broker.core.seats.seat(of_address).ok_or_else(full)?;
+        let guest = self.seat(of_address)?;
         let response = switching(&passed);
         let leaving = Leaving { upgrade: upgrade::on(request), codec: passed.codec, guest };
         *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaving);
         Ok(response)
     }
+
+    /// A stream of events. Its connection is as good as a session from then on.
+    async fn events(&self, request: &Request<Incoming>) -> Result<Response, Refused> {
+        let reader = self.reader(request)?;
+        let opening = query(request).and_then(|query| Opening::read(&query, request.headers()));
+        let opened = match opening {
+            Ok(opening) => {
+                let deputy = self.deputy(request)?;
+                let opened = opening.begin(deputy, self.staying.begin(), self.front.frame).await;
+                opened.inspect(|_| drop(take(&self.waiting)))
+            }
+            Err(failure) => Err(failure),
+        };
+        Ok(readable(opened.unwrap_or_else(|failure| failed::respond(&failure, Codec::Json)), reader))
+    }
+
+    async fn poll(&self, request: &Request<Incoming>) -> Result<Response, Refused> {
+        let reader = self.reader(request)?;
+        let answered = match query(request).and_then(|query| Poll::read(&query)) {
+            Ok(poll) => {
+                let deputy = self.deputy(request)?;
+                let _stay = self.staying.begin();
+                poll.answer(deputy, self.front.frame).await
+            }
+            Err(failure) => Err(failure),
+        };
+        Ok(readable(answered.unwrap_or_else(|failure| failed::respond(&failure, Codec::Json)), reader))
+    }
+
+    /// Lets in who may read; gives the origin of a page that has to be told so.
+    fn reader(&self, request: &Request<Incoming>) -> Result<Option<HeaderValue>, Refused> {
+        if request.method() != Method::GET {
+            let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "this address is read with GET");
+            return Err(refused.with(header::ALLOW, "GET"));
+        }
+        gate::check_reader(request.headers(), &self.front.rules, self.origin(request).secure)
+    }
+
+    /// A session for who is no WebSocket. Its place of an address is that of the connection.
+    fn deputy(&self, request: &Request<Incoming>) -> Result<Deputy, Refused> {
+        let of_address = self.of_proxied(self.origin(request))?;
+        Ok(Deputy::begin(&self.front.broker, self.seat(of_address)?))
+    }
+
+    fn origin<B>(&self, request: &Request<B>) -> Origin {
+        forwarded::origin(self.direct, request.headers(), |address| self.front.lobby.trusts(address))
+    }
+
+    /// The place of the address that a proxy speaks for; none where nobody speaks for another.
+    fn of_proxied(&self, origin: Origin) -> Result<Option<Place<Subnet>>, Refused> {
+        if origin.address == self.direct.address {
+            return Ok(None);
+        }
+        self.front.lobby.count(origin.address).map_err(|_| too_many_of_address())
+    }
+
+    fn seat(&self, of_address: Option<Place<Subnet>>) -> Result<Guest, Refused> {
+        self.front.admission.admit(Instant::now()).map_err(|seconds| {
+            let text = "too many sessions begin at the same time";
+            Refused::later(StatusCode::SERVICE_UNAVAILABLE, text, seconds)
+        })?;
+        self.front.broker.core.seats.seat(of_address).ok_or_else(full)
+    }
+}
+
+fn query<B>(request: &Request<B>) -> Result<Query<'_>, Failure> {
+    Query::parse(request.uri().query().unwrap_or_default()).map_err(|BadQuery| bad("the query is not well-formed"))
+}
+
+/// Lets a page of another origin read the answer.
+fn readable(mut response: Response, origin: Option<HeaderValue>) -> Response {
+    if let Some(origin) = origin {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+    response
 }
 
 fn take<T>(place: &Mutex<Option<T>>) -> Option<T> {
@@ -159,8 +262,8 @@ fn too_many_of_address() -> Refused {
 }
 
 /// The answer that turns the connection into a WebSocket (RFC 6455 section 4.2.2).
-fn switching(passed: &Passed) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+fn switching(passed: &Passed) -> Response {
+    let mut response = Response::new(Body::whole(""));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

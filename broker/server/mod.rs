@@ -2,8 +2,12 @@
 
 mod accept;
 mod admission;
+mod api;
 mod assembler;
+mod body;
+mod deputy;
 mod dialogue;
+mod failed;
 mod farewell;
 mod forwarded;
 mod frames;
@@ -13,11 +17,17 @@ mod gate;
 mod guarded;
 mod headers;
 mod heads;
+mod heard;
 mod http;
 mod incoming;
 mod lobby;
 mod pages;
+mod poll;
+mod query;
 mod refused;
+mod selection;
+mod sse;
+mod staying;
 mod stream;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
@@ -31,8 +41,10 @@ use std::time::Duration;
 
 use rialto_protocol::Codec;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
 
 use self::admission::Admission;
+use self::api::Api;
 use self::gate::Rules;
 use self::lobby::Lobby;
 use self::tls::Tls;
@@ -81,7 +93,12 @@ struct Front {
     rules: Rules,
     lobby: Lobby,
     admission: Admission,
+    /// The HTTP API, if there is one.
+    api: Option<Api>,
+    /// Whether requests are no longer served.
+    stopped: watch::Sender<bool>,
     header: Duration,
+    frame: Duration,
     write: Duration,
     /// Whether upgraded connections echo instead of being sessions.
     #[cfg(fuzzing)]
@@ -100,6 +117,14 @@ impl Server {
         Ok(server)
     }
 
+    /// Serves the HTTP API too, to programs that have one of these keys.
+    #[must_use]
+    pub fn with_api(mut self, settings: &config::Api) -> Self {
+        let front = Arc::get_mut(&mut self.front).expect("nothing is served yet, so nobody else has it");
+        front.api = Some(Api::new(settings));
+        self
+    }
+
     /// The addresses it listens on without TLS, with the real port where any was asked for.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -111,7 +136,7 @@ impl Server {
     }
 
     /// Serves until `stop` is done, then takes no more connections. Sessions go on until
-    /// [`Broker::shutdown`](crate::Broker::shutdown).
+    /// [`Broker::shutdown`](crate::Broker::shutdown); those of them that are streams of events need the runtime until then.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { doors, front, .. } = self;
         accept::serve(doors, front, stop).await;
@@ -131,6 +156,12 @@ impl Server {
 }
 
 impl Front {
+    /// Waits until requests are no longer served.
+    async fn stopping(&self) {
+        // The front is there, so its sender is.
+        let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
+    }
+
     fn new(broker: Broker, settings: &config::Server) -> Self {
         let limits = &broker.core.limits;
         Self {
@@ -138,6 +169,9 @@ impl Front {
             rules: Rules { allowed_origins: settings.allowed_origins.clone(), require_origin: settings.require_origin },
             lobby: Lobby::new(limits, settings.trusted_proxies.clone(), Arc::clone(&broker.core.metrics)),
             admission: Admission::new(limits.admissions_per_s),
+            api: None,
+            stopped: watch::Sender::new(false),
+            frame: Duration::from_millis(limits.frame_ms),
             header: Duration::from_millis(limits.header_ms),
             write: Duration::from_millis(limits.write_ms),
             #[cfg(fuzzing)]

@@ -1,10 +1,9 @@
 //! The files the binary serves to browsers. They are part of the binary; nothing is read from disk.
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, StatusCode};
 
+use super::body::{Body, Response};
 use super::refused::Refused;
 
 /// What a page may load and run: only its own files; and it may connect to any broker.
@@ -80,7 +79,7 @@ const FILES: &[File] = &[
 ///
 /// # Errors
 /// [`Refused`] where there is no such file, and for methods that would change it.
-pub(super) fn respond(method: &Method, path: &str) -> Result<Response<Full<Bytes>>, Refused> {
+pub(super) fn respond(method: &Method, path: &str) -> Result<Response, Refused> {
     let Some(file) = FILES.iter().find(|file| file.path == path) else {
         return Err(Refused::new(StatusCode::NOT_FOUND, "not found"));
     };
@@ -88,7 +87,7 @@ pub(super) fn respond(method: &Method, path: &str) -> Result<Response<Full<Bytes
         let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "pages are read only");
         return Err(refused.with(header::ALLOW, "GET, HEAD"));
     }
-    let mut response = Response::new(Full::new(Bytes::from_static(file.content)));
+    let mut response = Response::new(Body::whole(file.content));
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, file.kind),

@@ -1,10 +1,12 @@
 //! A request that is answered with an error: its status, a sentence for whoever wrote the client, and a header that says
 //! more.
 
-use bytes::Bytes;
-use http_body_util::Full;
+use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+use rialto_protocol::{Codec, ErrorCode, Failure};
+
+use super::body::{Body, Response};
+use super::failed;
 
 /// Why a request is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,21 +43,45 @@ impl Refused {
     fn is_last(&self) -> bool {
         self.status == StatusCode::BAD_REQUEST || self.is_for_want_of_a_place()
     }
+
+    /// The answer to a program, to which refusals are failures like all others.
+    pub(super) fn into_failure(self) -> Response {
+        let code = match self.status {
+            StatusCode::FORBIDDEN => ErrorCode::Forbidden,
+            StatusCode::NOT_FOUND => ErrorCode::NotFound,
+            StatusCode::TOO_MANY_REQUESTS => ErrorCode::TooMany,
+            StatusCode::SERVICE_UNAVAILABLE => ErrorCode::Busy,
+            _ => ErrorCode::BadRequest,
+        };
+        let retry_after = self.header.as_ref().filter(|(name, _)| *name == header::RETRY_AFTER);
+        let seconds: Option<u64> = retry_after.and_then(|(_, value)| value.to_str().ok()?.parse().ok());
+        let failure =
+            Failure { retry_after_ms: seconds.map(|seconds| seconds * 1_000), ..Failure::new(code, self.text) };
+        let mut response = failed::respond(&failure, Codec::Json);
+        self.finish(&mut response);
+        response
+    }
+
+    fn finish(self, response: &mut Response) {
+        *response.status_mut() = self.status;
+        let is_last = self.is_last();
+        let headers = response.headers_mut();
+        if is_last {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some((name, value)) = self.header {
+            headers.insert(name, value);
+        }
+    }
 }
 
-impl From<Refused> for Response<Full<Bytes>> {
+impl From<Refused> for Response {
     fn from(refused: Refused) -> Self {
-        let mut response = Response::new(Full::new(Bytes::from_static(refused.text.as_bytes())));
-        *response.status_mut() = refused.status;
+        let mut response = Response::new(Body::whole(refused.text));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if refused.is_last() {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if let Some((name, value)) = refused.header {
-            headers.insert(name, value);
-        }
+        refused.finish(&mut response);
         response
     }
 }

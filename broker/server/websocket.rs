@@ -56,6 +56,7 @@ fn start(
     let session_broker = broker.clone();
     attach(broker, first, codec, guest, link, move |shard, key, guest| {
         let session = Session::new(session_broker, key, codec, guest.user.clone());
+        shard.introduce(key, session.member());
         shard.send(key, session.welcome());
         Requests::new(session, codec)
     });

@@ -169,3 +169,18 @@ async fn a_policy_chosen_meanwhile_holds_afterwards() {
     client.close().await;
     running.becomes_empty().await;
 }
+
+#[tokio::test]
+async fn the_past_goes_on_over_a_stream_that_has_been_full() {
+    for codec in Codec::ALL {
+        let running = keeping(messages(1_000));
+        publish(&running, 1_000, 20).await;
+        for room in [64, 1_024, 16_384] {
+            let (near, far) = tokio::io::duplex(room);
+            running.broker.serve_websocket(near, codec);
+            let mut client = Client::over(far, codec).await;
+            client.ok(json!({"type": "subscribe", "topic": "t", "last": 700})).await;
+            assert_eq!(read_to(&mut client, 300, 1_000).await, []);
+        }
+    }
+}

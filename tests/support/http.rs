@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -40,12 +41,17 @@ pub(crate) fn upgrade_request(address: SocketAddr, change: &[(&str, &str)]) -> S
 }
 
 /// Sends bytes and gives all that comes back until the broker hangs up.
-pub(crate) async fn everything_answered(mut stream: TcpStream, bytes: &[u8]) -> String {
+pub(crate) async fn everything_answered(stream: TcpStream, bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&all_bytes_answered(stream, bytes).await).into_owned()
+}
+
+/// The same where it is no text.
+pub(crate) async fn all_bytes_answered(mut stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
     // The broker may have hung up on the first half already.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
     let _ = within("the end", stream.read_to_end(&mut answer)).await;
-    String::from_utf8_lossy(&answer).into_owned()
+    answer
 }
 
 /// Sends a request and reads until the broker hangs up or the announced body is complete.
@@ -64,6 +70,44 @@ pub(crate) async fn http_over(mut stream: TcpStream, request: &str) -> Answered 
         }
         let count = within("an answer", stream.read_buf(&mut bytes)).await.unwrap_or(0);
         assert!(count > 0, "the broker hung up: {:?}", String::from_utf8_lossy(&bytes));
+    }
+}
+
+/// A request without anything special.
+pub(crate) async fn get(address: SocketAddr, target: &str) -> Answered {
+    http(address, &format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n")).await
+}
+
+/// A program that uses the HTTP API.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) address: SocketAddr,
+    pub(crate) key: String,
+}
+
+impl Program {
+    /// What it asks for, and the status and body it gets.
+    pub(crate) async fn ask(&self, operation: &str, body: &Value) -> (u16, Value) {
+        let answered = self.send(operation, "application/json", &body.to_string()).await;
+        assert_eq!(answered.header("content-type"), Some("application/json"), "{answered:?}");
+        (answered.status, serde_json::from_str(&answered.body).expect("JSON"))
+    }
+
+    /// What must succeed.
+    pub(crate) async fn ok(&self, operation: &str, body: Value) -> Value {
+        let (status, told) = self.ask(operation, &body).await;
+        assert_eq!(status, 200, "{operation} {body}: {told}");
+        told
+    }
+
+    pub(crate) async fn send(&self, operation: &str, content_type: &str, body: &str) -> Answered {
+        let Self { address, key } = self;
+        let head = format!(
+            "POST /api/v1/{operation} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\
+             Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        http(*address, &(head + body)).await
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod client;
 mod deadline;
+pub(crate) mod events;
 mod http;
 pub(crate) mod raw;
 mod running;
@@ -13,7 +14,9 @@ mod value;
 
 pub(crate) use client::Client;
 pub(crate) use deadline::{DEADLINE, eventually, within};
-pub(crate) use http::{Answered, everything_answered, http, http_over, upgrade_request};
+pub(crate) use http::{
+    Answered, Program, all_bytes_answered, everything_answered, get, http, http_over, upgrade_request,
+};
 pub(crate) use raw::{Raw, Wire};
 pub(crate) use running::Running;
 pub(crate) use value::{decode, encode, plain};

@@ -44,6 +44,9 @@ impl Running {
                 if let Some(tls) = &config.tls {
                     server = server.with_tls(tls).expect("a free port and a good certificate");
                 }
+                if let Some(api) = &config.api {
+                    server = server.with_api(api);
+                }
                 let addresses = (server.addresses()[0], server.tls_addresses().first().copied());
                 ready.send(addresses).expect("the test waits");
                 server

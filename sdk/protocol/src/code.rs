@@ -36,6 +36,29 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::TooLarge,
+        Self::TooMany,
+        Self::RateLimited,
+        Self::Busy,
+        Self::Expired,
+        Self::KeyReused,
+        Self::Rejected,
+        Self::PluginFailed,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// The code that stands so in frames.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+
     /// The code as it stands in frames.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -37,11 +37,17 @@ pub(crate) enum Field {
     Offset,
     Before,
     Limit,
+    Session,
+    User,
+    Code,
+    Pattern,
+    After,
 }
 
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 28] = [
     "type", "id", "topic", "topics", "data", "bytes", "key", "echo", "since", "last", "delivery", "policy", "field",
-    "every_ms", "presence", "plugin", "method", "token", "client", "epoch", "offset", "before", "limit",
+    "every_ms", "presence", "plugin", "method", "token", "client", "epoch", "offset", "before", "limit", "session",
+    "user", "code", "pattern", "after",
 ];
 
 impl Field {
@@ -153,6 +159,25 @@ impl<'b> Fields<'b> {
             Ok(None) => Err(format!("field \"{}\" is not a map", field.name())),
             Err(message) => Err(format!("field \"{}\": {message}", field.name())),
         }
+    }
+
+    /// The strings of a list field.
+    pub(crate) fn texts(&self, field: Field) -> Result<Option<Vec<Cow<'b, str>>>, String> {
+        let Some(raw) = self.values[field as usize] else { return Ok(None) };
+        let mut texts = Some(Vec::new());
+        let mut take = |text: Option<Cow<'b, str>>| match (text, &mut texts) {
+            (Some(text), Some(texts)) => texts.push(text),
+            _ => texts = None,
+        };
+        let is_list = match self.codec {
+            Codec::Json => json::items(raw, |item| take(json::text(item).ok())),
+            Codec::MessagePack => msgpack::items(raw, |item| match scalar(item) {
+                Some(Scalar::Text(text)) => take(Some(Cow::Borrowed(text))),
+                _ => take(None),
+            }),
+        };
+        let texts = if is_list.map_err(describe)? { texts } else { None };
+        texts.map(Some).ok_or_else(|| format!("field \"{}\" is not a list of strings", field.name()))
     }
 
     /// Makes something of each map in a list field, one at a time, and stops at the first error.

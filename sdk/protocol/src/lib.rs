@@ -14,6 +14,7 @@
 //! # Ok::<(), rialto_protocol::RequestError>(())
 //! ```
 
+mod api;
 mod code;
 mod codec;
 mod delivery;
@@ -26,6 +27,7 @@ mod request;
 pub mod value;
 mod writer;
 
+pub use api::{ApiAnswer, ApiOperation, ApiRequest, Broadcast, Disconnect, Sessions, TopicLine, Topics};
 pub use code::{CloseCode, ErrorCode};
 pub use codec::Codec;
 pub use delivery::{Delivery, DeliveryError, Key, Policy};

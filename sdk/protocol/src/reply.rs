@@ -117,12 +117,7 @@ pub(crate) fn write_reply(out: &mut impl Writer, reply: &Reply) {
             }
             out.end();
         }
-        Reply::Published(Published { position, duplicate }) => {
-            if let Some(position) = position {
-                write_position(out, position);
-            }
-            write_flag(out, "duplicate", *duplicate);
-        }
+        Reply::Published(published) => write_published(out, published),
         Reply::Answered(Answered { payload, duplicate }) => {
             if let Some(payload) = payload {
                 write_payload(out, payload);
@@ -149,6 +144,13 @@ fn write_subscribed(out: &mut impl Writer, subscribed: &Subscribed) {
     if let Some(present) = present {
         write_present(out, present);
     }
+}
+
+pub(crate) fn write_published(out: &mut impl Writer, Published { position, duplicate }: &Published) {
+    if let Some(position) = position {
+        write_position(out, position);
+    }
+    write_flag(out, "duplicate", *duplicate);
 }
 
 fn write_past(out: &mut impl Writer, past: &Past) {

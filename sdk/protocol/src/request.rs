@@ -185,7 +185,7 @@ fn subscribe<'b>(fields: &Fields<'b>) -> Result<Subscribe<'b>, String> {
     })
 }
 
-fn history<'b>(fields: &Fields<'b>) -> Result<History<'b>, String> {
+pub(crate) fn history<'b>(fields: &Fields<'b>) -> Result<History<'b>, String> {
     let topic = required(fields, Field::Topic)?;
     let from = match (position(fields, Field::Since)?, position(fields, Field::Before)?) {
         (Some(_), Some(_)) => return Err("fields \"since\" and \"before\" exclude each other".to_owned()),
@@ -204,7 +204,7 @@ fn position(fields: &Fields<'_>, field: Field) -> Result<Option<Position>, Strin
     Ok(Some(Position { epoch: epoch.into(), offset }))
 }
 
-fn publish<'b>(fields: &Fields<'b>) -> Result<Publish<'b>, String> {
+pub(crate) fn publish<'b>(fields: &Fields<'b>) -> Result<Publish<'b>, String> {
     let topic = required(fields, Field::Topic)?;
     let payload = fields.payload()?.ok_or("field \"data\" or \"bytes\" is missing")?;
     let key = fields.text(Field::Key)?;
@@ -212,7 +212,7 @@ fn publish<'b>(fields: &Fields<'b>) -> Result<Publish<'b>, String> {
     Ok(Publish { topic, payload, key, echo })
 }
 
-fn call<'b>(fields: &Fields<'b>) -> Result<Call<'b>, String> {
+pub(crate) fn call<'b>(fields: &Fields<'b>) -> Result<Call<'b>, String> {
     let (topic, plugin) = (fields.text(Field::Topic)?, fields.text(Field::Plugin)?);
     if topic.is_some() == plugin.is_some() {
         return Err("one of the fields \"topic\" and \"plugin\" is needed".to_owned());
@@ -221,6 +221,6 @@ fn call<'b>(fields: &Fields<'b>) -> Result<Call<'b>, String> {
     Ok(Call { topic, plugin, method, payload: fields.payload()?, key: fields.text(Field::Key)? })
 }
 
-fn required<'b>(fields: &Fields<'b>, field: Field) -> Result<Cow<'b, str>, String> {
+pub(crate) fn required<'b>(fields: &Fields<'b>, field: Field) -> Result<Cow<'b, str>, String> {
     fields.text(field)?.ok_or_else(|| format!("field \"{}\" is missing", field.name()))
 }

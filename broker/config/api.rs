@@ -1,0 +1,187 @@
+//! Who may use the HTTP API: `[api]` and its check. Only hashes of keys are known here, no key.
+
+use std::fmt;
+
+use rialto_protocol::ApiOperation;
+use toml::de::DeValue;
+
+use super::{
+    problem::Problem,
+    section::{Report, Section, Value, echo, nearest, wrong_type},
+    server::texts,
+};
+use crate::topic::Pattern;
+
+/// The keys of `[api]`.
+pub(super) const KEYS: &[&str] = &["keys"];
+
+/// The keys of one entry of `keys`.
+const ENTRY_KEYS: &[&str] = &["name", "sha256", "allow", "topics"];
+
+/// Most keys.
+const KEYS_MAX: usize = 100;
+
+/// Most patterns of one key.
+const PATTERNS_MAX: usize = 100;
+
+/// Most bytes of a key's name.
+const NAME_BYTES_MAX: usize = 64;
+
+const EXAMPLE: &str = "write `keys = [{ name = \"backend\", sha256 = \"...\" }]`; `rialto api-key` makes one";
+
+/// Which programs may use the HTTP API: `[api]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// Their keys, 1 to 100, each with another name and another hash.
+    pub keys: Vec<ApiKey>,
+}
+
+/// A key of the HTTP API, and what it is good for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// What it is called in logs: 1 to 64 of `a-z`, `0-9`, `-` and `_`.
+    pub name: String,
+    /// SHA-256 of the key.
+    pub sha256: [u8; 32],
+    /// The operations it is good for. Default all.
+    pub allow: Vec<ApiOperation>,
+    /// The topics it is good for, 1 to 100 patterns. Default `>`: all.
+    pub topics: Vec<Pattern>,
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, allow, topics, .. } = self;
+        f.debug_struct("ApiKey")
+            .field("name", name)
+            .field("allow", allow)
+            .field("topics", topics)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<Api> {
+    let section = Section::open(report, "[api]", KEYS, value)?;
+    let Some(keys) = section.get("keys") else {
+        if !report.torn {
+            report.add(Problem::at(section.span(), "`[api]` needs `keys`").help(EXAMPLE));
+        }
+        return None;
+    };
+    let DeValue::Array(entries) = keys.get_ref() else {
+        report.add(wrong_type("keys", keys, "a list of tables").help(EXAMPLE));
+        return None;
+    };
+    if entries.is_empty() || entries.len() > KEYS_MAX {
+        let title = format!("`keys` must have 1 to {KEYS_MAX} entries, not {}", entries.len());
+        report.add(Problem::at(keys.span(), title).help(EXAMPLE));
+        return None;
+    }
+    let mut found: Vec<ApiKey> = Vec::new();
+    for entry in entries.iter() {
+        let Some(key) = check_entry(report, entry) else { continue };
+        if found.iter().any(|other| other.name == key.name) {
+            let title = format!("two keys are called \"{}\"", key.name);
+            report.add(Problem::at(entry.span(), title).help("give each its own name: logs tell it"));
+        } else if found.iter().any(|other| other.sha256 == key.sha256) {
+            let title = format!("\"{}\" is the same key as one before it", key.name);
+            report.add(Problem::at(entry.span(), title).help("make another one with `rialto api-key`"));
+        }
+        found.push(key);
+    }
+    Some(Api { keys: found })
+}
+
+fn check_entry<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<ApiKey> {
+    let DeValue::Table(_) = value.get_ref() else {
+        report.add(wrong_type("keys", value, "a list of tables").help(EXAMPLE));
+        return None;
+    };
+    let section = Section::open(report, "keys", ENTRY_KEYS, value)?;
+    let allow = section.get("allow").map_or_else(|| ApiOperation::ALL.to_vec(), |value| check_allow(report, value));
+    let topics = match section.get("topics") {
+        Some(value) => check_topics(report, value),
+        None => vec![Pattern::parse(">").expect("`>` is a pattern")],
+    };
+    let name = check_name(report, &section);
+    let sha256 = check_hash(report, &section);
+    Some(ApiKey { name: name?, sha256: sha256?, allow, topics })
+}
+
+fn check_name(report: &mut Report, section: &Section) -> Option<String> {
+    let Some(value) = section.get("name") else {
+        report.add(Problem::at(section.span(), "a key needs a `name`").help("it is what logs tell of the key"));
+        return None;
+    };
+    let text = section.text(report, "name", "\"backend\"")?;
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    if text.value.is_empty() || text.value.len() > NAME_BYTES_MAX || !text.value.bytes().all(fits) {
+        let title = "the name of a key must have 1 to 64 of the characters a-z, 0-9, \"-\" and \"_\"";
+        report.add(Problem::at(value.span(), title).help("write `name = \"backend\"`"));
+        return None;
+    }
+    Some(text.value.to_owned())
+}
+
+/// What was written is not repeated: it may be the key itself.
+fn check_hash(report: &mut Report, section: &Section) -> Option<[u8; 32]> {
+    let Some(value) = section.get("sha256") else {
+        report.add(Problem::at(section.span(), "a key needs its `sha256`").help("`rialto api-key` makes both"));
+        return None;
+    };
+    let text = section.text(report, "sha256", "\"...\"")?;
+    let hash = parse_hash(text.value);
+    if hash.is_none() {
+        let title = "`sha256` must be 64 hexadecimal digits: the hash of a key, not the key";
+        report.add(Problem::at(value.span(), title).help("`rialto api-key` makes a key and its hash"));
+    }
+    hash
+}
+
+fn parse_hash(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(hash)
+}
+
+fn check_allow<'a>(report: &mut Report, value: &'a Value<'a>) -> Vec<ApiOperation> {
+    let example = "write `allow = [\"publish\", \"history\"]`";
+    let mut found = Vec::new();
+    for text in texts(report, "allow", value, example, 1..=ApiOperation::ALL.len()) {
+        match ApiOperation::from_name(text.value) {
+            Some(operation) => found.push(operation),
+            None => {
+                let names = ApiOperation::ALL.map(ApiOperation::name);
+                let help = match nearest(text.value, names.into_iter()) {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => format!("there are {}", names.join(", ")),
+                };
+                let title = format!("unknown operation \"{}\"", echo(text.value));
+                report.add(Problem::at(text.span, title).help(help));
+            }
+        }
+    }
+    found
+}
+
+fn check_topics<'a>(report: &mut Report, value: &'a Value<'a>) -> Vec<Pattern> {
+    let example = "write `topics = [\"chat.*\"]`";
+    let mut found = Vec::new();
+    for text in texts(report, "topics", value, example, 1..=PATTERNS_MAX) {
+        match Pattern::parse(text.value) {
+            Ok(pattern) => found.push(pattern),
+            Err(error) => {
+                let span = error.at().map_or(text.span.clone(), |at| text.inside(report.text, at));
+                let help = "tokens are joined by `.`; `*` is one token, a final `>` is one or more";
+                report.add(Problem::at(span, error.to_string()).help(help));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,194 @@
+//! The HTTP API for programs: who asks, in which codec, and the body within its bounds. What is asked then is the business of
+//! `operations`.
+
+mod keys;
+mod operations;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use rialto_protocol::{ApiOperation, ApiRequest, Codec, ErrorCode, Failure};
+
+use self::keys::Keys;
+use super::body::{Body, Response};
+use super::{Front, failed};
+use crate::config;
+
+const ROOT: &str = "/api/";
+const VERSION: &str = "v1/";
+const DOCUMENT: &str = "openapi.json";
+
+/// What this API is, for programs and people (OpenAPI 3.1).
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// What a body may have beside the payload: the names of its fields, a topic, a key.
+const FIELD_BYTES_MAX: usize = 4 * 1024;
+/// The same for the topics of a broadcast.
+const TOPICS_BYTES_MAX: usize = 320 * 1024;
+
+/// The HTTP API.
+#[derive(Debug)]
+pub(super) struct Api {
+    keys: Keys,
+}
+
+/// A failure, and whether nothing more can be read from who caused it.
+struct Fault {
+    failure: Failure,
+    status: Option<StatusCode>,
+    codec: Codec,
+    is_last: bool,
+}
+
+/// Whether a path is one of this API's.
+pub(super) fn is_for(path: &str) -> bool {
+    path.starts_with(ROOT)
+}
+
+impl Api {
+    pub(super) fn new(settings: &config::Api) -> Self {
+        Self { keys: Keys::new(settings.keys.clone()) }
+    }
+
+    /// Answers a request to a path of this API.
+    pub(super) async fn answer(&self, front: &Front, request: Request<Incoming>) -> Response {
+        let name = request.uri().path().strip_prefix(ROOT).and_then(|path| path.strip_prefix(VERSION));
+        match name {
+            Some(DOCUMENT) => document(request.method()),
+            Some(name) => match ApiOperation::from_name(name) {
+                Some(operation) if request.method() == Method::POST => {
+                    self.carry_out(front, operation, request).await.unwrap_or_else(Fault::into_response)
+                }
+                Some(_) => wrong_method("POST"),
+                None => unknown(),
+            },
+            None => unknown(),
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        front: &Front,
+        operation: ApiOperation,
+        request: Request<Incoming>,
+    ) -> Result<Response, Fault> {
+        let headers = request.headers();
+        let told = codec(headers);
+        let fail = |code, message: &str| Fault::new(Failure::new(code, message), told.unwrap_or(Codec::Json));
+        let Some(key) = self.keys.find(headers) else {
+            return Err(fail(ErrorCode::Unauthorized, "an API key is needed: Authorization: Bearer KEY").last());
+        };
+        if !keys::allows(key, operation) {
+            let message = format!("key \"{}\" is not good for {}", key.name, operation.name());
+            return Err(fail(ErrorCode::Forbidden, &message).last());
+        }
+        let Some(codec) = told else {
+            let message = "the Content-Type must be application/json or application/msgpack";
+            return Err(fail(ErrorCode::BadRequest, message).status(StatusCode::UNSUPPORTED_MEDIA_TYPE).last());
+        };
+        let body = read(front, operation, request).await.map_err(|fault| Fault { codec, ..fault })?;
+        let decoded = ApiRequest::decode(operation, codec, &body);
+        let asked = decoded.map_err(|message| fail(ErrorCode::BadRequest, &message))?;
+        tracing::debug!(key = key.name, operation = operation.name(), "a request of a program");
+        let told = operations::carry_out(&front.broker, key, asked).await;
+        let told = told.map_err(|failure| Fault::new(failure, codec))?;
+        Ok(failed::answer(StatusCode::OK, codec, &told.as_answer()))
+    }
+}
+
+/// Reads a body, which says how long it is before it comes, and comes in time.
+async fn read(front: &Front, operation: ApiOperation, request: Request<Incoming>) -> Result<Bytes, Fault> {
+    let fail = |code, message: String| Fault::new(Failure::new(code, message), Codec::Json).last();
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let Some(length) = length.and_then(|length| length.parse::<usize>().ok()) else {
+        let fault = fail(ErrorCode::BadRequest, "a body needs a Content-Length".to_owned());
+        return Err(fault.status(StatusCode::LENGTH_REQUIRED));
+    };
+    let most = body_bytes_max(front, operation);
+    let too_large = || fail(ErrorCode::TooLarge, format!("the body may have {most} bytes"));
+    if length > most {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(front.frame, Limited::new(request.into_body(), most).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => Err(fail(ErrorCode::BadRequest, "the body ended before its length".to_owned())),
+        Err(_) => {
+            let fault = fail(ErrorCode::BadRequest, "the body took too long".to_owned());
+            Err(fault.status(StatusCode::REQUEST_TIMEOUT))
+        }
+    }
+}
+
+fn body_bytes_max(front: &Front, operation: ApiOperation) -> usize {
+    let message_bytes = front.broker.core.limits.message_bytes;
+    match operation {
+        ApiOperation::Broadcast => message_bytes + TOPICS_BYTES_MAX,
+        ApiOperation::Publish | ApiOperation::Call => message_bytes + FIELD_BYTES_MAX,
+        _ => FIELD_BYTES_MAX,
+    }
+}
+
+/// The codec of a body; none for what is in no codec of ours, or encoded once more.
+fn codec(headers: &HeaderMap) -> Option<Codec> {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return None;
+    }
+    failed::codec_of(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
+}
+
+fn document(method: &Method) -> Response {
+    if method != Method::GET && method != Method::HEAD {
+        return wrong_method("GET, HEAD");
+    }
+    let mut response = Response::new(Body::whole(OPENAPI));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn unknown() -> Response {
+    failed::respond(&Failure::new(ErrorCode::NotFound, "the API has no such operation"), Codec::Json)
+}
+
+fn wrong_method(allow: &'static str) -> Response {
+    let failure = Failure::new(ErrorCode::BadRequest, "this address has another method");
+    let mut response = failed::respond(&failure, Codec::Json);
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    // Whatever body it may have is not read.
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+impl Fault {
+    fn new(failure: Failure, codec: Codec) -> Self {
+        Self { failure, status: None, codec, is_last: false }
+    }
+
+    /// The body is not read, so nothing behind it can be.
+    fn last(self) -> Self {
+        Self { is_last: true, ..self }
+    }
+
+    fn status(self, status: StatusCode) -> Self {
+        Self { status: Some(status), ..self }
+    }
+
+    fn into_response(self) -> Response {
+        let mut response = failed::respond(&self.failure, self.codec);
+        if let Some(status) = self.status {
+            *response.status_mut() = status;
+        }
+        if self.is_last {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

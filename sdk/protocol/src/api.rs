@@ -1,0 +1,343 @@
+//! The bodies of the HTTP API: the fields of requests and replies as in frames, without `type` and `id`. It knows no HTTP.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::fields::{Field, Fields};
+use crate::frame::{Failure, Member, Position};
+use crate::reply::{Published, Reply, write_published, write_reply};
+use crate::request::{Call, History, Publish, call, history, publish, required};
+use crate::value::{json, msgpack};
+use crate::writer::{Writer, write_failure, write_position};
+use crate::{Codec, Payload};
+
+/// What a program may do by the HTTP API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ApiOperation {
+    /// Send a message to a topic.
+    Publish,
+    /// Send a message to many topics.
+    Broadcast,
+    /// Ask a plugin.
+    Call,
+    /// Read past messages.
+    History,
+    /// Ask who is present in a topic.
+    Presence,
+    /// End sessions.
+    Disconnect,
+    /// List the topics in memory.
+    Topics,
+}
+
+/// One request of the HTTP API.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ApiRequest<'b> {
+    /// Send a message to a topic.
+    Publish(Publish<'b>),
+    /// Send a message to many topics.
+    Broadcast(Broadcast<'b>),
+    /// Ask a plugin.
+    Call(Call<'b>),
+    /// Read past messages.
+    History(History<'b>),
+    /// Ask who is present in this topic.
+    Presence(Cow<'b, str>),
+    /// End sessions.
+    Disconnect(Disconnect<'b>),
+    /// List the topics in memory.
+    Topics(Topics<'b>),
+}
+
+/// The fields of `broadcast`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broadcast<'b> {
+    /// Where to, 1 to [`Broadcast::TOPICS_MAX`].
+    pub topics: Vec<Cow<'b, str>>,
+    /// What.
+    pub payload: Payload,
+    /// The idempotency key, which counts in each topic for itself.
+    pub key: Option<Cow<'b, str>>,
+}
+
+/// The fields of `disconnect`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disconnect<'b> {
+    /// Which sessions.
+    pub sessions: Sessions<'b>,
+    /// The close code; none means that they were kicked.
+    pub code: Option<u64>,
+}
+
+/// Which sessions are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sessions<'b> {
+    /// The one with this id.
+    One(Cow<'b, str>),
+    /// All of this user.
+    OfUser(Cow<'b, str>),
+}
+
+/// The fields of `topics`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topics<'b> {
+    /// Which topics; none means all.
+    pub pattern: Option<Cow<'b, str>>,
+    /// The last topic of the page before; none means from the first.
+    pub after: Option<Cow<'b, str>>,
+    /// How many at most.
+    pub limit: Option<u64>,
+}
+
+/// The body of an answer of the HTTP API.
+#[derive(Clone, Copy, Debug)]
+pub enum ApiAnswer<'a> {
+    /// What an `ok` carries.
+    Reply(&'a Reply),
+    /// What an `error` carries.
+    Failure(&'a Failure),
+    /// The outcome for each topic of a broadcast, in the order of the request.
+    Broadcast(&'a [(String, Result<Published, Failure>)]),
+    /// So many sessions were told to end.
+    Disconnected(u64),
+    /// Topics in memory by name, and whether there are more behind them.
+    Topics(&'a [TopicLine], bool),
+}
+
+/// A topic in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicLine {
+    /// Its name.
+    pub topic: Arc<str>,
+    /// Its last message.
+    pub position: Position,
+    /// Subscriptions of all sessions.
+    pub subscribers: u64,
+}
+
+impl Broadcast<'_> {
+    /// Most topics of one broadcast.
+    pub const TOPICS_MAX: usize = 1_000;
+}
+
+impl Sessions<'_> {
+    /// Whether this one is meant.
+    pub fn includes(&self, member: &Member) -> bool {
+        match self {
+            Self::One(session) => *session == *member.session,
+            Self::OfUser(user) => member.user.as_deref() == Some(&**user),
+        }
+    }
+
+    /// The same without what it borrows.
+    pub fn into_owned(self) -> Sessions<'static> {
+        match self {
+            Self::One(session) => Sessions::One(session.into_owned().into()),
+            Self::OfUser(user) => Sessions::OfUser(user.into_owned().into()),
+        }
+    }
+}
+
+impl ApiOperation {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Publish, Self::Broadcast, Self::Call, Self::History, Self::Presence, Self::Disconnect, Self::Topics];
+
+    /// The name in paths and in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Broadcast => "broadcast",
+            Self::Call => "call",
+            Self::History => "history",
+            Self::Presence => "presence",
+            Self::Disconnect => "disconnect",
+            Self::Topics => "topics",
+        }
+    }
+
+    /// The operation of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|operation| operation.name() == name)
+    }
+}
+
+impl<'b> ApiRequest<'b> {
+    /// Decodes the body of a request.
+    ///
+    /// # Errors
+    /// A sentence for the sender that names what is wrong, by the same rules as for frames.
+    pub fn decode(operation: ApiOperation, codec: Codec, body: &'b [u8]) -> Result<Self, String> {
+        let (fields, outcome) = Fields::read(codec, body);
+        outcome.map_err(|message| message.replacen("the frame", "the body", 1))?;
+        match operation {
+            ApiOperation::Publish => publish(&fields).map(Self::Publish),
+            ApiOperation::Broadcast => broadcast(&fields).map(Self::Broadcast),
+            ApiOperation::Call => call(&fields).map(Self::Call),
+            ApiOperation::History => history(&fields).map(Self::History),
+            ApiOperation::Presence => required(&fields, Field::Topic).map(Self::Presence),
+            ApiOperation::Disconnect => disconnect(&fields).map(Self::Disconnect),
+            ApiOperation::Topics => topics(&fields).map(Self::Topics),
+        }
+    }
+}
+
+fn broadcast<'b>(fields: &Fields<'b>) -> Result<Broadcast<'b>, String> {
+    let topics = fields.texts(Field::Topics)?.ok_or("field \"topics\" is missing")?;
+    if topics.is_empty() || topics.len() > Broadcast::TOPICS_MAX {
+        return Err(format!("field \"topics\" has {} topics, not 1 to {}", topics.len(), Broadcast::TOPICS_MAX));
+    }
+    let payload = fields.payload()?.ok_or("field \"data\" or \"bytes\" is missing")?;
+    Ok(Broadcast { topics, payload, key: fields.text(Field::Key)? })
+}
+
+fn disconnect<'b>(fields: &Fields<'b>) -> Result<Disconnect<'b>, String> {
+    let sessions = match (fields.text(Field::Session)?, fields.text(Field::User)?) {
+        (Some(session), None) => Sessions::One(session),
+        (None, Some(user)) => Sessions::OfUser(user),
+        _ => return Err("one of the fields \"session\" and \"user\" is needed".to_owned()),
+    };
+    Ok(Disconnect { sessions, code: fields.number(Field::Code, "a close code")? })
+}
+
+fn topics<'b>(fields: &Fields<'b>) -> Result<Topics<'b>, String> {
+    Ok(Topics {
+        pattern: fields.text(Field::Pattern)?,
+        after: fields.text(Field::After)?,
+        limit: fields.number(Field::Limit, "a count")?,
+    })
+}
+
+impl ApiAnswer<'_> {
+    /// Appends the body to `out`.
+    pub fn encode(&self, codec: Codec, out: &mut Vec<u8>) {
+        match codec {
+            Codec::Json => self.write(&mut json::Writer::new(out)),
+            Codec::MessagePack => self.write(&mut msgpack::Writer::new(out)),
+        }
+    }
+
+    fn write(&self, out: &mut impl Writer) {
+        out.map();
+        match self {
+            Self::Reply(reply) => write_reply(out, reply),
+            Self::Failure(failure) => write_failure(out, failure),
+            Self::Broadcast(outcomes) => write_broadcast(out, outcomes),
+            Self::Disconnected(sessions) => out.number_field("sessions", *sessions),
+            Self::Topics(lines, more) => write_topics(out, lines, *more),
+        }
+        out.end();
+    }
+}
+
+fn write_broadcast(out: &mut impl Writer, outcomes: &[(String, Result<Published, Failure>)]) {
+    out.key("topics");
+    out.array();
+    for (topic, outcome) in outcomes {
+        out.map();
+        out.text_field("topic", topic);
+        match outcome {
+            Ok(published) => write_published(out, published),
+            Err(failure) => {
+                out.key("error");
+                out.map();
+                write_failure(out, failure);
+                out.end();
+            }
+        }
+        out.end();
+    }
+    out.end();
+}
+
+fn write_topics(out: &mut impl Writer, lines: &[TopicLine], more: bool) {
+    out.key("topics");
+    out.array();
+    for TopicLine { topic, position, subscribers } in lines {
+        out.map();
+        out.text_field("topic", topic);
+        write_position(out, position);
+        out.number_field("subscribers", *subscribers);
+        out.end();
+    }
+    out.end();
+    out.key("more");
+    out.bool(more);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorCode;
+
+    fn text(answer: &ApiAnswer<'_>) -> String {
+        let mut out = Vec::new();
+        answer.encode(Codec::Json, &mut out);
+        String::from_utf8(out).expect("JSON is UTF-8")
+    }
+
+    #[test]
+    fn bodies_are_read_by_the_rules_of_frames() {
+        for (operation, body, expected) in [
+            (ApiOperation::Publish, r#"{"topic":"a","data":1}"#, Ok(())),
+            (ApiOperation::Publish, r#"{"topic":"a"}"#, Err("field \"data\" or \"bytes\" is missing")),
+            (ApiOperation::Publish, "[1]", Err("the body is not a map")),
+            (ApiOperation::Broadcast, r#"{"topics":["a","b"],"bytes":"AAE="}"#, Ok(())),
+            (ApiOperation::Broadcast, r#"{"topics":[],"data":1}"#, Err("field \"topics\" has 0 topics, not 1 to 1000")),
+            (
+                ApiOperation::Broadcast,
+                r#"{"topics":["a",1],"data":1}"#,
+                Err("field \"topics\" is not a list of strings"),
+            ),
+            (ApiOperation::Broadcast, r#"{"topics":"a","data":1}"#, Err("field \"topics\" is not a list of strings")),
+            (ApiOperation::Presence, "{}", Err("field \"topic\" is missing")),
+            (ApiOperation::Disconnect, r#"{"session":"s","code":4003}"#, Ok(())),
+            (
+                ApiOperation::Disconnect,
+                r#"{"session":"s","user":"u"}"#,
+                Err("one of the fields \"session\" and \"user\" is needed"),
+            ),
+            (ApiOperation::Topics, "{}", Ok(())),
+            (ApiOperation::Topics, r#"{"limit":-1}"#, Err("field \"limit\" is not a count")),
+        ] {
+            let decoded = ApiRequest::decode(operation, Codec::Json, body.as_bytes());
+            assert_eq!(decoded.map(|_| ()), expected.map_err(str::to_owned), "{body}");
+        }
+        let body = b"\x82\xa6topics\x92\xa1a\xa1b\xa4data\xc3";
+        let Ok(ApiRequest::Broadcast(broadcast)) =
+            ApiRequest::decode(ApiOperation::Broadcast, Codec::MessagePack, body)
+        else {
+            panic!("a broadcast");
+        };
+        assert_eq!(broadcast.topics, ["a", "b"]);
+    }
+
+    #[test]
+    fn answers_are_what_frames_carry() {
+        let position = Position { epoch: "e".into(), offset: 3 };
+        let published = Published { position: Some(position.clone()), duplicate: true };
+        let failure = Failure::new(ErrorCode::Busy, "later").retry_after_ms(5);
+        let lines = [TopicLine { topic: "a".into(), position, subscribers: 2 }];
+        for (answer, expected) in [
+            (
+                ApiAnswer::Reply(&Reply::Published(published.clone())),
+                r#"{"position":{"epoch":"e","offset":3},"duplicate":true}"#,
+            ),
+            (ApiAnswer::Failure(&failure), r#"{"code":"busy","message":"later","retry_after_ms":5}"#),
+            (
+                ApiAnswer::Broadcast(&[("a".to_owned(), Ok(published)), ("b".to_owned(), Err(failure.clone()))]),
+                concat!(
+                    r#"{"topics":[{"topic":"a","position":{"epoch":"e","offset":3},"duplicate":true},"#,
+                    r#"{"topic":"b","error":{"code":"busy","message":"later","retry_after_ms":5}}]}"#
+                ),
+            ),
+            (ApiAnswer::Disconnected(7), r#"{"sessions":7}"#),
+            (
+                ApiAnswer::Topics(&lines, false),
+                r#"{"topics":[{"topic":"a","position":{"epoch":"e","offset":3},"subscribers":2}],"more":false}"#,
+            ),
+        ] {
+            assert_eq!(text(&answer), expected);
+        }
+    }
+}

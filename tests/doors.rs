@@ -1,0 +1,64 @@
+//! The doors besides WebSocket: Server-Sent Events, long poll and the HTTP API, through real sockets and with curl.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+#[path = "doors/curl.rs"]
+mod curl;
+#[path = "doors/document.rs"]
+mod document;
+#[path = "doors/events.rs"]
+mod events;
+#[path = "doors/key.rs"]
+mod key;
+#[path = "doors/operation.rs"]
+mod operation;
+#[path = "doors/poll.rs"]
+mod poll;
+#[path = "doors/recovery.rs"]
+mod recovery;
+#[path = "doors/slow.rs"]
+mod slow;
+#[path = "doors/stop.rs"]
+mod stop;
+#[path = "doors/wrong.rs"]
+mod wrong;
+
+use rialto::ApiOperation;
+use rialto::config::{Api, ApiKey, Config, History};
+use rialto::topic::Pattern;
+use sha2::{Digest as _, Sha256};
+
+use support::{Program, Running};
+
+const KEY: &str = "rialto_testkeytestkeytestkeytestkey";
+
+/// A key that is good for everything.
+fn api_key(name: &str, key: &str) -> ApiKey {
+    ApiKey {
+        name: name.to_owned(),
+        sha256: Sha256::digest(key).into(),
+        allow: ApiOperation::ALL.to_vec(),
+        topics: vec![Pattern::parse(">").unwrap()],
+    }
+}
+
+/// Every topic with history and presence, and the API with one key.
+fn settle(config: &mut Config) {
+    config.topics[0].history = Some(History::default());
+    config.topics[0].presence = true;
+    config.api = Some(Api { keys: vec![api_key("tests", KEY)] });
+}
+
+fn start() -> (Running, Program) {
+    start_with(|_| {})
+}
+
+fn start_with(change: impl FnOnce(&mut Config)) -> (Running, Program) {
+    let running = Running::with(|config| {
+        settle(config);
+        change(config);
+    });
+    let program = Program { address: running.address, key: KEY.to_owned() };
+    (running, program)
+}

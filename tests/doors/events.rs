@@ -1,0 +1,136 @@
+//! A stream of events tells what a WebSocket tells, is a session while it lives, and ends when its client leaves.
+
+use rialto::Codec;
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use crate::support::events::Stream;
+use crate::support::{eventually, get};
+use crate::{start, start_with};
+
+#[tokio::test]
+async fn a_stream_gets_each_frame_as_a_websocket_does() {
+    let (running, program) = start();
+    let mut client = running.client(Codec::Json).await;
+    client.ok(json!({"type": "subscribe", "topics": [{"topic": "a"}, {"topic": "b.*"}]})).await;
+    let mut stream = Stream::open(running.address, "topic=a&topic=b.*", None).await;
+    let welcome = stream.next().await.unwrap();
+    assert_eq!((&*welcome.name, &welcome.data["type"]), ("welcome", &json!("welcome")));
+    for (id, topic) in [(1, "a"), (2, "b.*")] {
+        let subscribed = stream.next().await.unwrap();
+        assert_eq!(subscribed.name, "subscribed");
+        assert_eq!((&subscribed.data["id"], &subscribed.data["topic"]), (&json!(id), &json!(topic)));
+    }
+    assert!((1_000..5_000).contains(&stream.retry_ms.unwrap()));
+    for (topic, data) in [("a", json!(1)), ("b.c", json!({"x": "é\n\r\u{2028}"})), ("c", json!(0)), ("a", json!(null))]
+    {
+        program.ok("publish", json!({"topic": topic, "data": data})).await;
+    }
+    for _ in 0..3 {
+        assert_eq!(stream.message().await.data, client.message().await);
+    }
+}
+
+#[tokio::test]
+async fn payloads_with_line_breaks_arrive_whole() {
+    let (running, program) = start();
+    let mut stream = Stream::open(running.address, "topic=a", None).await;
+    let body = "{\"topic\":\"a\",\"data\":{\n \"x\":\r\n\r 1,\n\n\"y\":\"\\n\"}}";
+    assert_eq!(program.send("publish", "application/json", body).await.status, 200);
+    assert_eq!(stream.message().await.data["data"], json!({"x": 1, "y": "\n"}));
+}
+
+#[tokio::test]
+async fn a_stream_is_a_session_until_its_client_leaves() {
+    let (running, program) = start();
+    let counted = || {
+        let metrics = running.broker.metrics();
+        (metrics.sessions, metrics.subscriptions, metrics.connections)
+    };
+    for hang_up in [false, true] {
+        let mut stream = Stream::open(running.address, "topic=a&topic=b", None).await;
+        assert_eq!(counted(), (1, 2, 0), "it takes the place of a session and of nothing else");
+        let session = stream.event("welcome").await.data["session"].clone();
+        if hang_up {
+            drop(stream);
+        } else {
+            assert_eq!(program.ok("disconnect", json!({"session": session})).await["sessions"], 1);
+            let closing = stream.event("closing").await;
+            assert_eq!(closing.data["code"], 4003);
+            assert_eq!(stream.next().await, None);
+        }
+        eventually("the session is gone", || counted() == (0, 0, 0)).await;
+    }
+}
+
+#[tokio::test]
+async fn who_leaves_while_nothing_is_said_is_noticed_at_once() {
+    let (running, _) = start_with(|config| config.limits.ping_ms = 3_600_000);
+    let streams =
+        [Stream::open(running.address, "topic=a", None).await, Stream::open(running.address, "topic=a", None).await];
+    assert_eq!(running.broker.metrics().sessions, 2);
+    drop(streams);
+    running.becomes_empty().await;
+}
+
+#[tokio::test]
+async fn a_quiet_stream_is_kept_alive_by_comments() {
+    let (running, program) = start_with(|config| {
+        config.limits.ping_ms = 50;
+        config.limits.pong_ms = 5_000;
+    });
+    let mut stream = Stream::open(running.address, "topic=a", None).await;
+    for _ in 0..3 {
+        stream.comment().await;
+    }
+    program.ok("publish", json!({"topic": "a", "data": 1})).await;
+    assert_eq!(stream.message().await.data["offset"], 1);
+}
+
+#[tokio::test]
+async fn streams_obey_the_limits_of_sessions() {
+    let (running, _) = start_with(|config| config.limits.sessions = 2);
+    let one = Stream::open(running.address, "topic=a", None).await;
+    let mut client = running.client(Codec::Json).await;
+    for target in ["/sse?topic=a", "/poll?topic=a&wait_ms=0"] {
+        let full = get(running.address, target).await;
+        assert_eq!(full.status, 503);
+        assert!(full.header("retry-after").is_some());
+    }
+    drop(one);
+    eventually("there is a place", || running.broker.metrics().sessions == 1).await;
+    let _two = Stream::open(running.address, "topic=a", None).await;
+    client.ping().await;
+}
+
+#[tokio::test]
+async fn the_policy_and_the_past_are_chosen_in_the_query() {
+    let (running, program) = start();
+    for number in 1..=5 {
+        program.ok("publish", json!({"topic": "a", "data": number})).await;
+    }
+    let query = "topic=a&last=2&delivery=latest_by&field=%2Fkey";
+    let mut stream = Stream::open(running.address, query, None).await;
+    assert_eq!(stream.message().await.data["data"], 4);
+    assert_eq!(stream.message().await.data["data"], 5);
+    let mut sampled = Stream::open(running.address, "topic=b&delivery=sample&every_ms=3600000", None).await;
+    for number in 1..=3 {
+        program.ok("publish", json!({"topic": "b", "data": number})).await;
+    }
+    let session = sampled.event("welcome").await.data["session"].clone();
+    assert_eq!(sampled.message().await.data["data"], 1);
+    program.ok("disconnect", json!({"session": session})).await;
+    assert_eq!(sampled.next().await.unwrap().name, "closing", "the others wait for their time");
+}
+
+#[tokio::test]
+async fn what_follows_the_request_on_its_connection_is_not_answered() {
+    let (running, program) = start();
+    let socket = TcpStream::connect(running.address).await.unwrap();
+    let second = "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n";
+    let request = format!("GET /sse?topic=a HTTP/1.1\r\nHost: a\r\n\r\n{second}");
+    let mut stream = Stream::over(socket, &request).await;
+    assert!(stream.head.contains("\r\nconnection: close\r\n"), "{}", stream.head);
+    program.ok("publish", json!({"topic": "a", "data": 1})).await;
+    assert_eq!(stream.message().await.data["offset"], 1);
+}

@@ -1,0 +1,131 @@
+//! Long poll: at once with what was missed, else with what comes in time; no hole between two polls.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rialto::config::History;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::support::{eventually, get, within};
+use crate::{start, start_with};
+
+async fn poll(address: SocketAddr, query: &str) -> Value {
+    let answered = get(address, &format!("/poll?{query}")).await;
+    assert_eq!(answered.status, 200, "{answered:?}");
+    serde_json::from_str(&answered.body).unwrap()
+}
+
+fn since(told: &Value) -> String {
+    format!("since={}:{}", told["position"]["epoch"].as_str().unwrap(), told["position"]["offset"])
+}
+
+fn data(told: &Value) -> Vec<Value> {
+    told["messages"].as_array().unwrap().iter().map(|message| message["data"].clone()).collect()
+}
+
+#[tokio::test]
+async fn polls_one_after_the_other_see_each_message_once() {
+    let (running, program) = start();
+    let address = running.address;
+    let publish = async {
+        for number in 0..200 {
+            program.ok("publish", json!({"topic": "a", "data": number})).await;
+        }
+    };
+    let follow = async {
+        let mut told = poll(address, "topic=a&wait_ms=0&last=300").await;
+        let mut seen = data(&told);
+        while seen.len() < 200 {
+            told = poll(address, &format!("topic=a&{}", since(&told))).await;
+            assert_eq!(told["recovered"], true, "{told}");
+            seen.extend(data(&told));
+        }
+        seen
+    };
+    let ((), seen) = tokio::join!(publish, follow);
+    assert_eq!(seen, (0..200).map(Value::from).collect::<Vec<_>>());
+    running.becomes_empty().await;
+}
+
+#[tokio::test]
+async fn a_poll_waits_for_the_first_message_and_no_longer_than_it_was_asked_to() {
+    let (running, program) = start();
+    let address = running.address;
+    let begun = Instant::now();
+    let nothing = poll(address, "topic=a&wait_ms=150").await;
+    assert!(begun.elapsed() >= Duration::from_millis(150));
+    assert_eq!((data(&nothing), &nothing["position"]["offset"]), (vec![], &json!(0)));
+    running.becomes_empty().await;
+    let waits = poll(address, "topic=a");
+    let comes = async {
+        eventually("the poll is there", || running.broker.metrics().subscriptions == 1).await;
+        program.ok("publish", json!({"topic": "a", "data": "now"})).await;
+    };
+    let (told, ()) = tokio::join!(waits, comes);
+    assert_eq!((data(&told), &told["position"]["offset"]), (vec![json!("now")], &json!(1)));
+}
+
+#[tokio::test]
+async fn who_has_missed_more_than_a_page_is_told_that_there_is_more() {
+    let (running, program) = start();
+    let topics = json!({"topics": vec!["a"; 700], "data": "x"});
+    program.ok("broadcast", topics).await;
+    let mut told = poll(running.address, "topic=a&last=700").await;
+    let mut pages = vec![(told["messages"].as_array().unwrap().len(), told["more"].clone())];
+    while told["more"] == true {
+        told = poll(running.address, &format!("topic=a&{}", since(&told))).await;
+        pages.push((told["messages"].as_array().unwrap().len(), told["more"].clone()));
+    }
+    assert_eq!(pages, [(300, json!(true)), (300, json!(true)), (100, json!(false))]);
+    assert_eq!(told["position"]["offset"], 700);
+}
+
+#[tokio::test]
+async fn holes_are_told() {
+    let (running, program) = start_with(|config| {
+        config.topics[0].history = Some(History { messages: 2, ..History::default() });
+    });
+    let first = poll(running.address, "topic=a&wait_ms=0").await;
+    for number in 1..=5 {
+        program.ok("publish", json!({"topic": "a", "data": number})).await;
+    }
+    let told = poll(running.address, &format!("topic=a&{}&last=10", since(&first))).await;
+    assert_eq!((data(&told), &told["recovered"]), (vec![json!(4), json!(5)], &json!(false)));
+    let gap = &told["gaps"][0];
+    assert_eq!((&gap["from"], &gap["to"], &gap["reason"]), (&json!(1), &json!(3), &json!("expired")));
+    let told = poll(running.address, "topic=a&since=other:5").await;
+    assert_eq!((data(&told), &told["recovered"], &told["gaps"][0]["reason"]), (vec![], &json!(false), &json!("reset")));
+    assert_eq!(told["position"]["offset"], 5);
+    let told = poll(running.address, "topic=new&since=other:5").await;
+    assert_eq!((data(&told), &told["recovered"]), (vec![], &json!(false)), "at once: the position is another");
+}
+
+#[tokio::test]
+async fn topics_without_history_are_polled_too_and_misses_are_told() {
+    let (running, program) = start_with(|config| config.topics[0].history = None);
+    let address = running.address;
+    let told = poll(address, "topic=a&last=5&wait_ms=0").await;
+    running.becomes_empty().await;
+    let waits = async { poll(address, &format!("topic=a&{}", since(&told))).await };
+    let comes = async {
+        eventually("the poll is there", || running.broker.metrics().subscriptions == 1).await;
+        program.ok("publish", json!({"topic": "a", "data": 1})).await;
+    };
+    let (told, ()) = tokio::join!(waits, comes);
+    assert_eq!((data(&told), &told["recovered"]), (vec![json!(1)], &json!(true)));
+    program.ok("publish", json!({"topic": "a", "data": 2})).await;
+    let told = poll(address, &format!("topic=a&{}", since(&told))).await;
+    assert_eq!((&told["recovered"], &told["gaps"][0]["to"]), (&json!(false), &json!(2)));
+}
+
+#[tokio::test]
+async fn who_leaves_while_it_waits_holds_no_session() {
+    let (running, _) = start();
+    let mut socket = TcpStream::connect(running.address).await.unwrap();
+    socket.write_all(b"GET /poll?topic=a HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    eventually("the poll is there", || running.broker.metrics().subscriptions == 1).await;
+    drop(socket);
+    within("the end", running.becomes_empty()).await;
+}

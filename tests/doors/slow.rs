@@ -1,0 +1,68 @@
+//! Clients that take nothing of their stream: they are ended as slow, and nobody else waits for them.
+
+use std::time::Duration;
+
+use rialto::Codec;
+use serde_json::json;
+
+use crate::start_with;
+use crate::support::events::Stream;
+use crate::support::{eventually, within};
+
+#[tokio::test]
+async fn who_does_not_read_is_ended_as_slow_and_others_get_everything() {
+    let (running, program) = start_with(|config| {
+        config.limits.outbox_bytes = 65_536;
+        config.limits.unsent_bytes = 4_096;
+        config.limits.write_ms = 600_000;
+        config.limits.ping_ms = 3_600_000;
+    });
+    let mut idle = Stream::open_narrow(running.address, "topic=a").await;
+    let mut reader = Stream::open(running.address, "topic=a", None).await;
+    let mut client = running.client(Codec::Json).await;
+    client.subscribe("a").await;
+    let text = "x".repeat(10_000);
+    let mut offset = 0;
+    while running.broker.metrics().sessions_slow_total == 0 {
+        offset += 1;
+        assert!(offset < 10_000, "the broker keeps everything");
+        program.ok("publish", json!({"topic": "a", "data": text})).await;
+        assert_eq!(reader.message().await.data["offset"], offset);
+        assert_eq!(client.message().await["offset"], offset);
+    }
+    eventually("its session is gone", || running.broker.metrics().sessions == 2).await;
+    // What it was sent it can still read; then it is told, if there was time for that, and the stream is over.
+    let (mut last, mut closing) = (0, None);
+    while let Some(event) = idle.next().await {
+        match &*event.name {
+            "message" => {
+                last += 1;
+                assert_eq!(event.data["offset"], last);
+                assert_eq!(closing, None);
+            }
+            "closing" => closing = Some(event.data["code"].clone()),
+            _ => {}
+        }
+    }
+    assert!(last < offset);
+    assert!(closing.is_none_or(|code| code == 4000));
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_nothing_at_all_ends_after_its_time() {
+    let (running, program) = start_with(|config| {
+        config.limits.write_ms = 300;
+        config.limits.unsent_bytes = 4_096;
+        config.limits.ping_ms = 3_600_000;
+    });
+    let _idle = Stream::open_narrow(running.address, "topic=a&delivery=latest").await;
+    let text = "x".repeat(60_000);
+    let publish = async {
+        while running.broker.metrics().sessions > 0 {
+            program.ok("publish", json!({"topic": "a", "data": text})).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    within("the end", publish).await;
+    within("the end", running.becomes_empty()).await;
+}
