@@ -1,0 +1,31 @@
+//! Idempotency keys as requests carry them.
+
+use rialto_protocol::{ErrorCode, Failure, Member};
+
+use crate::engine::Keyed;
+use crate::store::{Digest, Key};
+
+/// The longest idempotency key, in bytes.
+const KEY_BYTES_MAX: usize = 128;
+
+/// A request's key and what the request says, if it has a key.
+///
+/// # Errors
+/// `bad_request` for a key that is empty or too long.
+pub(crate) fn keyed(
+    key: Option<&str>,
+    from: Option<&Member>,
+    digest: impl FnOnce() -> Digest,
+) -> Result<Option<Keyed>, Failure> {
+    let Some(text) = key else { return Ok(None) };
+    if text.is_empty() || text.len() > KEY_BYTES_MAX {
+        let message = format!("field \"key\" has {} bytes; 1 to {KEY_BYTES_MAX} are allowed", text.len());
+        return Err(Failure::new(ErrorCode::BadRequest, message));
+    }
+    let key = Key { user: from.and_then(|member| member.user.clone()), text: text.into() };
+    Ok(Some(Keyed { key, digest: digest() }))
+}
+
+pub(crate) fn key_reused() -> Failure {
+    Failure::new(ErrorCode::KeyReused, "the key was used for another request")
+}

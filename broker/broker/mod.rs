@@ -1,0 +1,205 @@
+//! The broker: joins topics, engine, hub and plugins. It knows sessions only by their keys, and no transport.
+
+mod asking;
+mod keyed;
+mod publishing;
+mod subscribing;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Limits as Told, Member};
+use rialto_protocol::{Policy, Position, Published, Reply};
+
+pub(crate) use self::asking::{Asked, Question};
+pub(crate) use self::keyed::{key_reused, keyed};
+pub use self::publishing::PublishOptions;
+pub(crate) use self::subscribing::{Departure, Wish, attendance};
+use crate::answer::{Answer, Outcome};
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::directory::{Directory, Entry};
+use crate::engine::Engine;
+use crate::guest::Seats;
+use crate::hub::{Hub, SessionKey};
+use crate::metrics::{Metrics, Snapshot};
+use crate::owners::{Owner, Owners};
+use crate::store::Store;
+use crate::topic::Topic;
+use crate::usher::Usher;
+
+/// What the broker's threads are given to end, even where sessions are given none.
+const STOP_WAIT_MIN: Duration = Duration::from_secs(1);
+
+/// A running broker. Cheap to clone; all clones are the same broker.
+///
+/// Made by [`Broker::builder`](crate::Builder). It runs on threads of its own, so any runtime may call it.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    pub(crate) core: Arc<Core>,
+}
+
+/// A plugin that was loaded, as an operator wants to see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PluginStatus {
+    /// The plugin's name in the configuration.
+    pub name: String,
+    /// What the component calls itself.
+    pub package: String,
+    /// The component's version.
+    pub version: String,
+    /// SHA-256 of the component's file, in hexadecimal.
+    pub hash: String,
+    /// The size of the component's file.
+    pub bytes: usize,
+}
+
+/// A topic in memory, as an operator wants to see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicStatus {
+    /// Its last message.
+    pub position: Position,
+    /// Subscriptions of all sessions.
+    pub subscribers: u64,
+    /// Messages that subscribers did not get because of their delivery policy, by [`Policy::index`]: one message counts
+    /// once for each of them.
+    pub skipped: [u64; Policy::ALL.len()],
+}
+
+/// What all handles share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) limits: Limits,
+    pub(crate) hub: Hub,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Clock,
+    pub(crate) node: Arc<str>,
+    pub(crate) engine: Engine,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) directory: Directory,
+    pub(crate) owners: Owners,
+    pub(crate) seats: Seats,
+    pub(crate) next_shard: AtomicUsize,
+    pub(crate) usher: Usher,
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // The last handle may be dropped on one of the broker's own threads, so nobody is waited for here.
+        self.owners.signal_stop();
+        self.hub.signal_stop();
+    }
+}
+
+/// Who subscribes, publishes or calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) key: SessionKey,
+    pub(crate) member: Member,
+}
+
+impl Broker {
+    /// The broker's numbers at this moment.
+    pub fn metrics(&self) -> Snapshot {
+        self.core.metrics.snapshot()
+    }
+
+    /// What is known of a topic; none if it is not in memory or no topic.
+    pub fn topic(&self, topic: &str) -> Option<TopicStatus> {
+        let entry = self.core.directory.peek(&Topic::parse(topic).ok()?)?;
+        let mut position = None;
+        // A stream that was retired meanwhile is as good as not there.
+        entry.stream.join(|view| position = Some(view.position())).ok()?;
+        let (subscribers, skipped) = (entry.audience.subscribers(), entry.audience.skipped());
+        Some(TopicStatus { position: position?, subscribers, skipped })
+    }
+
+    /// The plugins that were loaded, by name.
+    pub fn plugins(&self) -> Vec<PluginStatus> {
+        self.core.owners.status()
+    }
+
+    /// How many threads own sessions.
+    pub fn shards(&self) -> usize {
+        self.core.hub.shards()
+    }
+
+    /// Ends all sessions with close code 1001 and a hint to reconnect, waits until they are gone or `deadline` has
+    /// passed, and stops all threads. Must be called within a tokio runtime. Returns whether every session ended in time.
+    pub async fn shutdown(&self, deadline: Duration) -> bool {
+        self.core.hub.close_all(&Closing {
+            code: CloseCode::GoingAway.number(),
+            message: "the broker is stopping".to_owned(),
+            retry_after_ms: Some(1_000),
+        });
+        let ended = tokio::time::timeout(deadline, async {
+            while self.core.metrics.sessions.get() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let ended = ended.await.is_ok();
+        // Threads are waited for aside, and not for ever: a hook may be in the middle of its time.
+        let core = Arc::clone(&self.core);
+        let stopped = tokio::task::spawn_blocking(move || {
+            core.owners.stop();
+            core.hub.stop();
+        });
+        if tokio::time::timeout(deadline.max(STOP_WAIT_MIN), stopped).await.is_err() {
+            tracing::warn!("a plugin's hook is still running; its thread is left behind");
+        }
+        ended
+    }
+
+    /// The plugin that owns a topic. It is found without bringing the topic into memory, because endings must get through
+    /// however full that is.
+    fn owner_of(&self, topic: &Topic) -> Option<&Owner> {
+        self.core.owners.get(&self.core.directory.owner(topic)?)
+    }
+
+    fn owner(&self, entry: &Entry) -> Result<Option<&Owner>, Failure> {
+        let Some(name) = &entry.options.plugin else { return Ok(None) };
+        match self.core.owners.get(name) {
+            Some(owner) => Ok(Some(owner)),
+            None => Err(Failure::new(ErrorCode::PluginFailed, format!("plugin \"{name}\" is not loaded"))),
+        }
+    }
+
+    /// The shard that gets the next session: each in turn.
+    pub(crate) fn next_shard(&self) -> usize {
+        self.core.next_shard.fetch_add(1, Relaxed) % self.core.hub.shards()
+    }
+
+    /// What a session is told about its limits.
+    pub(crate) fn told_limits(&self) -> Told {
+        Told {
+            message_bytes: self.core.limits.message_bytes,
+            subscriptions: self.core.limits.subscriptions,
+            outbox_bytes: self.core.limits.outbox_bytes,
+        }
+    }
+}
+
+/// A topic a client named.
+pub(crate) fn parse_topic(name: &str) -> Result<Topic, Failure> {
+    Topic::parse(name).map_err(|error| {
+        let code = match error {
+            crate::topic::TopicError::Reserved { .. } => ErrorCode::Forbidden,
+            _ => ErrorCode::BadRequest,
+        };
+        Failure::new(code, error.to_string())
+    })
+}
+
+pub(crate) fn answer_published(answer: Answer, published: Result<Published, Failure>) {
+    match published {
+        Ok(published) => answer.ok(Reply::Published(published)),
+        Err(failure) => answer.fail(failure),
+    }
+}
+
+async fn wait(outcome: tokio::sync::oneshot::Receiver<Outcome>) -> Outcome {
+    outcome.await.unwrap_or_else(|_| Err(Failure::new(ErrorCode::Internal, "the request was dropped")))
+}
