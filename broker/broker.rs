@@ -307,7 +307,7 @@ impl Broker {
 
     /// Settles the delivery policy of a subscription and reserves what it needs, before anybody else is asked.
     fn choose(&self, entry: &Entry, wish: &mut Wish) -> Result<(), Failure> {
-        let TopicOptions { delivery: own, delivery_max, .. } = &entry.options;
+        let TopicOptions { delivery: own, delivery_max, .. } = &*entry.options;
         let delivery = wish.delivery.get_or_insert_with(|| own.clone());
         let is_more = match (&*delivery, own) {
             (Delivery::Sample { every_ms }, Delivery::Sample { every_ms: least })

@@ -1,8 +1,8 @@
 //! The topics in memory: each with its options, its order and its audience. It forgets topics that nobody needs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
@@ -11,6 +11,7 @@ use rialto_protocol::{ErrorCode, Failure, Policy};
 use crate::config::{History, Limits, Rules, TopicOptions};
 use crate::engine::{Engine, Keeping, Stream};
 use crate::hub::{Audience, Patterns, Selection};
+use crate::identity;
 use crate::metrics::Metrics;
 use crate::store::Retention;
 use crate::topic::Topic;
@@ -18,15 +19,42 @@ use crate::topic::Topic;
 /// Topics that nobody needs are forgotten on demand; that takes less than this.
 const FULL_RETRY_MS: u64 = 1_000;
 
-/// One topic in memory.
+/// So many topics share an epoch: few enough that those who publish to them do not wait for each other.
+const EPOCH_TOPICS: usize = 64;
+
+/// One topic in memory. Small, and of what does not change much shared with others: whoever publishes to many topics finds
+/// the more of them in the processor's cache.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) options: TopicOptions,
+    pub(crate) options: Arc<TopicOptions>,
     pub(crate) stream: Stream,
     pub(crate) audience: Arc<Audience>,
     pub(crate) selection: Selection,
     /// When the topic was last used, in milliseconds of the directory's own time.
     used_ms: AtomicU64,
+}
+
+/// The epoch of the topics that come into memory next. Several share one, but never a topic with itself in an earlier time.
+#[derive(Debug)]
+struct Epoch {
+    text: Arc<str>,
+    topics: usize,
+}
+
+impl Epoch {
+    /// For a topic that comes into memory.
+    fn next(&mut self) -> Arc<str> {
+        if self.topics == EPOCH_TOPICS {
+            *self = Self { text: identity::epoch(), topics: 0 };
+        }
+        self.topics += 1;
+        Arc::clone(&self.text)
+    }
+
+    /// A topic is forgotten: what comes into memory from now on, be it the same one, has another epoch.
+    fn end(&mut self) {
+        self.topics = EPOCH_TOPICS;
+    }
 }
 
 /// Finds topics by name.
@@ -38,6 +66,7 @@ pub(crate) struct Directory {
     shards: usize,
     patterns: Arc<Patterns>,
     next: AtomicU64,
+    epoch: Mutex<Epoch>,
     started: std::time::Instant,
     metrics: Arc<Metrics>,
     /// Asks whoever calls [`Directory::forget_idle`] to do it now. Dropped with the directory.
@@ -56,7 +85,8 @@ impl Directory {
     ) -> Self {
         let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
         let (topics_max, keys_max) = (limits.topics, limits.keys);
-        Self { rules, topics_max, keys_max, shards, patterns, next, started, metrics, room_wanted, topics }
+        let epoch = Mutex::new(Epoch { text: identity::epoch(), topics: 0 });
+        Self { rules, topics_max, keys_max, shards, patterns, next, epoch, started, metrics, room_wanted, topics }
     }
 
     /// The topic, brought into memory if it is not there.
@@ -90,7 +120,7 @@ impl Directory {
                 let selected = options.patterns && options.delivery_max == Policy::Queue;
                 let entry = Arc::new(Entry {
                     options,
-                    stream: engine.open(self.next.fetch_add(1, Relaxed), topic.clone(), keeping),
+                    stream: engine.open(self.next.fetch_add(1, Relaxed), topic.clone(), self.epoch().next(), keeping),
                     audience,
                     selection: Selection::new(selected.then(|| self.patterns.place(topic))),
                     used_ms: AtomicU64::new(self.now_ms()),
@@ -111,7 +141,7 @@ impl Directory {
     pub(crate) fn owner(&self, topic: &Topic) -> Option<Arc<str>> {
         match self.peek(topic) {
             Some(entry) => entry.options.plugin.clone(),
-            None => self.rules.options(topic)?.plugin,
+            None => self.rules.options(topic)?.plugin.clone(),
         }
     }
 
@@ -125,10 +155,17 @@ impl Directory {
             let stays = !(idle && entry.stream.retire_if(|| entry.audience.is_empty()));
             if !stays {
                 self.metrics.topics.subtract(1);
+                // Before anyone can bring it back.
+                self.epoch().end();
             }
             entry.selection.forget_changed(&self.patterns);
             stays
         });
+    }
+
+    fn epoch(&self) -> MutexGuard<'_, Epoch> {
+        // Two plain fields, of which one is good with any other.
+        self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now_ms(&self) -> u64 {

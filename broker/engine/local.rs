@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rialto_protocol::{Position, Published};
 
 use crate::clock::Now;
-use crate::identity;
 use crate::message::{Draft, Message, Shared};
 use crate::store::{Batch, Come, Kept, KeptKey, Page, Past, Remembered, Retention, Scope, Span, Store};
 use crate::topic::Topic;
@@ -60,11 +59,11 @@ pub(crate) struct View<'s> {
 }
 
 impl Stream {
-    /// Goes on where the store says that the topic was, or begins anew.
-    pub(super) fn open(id: u64, topic: Topic, store: Arc<dyn Store>, keeping: Keeping) -> Self {
+    /// Goes on where the store says that the topic was, or begins anew in this epoch.
+    pub(super) fn open(id: u64, topic: Topic, epoch: Arc<str>, store: Arc<dyn Store>, keeping: Keeping) -> Self {
         let (epoch, last) = match store.end(&topic) {
             Some(end) => (end.epoch, end.last),
-            None => (identity::epoch(), 0),
+            None => (epoch, 0),
         };
         Self { id, topic, epoch, store, keeping, state: Mutex::new(State { last, retired: false }) }
     }
@@ -209,7 +208,7 @@ mod tests {
     fn open(store: &Arc<dyn Store>, messages: usize) -> Stream {
         let retention = Retention { messages, bytes: 1_000, age_ms: 1_000 };
         let keeping = Keeping { retention: (messages > 0).then_some(retention), keys_ms: 1_000, keys_max: 10 };
-        Stream::open(1, Topic::parse("a").expect("a topic"), Arc::clone(store), keeping)
+        Stream::open(1, Topic::parse("a").expect("a topic"), "e".into(), Arc::clone(store), keeping)
     }
 
     fn store() -> Arc<dyn Store> {

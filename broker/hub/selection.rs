@@ -11,7 +11,7 @@ use crate::topic::Topic;
 #[derive(Debug)]
 pub(crate) struct Selection {
     /// Which version concerns the topic; none for a topic that patterns do not select.
-    place: Option<usize>,
+    place: Option<u8>,
     /// Twice the version that is remembered, and one more if any pattern selects the topic.
     seen: AtomicU64,
     selectors: Mutex<Option<Selectors>>,
@@ -19,7 +19,7 @@ pub(crate) struct Selection {
 
 impl Selection {
     /// Of a topic whose version is at this place, if patterns select it.
-    pub(crate) fn new(place: Option<usize>) -> Self {
+    pub(crate) fn new(place: Option<u8>) -> Self {
         // Before the first change of a place no pattern selects its topics: that is true, and not to be looked up.
         Self { place, seen: AtomicU64::new(0), selectors: Mutex::default() }
     }
@@ -34,7 +34,7 @@ impl Selection {
         self.look(patterns, topic, place)
     }
 
-    fn look(&self, patterns: &Patterns, topic: &Topic, place: usize) -> Option<Selectors> {
+    fn look(&self, patterns: &Patterns, topic: &Topic, place: u8) -> Option<Selectors> {
         let mut selectors = self.selectors.lock().unwrap_or_else(PoisonError::into_inner);
         if self.seen.load(Acquire) >> 1 != patterns.version(place) {
             let (found, version) = patterns.selecting(topic, place);
