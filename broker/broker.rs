@@ -143,7 +143,7 @@ impl Broker {
         let entry = self.accept(None, None, &topic, payload, keyed, answer);
         let reply = wait(outcome).await?;
         if let Some(entry) = entry {
-            self.core.hub.room(&entry.audience, &entry.selection).await;
+            self.core.hub.room(&entry.reach).await;
         }
         match reply {
             Reply::Published(published) => Ok(published),
@@ -193,7 +193,7 @@ impl Broker {
         let mut position = None;
         // A stream that was retired meanwhile is as good as not there.
         entry.stream.join(|view| position = Some(view.position())).ok()?;
-        let (subscribers, skipped) = (entry.audience.subscribers(), entry.audience.skipped());
+        let (subscribers, skipped) = (entry.reach.audience().subscribers(), entry.reach.audience().skipped());
         Some(TopicStatus { position: position?, subscribers, skipped })
     }
 
@@ -273,7 +273,7 @@ impl Broker {
         let mut entry = Arc::clone(entry);
         loop {
             let now = self.core.clock.now();
-            let hand_over = |message: &_| self.core.hub.deliver(&entry.audience, &entry.selection, message);
+            let hand_over = |message: &_| self.core.hub.deliver(&entry.reach, message);
             match self.core.engine.publish(&entry.stream, draft, keyed, now, hand_over) {
                 Ok(published) => {
                     let metrics = &self.core.metrics;
@@ -323,7 +323,7 @@ impl Broker {
             return Err(Failure::new(ErrorCode::Forbidden, text));
         }
         let fields_max = self.core.limits.conflation_fields;
-        wish.field = entry.audience.reserve(delivery, fields_max).map_err(|TooManyFields| {
+        wish.field = entry.reach.audience().reserve(delivery, fields_max).map_err(|TooManyFields| {
             let text = format!("subscribers of one topic may ask for {fields_max} different fields");
             Failure::new(ErrorCode::TooMany, text)
         })?;
@@ -343,7 +343,7 @@ impl Broker {
                     entry = fresh;
                     let delivery = wish.delivery.get_or_insert_with(|| entry.options.delivery.clone());
                     // A topic that has just come back has no other subscribers whose fields could be too many.
-                    wish.field = entry.audience.reserve(delivery, usize::MAX).ok().flatten();
+                    wish.field = entry.reach.audience().reserve(delivery, usize::MAX).ok().flatten();
                 }
                 Err(failure) => return answer.into_iter().for_each(|answer| answer.fail(failure.clone())),
             }
@@ -357,7 +357,7 @@ impl Broker {
         let (topic, position): (Arc<str>, _) = (entry.stream.topic().as_str().into(), view.position());
         let mut subscribed = Subscribed { topic, position: None, recovered: None, more: None, present: None };
         let hub = &self.core.hub;
-        entry.audience.enter(session.shard());
+        entry.reach.enter(session.shard());
         let mut replay = None;
         if since.is_some() || last.is_some() {
             let now = self.core.clock.now();
@@ -375,7 +375,7 @@ impl Broker {
         subscribed.position = Some(position);
         match replay {
             None => {
-                let (topic, audience) = (entry.stream.topic().clone(), Arc::clone(&entry.audience));
+                let (topic, audience) = (entry.stream.topic().clone(), Arc::clone(entry.reach.audience()));
                 let stream = entry.stream.id();
                 hub.subscribe(session, Subscription { stream, topic, delivery, field, audience, replay: None });
                 answer.ok(Reply::Subscribed(subscribed));

@@ -56,6 +56,11 @@ impl Rules {
         Rules { rules: rules.iter().enumerate().map(options).map(Arc::new).collect() }
     }
 
+    /// What each of the rules says, in file order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<TopicOptions>> {
+        self.rules.iter()
+    }
+
     /// What the first matching rule says; none if no rule is for this topic. Linear in the rules: ask once per topic.
     pub fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
         self.rules.iter().find(|rule| rule.pattern.matches(topic)).cloned()

@@ -24,7 +24,7 @@ pub(crate) enum Engine {
 
 impl Engine {
     /// Goes on with the order of a topic where it was kept, or begins it in this epoch.
-    pub(crate) fn open(&self, id: u64, topic: Topic, epoch: Arc<str>, keeping: Keeping) -> Stream {
+    pub(crate) fn open(&self, id: u64, topic: Topic, epoch: Arc<str>, keeping: Arc<Keeping>) -> Stream {
         match self {
             Self::Local(store) => Stream::open(id, topic, epoch, Arc::clone(store), keeping),
         }

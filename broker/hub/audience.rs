@@ -10,11 +10,7 @@ use super::patterns::Retirement;
 use crate::metrics::Counter;
 
 /// The number of a topic's subscribers on each shard.
-///
-/// Laid out as it is written: all that a publisher looks at stands at the beginning, so that of many topics each costs it as
-/// little of the processor's cache as may be.
 #[derive(Debug)]
-#[repr(C)]
 pub(crate) struct Audience {
     counts: Counts,
     skipped: [Counter; Policy::ALL.len()],
@@ -66,8 +62,8 @@ impl Audience {
         Self { retirement: Some(Box::new(retirement)), ..Self::new(shards, &Delivery::Queue) }
     }
 
-    /// One more subscriber. To be called while the topic's order stands still, so that no message slips past it.
-    pub(crate) fn enter(&self, shard: usize) {
+    /// One more subscriber.
+    pub(super) fn enter(&self, shard: usize) {
         self.counts[shard].fetch_add(1, AcqRel);
     }
 
@@ -117,6 +113,12 @@ impl Audience {
     /// Whether a shard has subscribers.
     pub(super) fn has(&self, shard: usize) -> bool {
         self.counts[shard].load(Acquire) > 0
+    }
+
+    /// The shards that have subscribers.
+    pub(super) fn shards(&self) -> impl Iterator<Item = usize> {
+        let present = self.counts.iter().enumerate().filter(|(_, count)| count.load(Acquire) > 0);
+        present.map(|(shard, _)| shard)
     }
 
     /// Counts messages that a subscriber does not get.
