@@ -13,7 +13,9 @@ use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Limits as Told, Me
 use rialto_protocol::{Policy, Position, Published, Reply};
 
 pub(crate) use self::asking::{Asked, Question};
-pub(crate) use self::keyed::{key_reused, keyed};
+#[cfg(feature = "plugins")]
+pub(crate) use self::keyed::key_reused;
+pub(crate) use self::keyed::keyed;
 pub use self::publishing::PublishOptions;
 pub(crate) use self::subscribing::{Departure, Wish, attendance};
 use crate::answer::{Answer, Outcome};
@@ -113,7 +115,7 @@ impl Broker {
         let mut position = None;
         // A stream that was retired meanwhile is as good as not there.
         entry.stream.join(|view| position = Some(view.position())).ok()?;
-        let (subscribers, skipped) = (entry.audience.subscribers(), entry.audience.skipped());
+        let (subscribers, skipped) = (entry.reach.audience().subscribers(), entry.reach.audience().skipped());
         Some(TopicStatus { position: position?, subscribers, skipped })
     }
 
