@@ -25,24 +25,18 @@ const FULL_RETRY_MS: u64 = 1_000;
 /// So many topics share an epoch: few enough that those who publish to them do not wait for each other.
 const EPOCH_TOPICS: usize = 64;
 
-/// One topic in memory. What a publisher needs of it stands together, and what does not change much is shared with other
-/// topics: of a hundred thousand each look elsewhere is a wait for memory.
+/// One topic in memory. What a publisher needs of it stands together, in the order of the fields, and what does not change much
+/// is shared with other topics: of a hundred thousand, each look elsewhere is a wait for memory.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Entry {
+    pub(crate) options: Arc<TopicOptions>,
     /// When the topic was last used, in milliseconds of the directory's own time.
     used_ms: AtomicU64,
-    pub(crate) options: Arc<TopicOptions>,
     pub(crate) stream: Stream,
     pub(crate) reach: Reach,
     /// Who is present, where the topic's rule wants that to be known.
     pub(crate) attendance: Option<Box<Attendance>>,
-}
-
-impl Entry {
-    /// Whether nobody is subscribed, nor may come back to where they were.
-    fn is_unused(&self) -> bool {
-        self.reach.audience().is_empty() && self.attendance.as_ref().is_none_or(|attendance| attendance.is_empty())
-    }
 }
 
 /// An entry as it is looked up by its name, without a copy of that in the table, which so stays small.
@@ -105,6 +99,13 @@ impl Epoch {
     }
 }
 
+impl Entry {
+    /// Whether nobody is subscribed, nor may come back to where they were.
+    fn is_unused(&self) -> bool {
+        self.reach.audience().is_empty() && self.attendance.as_ref().is_none_or(|attendance| attendance.is_empty())
+    }
+}
+
 /// Finds topics by name.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -135,8 +136,8 @@ impl Directory {
     ) -> Self {
         let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
         let keeping = rules.iter().map(|options| Arc::new(keeping(options, limits.keys))).collect();
-        let Limits { topics: topics_max, presence_members, .. } = *limits;
         let epoch = Mutex::new(Epoch::new());
+        let Limits { topics: topics_max, presence_members, .. } = *limits;
         Self {
             rules,
             keeping,
@@ -193,15 +194,15 @@ impl Directory {
         let keeping = Arc::clone(&self.keeping[options.rule]);
         let id = self.next.fetch_add(1, Relaxed);
         let stream = engine.open(id, topic.clone(), epoch, keeping);
-        let audience = Arc::new(Audience::new(self.shards, &options.delivery));
-        // Whoever is subscribed to a pattern gets everything.
-        let is_selected = options.patterns && options.delivery_max == Policy::Queue;
-        let reach = Reach::new(audience, is_selected.then(|| self.patterns.place(topic)));
         let attendance = options.presence.then(|| {
             let (members_max, metrics) = (self.presence_members, Arc::clone(&self.metrics));
             Box::new(Attendance::new(topic.clone(), id, self.shards, members_max, metrics))
         });
-        Entry { used_ms: AtomicU64::new(self.now_ms()), options, stream, reach, attendance }
+        let audience = Arc::new(Audience::new(self.shards, &options.delivery));
+        // Whoever is subscribed to a pattern gets everything.
+        let is_selected = options.patterns && options.delivery_max == Policy::Queue;
+        let reach = Reach::new(audience, is_selected.then(|| self.patterns.place(topic)));
+        Entry { options, used_ms: AtomicU64::new(self.now_ms()), stream, reach, attendance }
     }
 
     /// The topic, if it is in memory.

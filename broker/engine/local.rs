@@ -22,15 +22,16 @@ pub(crate) struct Keeping {
     pub(crate) keys_max: usize,
 }
 
-/// One topic's unbroken run of offsets.
+/// One topic's unbroken run of offsets. First what every publish needs, in the order of the fields.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Stream {
-    id: u64,
     topic: Topic,
+    id: u64,
     epoch: Arc<str>,
-    store: Arc<dyn Store>,
-    keeping: Arc<Keeping>,
     state: Mutex<State>,
+    keeping: Arc<Keeping>,
+    store: Arc<dyn Store>,
 }
 
 #[derive(Debug)]

@@ -62,7 +62,7 @@ impl Audience {
         Self { retirement: Some(Box::new(retirement)), ..Self::new(shards, &Delivery::Queue) }
     }
 
-    /// One more subscriber.
+    /// One more subscriber; of a topic by [`Reach::enter`](super::Reach::enter) only, else its publishers do not find it.
     pub(crate) fn enter(&self, shard: usize) {
         self.counts[shard].fetch_add(1, AcqRel);
     }

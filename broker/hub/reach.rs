@@ -17,6 +17,7 @@ const LOOK_EVERY: u64 = 16;
 /// What one topic remembers of its subscribers and of the patterns that select it, where its publishers find it without
 /// looking elsewhere: of many topics each look elsewhere costs them a wait for memory.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Reach {
     /// A bit for each shard that has subscribers of the topic, or had some lately.
     shards: AtomicU64,
