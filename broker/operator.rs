@@ -46,7 +46,7 @@ impl Broker {
             let mut position = None;
             // A stream that was retired meanwhile is as good as not there.
             entry.stream.join(|view| position = Some(view.position())).ok()?;
-            let (topic, subscribers) = (topic.as_str().into(), entry.audience.subscribers());
+            let (topic, subscribers) = (topic.as_str().into(), entry.reach.audience().subscribers());
             Some(TopicLine { topic, position: position?, subscribers })
         });
         (lines.collect(), more)

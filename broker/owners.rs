@@ -245,8 +245,8 @@ fn emit(
     keyed: Option<Keyed>,
 ) -> Result<Published, Failure> {
     let published = broker.emit(entry, from, except, payload, keyed)?;
-    if !broker.core.hub.has_room(&entry.audience, &entry.selection) {
-        futures_executor::block_on(broker.core.hub.room(&entry.audience, &entry.selection));
+    if !broker.core.hub.has_room(&entry.reach) {
+        futures_executor::block_on(broker.core.hub.room(&entry.reach));
     }
     Ok(published)
 }

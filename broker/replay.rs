@@ -99,7 +99,7 @@ impl Reading {
             topic: self.entry.stream.topic().clone(),
             delivery: self.delivery.clone(),
             field: self.field.take(),
-            audience: Arc::clone(&self.entry.audience),
+            audience: Arc::clone(self.entry.reach.audience()),
             replay: Some(self.id),
         };
         self.hub.subscribe(self.session, subscription);
@@ -109,7 +109,7 @@ impl Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         if self.is_counted {
-            self.entry.audience.leave(self.session.shard());
+            self.entry.reach.audience().leave(self.session.shard());
         }
     }
 }

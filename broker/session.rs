@@ -109,7 +109,7 @@ impl Session {
     /// Whether [`Session::ready`] would return at once.
     pub(crate) fn is_ready(&self) -> bool {
         let core = &self.broker.core;
-        let has_room = |entry: &Arc<Entry>| core.hub.has_room(&entry.audience, &entry.selection);
+        let has_room = |entry: &Arc<Entry>| core.hub.has_room(&entry.reach);
         let readers_have_room = self.published.as_ref().is_none_or(has_room);
         readers_have_room && self.traffic.is_below(core.limits.requests_in_flight)
     }
@@ -119,7 +119,7 @@ impl Session {
     pub(crate) async fn ready(&mut self) {
         self.traffic.below(self.broker.core.limits.requests_in_flight).await;
         if let Some(entry) = self.published.take() {
-            self.broker.core.hub.room(&entry.audience, &entry.selection).await;
+            self.broker.core.hub.room(&entry.reach).await;
         }
     }
 

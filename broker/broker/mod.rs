@@ -113,7 +113,7 @@ impl Broker {
         let mut position = None;
         // A stream that was retired meanwhile is as good as not there.
         entry.stream.join(|view| position = Some(view.position())).ok()?;
-        let (subscribers, skipped) = (entry.audience.subscribers(), entry.audience.skipped());
+        let (subscribers, skipped) = (entry.reach.audience().subscribers(), entry.reach.audience().skipped());
         Some(TopicStatus { position: position?, subscribers, skipped })
     }
 

@@ -71,7 +71,7 @@ impl Broker {
         let entry = self.accept(None, None, topic, payload, keyed, answer);
         let reply = wait(outcome).await?;
         if let Some(entry) = entry {
-            self.core.hub.room(&entry.audience, &entry.selection).await;
+            self.core.hub.room(&entry.reach).await;
         }
         match reply {
             Reply::Published(published) => Ok(published),
@@ -119,7 +119,7 @@ impl Broker {
         let mut entry = Arc::clone(entry);
         loop {
             let now = self.core.clock.now();
-            let hand_over = |message: &_| self.core.hub.deliver(&entry.audience, &entry.selection, message);
+            let hand_over = |message: &_| self.core.hub.deliver(&entry.reach, message);
             match self.core.engine.publish(&entry.stream, draft, keyed, now, hand_over) {
                 Ok(published) => {
                     let metrics = &self.core.metrics;

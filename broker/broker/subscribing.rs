@@ -64,7 +64,7 @@ impl Broker {
 
     /// Settles the delivery policy of a subscription and reserves what it needs, before anybody else is asked.
     fn choose(&self, entry: &Entry, wish: &mut Wish) -> Result<(), Failure> {
-        let TopicOptions { delivery: own, delivery_max, .. } = &entry.options;
+        let TopicOptions { delivery: own, delivery_max, .. } = &*entry.options;
         let delivery = wish.delivery.get_or_insert_with(|| own.clone());
         let is_more = match (&*delivery, own) {
             (Delivery::Sample { every_ms }, Delivery::Sample { every_ms: least })
@@ -80,7 +80,7 @@ impl Broker {
             return Err(Failure::new(ErrorCode::Forbidden, text));
         }
         let fields_max = self.core.limits.conflation_fields;
-        wish.field = entry.audience.reserve(delivery, fields_max).map_err(|TooManyFields| {
+        wish.field = entry.reach.audience().reserve(delivery, fields_max).map_err(|TooManyFields| {
             let text = format!("subscribers of one topic may ask for {fields_max} different fields");
             Failure::new(ErrorCode::TooMany, text)
         })?;
@@ -100,7 +100,7 @@ impl Broker {
                     entry = fresh;
                     let delivery = wish.delivery.get_or_insert_with(|| entry.options.delivery.clone());
                     // A topic that has just come back has no other subscribers whose fields could be too many.
-                    wish.field = entry.audience.reserve(delivery, usize::MAX).ok().flatten();
+                    wish.field = entry.reach.audience().reserve(delivery, usize::MAX).ok().flatten();
                 }
                 Err(failure) => return answer.into_iter().for_each(|answer| answer.fail(failure.clone())),
             }
@@ -115,7 +115,7 @@ impl Broker {
         let (topic, position): (Arc<str>, _) = (entry.stream.topic().as_str().into(), view.position());
         let mut subscribed = Subscribed { topic, position: None, recovered: None, more: None, present: None };
         let hub = &self.core.hub;
-        entry.audience.enter(session.shard());
+        entry.reach.enter(session.shard());
         let mut replay = None;
         if since.is_some() || last.is_some() {
             let now = self.core.clock.now();
@@ -135,7 +135,7 @@ impl Broker {
         let follow = self.follow(entry, client, subscribed.present.clone());
         match replay {
             None => {
-                let (topic, audience) = (entry.stream.topic().clone(), Arc::clone(&entry.audience));
+                let (topic, audience) = (entry.stream.topic().clone(), Arc::clone(entry.reach.audience()));
                 let stream = entry.stream.id();
                 hub.subscribe(session, Subscription { stream, topic, delivery, field, audience, replay: None });
                 match follow {
@@ -197,5 +197,5 @@ impl Broker {
 /// `unavailable` where it does not.
 pub(crate) fn attendance(entry: &Entry) -> Result<&Attendance, Failure> {
     let text = "this topic keeps no presence";
-    entry.attendance.as_ref().ok_or_else(|| Failure::new(ErrorCode::Unavailable, text))
+    entry.attendance.as_deref().ok_or_else(|| Failure::new(ErrorCode::Unavailable, text))
 }

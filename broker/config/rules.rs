@@ -10,10 +10,10 @@ use crate::topic::{Pattern, Topic};
 /// The topic rules in file order.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    rules: Vec<TopicOptions>,
+    rules: Vec<Arc<TopicOptions>>,
 }
 
-/// What the rules say about one topic. Cloning is cheap.
+/// What the rules say about one topic; all topics of a rule share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicOptions {
     /// Index of the rule that decided, counted from 0 in file order.
@@ -53,11 +53,16 @@ impl Rules {
             patterns: from.patterns.unwrap_or(from.plugin.is_none()),
             keys_ms: from.keys_ms,
         };
-        Rules { rules: rules.iter().enumerate().map(options).collect() }
+        Rules { rules: rules.iter().enumerate().map(options).map(Arc::new).collect() }
+    }
+
+    /// What each of the rules says, in file order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<TopicOptions>> {
+        self.rules.iter()
     }
 
     /// What the first matching rule says; none if no rule is for this topic. Linear in the rules: ask once per topic.
-    pub fn options(&self, topic: &Topic) -> Option<TopicOptions> {
+    pub fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
         self.rules.iter().find(|rule| rule.pattern.matches(topic)).cloned()
     }
 }

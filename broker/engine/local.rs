@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rialto_protocol::{Position, Published};
 
 use crate::clock::Now;
-use crate::identity;
 use crate::message::{Draft, Message, Shared};
 use crate::store::{Batch, Come, Kept, KeptKey, Page, Past, Remembered, Retention, Scope, Span, Store};
 use crate::topic::Topic;
 
 use super::keyed::{Keyed, Known};
 
-/// What is kept of one topic.
+/// What is kept of the topics of one rule, each.
 #[derive(Clone, Debug)]
 pub(crate) struct Keeping {
     /// How many past messages; none keeps none.
@@ -23,15 +22,16 @@ pub(crate) struct Keeping {
     pub(crate) keys_max: usize,
 }
 
-/// One topic's unbroken run of offsets.
+/// One topic's unbroken run of offsets. First what every publish needs, in the order of the fields.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Stream {
-    id: u64,
     topic: Topic,
+    id: u64,
     epoch: Arc<str>,
-    store: Arc<dyn Store>,
-    keeping: Keeping,
     state: Mutex<State>,
+    keeping: Arc<Keeping>,
+    store: Arc<dyn Store>,
 }
 
 #[derive(Debug)]
@@ -60,11 +60,11 @@ pub(crate) struct View<'s> {
 }
 
 impl Stream {
-    /// Goes on where the store says that the topic was, or begins anew.
-    pub(super) fn open(id: u64, topic: Topic, store: Arc<dyn Store>, keeping: Keeping) -> Self {
+    /// Goes on where the store says that the topic was, or begins anew in this epoch.
+    pub(super) fn open(id: u64, topic: Topic, epoch: Arc<str>, store: Arc<dyn Store>, keeping: Arc<Keeping>) -> Self {
         let (epoch, last) = match store.end(&topic) {
             Some(end) => (end.epoch, end.last),
-            None => (identity::epoch(), 0),
+            None => (epoch, 0),
         };
         Self { id, topic, epoch, store, keeping, state: Mutex::new(State { last, retired: false }) }
     }
@@ -161,7 +161,7 @@ impl Stream {
     fn kept_key(&self, keyed: Keyed, came_to: Come) -> KeptKey {
         let Keyed { key, digest } = keyed;
         let remembered = Remembered { digest, came_to };
-        let Keeping { keys_ms, keys_max, .. } = self.keeping;
+        let Keeping { keys_ms, keys_max, .. } = *self.keeping;
         KeptKey { scope: self.scope(), key, remembered, keys_ms, keys_max }
     }
 
@@ -209,7 +209,7 @@ mod tests {
     fn open(store: &Arc<dyn Store>, messages: usize) -> Stream {
         let retention = Retention { messages, bytes: 1_000, age_ms: 1_000 };
         let keeping = Keeping { retention: (messages > 0).then_some(retention), keys_ms: 1_000, keys_max: 10 };
-        Stream::open(1, Topic::parse("a").expect("a topic"), Arc::clone(store), keeping)
+        Stream::open(1, Topic::parse("a").expect("a topic"), "e".into(), Arc::clone(store), keeping.into())
     }
 
     fn store() -> Arc<dyn Store> {

@@ -23,10 +23,10 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// Goes on with the order of a topic where it was kept, or begins it.
-    pub(crate) fn open(&self, id: u64, topic: Topic, keeping: Keeping) -> Stream {
+    /// Goes on with the order of a topic where it was kept, or begins it in this epoch.
+    pub(crate) fn open(&self, id: u64, topic: Topic, epoch: Arc<str>, keeping: Arc<Keeping>) -> Stream {
         match self {
-            Self::Local(store) => Stream::open(id, topic, Arc::clone(store), keeping),
+            Self::Local(store) => Stream::open(id, topic, epoch, Arc::clone(store), keeping),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Which shards have subscribers for a topic, and what those subscribers have missed. It counts; it delivers nothing.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,15 +12,25 @@ use crate::metrics::Counter;
 /// The number of a topic's subscribers on each shard.
 #[derive(Debug)]
 pub(crate) struct Audience {
-    counts: Box<[AtomicU32]>,
+    counts: Counts,
     skipped: [Counter; Policy::ALL.len()],
     /// The field of the topic's own policy, which is there for everyone.
     own_field: Option<Pointer>,
     /// The other fields that subscriptions keep the latest messages by, each with their number.
     fields: Mutex<Vec<(Pointer, u32)>>,
     /// Of a pattern: what is to be done when nobody is left.
-    retirement: Option<Retirement>,
+    retirement: Option<Box<Retirement>>,
 }
+
+/// One number for each shard.
+#[derive(Debug)]
+enum Counts {
+    Few([AtomicU32; FEW]),
+    Many(Box<[AtomicU32]>),
+}
+
+/// So many shards need no memory besides.
+const FEW: usize = 8;
 
 /// A subscription's part in the fields of its topic, until this is dropped.
 #[derive(Debug)]
@@ -35,7 +46,10 @@ pub(crate) struct TooManyFields;
 impl Audience {
     /// Nobody yet. `delivery` is the topic's own policy.
     pub(crate) fn new(shards: usize, delivery: &Delivery) -> Self {
-        let counts = (0..shards).map(|_| AtomicU32::new(0)).collect();
+        let counts = match shards {
+            ..=FEW => Counts::Few(Default::default()),
+            _ => Counts::Many((0..shards).map(|_| AtomicU32::new(0)).collect()),
+        };
         let own_field = match delivery {
             Delivery::LatestBy(field) => Some(field.clone()),
             _ => None,
@@ -45,10 +59,10 @@ impl Audience {
 
     /// Nobody yet, of a pattern.
     pub(super) fn of_pattern(shards: usize, retirement: Retirement) -> Self {
-        Self { retirement: Some(retirement), ..Self::new(shards, &Delivery::Queue) }
+        Self { retirement: Some(Box::new(retirement)), ..Self::new(shards, &Delivery::Queue) }
     }
 
-    /// One more subscriber. To be called while the topic's order stands still, so that no message slips past it.
+    /// One more subscriber; of a topic by [`Reach::enter`](super::Reach::enter) only, else its publishers do not find it.
     pub(crate) fn enter(&self, shard: usize) {
         self.counts[shard].fetch_add(1, AcqRel);
     }
@@ -101,6 +115,12 @@ impl Audience {
         self.counts[shard].load(Acquire) > 0
     }
 
+    /// The shards that have subscribers.
+    pub(super) fn shards(&self) -> impl Iterator<Item = usize> {
+        let present = self.counts.iter().enumerate().filter(|(_, count)| count.load(Acquire) > 0);
+        present.map(|(shard, _)| shard)
+    }
+
     /// Counts messages that a subscriber does not get.
     pub(super) fn skip(&self, policy: Policy, messages: usize) {
         self.skipped[policy.index()].add(messages as u64);
@@ -109,6 +129,17 @@ impl Audience {
     /// Messages that subscribers did not get, by policy.
     pub(crate) fn skipped(&self) -> [u64; Policy::ALL.len()] {
         self.skipped.each_ref().map(Counter::get)
+    }
+}
+
+impl Deref for Counts {
+    type Target = [AtomicU32];
+
+    fn deref(&self) -> &[AtomicU32] {
+        match self {
+            Self::Few(few) => few,
+            Self::Many(many) => many,
+        }
     }
 }
 

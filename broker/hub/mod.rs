@@ -20,10 +20,10 @@ mod outbox;
 mod patterns;
 mod pile;
 mod push;
+mod reach;
 mod replay;
 mod roster;
 mod sampling;
-mod selection;
 mod shard;
 mod shedding;
 #[cfg(feature = "tls")]
@@ -49,8 +49,8 @@ pub use link::Duplex;
 pub(crate) use link::Link;
 pub(crate) use patterns::{Patterns, Selectors, TooManyPatterns};
 pub(crate) use push::{Push, What};
+pub(crate) use reach::Reach;
 pub(crate) use replay::{Page, Replay};
-pub(crate) use selection::Selection;
 pub(crate) use shard::Shard;
 pub(crate) use traffic::{Traffic, UnderWay};
 
@@ -134,9 +134,9 @@ impl Hub {
 
     /// Hands a message to every shard that has subscribers for it, by its topic or by a pattern. To be called while the
     /// topic's order stands still.
-    pub(crate) fn deliver(&self, audience: &Audience, selection: &Selection, message: &Shared) {
-        let selectors = selection.now(&self.patterns, &message.topic);
-        for shard in self.reached(audience, selectors.as_deref()) {
+    pub(crate) fn deliver(&self, reach: &Reach, message: &Shared) {
+        let selectors = reach.now(&self.patterns, &message.topic, message.offset);
+        for shard in self.reached(reach, selectors.as_deref()) {
             let (message, selectors) = (Arc::clone(message), selectors.clone());
             self.inboxes[shard].push(Command::Deliver { message, selectors });
         }
@@ -144,31 +144,31 @@ impl Hub {
 
     /// Tells all who want to know who is present in a topic.
     pub(crate) fn announce(&self, audience: &Audience, message: &Shared) {
-        for shard in self.reached(audience, None) {
+        for shard in audience.shards() {
             self.inboxes[shard].push(Command::Deliver { message: Arc::clone(message), selectors: None });
         }
     }
 
     /// Waits until the shards that a topic's last message went to have room for more: what makes a publisher wait for its
     /// readers.
-    pub(crate) async fn room(&self, audience: &Audience, selection: &Selection) {
-        for shard in self.reached(audience, selection.last().as_deref()) {
+    pub(crate) async fn room(&self, reach: &Reach) {
+        for shard in self.reached(reach, reach.last().as_deref()) {
             self.inboxes[shard].room().await;
         }
     }
 
     /// Whether [`Hub::room`] would return at once.
-    pub(crate) fn has_room(&self, audience: &Audience, selection: &Selection) -> bool {
-        self.reached(audience, selection.last().as_deref()).all(|shard| self.inboxes[shard].has_room())
+    pub(crate) fn has_room(&self, reach: &Reach) -> bool {
+        self.reached(reach, reach.last().as_deref()).all(|shard| self.inboxes[shard].has_room())
     }
 
     fn reached<'a>(
         &self,
-        audience: &'a Audience,
+        reach: &'a Reach,
         selectors: Option<&'a [Selector]>,
     ) -> impl Iterator<Item = usize> + use<'a> {
         let selected = move |shard| selectors.is_some_and(|all| all.iter().any(|one| one.audience.has(shard)));
-        (0..self.shards()).filter(move |shard| audience.has(*shard) || selected(*shard))
+        (0..self.shards()).filter(move |shard| reach.has(*shard) || selected(*shard))
     }
 
     /// Queues a frame for one session; it is dropped when the session has ended.

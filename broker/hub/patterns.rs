@@ -14,7 +14,7 @@ use crate::topic::{Pattern, Topic};
 const PATTERN: u64 = 1 << 63;
 
 /// A change of a pattern concerns the topics that begin with the same token, and with those all that share their version.
-const VERSIONS: usize = 256;
+const VERSIONS: usize = 1 + u8::MAX as usize;
 
 /// All patterns that are subscribed to.
 #[derive(Debug)]
@@ -102,17 +102,17 @@ impl Patterns {
     }
 
     /// Which of the versions concerns a topic.
-    pub(crate) fn place(&self, topic: &Topic) -> usize {
+    pub(crate) fn place(&self, topic: &Topic) -> u8 {
         self.place_of(first_token(topic.as_str()))
     }
 
     /// The number of changes that concern the topics of a place.
-    pub(super) fn version(&self, place: usize) -> u64 {
-        self.versions[place].load(Acquire)
+    pub(super) fn version(&self, place: u8) -> u64 {
+        self.versions[usize::from(place)].load(Acquire)
     }
 
     /// The patterns that select a topic, and the version of its place that this is true of.
-    pub(super) fn selecting(&self, topic: &Topic, place: usize) -> (Option<Selectors>, u64) {
+    pub(super) fn selecting(&self, topic: &Topic, place: u8) -> (Option<Selectors>, u64) {
         let selectors = self.read();
         let mut found = Vec::new();
         selectors.select(topic.as_str(), &mut |selector| found.push(selector.clone()));
@@ -124,12 +124,12 @@ impl Patterns {
     fn change(&self, pattern: &Pattern) {
         match first_token(pattern.as_str()) {
             "*" | ">" => self.versions.iter().for_each(|version| _ = version.fetch_add(1, Release)),
-            token => _ = self.versions[self.place_of(token)].fetch_add(1, Release),
+            token => _ = self.versions[usize::from(self.place_of(token))].fetch_add(1, Release),
         }
     }
 
-    fn place_of(&self, token: &str) -> usize {
-        self.hasher.hash_one(token) as usize % VERSIONS
+    fn place_of(&self, token: &str) -> u8 {
+        self.hasher.hash_one(token) as u8
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Trie<Selector>> {

@@ -1,6 +1,10 @@
 //! Names topics and selects them by pattern; it must not know who owns, stores or delivers anything.
 
+mod text;
+
 use std::{borrow::Borrow, fmt, sync::Arc};
+
+use text::Text;
 
 /// Longest topic or pattern, in bytes of UTF-8.
 pub const TOPIC_BYTES_MAX: usize = 255;
@@ -12,8 +16,8 @@ pub const TOPIC_TOKENS_MAX: usize = 16;
 const ECHO_CHARS_MAX: usize = 48;
 
 /// A valid topic name: tokens of visible UTF-8 joined by `.`. Compared byte for byte, never normalised; cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Topic(Arc<str>);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Topic(Text);
 
 /// A valid pattern: like a topic, but `*` stands for exactly one token and a final `>` for one or more.
 ///
@@ -129,7 +133,7 @@ impl Pattern {
 
     /// The one topic it selects, if it is exact.
     pub fn to_topic(&self) -> Option<Topic> {
-        self.exact.then(|| Topic(self.text.clone()))
+        self.exact.then(|| Topic((&*self.text).into()))
     }
 
     /// Whether it selects this topic. Takes a [`Topic`] or the text of a valid one; allocates nothing.
@@ -256,6 +260,12 @@ impl fmt::Display for NameKind {
             Self::Topic => "topic",
             Self::Pattern => "pattern",
         })
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Topic").field(&self.as_str()).finish()
     }
 }
 
