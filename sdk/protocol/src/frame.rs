@@ -43,7 +43,7 @@ pub struct Welcome<'a> {
 }
 
 /// The limits a session is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest message a session may send, in bytes.
     pub message_bytes: usize,
@@ -102,6 +102,10 @@ impl GapReason {
             Self::Slow => "slow",
             Self::Conflated => "conflated",
         }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Expired, Self::Reset, Self::Slow, Self::Conflated].into_iter().find(|reason| reason.as_str() == name)
     }
 }
 

@@ -14,11 +14,15 @@
 //! # Ok::<(), rialto_protocol::RequestError>(())
 //! ```
 
+mod answer;
+mod ask;
 mod code;
 mod codec;
 mod delivery;
+mod entries;
 mod fields;
 mod frame;
+mod heard;
 mod payload;
 mod pointer;
 mod reply;
@@ -26,10 +30,13 @@ mod request;
 pub mod value;
 mod writer;
 
+pub use answer::{Answer, Connected};
 pub use code::{CloseCode, ErrorCode};
 pub use codec::Codec;
 pub use delivery::{Delivery, DeliveryError, Key, Policy};
+pub use entries::HeardError;
 pub use frame::{Closing, Failure, Frame, Gap, GapReason, Limits, Member, Position, Welcome};
+pub use heard::{Greeting, Heard, HeardMessage};
 pub use payload::{Encoding, Payload};
 pub use pointer::{Pointer, PointerError};
 pub use reply::{Answered, Past, PastMessage, Present, Published, Reply, Subscribed};
