@@ -10,6 +10,9 @@ use crate::{Answered, Failure, Past, PastMessage, Present, Published, Subscribed
 #[derive(Clone, Debug)]
 pub struct Answer<'b>(Entries<'b>);
 
+/// The outcome of one topic of a `subscribe`: the topic and why, where it was refused.
+pub type Outcome = Result<Subscribed, (Arc<str>, Failure)>;
+
 /// Who the session is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connected {
@@ -37,7 +40,7 @@ impl<'b> Answer<'b> {
     ///
     /// # Errors
     /// See [`Answer::connected`].
-    pub fn subscribed(&self) -> Result<Vec<Result<Subscribed, (Arc<str>, Failure)>>, HeardError> {
+    pub fn subscribed(&self) -> Result<Vec<Outcome>, HeardError> {
         let each = |item: &Entries<'_>| match item.map("error")? {
             Some(error) => Ok(Err((topic(item)?, failure(&error)?))),
             None => subscribed(item).map(Ok),

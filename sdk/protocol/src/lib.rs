@@ -30,7 +30,7 @@ mod request;
 pub mod value;
 mod writer;
 
-pub use answer::{Answer, Connected};
+pub use answer::{Answer, Connected, Outcome};
 pub use code::{CloseCode, ErrorCode};
 pub use codec::Codec;
 pub use delivery::{Delivery, DeliveryError, Key, Policy};
