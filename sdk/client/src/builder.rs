@@ -165,7 +165,8 @@ impl Builder {
         };
         let task = tokio::spawn(Driver::new(setting, machine, obeyed).run());
         let places = Arc::new(Semaphore::new(self.unanswered));
-        let client = Client::new(Shared::new(commands, events, places, Keys::new(keys), ending, self.within, self.queue, task));
+        let client =
+            Client::new(Shared::new(commands, events, places, Keys::new(keys), ending, self.within, self.queue, task));
         loop {
             match first.recv().await {
                 Ok(Event::Connected(_)) => return Ok(client),

@@ -17,13 +17,7 @@ pub(crate) type Awaited = oneshot::Sender<Result<Reply, Error>>;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Make a request. Its place among the unanswered ones is free again when it has an answer.
-    Ask {
-        operation: Operation<'static>,
-        within: Duration,
-        again: Again,
-        awaited: Awaited,
-        place: OwnedSemaphorePermit,
-    },
+    Ask { operation: Operation<'static>, within: Duration, again: Again, awaited: Awaited, place: OwnedSemaphorePermit },
     /// Subscribe; what comes goes into the queue.
     Subscribe { stream: StreamId, wanted: Vec<Topic>, within: Duration, queue: mpsc::Sender<Item>, awaited: Awaited },
     /// Nobody reads this subscription any more.

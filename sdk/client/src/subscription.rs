@@ -6,12 +6,12 @@ use std::sync::Arc;
 use rialto_protocol::{Delivery, Failure, HeardMessage, Operation, Outcome, Subscribe, Subscribed};
 use tokio::sync::mpsc;
 
+use crate::Error;
 use crate::client::Client;
 use crate::command::Command;
 use crate::event::Item;
 use crate::machine::{Again, Reply, StreamId};
 use crate::wanted::Topic;
-use crate::Error;
 
 /// A subscription to one or more topics and patterns. Dropping it ends it.
 ///

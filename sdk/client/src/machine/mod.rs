@@ -25,8 +25,8 @@ use crate::{Ending, Error};
 
 use backoff::Backoff;
 use credentials::Credentials;
-pub(crate) use requests::{Again, Asking, Reply};
 use requests::Requests;
+pub(crate) use requests::{Again, Asking, Reply};
 pub(crate) use topics::StreamId;
 use topics::{Asked, Topics};
 

@@ -128,8 +128,7 @@ impl Requests {
 
     /// The client has ended.
     pub(crate) fn close(&mut self, ending: &crate::Ending) -> Vec<Action> {
-        let ids: Vec<(u64, bool)> =
-            self.waiting.iter().map(|(id, waiting)| (*id, waiting.may_have_acted())).collect();
+        let ids: Vec<(u64, bool)> = self.waiting.iter().map(|(id, waiting)| (*id, waiting.may_have_acted())).collect();
         let closed = |may_have_acted| Err(Error::Closed { ending: ending.clone(), may_have_acted });
         ids.into_iter().filter_map(|(id, may_have_acted)| self.finish(id, closed(may_have_acted))).collect()
     }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use rialto_protocol::{CloseCode, Connect, Failure, Greeting, Operation, Request};
 
 use super::{Action, Machine, Moment, Phase, Refusal};
-use crate::event::{Event, Session};
 use crate::Ending;
+use crate::event::{Event, Session};
 
 /// A session that lasted so long was a good one: the pauses begin anew after it.
 const LASTING: Duration = Duration::from_secs(10);
@@ -41,7 +41,9 @@ impl Machine {
         }
         let Refusal { status, retry_after, reason } = refusal;
         match status {
-            Some(status @ 400..=499) if !matches!(status, 408 | 425 | 429) => self.stop(Ending::Door { status, reason }),
+            Some(status @ 400..=499) if !matches!(status, 408 | 425 | 429) => {
+                self.stop(Ending::Door { status, reason })
+            }
             code => self.lose(now, Loss { code, reason, hint: retry_after }),
         }
     }
@@ -222,7 +224,8 @@ impl Machine {
         let token = self.credentials.token().map(|token| token.to_owned().into());
         let client = Some(self.settings.client.as_str().into());
         let mut frame = Vec::new();
-        Request { id, operation: Operation::Connect(Connect { token, client }) }.encode(self.settings.codec, &mut frame);
+        Request { id, operation: Operation::Connect(Connect { token, client }) }
+            .encode(self.settings.codec, &mut frame);
         self.actions.push_back(Action::Send(frame));
     }
 

@@ -8,9 +8,9 @@ use rialto_protocol::{ErrorCode, Failure, Operation, Outcome, Request, Subscribe
 
 use super::topics::{Asked, Opening, State};
 use super::{Action, Machine, Moment, Phase, Reply, StreamId, Ticket};
+use crate::Error;
 use crate::event::{Event, Item, Resumed};
 use crate::wanted::Topic;
-use crate::Error;
 
 /// The largest frame that asks for subscriptions, and the most topics in one.
 const FRAME_BYTES: usize = 32 * 1024;
@@ -21,7 +21,14 @@ const AGAIN_AFTER_MS: u64 = 1_000;
 
 impl Machine {
     /// Adds a subscription. Its ticket gets the first answers of all its topics.
-    pub(crate) fn subscribe(&mut self, now: Moment, stream: StreamId, wanted: Vec<Topic>, within: Duration, ticket: Ticket) {
+    pub(crate) fn subscribe(
+        &mut self,
+        now: Moment,
+        stream: StreamId,
+        wanted: Vec<Topic>,
+        within: Duration,
+        ticket: Ticket,
+    ) {
         if let Err(error) = self.check(&wanted) {
             return self.answer(ticket, Err(error));
         }
