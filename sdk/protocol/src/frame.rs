@@ -95,7 +95,8 @@ pub enum GapReason {
 }
 
 impl GapReason {
-    const fn as_str(self) -> &'static str {
+    /// The reason as it stands in frames.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
             Self::Reset => "reset",
