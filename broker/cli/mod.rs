@@ -2,9 +2,16 @@
 
 mod api_key;
 mod bench;
+mod call;
 mod check;
+mod connection;
+mod history;
+mod lines;
 mod plugin;
+mod presence;
+mod publish;
 mod serve;
+mod sub;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +31,22 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Follows topics and patterns: a JSON object for each message.
+    ///
+    /// Comes back by itself when the connection is lost, with everything that was missed and is still kept. Whatever will not
+    /// come is told by a line with the type "gap".
+    Sub(sub::SubArgs),
+    /// Publishes a value, or every line of standard input.
+    ///
+    /// `rialto sub a --data | rialto pub b` passes messages on. Each message has a key, so that none is published twice when the
+    /// connection is lost before its answer comes.
+    Pub(publish::PubArgs),
+    /// Asks the plugin behind a topic.
+    Call(call::CallArgs),
+    /// Shows who is in a topic.
+    Presence(presence::PresenceArgs),
+    /// Shows past messages of a topic: a JSON object for each.
+    History(history::HistoryArgs),
     /// Makes a key for the HTTP API.
     ApiKey(api_key::ApiKeyArgs),
     /// Checks a configuration and shows every problem in it.
@@ -44,6 +67,11 @@ pub fn main() -> ExitCode {
         Some(Command::ApiKey(arguments)) => api_key::run(&arguments),
         Some(Command::Bench(command)) => bench::run(command),
         Some(Command::Check(check)) => check::run(check),
+        Some(Command::Sub(args)) => sub::run(&args),
+        Some(Command::Pub(args)) => publish::run(&args),
+        Some(Command::Call(args)) => call::run(&args),
+        Some(Command::Presence(args)) => presence::run(&args),
+        Some(Command::History(args)) => history::run(&args),
         Some(Command::Plugin(command)) => match plugin::run(command) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -78,6 +78,30 @@ impl ErrorCode {
             Self::Internal => "internal",
         }
     }
+
+    /// All codes.
+    pub const ALL: [Self; 14] = [
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::TooLarge,
+        Self::TooMany,
+        Self::RateLimited,
+        Self::Busy,
+        Self::Expired,
+        Self::KeyReused,
+        Self::Rejected,
+        Self::PluginFailed,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// The code that stands in frames as this.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
 }
 
 impl fmt::Display for ErrorCode {
@@ -130,6 +154,33 @@ impl CloseCode {
     /// The number on the wire.
     pub const fn number(self) -> u16 {
         self as u16
+    }
+
+    /// All codes.
+    pub const ALL: [Self; 17] = [
+        Self::Normal,
+        Self::GoingAway,
+        Self::ProtocolError,
+        Self::UnsupportedData,
+        Self::InvalidData,
+        Self::PolicyViolation,
+        Self::MessageTooBig,
+        Self::InternalError,
+        Self::TryAgainLater,
+        Self::Slow,
+        Self::Unauthorized,
+        Self::TokenExpired,
+        Self::Kicked,
+        Self::NoPong,
+        Self::TooMany,
+        Self::Rate,
+        Self::DrainWithResume,
+    ];
+
+    /// The code with this number.
+    #[must_use]
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.number() == number)
     }
 
     /// Whether a client should connect again, after the hint it was given.

@@ -43,7 +43,7 @@ pub struct Welcome<'a> {
 }
 
 /// The limits a session is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest message a session may send, in bytes.
     pub message_bytes: usize,
@@ -95,13 +95,18 @@ pub enum GapReason {
 }
 
 impl GapReason {
-    const fn as_str(self) -> &'static str {
+    /// The reason as it stands in frames.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
             Self::Reset => "reset",
             Self::Slow => "slow",
             Self::Conflated => "conflated",
         }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Expired, Self::Reset, Self::Slow, Self::Conflated].into_iter().find(|reason| reason.as_str() == name)
     }
 }
 

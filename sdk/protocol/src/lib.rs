@@ -14,12 +14,16 @@
 //! # Ok::<(), rialto_protocol::RequestError>(())
 //! ```
 
+mod answer;
 mod api;
+mod ask;
 mod code;
 mod codec;
 mod delivery;
+mod entries;
 mod fields;
 mod frame;
+mod heard;
 mod payload;
 mod pointer;
 mod reply;
@@ -27,11 +31,14 @@ mod request;
 pub mod value;
 mod writer;
 
+pub use answer::{Answer, Connected, Outcome};
 pub use api::{ApiAnswer, ApiOperation, ApiRequest, Broadcast, Disconnect, Sessions, TopicLine, Topics};
 pub use code::{CloseCode, ErrorCode};
 pub use codec::Codec;
 pub use delivery::{Delivery, DeliveryError, Key, Policy};
+pub use entries::HeardError;
 pub use frame::{Closing, Failure, Frame, Gap, GapReason, Limits, Member, Position, Welcome};
+pub use heard::{Greeting, Heard, HeardMessage};
 pub use payload::{Encoding, Payload};
 pub use pointer::{Pointer, PointerError};
 pub use reply::{Answered, Past, PastMessage, Present, Published, Reply, Subscribed};

@@ -72,6 +72,25 @@ impl Payload {
         &self.content
     }
 
+    /// The content as JSON text, transcoded if it is written otherwise; opaque bytes are a base64 text.
+    #[must_use]
+    pub fn to_json(&self) -> Bytes {
+        if self.encoding == Encoding::Json {
+            return self.content.clone();
+        }
+        let mut text = Vec::new();
+        self.tell(&mut json::Writer::new(&mut text));
+        text.into()
+    }
+
+    /// The content as a value of the program, by way of JSON.
+    ///
+    /// # Errors
+    /// When it is another value than the type takes.
+    pub fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.to_json())
+    }
+
     /// The name of the field this payload travels in.
     pub(crate) fn field(&self) -> &'static str {
         match self.encoding {

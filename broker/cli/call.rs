@@ -1,0 +1,55 @@
+//! `rialto call`: asks the plugin behind a topic and prints its answer.
+
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use rialto_client::{Encoding, Payload};
+
+use super::connection::{self, ConnectionArgs};
+use super::lines::Line;
+
+/// Arguments of `rialto call`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CallArgs {
+    /// The topic whose plugin is asked
+    topic: String,
+    /// What is asked
+    method: String,
+    /// With what, as JSON
+    data: Option<String>,
+    /// TOPIC is the name of a plugin
+    #[arg(long)]
+    plugin: bool,
+    /// Repeats the first answer if there was a call with this key already; 1 to 128 bytes
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// Prints the answer as one line of JSON; `null` if there was nothing in it.
+pub(crate) fn run(args: &CallArgs) -> ExitCode {
+    connection::run(call(args))
+}
+
+async fn call(args: &CallArgs) -> anyhow::Result<()> {
+    let payload = args.data.as_ref().map(|data| Payload::new(Encoding::Json, data.trim().to_owned())).transpose();
+    let payload = payload.map_err(|error| anyhow!("DATA: {error}"))?;
+    let client = args.connection.connect().await?;
+    let mut call = if args.plugin {
+        client.call_plugin(&args.topic, &args.method)
+    } else {
+        client.call(&args.topic, &args.method)
+    };
+    if let Some(payload) = payload {
+        call = call.payload(payload);
+    }
+    if let Some(key) = &args.key {
+        call = call.key(key);
+    }
+    let answered = call.await?;
+    let nothing = Payload::json(&())?;
+    Line::payload(answered.payload.as_ref().unwrap_or(&nothing)).print()?;
+    client.close().await;
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! What the commands that speak to a broker have in common: where it is, how they connect, what they say when that fails.
+
+use std::future::Future;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use rialto_client::{Builder, Client, Codec, Ending, Error, Position};
+
+use super::complain;
+
+/// How long an answer may take. A person waits for it.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Which broker to speak to, and as whom.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectionArgs {
+    /// The broker: ws://HOST:PORT/ws, or wss:// with TLS
+    #[arg(long, value_name = "URL", env = "RIALTO_URL", default_value = DEFAULT_URL)]
+    url: String,
+    /// Proves who is speaking; better in the environment, where `ps` does not show it
+    #[arg(long, value_name = "TOKEN", env = "RIALTO_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// How frames are written on the wire: json or msgpack
+    #[arg(long, value_name = "CODEC", default_value = "json", value_parser = codec)]
+    codec: Codec,
+}
+
+/// Where `rialto` serves unless its configuration says otherwise.
+const DEFAULT_URL: &str = "ws://127.0.0.1:8080/ws";
+
+impl ConnectionArgs {
+    /// A client that is not connected yet.
+    fn builder(&self) -> Builder {
+        let name = concat!("rialto/", env!("CARGO_PKG_VERSION"));
+        let builder =
+            Client::builder(&self.url).codec(self.codec).name(name).deadline(DEADLINE).patience(Duration::ZERO);
+        match &self.token {
+            Some(token) => builder.token(token),
+            None => builder,
+        }
+    }
+
+    /// Connects, or says why not and what to do.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
+        self.builder().connect().await.map_err(|error| match error {
+            Error::Closed { ending: Ending::Unreachable(reason), .. } if reason.contains("refused") => anyhow!(
+                "cannot connect to {}: {reason}\n  = help: is a broker running there? `rialto` starts one, and --url names another",
+                self.url
+            ),
+            Error::Closed { ending: Ending::Door { status: 404, .. }, .. } => {
+                anyhow!("there is no door at {}\n  = help: its path is /ws unless a proxy says otherwise", self.url)
+            }
+            other => anyhow!("{}: {other}", self.url),
+        })
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start");
+    match runtime.and_then(|runtime| {
+        let outcome = runtime.block_on(command);
+        // A thread that still waits for standard input must not keep the process.
+        runtime.shutdown_background();
+        outcome
+    }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says something to whoever watches, if anybody does.
+pub(crate) fn remark(text: &str) {
+    use std::io::Write as _;
+    if std::io::stderr().is_terminal() {
+        // If nobody can be told, nobody needs to be.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+}
+
+/// Reads a position as it is written on a command line: `EPOCH:OFFSET`.
+pub(crate) fn position(text: &str) -> Result<Position, String> {
+    let parts = text.rsplit_once(':').filter(|(epoch, _)| !epoch.is_empty());
+    let position =
+        parts.and_then(|(epoch, offset)| Some(Position { epoch: epoch.into(), offset: offset.parse().ok()? }));
+    position.ok_or_else(|| "a position is written EPOCH:OFFSET, as s2puzmhh:41".to_owned())
+}
+
+fn codec(text: &str) -> Result<Codec, String> {
+    let named = Codec::ALL.into_iter().find(|codec| codec.name() == text);
+    named.ok_or_else(|| format!("there are {}", Codec::ALL.map(Codec::name).join(" and ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_default_broker_is_where_rialto_serves() {
+        let listen = Config::default().server.listen[0];
+        assert_eq!(DEFAULT_URL, format!("ws://{listen}/ws"));
+    }
+
+    #[test]
+    fn positions_are_an_epoch_and_an_offset() {
+        assert_eq!(position("e:41"), Ok(Position { epoch: "e".into(), offset: 41 }));
+        assert_eq!(position("a:b:0").map(|position| position.epoch.to_string()), Ok("a:b".to_owned()));
+        for wrong in ["", "e", ":1", "e:", "e:-1", "e:x"] {
+            assert!(position(wrong).is_err(), "{wrong}");
+        }
+    }
+}

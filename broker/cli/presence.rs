@@ -1,0 +1,32 @@
+//! `rialto presence`: prints who is in a topic.
+
+use std::process::ExitCode;
+
+use super::connection::{self, ConnectionArgs};
+use super::lines::{Line, present, text};
+
+/// Arguments of `rialto presence`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PresenceArgs {
+    /// Whose members
+    topic: String,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// Prints one object: how many there are, and who unless they are too many.
+pub(crate) fn run(args: &PresenceArgs) -> ExitCode {
+    connection::run(ask(args))
+}
+
+async fn ask(args: &PresenceArgs) -> anyhow::Result<()> {
+    let client = args.connection.connect().await?;
+    let who = client.presence(&args.topic).await?;
+    let line = Line::object(|out| {
+        text(out, "topic", &args.topic);
+        present(out, &who);
+    });
+    line.print()?;
+    client.close().await;
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Where a subscription stands in the order of its topic: what it was given, what it was told that it will not get, and from
+//! where it goes on. It hands out no offset twice within an epoch.
+
+use std::sync::Arc;
+
+use rialto_protocol::{Gap, Position, Subscribed};
+
+/// What a subscription asked for when it began, or began again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    pub(crate) since: Option<Position>,
+    pub(crate) last: Option<u64>,
+}
+
+/// A place that moves forward.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cursor {
+    /// None until the broker has told it.
+    epoch: Option<Arc<str>>,
+    /// The last offset that was handed out or told as missing.
+    offset: u64,
+    /// Up to here nothing was promised: gaps that end before are none, as long as nothing was handed out.
+    promised_after: u64,
+    /// Messages up to here are past ones.
+    past_to: u64,
+}
+
+impl Cursor {
+    /// From where to go on; none before the first answer.
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.epoch.as_ref().map(|epoch| Position { epoch: Arc::clone(epoch), offset: self.offset })
+    }
+
+    /// A new session or a new request: what the epoch was no longer counts for what comes before the answer.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes the answer to a subscription.
+    pub(crate) fn begin(&mut self, beginning: &Beginning, subscribed: &Subscribed) {
+        let Some(head) = &subscribed.position else { return };
+        let same = |since: &Position| since.epoch == head.epoch && since.offset <= head.offset;
+        let (offset, promised_after) = match beginning {
+            // A gap may follow, and the messages after it.
+            Beginning { since: Some(since), .. } if same(since) => (since.offset, self.promised_after),
+            // All of the new epoch is new.
+            Beginning { since: Some(_), .. } => (0, 0),
+            Beginning { last: Some(last), .. } => (head.offset - head.offset.min(*last), head.offset),
+            // In a list live messages may have come before this answer.
+            _ => (head.offset.max(self.offset), 0),
+        };
+        *self = Self { epoch: Some(Arc::clone(&head.epoch)), offset, promised_after, past_to: head.offset };
+    }
+
+    /// Whether a message is to be handed out.
+    pub(crate) fn message(&mut self, offset: u64) -> bool {
+        let is_new = offset > self.offset;
+        if is_new {
+            self.offset = offset;
+            self.promised_after = 0;
+        }
+        is_new
+    }
+
+    /// What of a gap is to be told.
+    pub(crate) fn gap(&mut self, gap: Gap) -> Option<Gap> {
+        let from = gap.from.max(self.offset.max(self.promised_after).saturating_add(1));
+        self.offset = self.offset.max(gap.to);
+        (from <= gap.to).then_some(Gap { from, ..gap })
+    }
+
+    /// Whether a message came before the subscription did.
+    pub(crate) fn is_past(&self, offset: u64) -> bool {
+        offset <= self.past_to
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rialto_protocol::GapReason;
+
+    use super::*;
+
+    fn at(epoch: &str, offset: u64) -> Position {
+        Position { epoch: epoch.into(), offset }
+    }
+
+    fn answer(position: Position, recovered: Option<bool>) -> Subscribed {
+        Subscribed { topic: "t".into(), position: Some(position), recovered, more: None, present: None }
+    }
+
+    fn gap(from: u64, to: u64) -> Gap {
+        Gap { topic: "t".into(), from, to, reason: GapReason::Expired }
+    }
+
+    fn begun(since: Option<Position>, last: Option<u64>, head: Position) -> Cursor {
+        let mut cursor = Cursor::default();
+        let recovered = since.as_ref().map(|_| true);
+        cursor.begin(&Beginning { since, last }, &answer(head, recovered));
+        cursor
+    }
+
+    #[test]
+    fn a_subscription_begins_where_it_was_asked_to() {
+        for (since, last, expected) in [
+            (None, None, at("e", 10)),
+            (None, Some(3), at("e", 7)),
+            (None, Some(99), at("e", 0)),
+            (Some(at("e", 4)), None, at("e", 4)),
+            (Some(at("e", 4)), Some(2), at("e", 4)),
+            (Some(at("e", 10)), None, at("e", 10)),
+            (Some(at("e", 11)), None, at("e", 0)),
+            (Some(at("old", 4)), Some(99), at("e", 0)),
+        ] {
+            let cursor = begun(since.clone(), last, at("e", 10));
+            assert_eq!(cursor.position(), Some(expected), "{since:?} {last:?}");
+        }
+        assert_eq!(Cursor::default().position(), None);
+    }
+
+    #[test]
+    fn no_offset_is_handed_out_twice() {
+        let mut cursor = begun(None, Some(3), at("e", 10));
+        let handed: Vec<u64> = [8, 9, 8, 9, 10, 10, 11].into_iter().filter(|offset| cursor.message(*offset)).collect();
+        assert_eq!(handed, [8, 9, 10, 11]);
+        assert_eq!(cursor.gap(gap(9, 11)), None);
+        assert!(!cursor.message(11));
+    }
+
+    #[test]
+    fn positions_move_over_gaps_so_that_they_are_not_asked_for_again() {
+        let mut cursor = begun(Some(at("e", 4)), None, at("e", 10));
+        assert_eq!(cursor.gap(gap(5, 8)), Some(gap(5, 8)));
+        assert_eq!(cursor.position(), Some(at("e", 8)));
+        assert_eq!(cursor.gap(gap(7, 9)), Some(gap(9, 9)), "only what was not told yet");
+        assert!(cursor.message(10));
+        assert_eq!(cursor.position(), Some(at("e", 10)));
+    }
+
+    #[test]
+    fn what_was_never_promised_is_no_gap() {
+        // Five were asked for, and the connection was lost before one of them came.
+        let mut cursor = begun(None, Some(5), at("e", 10));
+        let since = cursor.position().expect("it began");
+        cursor.begin(&Beginning { since: Some(since), last: Some(5) }, &answer(at("e", 14), Some(false)));
+        let mut other = cursor.clone();
+        assert_eq!(other.gap(gap(6, 9)), None);
+        assert!(other.message(10));
+        assert_eq!(cursor.gap(gap(6, 12)), Some(gap(11, 12)), "but what came after the subscription is");
+    }
+
+    #[test]
+    fn messages_before_the_answer_of_a_list_count() {
+        let mut cursor = Cursor::default();
+        assert!(cursor.message(11));
+        cursor.begin(&Beginning::default(), &answer(at("e", 10), None));
+        assert_eq!(cursor.position(), Some(at("e", 11)));
+        assert!(!cursor.message(11));
+        assert!(cursor.is_past(10) && !cursor.is_past(11));
+    }
+}

@@ -1,0 +1,156 @@
+//! Requests that wait for their answers: sent again in a new session where that can do no harm, given up at their deadlines.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use rialto_protocol::{Answer, Answered, HeardError, Operation, Outcome, Past, Present, Published};
+
+use super::{Action, Ticket};
+use crate::Error;
+
+/// What a request came to.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    Published(Published),
+    Answered(Answered),
+    Past(Past),
+    Present(Present),
+    /// The broker's time, Unix milliseconds.
+    Pong(u64),
+    Subscribed(Vec<Outcome>),
+    Done,
+}
+
+/// Whether a request may be sent again when the connection is lost before its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// It has a key, or it changes nothing.
+    Yes,
+    /// It might be done twice.
+    No,
+}
+
+/// A request as it is handed in.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    pub(crate) ticket: Ticket,
+    pub(crate) operation: Operation<'static>,
+    pub(crate) within: Duration,
+    pub(crate) again: Again,
+}
+
+/// Where a request has been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Never,
+    /// In an earlier session, which ended without an answer.
+    Before,
+    /// In this one.
+    Now,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    asking: Asking,
+    deadline: Instant,
+    sent: Sent,
+}
+
+impl Waiting {
+    /// Whether the broker may have done it: it was sent, and it is something that is done.
+    fn may_have_acted(&self) -> bool {
+        self.sent != Sent::Never && matches!(self.asking.operation, Operation::Publish(_) | Operation::Call(_))
+    }
+}
+
+/// All requests without an answer, by their ids, which is the order in which they were made.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    waiting: BTreeMap<u64, Waiting>,
+    deadlines: BTreeSet<(Instant, u64)>,
+}
+
+impl Requests {
+    /// Takes a request under a new id.
+    pub(crate) fn add(&mut self, id: u64, asking: Asking, now: Instant) {
+        let deadline = now + asking.within;
+        self.deadlines.insert((deadline, id));
+        self.waiting.insert(id, Waiting { asking, deadline, sent: Sent::Never });
+    }
+
+    /// The requests that this session has not been sent yet, the oldest first.
+    pub(crate) fn unsent(&self) -> Vec<u64> {
+        let unsent = self.waiting.iter().filter(|(_, waiting)| waiting.sent != Sent::Now);
+        unsent.map(|(id, _)| *id).collect()
+    }
+
+    pub(crate) fn operation(&self, id: u64) -> Option<&Operation<'static>> {
+        self.waiting.get(&id).map(|waiting| &waiting.asking.operation)
+    }
+
+    /// Says that a request goes out in this session.
+    pub(crate) fn mark_sent(&mut self, id: u64) {
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.sent = Sent::Now;
+        }
+    }
+
+    /// Takes a request out because it has an answer; gives what was asked.
+    pub(crate) fn take(&mut self, id: u64) -> Option<Asking> {
+        let waiting = self.waiting.remove(&id)?;
+        self.deadlines.remove(&(waiting.deadline, id));
+        Some(waiting.asking)
+    }
+
+    /// The session has ended. What may not be sent again is over.
+    pub(crate) fn lose(&mut self) -> Vec<Action> {
+        let mut over = Vec::new();
+        for (id, waiting) in &mut self.waiting {
+            match (waiting.sent, waiting.asking.again) {
+                (Sent::Now, Again::Yes) => waiting.sent = Sent::Before,
+                (Sent::Now, Again::No) => over.push((*id, Err(Error::Lost))),
+                _ => {}
+            }
+        }
+        over.into_iter().filter_map(|(id, outcome)| self.finish(id, outcome)).collect()
+    }
+
+    /// Gives up what is due.
+    pub(crate) fn give_up(&mut self, now: Instant) -> Vec<Action> {
+        let mut over = Vec::new();
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now) {
+            let Some(waiting) = self.waiting.get(&id) else { break };
+            let error = Error::TimedOut { within: waiting.asking.within, may_have_acted: waiting.may_have_acted() };
+            over.extend(self.finish(id, Err(error)));
+        }
+        over
+    }
+
+    /// The client has ended.
+    pub(crate) fn close(&mut self, ending: &crate::Ending) -> Vec<Action> {
+        let ids: Vec<(u64, bool)> = self.waiting.iter().map(|(id, waiting)| (*id, waiting.may_have_acted())).collect();
+        let closed = |may_have_acted| Err(Error::Closed { ending: ending.clone(), may_have_acted });
+        ids.into_iter().filter_map(|(id, may_have_acted)| self.finish(id, closed(may_have_acted))).collect()
+    }
+
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    fn finish(&mut self, id: u64, outcome: Result<Reply, Error>) -> Option<Action> {
+        let asking = self.take(id)?;
+        Some(Action::Answer { ticket: asking.ticket, outcome: Box::new(outcome) })
+    }
+}
+
+/// Reads the answer to a request.
+pub(crate) fn read(operation: &Operation<'_>, answer: &Answer<'_>) -> Result<Reply, HeardError> {
+    match operation {
+        Operation::Publish(_) => answer.published().map(Reply::Published),
+        Operation::Call(_) => answer.answered().map(Reply::Answered),
+        Operation::History(_) => answer.past().map(Reply::Past),
+        Operation::Presence(_) => answer.present().map(Reply::Present),
+        Operation::Subscribe(_) => answer.subscribed().map(Reply::Subscribed),
+        Operation::Connect(_) | Operation::Unsubscribe(_) | Operation::Ping(_) => Ok(Reply::Done),
+    }
+}

@@ -1,0 +1,321 @@
+//! The life of a connection: attempt, welcome, proof, use, loss, pause, and whether it is worth to come back.
+
+use std::time::{Duration, Instant};
+
+use rialto_protocol::{CloseCode, Connect, Failure, Greeting, Operation, Request};
+
+use super::{Action, Machine, Moment, Phase, Refusal};
+use crate::Ending;
+use crate::event::{Event, Session};
+
+/// A session that lasted so long was a good one: the pauses begin anew after it.
+const LASTING: Duration = Duration::from_secs(10);
+
+/// How long a broker that was asked whether it is there may take.
+const PROBE: Duration = Duration::from_secs(10);
+
+/// A pause that is not told in the welcome.
+const PING_LEAST: Duration = Duration::from_millis(100);
+
+/// How a session or an attempt ended.
+#[derive(Debug, Default)]
+pub(super) struct Loss {
+    pub(super) code: Option<u16>,
+    pub(super) reason: String,
+    pub(super) hint: Option<Duration>,
+}
+
+impl Machine {
+    /// The connection is open.
+    pub(crate) fn opened(&mut self, now: Moment) {
+        if self.phase == Phase::Connecting {
+            self.phase = Phase::Greeting;
+            self.heard_at = now.instant;
+        }
+    }
+
+    /// The connection could not be opened.
+    pub(crate) fn refused(&mut self, now: Moment, refusal: Refusal) {
+        if self.phase != Phase::Connecting {
+            return;
+        }
+        let Refusal { status, retry_after, reason } = refusal;
+        match status {
+            Some(status @ 400..=499) if !matches!(status, 408 | 425 | 429) => {
+                self.stop(Ending::Door { status, reason })
+            }
+            code => self.lose(now, Loss { code, reason, hint: retry_after }),
+        }
+    }
+
+    /// The connection has ended, with the broker's close code if it sent one.
+    pub(crate) fn closed(&mut self, now: Moment, close: Option<(u16, String)>) {
+        if matches!(self.phase, Phase::Closed(_) | Phase::Resting { .. }) {
+            return;
+        }
+        let closing = self.closing.take();
+        let hint = closing.as_ref().and_then(|closing| closing.retry_after_ms).map(Duration::from_millis);
+        let said = closing.map(|closing| (closing.code, closing.message));
+        let Some((code, reason)) = close.or_else(|| said.clone()) else {
+            let reason = "the connection was lost".to_owned();
+            return self.lose(now, Loss { code: None, reason, hint: None });
+        };
+        // A Close has room for less than a `closing` frame.
+        let reason = said.map_or(reason, |(_, message)| message);
+        match CloseCode::from_number(code) {
+            Some(CloseCode::Unauthorized) if !self.credentials.refused() => self.stop(Ending::Unauthorized(reason)),
+            Some(CloseCode::TokenExpired) if !self.settings.has_tokens => self.stop(Ending::Closed { code, reason }),
+            Some(CloseCode::Unauthorized | CloseCode::TokenExpired) => {
+                self.credentials.refused();
+                self.lose(now, Loss { code: Some(code), reason, hint });
+            }
+            Some(known) if known.reconnect() => self.lose(now, Loss { code: Some(code), reason, hint }),
+            _ => self.stop(Ending::Closed { code, reason }),
+        }
+    }
+
+    /// The program gave a token, or a reason why there is none.
+    pub(crate) fn token(&mut self, now: Moment, token: Result<String, String>) {
+        match token {
+            Ok(token) => {
+                self.credentials.fetched(token);
+                match self.phase {
+                    Phase::Fetching => self.connect(),
+                    Phase::Open => self.prove_anew(),
+                    _ => {}
+                }
+            }
+            Err(reason) => {
+                self.credentials.not_fetched(now);
+                if self.phase == Phase::Fetching {
+                    self.lose(now, Loss { reason: format!("no token: {reason}"), ..Loss::default() });
+                }
+            }
+        }
+    }
+
+    /// Something came from the broker, be it a ping.
+    pub(crate) fn alive(&mut self, now: Moment) {
+        self.heard_at = now.instant;
+        self.is_probing = false;
+    }
+
+    /// Nothing is read for now, because a subscription has no room.
+    pub(crate) fn hold(&mut self, now: Moment) {
+        self.held_since.get_or_insert(now.instant);
+    }
+
+    /// Reading goes on.
+    pub(crate) fn release(&mut self, now: Moment) {
+        if self.held_since.take().is_some() {
+            self.alive(now);
+        }
+    }
+
+    /// The program wants no more.
+    pub(crate) fn close(&mut self) {
+        self.stop(Ending::Asked);
+    }
+
+    pub(super) fn tick_session(&mut self, now: Moment) {
+        match self.phase {
+            Phase::Resting { until } if until <= now.instant => self.begin(now),
+            Phase::Open => self.tick_open(now),
+            _ => {}
+        }
+        if self.attempt_until.is_some_and(|until| until <= now.instant) {
+            let reason = match self.phase {
+                Phase::Fetching => "no token came in time",
+                Phase::Connecting => "the connection was not open in time",
+                _ => "the broker did not speak in time",
+            };
+            self.drop_connection(now, reason);
+        }
+    }
+
+    pub(super) fn open_wake_at(&self) -> Option<Instant> {
+        let liveness = match self.held_since {
+            Some(since) => since + self.ping() / 2,
+            None if self.is_probing => self.heard_at + self.ping() + PROBE,
+            None => self.heard_at + self.ping(),
+        };
+        [Some(liveness), self.credentials.refresh_at(), self.topics.later_at()].into_iter().flatten().min()
+    }
+
+    pub(super) fn greeted(&mut self, now: Moment, greeting: Greeting) {
+        if self.phase != Phase::Greeting {
+            return;
+        }
+        self.greeting = Some(greeting);
+        match self.credentials.token() {
+            Some(_) => {
+                let id = self.new_id();
+                self.phase = Phase::Proving(id);
+                self.send_connect(Some(id));
+            }
+            None => {
+                // Only for the broker's log, so that no answer is needed.
+                self.send_connect(None);
+                self.open(now);
+            }
+        }
+    }
+
+    /// The broker answered a `connect`.
+    pub(super) fn proven(&mut self, now: Moment, connected: rialto_protocol::Connected) {
+        self.credentials.accepted(now, connected.expires_at);
+        if let Some(greeting) = &mut self.greeting {
+            greeting.member.user = connected.user;
+        }
+        if matches!(self.phase, Phase::Proving(_)) {
+            self.open(now);
+        }
+    }
+
+    /// The broker refused a `connect`.
+    pub(super) fn not_proven(&mut self, now: Moment, failure: Failure) {
+        use rialto_protocol::ErrorCode::{Expired, Unauthorized};
+        let is_final = matches!(failure.code, Unauthorized | Expired) && !self.credentials.refused();
+        if is_final {
+            self.actions.push_back(Action::Disconnect(CloseCode::Normal.number()));
+            return self.stop(Ending::Unauthorized(failure.message));
+        }
+        let hint = failure.retry_after_ms.map(Duration::from_millis);
+        self.actions.push_back(Action::Disconnect(CloseCode::Normal.number()));
+        self.lose(now, Loss { code: None, reason: failure.to_string(), hint });
+    }
+
+    /// Gives up the connection, or the attempt, and comes back later.
+    pub(super) fn drop_connection(&mut self, now: Moment, reason: &str) {
+        if self.phase != Phase::Fetching {
+            self.actions.push_back(Action::Disconnect(CloseCode::Normal.number()));
+        }
+        self.lose(now, Loss { reason: reason.to_owned(), ..Loss::default() });
+    }
+
+    fn begin(&mut self, now: Moment) {
+        self.attempt_until = Some(now.instant + self.settings.attempt);
+        if self.credentials.must_fetch(now) {
+            self.phase = Phase::Fetching;
+            self.fetch_token();
+        } else {
+            self.connect();
+        }
+    }
+
+    fn connect(&mut self) {
+        self.phase = Phase::Connecting;
+        self.actions.push_back(Action::Connect);
+    }
+
+    fn fetch_token(&mut self) {
+        if self.credentials.begin_fetch() {
+            self.actions.push_back(Action::FetchToken);
+        }
+    }
+
+    fn prove_anew(&mut self) {
+        let id = self.new_id();
+        self.refreshing = Some(id);
+        self.send_connect(Some(id));
+    }
+
+    fn send_connect(&mut self, id: Option<u64>) {
+        let token = self.credentials.token().map(|token| token.to_owned().into());
+        let client = Some(self.settings.client.as_str().into());
+        let mut frame = Vec::new();
+        Request { id, operation: Operation::Connect(Connect { token, client }) }
+            .encode(self.settings.codec, &mut frame);
+        self.actions.push_back(Action::Send(frame));
+    }
+
+    fn open(&mut self, now: Moment) {
+        let Some(Greeting { member, server, node, limits, .. }) = self.greeting.clone() else { return };
+        self.phase = Phase::Open;
+        self.attempt_until = None;
+        self.patience_until = None;
+        self.opened_at = now.instant;
+        self.tell(Event::Connected(Session { member, server, node, limits }));
+        self.subscribe_due(now);
+        self.send_unsent();
+    }
+
+    fn tick_open(&mut self, now: Moment) {
+        if self.topics.later_at().is_some_and(|at| at <= now.instant) {
+            self.subscribe_due(now);
+        }
+        if self.credentials.refresh_at().is_some_and(|at| at <= now.instant) {
+            self.fetch_token();
+        }
+        if let Some(since) = &mut self.held_since {
+            if *since + self.greeting.as_ref().map_or(PING_LEAST, ping) / 2 <= now.instant {
+                *since = now.instant;
+                self.actions.push_back(Action::Beat);
+            }
+            return;
+        }
+        let silence = now.instant.saturating_duration_since(self.heard_at);
+        if self.is_probing && silence >= self.ping() + PROBE {
+            self.drop_connection(now, "the broker does not answer");
+        } else if !self.is_probing && silence >= self.ping() {
+            self.is_probing = true;
+            self.actions.push_back(Action::Probe);
+        }
+    }
+
+    fn ping(&self) -> Duration {
+        self.greeting.as_ref().map_or(PING_LEAST, ping)
+    }
+
+    /// There is no session any more, but there will be.
+    fn lose(&mut self, now: Moment, loss: Loss) {
+        if self.phase == Phase::Open && now.instant.saturating_duration_since(self.opened_at) >= LASTING {
+            self.backoff.reset();
+        }
+        self.forget_session();
+        let retry_in = self.backoff.pause(loss.hint, &mut self.random);
+        let until = now.instant + retry_in;
+        if self.patience_until.is_some_and(|patience| until > patience) {
+            let hint = loss.hint.map_or(String::new(), |hint| format!(" (it asks to come back after {hint:?})"));
+            return self.stop(Ending::Unreachable(loss.reason + &hint));
+        }
+        self.phase = Phase::Resting { until };
+        self.tell(Event::Disconnected { code: loss.code, reason: loss.reason, retry_in });
+        let over = self.requests.lose();
+        self.actions.extend(over);
+    }
+
+    fn forget_session(&mut self) {
+        self.attempt_until = None;
+        self.refreshing = None;
+        self.closing = None;
+        self.is_probing = false;
+        self.asked.clear();
+        self.topics.lose();
+    }
+
+    /// For ever.
+    fn stop(&mut self, ending: Ending) {
+        if matches!(self.phase, Phase::Closed(_)) {
+            return;
+        }
+        if matches!(self.phase, Phase::Connecting | Phase::Greeting | Phase::Proving(_) | Phase::Open) {
+            self.actions.push_back(Action::Disconnect(CloseCode::Normal.number()));
+        }
+        self.forget_session();
+        self.phase = Phase::Closed(ending.clone());
+        let over = self.requests.close(&ending);
+        self.actions.extend(over);
+        for opening in self.topics.take_openings() {
+            let error = crate::Error::Closed { ending: ending.clone(), may_have_acted: false };
+            self.answer(opening.ticket, Err(error));
+        }
+        let ends = self.topics.streams().into_iter().map(Action::End);
+        self.actions.extend(ends);
+        self.tell(Event::Closed(ending));
+    }
+}
+
+fn ping(greeting: &Greeting) -> Duration {
+    Duration::from_millis(greeting.ping_ms).max(PING_LEAST)
+}

@@ -1,0 +1,252 @@
+//! The subscriptions of a client: what they asked for, whether this session has them, where they stand, and which of them an
+//! incoming message is for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rialto_protocol::{Delivery, Outcome, Position, Subscribe};
+
+use super::Ticket;
+use super::cursor::{Beginning, Cursor};
+use crate::wanted::{Resume, Topic, selects};
+
+/// Names one subscription of the program: one queue, with one or more topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct StreamId(pub(crate) u64);
+
+/// Whether the session has a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It has to be asked for.
+    Idle,
+    /// It was asked for, alone or in a list.
+    Asked { in_list: bool },
+    /// It is there.
+    There,
+    /// The broker asked to wait.
+    Later(Instant),
+}
+
+/// One topic or pattern.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) stream: StreamId,
+    pub(crate) wanted: Topic,
+    pub(crate) is_pattern: bool,
+    pub(crate) state: State,
+    pub(crate) cursor: Cursor,
+    /// What the answer that is awaited was asked for.
+    pub(crate) beginning: Beginning,
+    /// Whether the program has had its first answer.
+    pub(crate) was_there: bool,
+    /// Tells it from an earlier one of the same name.
+    pub(crate) serial: u64,
+}
+
+/// A topic that was asked for: its name and serial.
+pub(crate) type Asked = (Arc<str>, u64);
+
+/// The first answers of a subscription, as far as they are there.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) ticket: Ticket,
+    pub(crate) deadline: Instant,
+    pub(crate) within: Duration,
+    pub(crate) topics: Vec<(Arc<str>, Option<Outcome>)>,
+}
+
+/// All subscriptions.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    entries: HashMap<Arc<str>, Entry>,
+    patterns: Vec<Arc<str>>,
+    /// How many topics each subscription still has.
+    streams: HashMap<StreamId, usize>,
+    openings: HashMap<StreamId, Opening>,
+    next_serial: u64,
+    /// The earliest of those that were put off.
+    later_at: Option<Instant>,
+}
+
+impl Topics {
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// Adds one; there must be none of this name.
+    pub(crate) fn add(&mut self, stream: StreamId, wanted: Topic) {
+        let name = Arc::clone(&wanted.name);
+        let is_pattern = wanted.is_pattern();
+        if is_pattern {
+            self.patterns.push(Arc::clone(&name));
+        }
+        *self.streams.entry(stream).or_default() += 1;
+        self.next_serial += 1;
+        let serial = self.next_serial;
+        let (state, cursor, beginning) = (State::Idle, Cursor::default(), Beginning::default());
+        let entry = Entry { stream, wanted, is_pattern, state, cursor, beginning, was_there: false, serial };
+        self.entries.insert(name, entry);
+    }
+
+    /// Removes one; says whether that was the last of its subscription.
+    pub(crate) fn remove(&mut self, name: &str) -> bool {
+        let Some(entry) = self.entries.remove(name) else { return false };
+        self.patterns.retain(|pattern| **pattern != *name);
+        let Some(left) = self.streams.get_mut(&entry.stream) else { return false };
+        *left -= 1;
+        let is_last = *left == 0;
+        if is_last {
+            self.streams.remove(&entry.stream);
+        }
+        is_last
+    }
+
+    /// Removes all of a subscription; gives the names of those that the broker may know of.
+    pub(crate) fn remove_stream(&mut self, stream: StreamId) -> Vec<Arc<str>> {
+        let all: Vec<(Arc<str>, bool)> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.stream == stream)
+            .map(|(name, entry)| (Arc::clone(name), matches!(entry.state, State::Asked { .. } | State::There)))
+            .collect();
+        for (name, _) in &all {
+            self.remove(name);
+        }
+        self.openings.remove(&stream);
+        all.into_iter().filter(|(_, is_known)| *is_known).map(|(name, _)| name).collect()
+    }
+
+    pub(crate) fn get(&mut self, name: &str) -> Option<&mut Entry> {
+        self.entries.get_mut(name)
+    }
+
+    /// The entry that was asked for, if it is still the same.
+    pub(crate) fn asked(&mut self, (name, serial): &Asked) -> Option<&mut Entry> {
+        self.entries.get_mut(name).filter(|entry| entry.serial == *serial)
+    }
+
+    pub(crate) fn streams(&self) -> Vec<StreamId> {
+        self.streams.keys().copied().collect()
+    }
+
+    pub(crate) fn begin_opening(&mut self, stream: StreamId, opening: Opening) {
+        self.openings.insert(stream, opening);
+    }
+
+    /// Notes a first answer; gives the opening when it was the last one.
+    pub(crate) fn note(&mut self, stream: StreamId, name: &str, outcome: Outcome) -> Option<Opening> {
+        let opening = self.openings.get_mut(&stream)?;
+        if let Some((_, place)) = opening.topics.iter_mut().find(|(topic, _)| **topic == *name) {
+            *place = Some(outcome);
+        }
+        if opening.topics.iter().all(|(_, outcome)| outcome.is_some()) { self.openings.remove(&stream) } else { None }
+    }
+
+    /// The openings whose deadline has passed.
+    pub(crate) fn overdue(&self, now: Instant) -> Vec<(StreamId, Ticket, Duration)> {
+        let overdue = self.openings.iter().filter(|(_, opening)| opening.deadline <= now);
+        overdue.map(|(stream, opening)| (*stream, opening.ticket, opening.within)).collect()
+    }
+
+    pub(crate) fn take_openings(&mut self) -> Vec<Opening> {
+        std::mem::take(&mut self.openings).into_values().collect()
+    }
+
+    /// The session has ended: no subscription is there any more.
+    pub(crate) fn lose(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.state = State::Idle;
+        }
+        self.later_at = None;
+    }
+
+    /// What has to be asked for now, topics before patterns: a pattern's messages are live from when it is there, so whatever
+    /// a topic was sent before that is the topic's alone.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<Arc<str>> {
+        let is_due = |entry: &Entry| match entry.state {
+            State::Idle => true,
+            State::Later(when) => when <= now,
+            State::Asked { .. } | State::There => false,
+        };
+        let mut due: Vec<(&Arc<str>, &Entry)> = self.entries.iter().filter(|(_, entry)| is_due(entry)).collect();
+        due.sort_by_key(|(_, entry)| (entry.is_pattern, entry.serial));
+        let due = due.into_iter().map(|(name, _)| Arc::clone(name)).collect();
+        self.later_at = self.entries.values().filter_map(|entry| entry.later().filter(|when| *when > now)).min();
+        due
+    }
+
+    /// The broker asked to wait with one.
+    pub(crate) fn put_off(&mut self, asked: &Asked, when: Instant) {
+        if let Some(entry) = self.asked(asked) {
+            entry.state = State::Later(when);
+            self.later_at = Some(self.later_at.map_or(when, |at| at.min(when)));
+        }
+    }
+
+    /// The patterns' subscriptions that a message is for.
+    pub(crate) fn selecting<'t>(&'t self, topic: &'t str) -> impl Iterator<Item = StreamId> + 't {
+        let selecting = self.patterns.iter().filter(move |pattern| selects(pattern, topic));
+        let there = |entry: &&Entry| entry.state == State::There;
+        selecting.filter_map(move |pattern| self.entries.get(pattern).filter(there)).map(|entry| entry.stream)
+    }
+
+    /// When one that was put off is due.
+    pub(crate) fn later_at(&self) -> Option<Instant> {
+        self.later_at
+    }
+
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        self.openings.values().map(|opening| opening.deadline).chain(self.later_at).min()
+    }
+
+    /// A subscription goes on under other conditions.
+    pub(crate) fn change(&mut self, topic: &str, delivery: Option<Delivery>, presence: bool) {
+        if let Some(entry) = self.entries.get_mut(topic) {
+            entry.wanted.delivery = delivery;
+            entry.wanted.presence = presence;
+        }
+    }
+}
+
+impl Entry {
+    /// What to ask the broker for, and what will be made of its answer.
+    pub(crate) fn ask(&mut self, in_list: bool) -> (Subscribe<'static>, Asked) {
+        let Topic { name, since, last, delivery, presence, resume } = &self.wanted;
+        let known: Option<Position> = self.cursor.position().filter(|_| self.was_there && !self.is_pattern);
+        self.beginning = match (known, resume) {
+            (Some(position), Resume::Since { last }) => Beginning { since: Some(position), last: Some(*last) },
+            (None, _) if !self.was_there => Beginning { since: since.clone(), last: *last },
+            _ => Beginning::default(),
+        };
+        if self.beginning.since.is_none() {
+            self.cursor.forget();
+        }
+        self.state = State::Asked { in_list };
+        let subscribe = Subscribe {
+            topic: name.to_string().into(),
+            since: self.beginning.since.clone(),
+            last: self.beginning.last,
+            delivery: delivery.clone(),
+            presence: *presence,
+        };
+        (subscribe, (Arc::clone(name), self.serial))
+    }
+
+    fn later(&self) -> Option<Instant> {
+        match self.state {
+            State::Later(when) => Some(when),
+            _ => None,
+        }
+    }
+
+    /// Whether a message may be this subscription's: the answer of a list may come after its first live messages, but not
+    /// after past ones.
+    pub(crate) fn listens(&self) -> bool {
+        match self.state {
+            State::There => true,
+            State::Asked { in_list } => in_list && self.beginning == Beginning::default(),
+            State::Idle | State::Later(_) => false,
+        }
+    }
+}

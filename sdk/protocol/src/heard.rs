@@ -1,0 +1,238 @@
+//! The client's side of frames: what a broker says, decoded from either codec. What it does not know yet is kept, not refused.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::answer::Answer;
+use crate::entries::{Entries, HeardError};
+use crate::{Closing, Codec, ErrorCode, Failure, Gap, GapReason, Limits, Member, Payload, Position, Present};
+
+/// One frame from broker to session, as the session hears it.
+#[derive(Clone, Debug)]
+pub enum Heard<'b> {
+    /// The broker speaks first.
+    Welcome(Greeting),
+    /// A request succeeded.
+    Ok {
+        /// The request's id.
+        id: u64,
+        /// What it gave; which of its readings is right depends on what was asked.
+        answer: Answer<'b>,
+    },
+    /// A request failed.
+    Error {
+        /// The request's id, if the broker could read one.
+        id: Option<u64>,
+        /// Why.
+        failure: Failure,
+    },
+    /// The answer to `ping`.
+    Pong {
+        /// The request's id, if it had one.
+        id: Option<u64>,
+        /// What the ping carried.
+        payload: Option<Payload>,
+        /// The broker's time, Unix milliseconds.
+        time: u64,
+    },
+    /// A message of a topic.
+    Message(HeardMessage),
+    /// Messages are missing.
+    Gap(Gap),
+    /// Somebody came.
+    Join {
+        /// The topic.
+        topic: Arc<str>,
+        /// Who.
+        member: Member,
+    },
+    /// Somebody left.
+    Leave {
+        /// The topic.
+        topic: Arc<str>,
+        /// Who.
+        member: Member,
+    },
+    /// How many are present, where they are too many for joins and leaves, and the list once they no longer are.
+    Presence {
+        /// The topic.
+        topic: Arc<str>,
+        /// Who.
+        present: Present,
+    },
+    /// The broker ended a subscription.
+    Unsubscribed {
+        /// The topic.
+        topic: Arc<str>,
+        /// Why.
+        failure: Failure,
+    },
+    /// The connection is about to be closed.
+    Closing(Closing),
+    /// A frame of a type that this version does not know: a plugin's own (`x-…`), or a later broker's.
+    Unknown {
+        /// Its type.
+        kind: String,
+        /// All of it.
+        frame: Payload,
+    },
+}
+
+/// The first frame of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// Who the session is.
+    pub member: Member,
+    /// Name and version of the broker.
+    pub server: String,
+    /// The broker's node.
+    pub node: String,
+    /// How often the broker pings a silent session, in milliseconds.
+    pub ping_ms: u64,
+    /// What this broker offers beyond the core, by name.
+    pub features: Vec<String>,
+    /// The limits the session is held to.
+    pub limits: Limits,
+}
+
+/// A message of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeardMessage {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// Its offset.
+    pub offset: u64,
+    /// When it got its offset, Unix milliseconds.
+    pub time: u64,
+    /// Who published it, where the topic rule reveals that.
+    pub from: Option<Member>,
+    /// What it carries.
+    pub payload: Payload,
+}
+
+impl<'b> Heard<'b> {
+    /// Decodes the content of one WebSocket message. Payloads are parts of the frame, not copies.
+    ///
+    /// # Errors
+    /// [`HeardError`] where a frame of a known type is not what the protocol says. Unknown fields are passed over.
+    pub fn decode(codec: Codec, frame: &'b Bytes) -> Result<Self, HeardError> {
+        let entries = Entries::of(codec, frame)?;
+        let kind = needed("type", entries.text("type"))?;
+        match &*kind {
+            "welcome" => greeting(&entries).map(Self::Welcome),
+            "ok" => Ok(Self::Ok { id: needed("id", entries.number("id"))?, answer: Answer::new(entries) }),
+            "error" => Ok(Self::Error { id: entries.number("id")?, failure: failure(&entries)? }),
+            "pong" => {
+                let time = needed("time", entries.number("time"))?;
+                Ok(Self::Pong { id: entries.number("id")?, payload: entries.payload()?, time })
+            }
+            "message" => message(&entries).map(Self::Message),
+            "gap" => gap(&entries).map(Self::Gap),
+            "join" => Ok(Self::Join { topic: topic(&entries)?, member: passing(&entries)? }),
+            "leave" => Ok(Self::Leave { topic: topic(&entries)?, member: passing(&entries)? }),
+            "presence" => {
+                let present = needed("count", present(&entries))?;
+                Ok(Self::Presence { topic: topic(&entries)?, present })
+            }
+            "unsubscribed" => Ok(Self::Unsubscribed { topic: topic(&entries)?, failure: failure(&entries)? }),
+            "closing" => closing(&entries).map(Self::Closing),
+            unknown => {
+                let whole = Payload::new(codec.into(), frame.clone()).map_err(HeardError::Frame)?;
+                Ok(Self::Unknown { kind: unknown.to_owned(), frame: whole })
+            }
+        }
+    }
+}
+
+/// A field that must be there.
+pub(crate) fn needed<T>(name: &'static str, field: Result<Option<T>, HeardError>) -> Result<T, HeardError> {
+    field?.ok_or(HeardError::Missing(name))
+}
+
+pub(crate) fn topic(entries: &Entries<'_>) -> Result<Arc<str>, HeardError> {
+    Ok(Arc::from(&*needed("topic", entries.text("topic"))?))
+}
+
+pub(crate) fn position(entries: &Entries<'_>) -> Result<Option<Position>, HeardError> {
+    let Some(position) = entries.map("position")? else { return Ok(None) };
+    let epoch = needed("epoch", position.text("epoch"))?;
+    Ok(Some(Position { epoch: Arc::from(&*epoch), offset: needed("offset", position.number("offset"))? }))
+}
+
+pub(crate) fn member(entries: &Entries<'_>) -> Result<Member, HeardError> {
+    let session = needed("session", entries.text("session"))?;
+    let user = entries.text_or_null("user")?;
+    Ok(Member { session: Arc::from(&*session), user: user.map(|user| Arc::from(&*user)) })
+}
+
+/// Who published a message, where that is told.
+pub(crate) fn publisher(entries: &Entries<'_>) -> Result<Option<Member>, HeardError> {
+    entries.map("from")?.map(|from| member(&from)).transpose()
+}
+
+/// A code that this version does not know is a fault like any other.
+pub(crate) fn failure(entries: &Entries<'_>) -> Result<Failure, HeardError> {
+    let code = needed("code", entries.text("code"))?;
+    Ok(Failure {
+        code: ErrorCode::from_name(&code).unwrap_or(ErrorCode::Internal),
+        message: entries.text("message")?.unwrap_or_default().into_owned(),
+        retry_after_ms: entries.number("retry_after_ms")?,
+        detail: entries.value("detail")?,
+    })
+}
+
+pub(crate) fn present(entries: &Entries<'_>) -> Result<Option<Present>, HeardError> {
+    let Some(count) = entries.number("count")? else { return Ok(None) };
+    Ok(Some(Present { count, members: entries.each("members", member)? }))
+}
+
+fn passing(entries: &Entries<'_>) -> Result<Member, HeardError> {
+    member(&needed("member", entries.map("member"))?)
+}
+
+fn greeting(entries: &Entries<'_>) -> Result<Greeting, HeardError> {
+    let limits = needed("limits", entries.map("limits"))?;
+    let limit = |name| Ok(usize::try_from(needed(name, limits.number(name))?).unwrap_or(usize::MAX));
+    Ok(Greeting {
+        member: member(entries)?,
+        server: entries.text("server")?.unwrap_or_default().into_owned(),
+        node: entries.text("node")?.unwrap_or_default().into_owned(),
+        ping_ms: needed("ping_ms", entries.number("ping_ms"))?,
+        features: entries.texts("features")?.unwrap_or_default(),
+        limits: Limits {
+            message_bytes: limit("message_bytes")?,
+            subscriptions: limit("subscriptions")?,
+            outbox_bytes: limit("outbox_bytes")?,
+        },
+    })
+}
+
+fn message(entries: &Entries<'_>) -> Result<HeardMessage, HeardError> {
+    Ok(HeardMessage {
+        topic: topic(entries)?,
+        offset: needed("offset", entries.number("offset"))?,
+        time: needed("time", entries.number("time"))?,
+        from: publisher(entries)?,
+        payload: needed("data", entries.payload())?,
+    })
+}
+
+fn gap(entries: &Entries<'_>) -> Result<Gap, HeardError> {
+    let reason = needed("reason", entries.text("reason"))?;
+    Ok(Gap {
+        topic: topic(entries)?,
+        from: needed("from", entries.number("from"))?,
+        to: needed("to", entries.number("to"))?,
+        reason: GapReason::from_name(&reason).ok_or(HeardError::Kind("reason", "why messages are missing"))?,
+    })
+}
+
+fn closing(entries: &Entries<'_>) -> Result<Closing, HeardError> {
+    let code = needed("code", entries.number("code"))?;
+    Ok(Closing {
+        code: u16::try_from(code).map_err(|_| HeardError::Kind("code", "a close code"))?,
+        message: entries.text("message")?.unwrap_or_default().into_owned(),
+        retry_after_ms: entries.number("retry_after_ms")?,
+    })
+}

@@ -1,0 +1,75 @@
+//! What the broker's door says before there is a session, and the token.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rialto_client::{Client, Codec, Ending, Error, Event};
+
+use super::{builder, connect, event, keeping};
+use crate::support::within;
+
+fn ending(error: Error) -> Ending {
+    match error {
+        Error::Closed { ending, .. } => ending,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_is_not_there_is_told_when_patience_ends() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = builder(free, Codec::Json).patience(Duration::ZERO).connect().await.unwrap_err();
+    let Ending::Unreachable(why) = ending(error) else { panic!("unreachable") };
+    assert!(why.contains("refused") && why.contains(&free.port().to_string()), "{why}");
+}
+
+#[tokio::test]
+async fn a_door_that_refuses_for_good_ends_the_client() {
+    let running = keeping(|_| {});
+    let address = format!("ws://{}/nowhere", running.address);
+    let error = within("an error", Client::connect(&address)).await.unwrap_err();
+    assert!(matches!(ending(error), Ending::Door { status: 404, .. }));
+}
+
+#[tokio::test]
+async fn a_full_broker_is_tried_again_after_its_hint() {
+    let running = keeping(|config| config.limits.sessions = 1);
+    let first = connect(&running, Codec::Json).await;
+    let error = builder(running.address, Codec::Json).patience(Duration::ZERO).connect().await.unwrap_err();
+    let Ending::Unreachable(why) = ending(error) else { panic!("it may come back") };
+    assert!(why.contains("503") && why.contains("come back"), "{why}");
+    let second = tokio::spawn(builder(running.address, Codec::Json).patience(Duration::from_secs(30)).connect());
+    first.close().await;
+    within("a place", second).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_and_one_that_is_refused_twice_ends_the_client() {
+    let running = keeping(|_| {});
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let tokens = move || {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        // This broker verifies none.
+        async move { if number == 0 { Err("not yet") } else { Ok("t".to_owned()) } }
+    };
+    let error = builder(running.address, Codec::Json).tokens(tokens).connect().await.unwrap_err();
+    assert!(matches!(ending(error), Ending::Unauthorized(_)));
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "once in vain, once for a token that is not taken");
+    running.becomes_empty().await;
+}
+
+#[tokio::test]
+async fn events_tell_how_a_client_ended_to_whoever_comes_late() {
+    let running = keeping(|_| {});
+    let client = connect(&running, Codec::Json).await;
+    let mut early = client.events();
+    client.close().await;
+    let ended = |event| if let Event::Closed(ending) = event { Some(ending) } else { None };
+    assert_eq!(event(&mut early, "the end", ended).await, Ending::Asked);
+    assert!(early.next().await.is_none());
+    let mut late = client.events();
+    assert_eq!(event(&mut late, "the end", ended).await, Ending::Asked);
+    assert!(late.next().await.is_none());
+}
