@@ -10,6 +10,9 @@ use crate::violation::Invariant::{Acked, NoInvention, Order};
 /// A topic and an epoch.
 type Name = (String, String);
 
+/// Where a payload stands: for each broker and topic the clients and events that showed each of its positions first.
+pub(crate) type Places<'a> = BTreeMap<(&'a str, &'a str, u64), Vec<(u64, usize)>>;
+
 /// Who saw something, and where in the log that stands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sight<'a> {
@@ -112,8 +115,8 @@ impl Orders {
     }
 
     /// For each broker, topic and payload the positions at which it stands, with the event that first showed each.
-    pub(crate) fn places(&self) -> BTreeMap<(&str, &str, u64), Vec<(u64, usize)>> {
-        let mut places: BTreeMap<_, Vec<(u64, usize)>> = BTreeMap::new();
+    pub(crate) fn places(&self) -> Places<'_> {
+        let mut places = Places::new();
         for ((topic, _), epoch) in &self.epochs {
             for (payload, client, index) in epoch.payloads.values() {
                 let place = (epoch.node.as_str(), topic.as_str(), *payload);

@@ -1,6 +1,8 @@
 //! Logs written as text, a fact a line, so that a test shows what it is about.
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
+pub(crate) mod world;
+
 use rialto_checker::{Event, Fact, Position, Reason};
 
 /// The hash of a payload: its letters.
