@@ -169,19 +169,20 @@ impl Subscriptions {
             let what = format!("a gap from {from} to {to} where {} is next", run.next);
             at.wrong(report, invariant, &what, earlier);
         }
-        match owed {
-            Some((until, why)) if (until, why) != (to, reason) => {
-                let what = format!("a gap to {to} ({reason:?}) where one to {until} ({why:?}) is due");
-                at.wrong(report, NoGap, &what, earlier);
-            }
-            None if reason == Reason::Reset => {
-                at.wrong(report, NoGap, "a reset within a subscription", earlier);
-            }
-            None if reason == Reason::Expired => {
-                let (topic, epoch) = (at.topic.to_owned(), run.epoch.clone());
-                self.trimmed.push(Trimmed { topic, epoch, to, client: at.sight.client, index: at.sight.index });
-            }
-            _ => {}
+        // What was given up between the answer and the gap is told together with what the gap is due for.
+        let told = owed.map_or(0, |(until, _)| until);
+        if let Some((until, why)) = owed
+            && (to < until || why != reason)
+        {
+            let what = format!("a gap to {to} ({reason:?}) where one to {until} ({why:?}) is due");
+            at.wrong(report, NoGap, &what, earlier);
+        }
+        if owed.is_none() && reason == Reason::Reset {
+            at.wrong(report, NoGap, "a reset within a subscription", earlier);
+        }
+        if to > told && matches!(reason, Reason::Expired | Reason::Reset) {
+            let (topic, epoch) = (at.topic.to_owned(), run.epoch.clone());
+            self.trimmed.push(Trimmed { topic, epoch, to, client: at.sight.client, index: at.sight.index });
         }
         run.next = run.next.max(to + 1);
         run.moved_ms = at.now;

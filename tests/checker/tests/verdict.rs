@@ -121,6 +121,10 @@ fn nothing_is_missing_without_a_word() {
     breaks(NoGap, &format!("{live}{five}gap 2 t 5 to 5 slow"));
     breaks(NoGap, &format!("{live}{five}message 2 t f/4 d"));
     breaks(NoGap, &format!("{live}{five}gap 2 t 4 to 4 reset\nmessage 2 t e/5 e"));
+    // What was given up after the answer is told with what was missing before it, if it was given up indeed.
+    let late = "subscribe 2 t since x/1\nsubscribed 2 t e/3 lost\ngap 2 t 1 to 4 reset\n";
+    holds(&format!("{late}publish 4 by 1 u d\nacked 4 f/4\n").replace(" t ", " u ").replace("e/3", "f/3"));
+    breaks(Acked, &format!("publish 4 by 1 t d\n{late}acked 4 e/4"));
     // What was to be replayed starts too late, or was never recoverable.
     breaks(NoGap, "subscribe 2 t since e/1\nsubscribed 2 t e/3 recovered\nmessage 2 t e/3 c");
     breaks(NoGap, "subscribe 2 t last 3\nsubscribed 2 t e/3\nmessage 2 t e/2 b");
