@@ -78,30 +78,6 @@ impl ErrorCode {
             Self::Internal => "internal",
         }
     }
-
-    /// All codes.
-    pub const ALL: [Self; 14] = [
-        Self::BadRequest,
-        Self::Unauthorized,
-        Self::Forbidden,
-        Self::NotFound,
-        Self::TooLarge,
-        Self::TooMany,
-        Self::RateLimited,
-        Self::Busy,
-        Self::Expired,
-        Self::KeyReused,
-        Self::Rejected,
-        Self::PluginFailed,
-        Self::Unavailable,
-        Self::Internal,
-    ];
-
-    /// The code that stands in frames as this.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|code| code.as_str() == name)
-    }
 }
 
 impl fmt::Display for ErrorCode {

@@ -1,0 +1,82 @@
+//! Random clients through a proxy that delays, cuts and resets, to a broker that goes away and comes back with nothing in
+//! memory: whatever happens, the history checker finds nothing. A program of its own, because it takes both cores.
+//!
+//! `RIALTO_SURVIVAL_SEED=n` runs one seed, `RIALTO_SURVIVAL_SEEDS=n` so many; `tests/survival/run` does both.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+#[path = "support/dice.rs"]
+mod dice;
+#[path = "support/fault/mod.rs"]
+mod fault;
+
+#[path = "survival/book.rs"]
+mod book;
+#[path = "survival/client.rs"]
+mod client;
+#[path = "survival/link.rs"]
+mod link;
+#[path = "survival/outbound.rs"]
+mod outbound;
+#[path = "survival/proxy.rs"]
+mod proxy;
+#[path = "survival/run.rs"]
+mod run;
+#[path = "survival/views.rs"]
+mod views;
+
+use rialto_checker::{Event, Summary, check};
+
+/// Where the log of a run that failed is left.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/survival");
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+}
+
+/// Leaves the whole log in a file; gives its path.
+fn keep(seed: u64, log: &[Event]) -> String {
+    let path = format!("{FOLDER}/seed-{seed}.log");
+    std::fs::create_dir_all(FOLDER).unwrap();
+    let lines = log.iter().enumerate().map(|(index, event)| format!("{index} {} ms {:?}\n", event.at_ms, event.fact));
+    std::fs::write(&path, lines.collect::<String>()).unwrap();
+    path
+}
+
+fn judge(seed: u64) -> Summary {
+    let log = run::run(seed);
+    match check(&log) {
+        Ok(summary) => {
+            assert!(summary.caught_up_ms.is_some() && summary.gauges > 0, "the run has an end");
+            summary
+        }
+        Err(found) => {
+            let shown: Vec<String> = found.iter().take(10).map(ToString::to_string).collect();
+            let path = keep(seed, &log);
+            panic!("seed {seed}: {} violations, the log is {path}:\n{}", found.len(), shown.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_the_promises_hold() {
+    let seeds = match number("RIALTO_SURVIVAL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 1..1 + number("RIALTO_SURVIVAL_SEEDS").unwrap_or(5),
+    };
+    let count = seeds.end - seeds.start;
+    let mut total = Summary::default();
+    for seed in seeds {
+        let summary = judge(seed);
+        tracing::debug!(seed, "holds");
+        total += summary;
+    }
+    // Of so much that holds; a run in which little happened says little.
+    let Summary { kills, duplicates, recovered, unrecovered, gaps, lost, .. } = total;
+    let least = [kills, duplicates, recovered, unrecovered, gaps, lost].into_iter().min();
+    assert!(least >= Some(count), "{count} seeds: {total}");
+    std::fs::create_dir_all(FOLDER).unwrap();
+    std::fs::write(format!("{FOLDER}/summary.txt"), format!("{count} seeds, the checker finds nothing: {total}\n"))
+        .unwrap();
+}
