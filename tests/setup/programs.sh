@@ -66,3 +66,7 @@ need_chromium() {
     [ -x /usr/bin/chromium ] || install_debian chromium || missing "Chromium at /usr/bin/chromium" "your package manager"
     /usr/bin/chromium --version
 }
+
+need_curl() {
+    command -v curl >/dev/null || install_debian curl || missing "curl" "your package manager"
+}
