@@ -71,6 +71,7 @@ pub use hub::Duplex;
 pub use metrics::Snapshot;
 pub use rialto_protocol::{
     Answered, ApiOperation, HistoryFrom, Past, PastMessage, PointerError, Policy, Position, Present, Published,
+    Sessions, TopicLine,
 };
 pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, ErrorCode, Failure, Payload, Pointer};
 #[cfg(feature = "tls")]

@@ -4,8 +4,9 @@ use rialto::Codec;
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::start;
+use crate::support::events::Stream;
 use crate::support::{all_bytes_answered, decode, encode};
+use crate::{start, start_with};
 
 #[tokio::test]
 async fn a_program_s_message_reaches_every_session_and_the_history() {
@@ -159,4 +160,22 @@ async fn all_sessions_of_a_user_are_ended_and_no_other() {
     for client in &mut there[2..] {
         client.ping().await;
     }
+}
+
+#[tokio::test]
+async fn programs_and_streams_see_who_is_present() {
+    let (running, program) = start_with(|config| config.limits.presence_grace_ms = 0);
+    let mut stream = Stream::open(running.address, "topic=a&presence=true", None).await;
+    let session = stream.event("welcome").await.data["session"].clone();
+    let told = program.ok("presence", json!({"topic": "a"})).await;
+    assert_eq!(told, json!({"count": 1, "members": [{"session": session, "user": null}]}));
+    assert_eq!(stream.event("subscribed").await.data["count"], 1);
+    let mut client = running.client(Codec::Json).await;
+    client.subscribe("a").await;
+    let member = json!({"session": client.welcome["session"], "user": null});
+    assert_eq!(stream.event("join").await.data["member"], member);
+    assert_eq!(program.ok("presence", json!({"topic": "a"})).await["count"], 2);
+    client.close().await;
+    assert_eq!(stream.event("leave").await.data["member"], member);
+    assert_eq!(program.ok("presence", json!({"topic": "b"})).await, json!({"count": 0, "members": []}));
 }
