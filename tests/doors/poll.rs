@@ -51,11 +51,14 @@ async fn polls_one_after_the_other_see_each_message_once() {
 
 #[tokio::test]
 async fn a_poll_waits_for_the_first_message_and_no_longer_than_it_was_asked_to() {
-    let (running, program) = start();
+    let (running, program) = start_with(|config| {
+        config.limits.header_ms = 200;
+        config.limits.write_ms = 200;
+    });
     let address = running.address;
     let begun = Instant::now();
-    let nothing = poll(address, "topic=a&wait_ms=150").await;
-    assert!(begun.elapsed() >= Duration::from_millis(150));
+    let nothing = poll(address, "topic=a&wait_ms=300").await;
+    assert!(begun.elapsed() >= Duration::from_millis(300));
     assert_eq!((data(&nothing), &nothing["position"]["offset"]), (vec![], &json!(0)));
     running.becomes_empty().await;
     let waits = poll(address, "topic=a");

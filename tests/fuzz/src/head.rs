@@ -100,6 +100,11 @@ fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 impl Request {
+    /// Whether it may be for one of the doors behind which a session reads for somebody.
+    pub fn is_for_a_reader(&self) -> bool {
+        ["/sse", "/poll"].iter().any(|path| self.target.contains(path))
+    }
+
     /// Whether the answer may be 101: everything that a server has to find in the request is there, and nothing that makes
     /// it mean two things.
     pub fn may_be_upgraded(&self) -> bool {
