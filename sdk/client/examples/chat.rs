@@ -1,5 +1,6 @@
 //! A chat room in a terminal: `cargo run -p rialto-client --example chat -- ws://127.0.0.1:8080 lobby Ada`, with the broker's own
 //! configuration, whose plugin gives out the names.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it speaks to a person")]
 
 use std::io::BufRead as _;
 
@@ -40,10 +41,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                         eprintln!("({error})");
                     }
                 }
-                None => return Ok(client.close().await),
+                None => break,
             },
         }
     }
+    client.close().await;
+    Ok(())
 }
 
 async fn claim(client: &Client, topic: &str, name: &str) -> Result<(), rialto_client::Error> {

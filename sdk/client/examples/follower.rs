@@ -1,5 +1,6 @@
 //! Follows prices and remembers where it was, so that the next run goes on there:
 //! `cargo run -p rialto-client --example follower -- ws://127.0.0.1:8080 market.acme position.txt`
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it speaks to a person")]
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
 //! Publishes the orders of a file, each once however often this is run or cut off, because each has a key of its own:
 //! `cargo run -p rialto-client --example publisher -- ws://127.0.0.1:8080 orders orders.txt`
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it speaks to a person")]
 
 use rialto_client::{Client, ErrorCode, Event};
 
