@@ -10,6 +10,8 @@ mod cut;
 mod door;
 #[path = "client/held.rs"]
 mod held;
+#[path = "client/presence.rs"]
+mod presence;
 #[path = "client/restart.rs"]
 mod restart;
 #[path = "client/session.rs"]

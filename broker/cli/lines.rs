@@ -156,10 +156,12 @@ fn member(out: &mut Writer<'_>, member: &Member) {
 pub(crate) async fn reader_is_gone() {
     // Unchecked, because a checked one is made non-blocking, for whoever else writes to the same output, too.
     let watched = io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked);
-    if let Ok(output) = watched
-        && output.ready(Interest::ERROR).await.is_ok()
-    {
-        return;
+    if let Ok(output) = watched {
+        while let Ok(ready) = output.ready(Interest::ERROR).await {
+            if ready.is_error() || ready.is_write_closed() {
+                return;
+            }
+        }
     }
     // A file has no reader that could go.
     std::future::pending().await

@@ -159,3 +159,21 @@ async fn a_request_that_is_given_up_says_whether_it_may_have_been_done() {
     let error = client.publish("a", &7).within(short).await.unwrap_err();
     assert!(matches!(error, Error::TimedOut { may_have_acted: false, .. }), "never sent: {error}");
 }
+
+#[tokio::test]
+async fn what_was_published_without_echo_does_not_come_back_after_a_cut() {
+    let running = keeping(|_| {});
+    let relay = Relay::to(running.address).await;
+    let client = builder(relay.address, Codec::Json).connect().await.unwrap();
+    let mut subscription = client.subscribe("a").await.unwrap();
+    let other = connect(&running, Codec::Json).await;
+    client.publish("a", &1).echo(false).await.unwrap();
+    other.publish("a", &2).await.unwrap();
+    client.publish("a", &3).echo(false).await.unwrap();
+    assert_eq!(numbers(&mut subscription, 1).await, [2]);
+    relay.cut();
+    let Item::Resumed(resumed) = next(&mut subscription).await else { panic!("it goes on") };
+    assert!(resumed.recovered);
+    other.publish("a", &4).await.unwrap();
+    assert_eq!(numbers(&mut subscription, 1).await, [4]);
+}

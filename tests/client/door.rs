@@ -73,3 +73,26 @@ async fn events_tell_how_a_client_ended_to_whoever_comes_late() {
     assert_eq!(event(&mut late, "the end", ended).await, Ending::Asked);
     assert!(late.next().await.is_none());
 }
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn an_encrypted_door_needs_a_certificate_that_is_trusted() {
+    use crate::support::Running;
+    use crate::support::tls::{Certificate, Files};
+
+    let certificate = Certificate::good();
+    let files = Files::with(&certificate);
+    let running = Running::with(|config| config.tls = Some(files.settings()));
+    let address = format!("wss://localhost:{}", running.tls_address.unwrap().port());
+    for codec in Codec::ALL {
+        let trusting = Client::builder(&address).codec(codec).root_certificates(certificate.pem.clone());
+        let client = within("a session", trusting.connect()).await.unwrap();
+        let mut subscription = client.subscribe("a").await.unwrap();
+        client.publish("a", &"x".repeat(60_000)).await.unwrap();
+        assert_eq!(super::message(&mut subscription).await.payload.parse::<String>().unwrap().len(), 60_000);
+    }
+    let other = Client::builder(&address).root_certificates(Certificate::good().pem).patience(Duration::ZERO);
+    let error = within("an error", other.connect()).await.unwrap_err();
+    let Ending::Unreachable(why) = ending(error) else { panic!("not trusted") };
+    assert!(why.contains("certificate"), "{why}");
+}

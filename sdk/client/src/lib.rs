@@ -1,4 +1,34 @@
-//! A client for Rialto.
+//! A client for the [Rialto](https://crates.io/crates/rialto) pub/sub broker that comes back after every cut, with all that was
+//! missed, in order and once; or it says what is gone.
+//!
+//! ```no_run
+//! use rialto_client::{Client, Item};
+//!
+//! # async fn example() -> Result<(), rialto_client::Error> {
+//! let client = Client::connect("ws://127.0.0.1:8080").await?;
+//! let mut news = client.subscribe("news.venice").await?;
+//! client.publish("news.venice", &"A ship has come to Lisbon").await?;
+//! while let Some(item) = news.next().await {
+//!     if let Item::Message(message) = item {
+//!         println!("{} {:?}", message.offset, message.payload.parse::<String>());
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Errors
+//! A request fails with an [`Error`]. [`Error::code`] is the broker's, where it refused; [`Error::may_have_acted`] says whether
+//! what was asked for may have been done all the same. A client that does not come back has an [`Ending`]: from
+//! [`Client::closed`], from [`Event::Closed`], and in [`Error::Closed`].
+//!
+//! # Limits
+//! - Requests have a deadline, 30 s unless they say otherwise, over as many sessions as they need. Publishes and calls are sent
+//!   again with a random key, by which the broker knows a retry: within `keys_ms` of the topic's rule (2 minutes) and its own life.
+//! - At most 1,024 requests are without an answer ([`Builder::unanswered_max`]).
+//! - A subscription has room for 256 items ([`Builder::queue_items_max`]). While one is full nothing is read from the socket,
+//!   answers neither, and the broker's delivery policies decide. So do not wait for an answer in the task that must make the room.
+//! - One client has each topic and pattern once.
 
 mod address;
 mod builder;
@@ -32,3 +62,8 @@ pub use rialto_protocol::{
 };
 pub use subscription::Subscription;
 pub use wanted::Topic;
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

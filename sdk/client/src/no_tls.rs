@@ -4,7 +4,7 @@ use tokio::net::TcpStream;
 
 /// Nobody.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Trust;
+pub(crate) struct Trust(());
 
 impl Trust {
     /// Never asked: `wss://` addresses are refused before.

@@ -1,9 +1,13 @@
 //! Where a subscription stands in the order of its topic: what it was given, what it was told that it will not get, and from
 //! where it goes on. It hands out no offset twice within an epoch.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rialto_protocol::{Gap, Position, Subscribed};
+
+/// How many of the client's own messages are remembered ahead of what was handed out.
+const OWN_MAX: usize = 1_024;
 
 /// What a subscription asked for when it began, or began again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +27,9 @@ pub(crate) struct Cursor {
     promised_after: u64,
     /// Messages up to here are past ones.
     past_to: u64,
+    /// What the client published itself and wanted no echo of, ahead of the offset. It is not missing, and not to be handed out
+    /// when the past is sent.
+    own: BTreeSet<u64>,
 }
 
 impl Cursor {
@@ -49,24 +56,47 @@ impl Cursor {
             // In a list live messages may have come before this answer.
             _ => (head.offset.max(self.offset), 0),
         };
-        *self = Self { epoch: Some(Arc::clone(&head.epoch)), offset, promised_after, past_to: head.offset };
+        let own =
+            if self.epoch.as_ref() == Some(&head.epoch) { std::mem::take(&mut self.own) } else { BTreeSet::new() };
+        *self = Self { epoch: Some(Arc::clone(&head.epoch)), offset, promised_after, past_to: head.offset, own };
     }
 
     /// Whether a message is to be handed out.
     pub(crate) fn message(&mut self, offset: u64) -> bool {
         let is_new = offset > self.offset;
+        let is_own = self.own.contains(&offset);
         if is_new {
-            self.offset = offset;
+            self.move_to(offset);
             self.promised_after = 0;
         }
-        is_new
+        is_new && !is_own
+    }
+
+    /// The client published this itself, without echo.
+    pub(crate) fn published(&mut self, position: &Position) {
+        if self.epoch.as_ref() == Some(&position.epoch) && position.offset > self.offset {
+            self.own.insert(position.offset);
+            if self.own.len() > OWN_MAX {
+                self.own.pop_first();
+            }
+            self.move_to(self.offset);
+        }
     }
 
     /// What of a gap is to be told.
     pub(crate) fn gap(&mut self, gap: Gap) -> Option<Gap> {
         let from = gap.from.max(self.offset.max(self.promised_after).saturating_add(1));
-        self.offset = self.offset.max(gap.to);
+        self.move_to(gap.to.max(self.offset));
         (from <= gap.to).then_some(Gap { from, ..gap })
+    }
+
+    /// Moves forward, also over what the client published itself.
+    fn move_to(&mut self, offset: u64) {
+        self.offset = offset;
+        while let Some(first) = self.own.first().copied().filter(|first| *first <= self.offset.saturating_add(1)) {
+            self.own.pop_first();
+            self.offset = self.offset.max(first);
+        }
     }
 
     /// Whether a message came before the subscription did.
@@ -147,6 +177,20 @@ mod tests {
         assert_eq!(other.gap(gap(6, 9)), None);
         assert!(other.message(10));
         assert_eq!(cursor.gap(gap(6, 12)), Some(gap(11, 12)), "but what came after the subscription is");
+    }
+
+    #[test]
+    fn what_was_published_without_echo_is_neither_missing_nor_handed_out() {
+        let mut cursor = begun(None, None, at("e", 10));
+        for offset in [12, 11, 14] {
+            cursor.published(&at("e", offset));
+        }
+        cursor.published(&at("other", 13));
+        assert_eq!(cursor.position(), Some(at("e", 12)), "those that follow on are passed over");
+        let since = cursor.position();
+        cursor.begin(&Beginning { since, last: None }, &answer(at("e", 15), Some(true)));
+        let handed: Vec<u64> = [13, 14, 15].into_iter().filter(|offset| cursor.message(*offset)).collect();
+        assert_eq!(handed, [13, 15]);
     }
 
     #[test]

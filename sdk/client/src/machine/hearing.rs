@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rialto_protocol::{Answer, Failure, Gap, Heard, HeardError, HeardMessage, Operation};
+use rialto_protocol::{Answer, Failure, Gap, Heard, HeardError, HeardMessage, Operation, Outcome, Subscribe};
 
 use super::requests::read;
 use super::topics::State;
@@ -120,17 +120,28 @@ impl Machine {
 
     fn finish(&mut self, id: u64, outcome: Result<Reply, Error>) {
         let Some(asking) = self.requests.take(id) else { return };
-        if let (Operation::Subscribe(changes), Ok(Reply::Subscribed(outcomes))) = (&asking.operation, &outcome) {
-            // A subscription goes on under other conditions, in later sessions too.
-            for (change, outcome) in changes.iter().zip(outcomes) {
-                let Ok(subscribed) = outcome else { continue };
-                self.topics.change(&change.topic, change.delivery.clone(), change.presence);
-                if let Some(present) = &subscribed.present {
-                    let (topic, present) = (Arc::clone(&subscribed.topic), present.clone());
-                    self.take_for(&change.topic, Item::Presence { topic, present });
+        match (&asking.operation, &outcome) {
+            (Operation::Subscribe(changes), Ok(Reply::Subscribed(outcomes))) => self.changed(changes, outcomes),
+            (Operation::Publish(publish), Ok(Reply::Published(published))) if !publish.echo => {
+                let entry = self.topics.get(&publish.topic).filter(|entry| entry.state == State::There);
+                if let (Some(entry), Some(position)) = (entry, &published.position) {
+                    entry.cursor.published(position);
                 }
             }
+            _ => {}
         }
         self.answer(asking.ticket, outcome);
+    }
+
+    /// Subscriptions go on under other conditions, in later sessions too.
+    fn changed(&mut self, changes: &[Subscribe<'_>], outcomes: &[Outcome]) {
+        for (change, outcome) in changes.iter().zip(outcomes) {
+            let Ok(subscribed) = outcome else { continue };
+            self.topics.change(&change.topic, change.delivery.clone(), change.presence);
+            if let Some(present) = &subscribed.present {
+                let (topic, present) = (Arc::clone(&subscribed.topic), present.clone());
+                self.take_for(&change.topic, Item::Presence { topic, present });
+            }
+        }
     }
 }

@@ -6,8 +6,14 @@ mod credentials;
 mod cursor;
 mod hearing;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
+mod play;
+#[cfg(test)]
 mod proof;
 mod requests;
+#[cfg(test)]
+mod returns;
 mod session;
 mod subscribing;
 #[cfg(test)]
