@@ -12,5 +12,7 @@ mod process;
 mod files;
 #[path = "siege/herd.rs"]
 mod herd;
+#[path = "siege/many.rs"]
+mod many;
 #[path = "siege/memory.rs"]
 mod memory;

@@ -39,6 +39,8 @@ mod payload;
 mod pressure;
 #[path = "sockets/proxy.rs"]
 mod proxy;
+#[path = "sockets/race.rs"]
+mod race;
 #[path = "sockets/request.rs"]
 mod request;
 #[path = "sockets/session.rs"]
@@ -48,5 +50,7 @@ mod smuggle;
 #[cfg(feature = "tls")]
 #[path = "sockets/tls.rs"]
 mod tls;
+#[path = "sockets/topic.rs"]
+mod topic;
 #[path = "sockets/witness.rs"]
 mod witness;

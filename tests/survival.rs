@@ -10,11 +10,19 @@ mod support;
 mod dice;
 #[path = "support/fault/mod.rs"]
 mod fault;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+#[path = "support/process.rs"]
+mod process;
 
 #[path = "survival/book.rs"]
 mod book;
 #[path = "survival/client.rs"]
 mod client;
+#[path = "survival/follower.rs"]
+mod follower;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+#[path = "survival/herd/mod.rs"]
+mod herd;
 #[path = "survival/link.rs"]
 mod link;
 #[path = "survival/outbound.rs"]
@@ -23,6 +31,8 @@ mod outbound;
 mod proxy;
 #[path = "survival/run.rs"]
 mod run;
+#[path = "survival/stage.rs"]
+mod stage;
 #[path = "survival/views.rs"]
 mod views;
 
@@ -79,4 +89,16 @@ fn whatever_happens_the_promises_hold() {
     std::fs::create_dir_all(FOLDER).unwrap();
     std::fs::write(format!("{FOLDER}/summary.txt"), format!("{count} seeds, the checker finds nothing: {total}\n"))
         .unwrap();
+}
+
+/// `cargo bench --bench herd` does the same with 5,000.
+#[cfg(all(target_os = "linux", feature = "cli"))]
+#[test]
+fn a_small_herd_comes_back_after_a_kill_and_has_everything() {
+    let told = herd::run(&herd::Plan { members: 300, admissions_per_s: 200, seconds: 1, seed: 1 });
+    let found = check(&told.log);
+    assert!(found.is_ok(), "{:#?}", found.err());
+    assert_eq!(told.returns.len(), 300, "each came back once");
+    assert!(told.turned_away.values().sum::<u64>() > 0, "300 at once are more than 200 a second:\n{}", told.text());
+    assert!(told.peak_bytes > 0 && told.caught_up_ms().2 > 0, "{}", told.text());
 }

@@ -92,3 +92,39 @@ async fn publishes_that_meet_count_once() {
     let refused = running.broker.publish_with("t", Payload::json(&2).unwrap(), options).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::KeyReused);
 }
+
+#[tokio::test]
+async fn an_ack_that_got_lost_is_told_again_and_the_message_is_there_once() {
+    for codec in Codec::ALL {
+        let running = Running::start();
+        let mut reader = running.client(Codec::Json).await;
+        reader.subscribe("t").await;
+        let mut client = running.raw(codec).await;
+        client.request(&request("t", json!("once"), "k")).await;
+        eventually("it has taken effect", || running.broker.metrics().messages_published_total == 1).await;
+        // Whatever the broker said of it, nobody has read it.
+        client.reset();
+        let mut client = running.client(codec).await;
+        let again = client.ok(request("t", json!("once"), "k")).await;
+        assert_eq!((&again["position"]["offset"], &again["duplicate"]), (&json!(1), &json!(true)), "{again}");
+        client.refused(request("t", json!("twice"), "k"), "key_reused").await;
+        client.publish("t", json!("end")).await;
+        assert_eq!(reader.message().await["data"], "once");
+        assert_eq!(reader.message().await["data"], "end");
+    }
+}
+
+#[tokio::test]
+async fn a_restart_forgets_keys_and_the_new_epoch_tells_it() {
+    let running = Running::start();
+    let mut client = running.client(Codec::Json).await;
+    let first = client.ok(request("t", json!(1), "k")).await;
+    drop((client, running));
+    let running = Running::start();
+    let mut client = running.client(Codec::Json).await;
+    let again = client.ok(request("t", json!(1), "k")).await;
+    assert_eq!(again.get("duplicate"), None, "nothing in memory outlives the broker");
+    assert_ne!(again["position"]["epoch"], first["position"]["epoch"]);
+    let other = client.ok(request("t", json!(1), "k")).await;
+    assert_eq!((&other["position"], &other["duplicate"]), (&again["position"], &json!(true)));
+}

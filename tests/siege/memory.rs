@@ -14,14 +14,14 @@ const MESSAGE_BYTES: u64 = 65_536;
 /// What a session, its socket and the frame reader that it has while a frame is open take.
 const SESSION_BYTES: u64 = 24 * 1024;
 /// What threads keep for later, and what the system counts late: far less than what any of these tests makes the broker hold.
-const SLACK_BYTES: u64 = 12 << 20;
+pub(crate) const SLACK_BYTES: u64 = 12 << 20;
 
-fn resident(process: &Process) -> u64 {
+pub(crate) fn resident(process: &Process) -> u64 {
     Holding::of(process.child.id()).unwrap().resident_bytes
 }
 
 /// The most that was resident since [`forget_peak`].
-fn peak(process: &Process) -> u64 {
+pub(crate) fn peak(process: &Process) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells it");
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024

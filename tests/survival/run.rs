@@ -1,23 +1,20 @@
 //! One run: a broker that goes away and comes back, clients behind the fault proxy, a calm end in which all must have
 //! everything, and nothing left when they have gone. Gives the log.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rialto::Codec;
 use rialto::config::{Config, History, TopicRule};
 use rialto::topic::Pattern;
 use rialto_checker::{Event, Fact};
-use serde_json::json;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::book::Book;
-use super::client::{Client, Phase, Stage, Status};
+use super::client::Client;
 use super::dice::Dice;
 use super::fault::FaultProxy;
+use super::stage::{Phase, Stage};
 use super::support::Running;
-use super::views::{payload, position};
 
 /// Clients of a run.
 const CLIENTS: u64 = 50;
@@ -56,9 +53,7 @@ async fn story(seed: u64) -> Vec<Event> {
     let mut dice = Dice::new(seed, 0);
     let mut running = broker();
     let proxy = FaultProxy::start(seed, running.address).await;
-    let board = Mutex::new(vec![Status::default(); CLIENTS as usize]);
-    let phase = watch::Sender::new(Phase::Wild);
-    let stage = Arc::new(Stage { book: Book::new(), address: proxy.address, phase, board });
+    let stage = Arc::new(Stage::new(proxy.address, CLIENTS));
     for (topic, keeps) in TOPICS {
         stage.book.write(Fact::Topic { topic: topic.to_owned(), keeps, keys_ms: KEYS_MS });
     }
@@ -80,7 +75,11 @@ async fn story(seed: u64) -> Vec<Event> {
     stage.phase.send_replace(Phase::Calm);
     stage.book.write(Fact::Healed { within_ms: WITHIN.as_millis() as u64 });
     // Whoever is not back in time is named by the checker.
-    let _ = tokio::time::timeout(WITHIN + Duration::from_secs(1), converge(&running, &stage)).await;
+    let _ = tokio::time::timeout(
+        WITHIN + Duration::from_secs(1),
+        stage.converge(running.address, &TOPICS.map(|topic| topic.0.to_owned())),
+    )
+    .await;
     stage.book.write(Fact::Ended);
     stage.phase.send_replace(Phase::Over);
     while let Some(ended) = clients.join_next().await {
@@ -107,35 +106,6 @@ async fn kill(running: Running, book: &Book) {
     tokio::task::spawn_blocking(move || drop(running)).await.expect("it stops");
     let held = gauges(&broker).into_iter().filter(|(name, _)| *name != "topics");
     held.for_each(|(name, value)| book.write(Fact::Gauge { name: name.to_owned(), value }));
-}
-
-/// Until all clients have settled, and have all seen one last message of each topic.
-async fn converge(running: &Running, stage: &Stage) {
-    let settled = |stage: &Stage| stage.board.lock().unwrap().iter().all(|status| status.is_settled);
-    while !settled(stage) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let mut client = running.client(Codec::Json).await;
-    let session = stage.book.number();
-    let node = client.welcome["node"].as_str().expect("a node").to_owned();
-    stage.book.write(Fact::Connected { session, client: CLIENTS, node });
-    let mut last = Vec::new();
-    for (topic, _) in TOPICS {
-        let attempt = stage.book.number();
-        let request = json!({"type": "publish", "topic": topic, "data": {"number": attempt, "text": "the last one"}});
-        let name = topic.to_owned();
-        stage.book.write(Fact::Publishing { attempt, session, topic: name, key: None, payload: payload(&request) });
-        let position = position(&client.ok(request).await["position"]);
-        last.push((topic, position.offset));
-        stage.book.write(Fact::Published { attempt, position, duplicate: false });
-    }
-    let has_all = |status: &Status| {
-        let mut all = last.iter();
-        status.is_settled && all.all(|(topic, offset)| status.reached.get(*topic).is_none_or(|own| own >= offset))
-    };
-    while !stage.board.lock().unwrap().iter().all(has_all) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 fn gauges(broker: &rialto::Broker) -> [(&'static str, u64); 6] {

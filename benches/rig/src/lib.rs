@@ -19,6 +19,7 @@ pub mod field;
 pub mod figure;
 pub mod floor;
 mod frame;
+pub mod herd;
 pub mod holding;
 pub mod idle;
 pub mod launch;

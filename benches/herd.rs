@@ -1,0 +1,79 @@
+//! Thousands of subscribed clients whose broker is killed while publishers go on, and is started again: when all of them are
+//! back and have everything, and what that takes: `cargo bench --bench herd -- --members 5000`. The history checker judges the
+//! run; exit code 1 when it finds anything. Clients and broker share the machine's cores.
+
+#![allow(missing_docs, reason = "a bench is a program, not a library")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
+#![allow(clippy::unwrap_used, reason = "a bench ends by panicking")]
+
+#[path = "../tests/survival/book.rs"]
+mod book;
+#[path = "../tests/support/dice.rs"]
+mod dice;
+#[path = "../tests/survival/follower.rs"]
+mod follower;
+#[path = "../tests/survival/herd/mod.rs"]
+mod herd;
+#[path = "../tests/survival/link.rs"]
+mod link;
+#[path = "../tests/survival/outbound.rs"]
+mod outbound;
+#[path = "../tests/support/process.rs"]
+mod process;
+#[path = "../tests/survival/stage.rs"]
+mod stage;
+#[path = "../tests/support/mod.rs"]
+mod support;
+#[path = "../tests/survival/views.rs"]
+mod views;
+
+use std::process::ExitCode;
+
+use herd::Plan;
+use rialto_bench::herd::{HELP, Options, Task};
+use rialto_bench::{date, door, machine::Machine};
+use rialto_checker::check;
+
+fn main() -> ExitCode {
+    match Task::parse(std::env::args().skip(1)) {
+        Ok(Task::Help) => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Ok(Task::Kill(options)) => kill(&options),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn kill(options: &Options) -> ExitCode {
+    let Options { members, admissions_per_s, seconds, seed } = *options;
+    if let Err(error) = door::make_room(members as usize + 100) {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
+    println!("Made {} on {}", date::today(), Machine::this());
+    println!(
+        "{members} members, {admissions_per_s} admissions a second, {seconds} s before the kill and after all are back\n"
+    );
+    let told =
+        herd::run(&Plan { members: members.into(), admissions_per_s, seconds: seconds.into(), seed: seed.into() });
+    print!("{}", told.text());
+    match check(&told.log) {
+        Ok(summary) if told.returns.len() == members as usize => {
+            println!("the checker finds nothing: {summary}");
+            ExitCode::SUCCESS
+        }
+        Ok(_) => {
+            eprintln!("FAILED: {} members came back", told.returns.len());
+            ExitCode::FAILURE
+        }
+        Err(found) => {
+            found.iter().take(10).for_each(|violation| eprintln!("FAILED: {violation}"));
+            eprintln!("FAILED: {} violations", found.len());
+            ExitCode::FAILURE
+        }
+    }
+}

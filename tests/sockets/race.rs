@@ -1,0 +1,86 @@
+//! Subscriptions that begin and end faster than their answers come, while messages are published: what arrives is what the
+//! order of the requests says, and a session that is gone in the middle of it leaves nothing.
+
+use std::time::Instant;
+
+use rialto::{Codec, Payload};
+use serde_json::json;
+
+use crate::support::{DEADLINE, Raw, Running};
+
+const REQUESTS: u64 = 200;
+
+/// Publishes until the task that this gives is aborted.
+fn flood(running: &Running) -> tokio::task::JoinHandle<()> {
+    let broker = running.broker.clone();
+    tokio::spawn(async move {
+        loop {
+            broker.publish("t", Payload::json(&1).unwrap()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    })
+}
+
+/// Subscribes with odd ids and unsubscribes with even ones, without waiting.
+async fn ask_all(session: &mut Raw) {
+    for id in 1..=REQUESTS {
+        let kind = if id % 2 == 1 { "subscribe" } else { "unsubscribe" };
+        session.request(&json!({"type": kind, "id": id, "topic": "t"})).await;
+    }
+}
+
+/// Reads what all of that brings; gives the number of messages.
+async fn ask_and_read(running: &Running, codec: Codec) -> u64 {
+    let mut session = Raw::connect(running.address, codec).await;
+    ask_all(&mut session).await;
+    let (mut answered, mut next, mut arrived) = (0, None, 0);
+    while answered < REQUESTS {
+        let frame = session.frame_value().await;
+        if frame["type"] == "ok" {
+            answered += 1;
+            assert_eq!(frame["id"], answered, "answers about one topic come in the order of the requests");
+            next = frame["position"]["offset"].as_u64().map(|offset| offset + 1);
+        } else {
+            assert_eq!(frame["type"], "message", "{frame}");
+            let expected = next.unwrap_or_else(|| panic!("nothing is subscribed, and {frame} comes"));
+            assert_eq!(frame["offset"], expected);
+            next = Some(expected + 1);
+            arrived += 1;
+        }
+    }
+    session.request(&json!({"type": "ping", "id": 1_000})).await;
+    assert_eq!(session.frame_value().await["id"], 1_000, "nothing comes behind the last answer");
+    arrived
+}
+
+#[tokio::test]
+async fn what_arrives_between_two_answers_is_what_the_first_one_says() {
+    let running = Running::with(|config| config.limits.requests_in_flight = 256);
+    let publisher = flood(&running);
+    for codec in Codec::ALL {
+        let (begun, mut arrived) = (Instant::now(), 0);
+        while arrived < 20 {
+            assert!(begun.elapsed() < DEADLINE, "only {arrived} messages met a subscription");
+            arrived += ask_and_read(&running, codec).await;
+        }
+    }
+    publisher.abort();
+}
+
+#[tokio::test]
+async fn who_goes_in_the_middle_of_it_leaves_nothing() {
+    let running = Running::start();
+    let publisher = flood(&running);
+    for round in 0..20 {
+        let mut session = Raw::connect(running.address, Codec::ALL[round % 2]).await;
+        ask_all(&mut session).await;
+        // After so many answers and messages.
+        for _ in 0..round * 7 {
+            session.frame_value().await;
+        }
+        session.reset();
+    }
+    running.becomes_empty().await;
+    publisher.abort();
+    assert_eq!(running.broker.topic("t").map_or(0, |topic| topic.subscribers), 0);
+}
