@@ -155,6 +155,11 @@ impl Standing {
         self.pending.load(Acquire) > 0 || self.subscribed.load(Acquire)
     }
 
+    /// Whether it was let in.
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.subscribed.load(Acquire)
+    }
+
     fn settle(&self, success: bool) {
         if success {
             self.subscribed.store(true, Release);

@@ -279,17 +279,29 @@ impl Session {
     }
 
     fn presence(&self, topic: &str, answer: Answer) {
-        match self.broker.presence(topic) {
+        match self.check_insight(topic).and_then(|()| self.broker.presence(topic)) {
             Ok(present) => answer.ok(Reply::Present(present)),
             Err(failure) => answer.fail(failure),
         }
     }
 
     fn history(&self, history: &History<'_>, answer: Answer) {
-        match self.broker.history(&history.topic, history.from.clone(), history.limit) {
+        let History { topic, from, limit } = history;
+        match self.check_insight(topic).and_then(|()| self.broker.history(topic, from.clone(), *limit)) {
             Ok(past) => answer.ok(Reply::Past(past)),
             Err(failure) => answer.fail(failure),
         }
+    }
+
+    /// Refuses to tell what is in a topic whose plugin has not let the session in: that would get around the plugin.
+    fn check_insight(&self, name: &str) -> Result<(), Failure> {
+        let topic = parse_topic(name)?;
+        let is_subscribed = self.subscriptions.get(&topic).is_some_and(|standing| standing.is_subscribed());
+        if is_subscribed || self.broker.core.directory.owner(&topic).is_none() {
+            return Ok(());
+        }
+        let text = "a plugin owns this topic; only who is subscribed to it may ask for that";
+        Err(Failure::new(ErrorCode::Forbidden, text))
     }
 
     fn answer(&self, id: Option<u64>) -> Answer {

@@ -6,7 +6,7 @@ mod support;
 
 use std::path::Path;
 
-use rialto::config::{PluginConfig, TopicRule};
+use rialto::config::{History, PluginConfig, TopicRule};
 use rialto::topic::Pattern;
 use rialto::{Broker, Codec};
 use serde_json::{Value, json};
@@ -321,4 +321,25 @@ async fn a_list_of_rooms_is_left_when_the_answer_comes() {
     bo.publish(LOBBY, json!("hello")).await;
     ada.ping().await;
     assert_eq!(ada.take_all(), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn only_who_was_let_in_is_told_what_was_said_and_who_is_there() {
+    let running = Running::with(|config| {
+        configure(config, json!({}));
+        config.topics[0].history = Some(History::default());
+        config.topics[0].presence = true;
+    });
+    let mut ada = member(&running, Codec::Json, "ada").await;
+    let mut stranger = running.client(Codec::Json).await;
+    let asked = ["history", "presence"].map(|request| json!({"type": request, "topic": LOBBY}));
+    for request in &asked {
+        stranger.refused(request.clone(), "forbidden").await;
+        ada.ok(request.clone()).await;
+    }
+    ada.ok(json!({"type": "unsubscribe", "topic": LOBBY})).await;
+    for request in &asked {
+        ada.refused(request.clone(), "forbidden").await;
+    }
+    assert_eq!(running.broker.history(LOBBY, None, None).unwrap().messages.len(), 2, "the embedder may ask");
 }
