@@ -356,13 +356,12 @@ fn what_a_pattern_brought_is_not_lost_when_the_topic_is_subscribed_to_in_the_sam
         let (audience, patterns) = (audience(), selectors(1..=1));
         let (key, line, mut far) = attach(&shard, 64);
         shard.turn(&mut vec![select(key, &patterns[0])]);
-        shard.turn(&mut vec![
-            deliver_to(1, Some(&patterns), None),
-            deliver_to(2, Some(&patterns), None),
-            subscribe(key, 1, Delivery::Latest, &audience),
-            deliver_to(3, Some(&patterns), None),
-        ]);
-        assert_eq!(told(&read(&shard, key, &line, &mut far).await), ["1", "2", "3"]);
+        // More than the socket takes, so that there is something to be taken back.
+        let mut turn: Vec<Command> = (1..=5).map(|offset| deliver_to(offset, Some(&patterns), None)).collect();
+        turn.push(subscribe(key, 1, Delivery::Latest, &audience));
+        turn.push(deliver_to(6, Some(&patterns), None));
+        shard.turn(&mut turn);
+        assert_eq!(told(&read(&shard, key, &line, &mut far).await), ["1", "2", "3", "4", "5", "6"]);
     });
 }
 
