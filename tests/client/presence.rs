@@ -9,7 +9,7 @@ use crate::support::{Running, within};
 fn attended(listen: Option<std::net::SocketAddr>) -> Running {
     Running::with(|config| {
         config.topics = vec![TopicRule { presence: true, ..TopicRule::default() }];
-        config.topics[0].pattern = "room.*".parse().unwrap();
+        config.topics[0].pattern = rialto::topic::Pattern::parse("room.*").unwrap();
         config.topics.push(TopicRule::default());
         config.limits.presence_grace_ms = 0;
         if let Some(listen) = listen {

@@ -126,7 +126,12 @@ async fn the_policy_and_the_past_are_chosen_in_the_query() {
         program.ok("publish", json!({"topic": "b", "data": number})).await;
     }
     program.ok("disconnect", json!({"session": session})).await;
-    assert_eq!(sampled.next().await.unwrap().name, "closing", "the others wait for their time");
+    // That one was skipped may be told; the other waits for its time.
+    let mut event = sampled.next().await.unwrap();
+    if event.name == "gap" {
+        event = sampled.next().await.unwrap();
+    }
+    assert_eq!(event.name, "closing");
 }
 
 #[tokio::test]
