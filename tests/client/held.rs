@@ -43,6 +43,8 @@ async fn what_is_not_read_waits_at_the_broker_and_is_skipped_as_the_policy_says(
 async fn a_queue_that_is_never_read_makes_the_session_slow_and_it_comes_back_without_a_hole() {
     let running = keeping(|config| {
         config.limits.outbox_bytes = 64 * 1024;
+        // Who takes nothing is cut off after this.
+        config.limits.write_ms = 500;
         config.topics[0].history.as_mut().unwrap().messages = 10_000;
         config.topics[0].history.as_mut().unwrap().bytes = 100 << 20;
     });
