@@ -12,6 +12,7 @@ fn attended(listen: Option<std::net::SocketAddr>) -> Running {
         config.topics[0].pattern = rialto::topic::Pattern::parse("room.*").unwrap();
         config.topics.push(TopicRule::default());
         config.limits.presence_grace_ms = 0;
+        config.limits.close_ms = 50;
         if let Some(listen) = listen {
             config.server.listen = vec![listen];
         }
