@@ -35,11 +35,13 @@ enum Command {
     ///
     /// Comes back by itself when the connection is lost, with everything that was missed and is still kept. Whatever will not
     /// come is told by a line with the type "gap".
+    #[command(after_long_help = sub::EXAMPLES)]
     Sub(sub::SubArgs),
     /// Publishes a value, or every line of standard input.
     ///
-    /// `rialto sub a --data | rialto pub b` passes messages on. Each message has a key, so that none is published twice when the
-    /// connection is lost before its answer comes.
+    /// Prints the position of each. Every message has a key, so that none is published twice when the connection is lost before
+    /// its answer comes.
+    #[command(after_long_help = publish::EXAMPLES)]
     Pub(publish::PubArgs),
     /// Asks the plugin behind a topic.
     Call(call::CallArgs),

@@ -15,6 +15,12 @@ use rialto_protocol::value::Sink as _;
 /// How many messages may be without an answer.
 const UNANSWERED: usize = 256;
 
+/// At the end of the help.
+pub(crate) const EXAMPLES: &str = "Examples:
+  rialto pub chat.lobby '{\"text\": \"hello\"}'
+  tail -f app.log | rialto pub logs --text --quiet
+  rialto sub orders --data | rialto pub copy";
+
 /// Arguments of `rialto pub`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PubArgs {

@@ -11,6 +11,14 @@ use super::complain;
 use super::connection::{self, ConnectionArgs, remark};
 use super::lines::{self, Line, Reader};
 
+/// At the end of the help.
+pub(crate) const EXAMPLES: &str = "Examples:
+  rialto sub chat.lobby --last 20
+  rialto sub 'chat.*' 'market.>'
+  rialto sub market.acme --delivery latest_by:/symbol
+  rialto sub orders --data --count 100 | jq .price
+  rialto sub orders --since s2puzmhh:41 --last 1000   # on from there, or with what is kept";
+
 /// Arguments of `rialto sub`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SubArgs {
@@ -45,10 +53,11 @@ pub(crate) fn run(args: &SubArgs) -> ExitCode {
         complain("--since is the position of one topic, and several are named");
         return ExitCode::from(2);
     }
-    let has_past = args.since.is_some() || args.last.is_some() || args.presence;
+    let is_special = args.delivery.as_ref().is_some_and(|delivery| *delivery != Delivery::Queue);
+    let is_of_topics = args.since.is_some() || args.last.is_some() || args.presence || is_special;
     let is_pattern = |topic: &&String| topic.split('.').any(|token| matches!(token, "*" | ">"));
-    if let Some(pattern) = args.topics.iter().find(is_pattern).filter(|_| has_past) {
-        complain(&format!("pattern {pattern:?}: --last, --since and --presence are for topics only"));
+    if let Some(pattern) = args.topics.iter().find(is_pattern).filter(|_| is_of_topics) {
+        complain(&format!("pattern {pattern:?}: --last, --since, --presence and --delivery are for topics only"));
         return ExitCode::from(2);
     }
     connection::run(follow(args))

@@ -51,8 +51,8 @@ pub enum Error {
     /// A subscription needs a topic.
     #[error("no topic is named")]
     NoTopic,
-    /// Patterns are live only: they have no past and no presence.
-    #[error("pattern \"{0}\": a position, past messages and presence are for topics only")]
+    /// Patterns are live only: they have no past, no presence, and every message waits.
+    #[error("pattern \"{0}\": a position, past messages, presence and delivery policies are for topics only")]
     Pattern(String),
 }
 

@@ -79,10 +79,8 @@ impl Subscription {
         if !self.topics.iter().any(|subscribed| *subscribed.topic == *topic) {
             return Err(Error::NotSubscribed(topic.to_owned()));
         }
-        let wanted = Topic::new(topic);
-        if presence && wanted.is_pattern() {
-            return Err(Error::Pattern(topic.to_owned()));
-        }
+        let wanted = Topic { delivery: delivery.clone(), presence, ..Topic::new(topic) };
+        wanted.check()?;
         let change = Subscribe { topic: topic.to_owned().into(), since: None, last: None, delivery, presence };
         let operation = Operation::Subscribe(vec![change]);
         let within = self.client.within();

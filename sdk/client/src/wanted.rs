@@ -94,7 +94,12 @@ impl Topic {
     /// What the broker would refuse of a pattern.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let has_past = self.since.is_some() || self.last.is_some() || self.presence;
-        if self.is_pattern() && has_past { Err(Error::Pattern(self.name.to_string())) } else { Ok(()) }
+        let is_selective = self.delivery.as_ref().is_some_and(|delivery| *delivery != Delivery::Queue);
+        if self.is_pattern() && (has_past || is_selective) {
+            Err(Error::Pattern(self.name.to_string()))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -150,6 +155,8 @@ mod tests {
         assert!(Topic::new("a.*").check().is_ok());
         assert!(Topic::new("a.*").last(1).check().is_err());
         assert!(Topic::new("a.>").presence().check().is_err());
+        assert!(Topic::new("a.>").delivery(Delivery::Latest).check().is_err());
+        assert!(Topic::new("a.>").delivery(Delivery::Queue).check().is_ok());
         assert!(Topic::new("a.b").last(1).presence().check().is_ok());
     }
 }
