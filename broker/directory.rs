@@ -22,6 +22,9 @@ use crate::topic::Topic;
 /// Topics that nobody needs are forgotten on demand; that takes less than this.
 const FULL_RETRY_MS: u64 = 1_000;
 
+/// A table with more room than this, of which less than an eighth is used, gives it back.
+const SPARSE_MIN: usize = 65_536;
+
 /// So many topics share an epoch: few enough that those who publish to them do not wait for each other.
 const EPOCH_TOPICS: usize = 64;
 
@@ -239,6 +242,10 @@ impl Directory {
             entry.reach.forget_changed(&self.patterns);
             stays
         });
+        let (used, room) = (self.topics.len(), self.topics.capacity());
+        if room > SPARSE_MIN && used < room / 8 {
+            self.topics.shrink_to_fit();
+        }
     }
 
     fn epoch(&self) -> MutexGuard<'_, Epoch> {

@@ -18,6 +18,9 @@ use super::replay::{Replaying, Replays};
 use super::{Audience, Line, Link, Replay, SessionKey, Subscription, is_attendance};
 use crate::metrics::Metrics;
 
+/// A table with more room than this, of which less than an eighth is used, gives most of it back.
+const SPARSE_MIN: usize = 4_096;
+
 /// Who gets the messages of a group.
 pub(super) struct Addressed<'r> {
     pub(super) members: &'r mut Slab<Member>,
@@ -214,6 +217,11 @@ impl Roster {
         }
         if listeners.is_empty() {
             self.streams.remove(&stream);
+            // A session with very many subscriptions that is gone must not keep memory for them.
+            let (used, room) = (self.streams.len(), self.streams.capacity());
+            if room > SPARSE_MIN && used < room / 8 {
+                self.streams.shrink_to(2 * used);
+            }
         }
         if let Some(at) = held.choice.as_ref().and_then(|choice| choice.alarm) {
             self.alarms.cancel(at, slot, stream);

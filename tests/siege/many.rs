@@ -62,8 +62,8 @@ async fn a_million_topics_of_one_message_take_what_history_may_take() {
 async fn a_hundred_thousand_subscriptions_of_one_session_stay_small_and_none_counts_twice() {
     let limits = "[limits]\nsubscriptions = 100_000\ntopics = 200_000\ntopic_idle_ms = 100\n";
     let process = Process::start_frugal(&format!("{SERVER}{limits}"));
+    let before = resident(&process);
     for codec in Codec::ALL {
-        let before = resident(&process);
         let mut client = Client::connect(process.address, codec).await;
         let mut taken = 0;
         // The second time everything is there already.
@@ -90,6 +90,7 @@ async fn a_hundred_thousand_subscriptions_of_one_session_stay_small_and_none_cou
         client.ping().await;
         assert!(client.take_all().is_empty(), "subscribing twice delivers once");
         client.close().await;
-        eventually("memory is given back", || resident(&process) < before + before / 10 + SLACK_BYTES).await;
+        // Tables shrink at once; what one thread has freed for another one the allocator gives back later.
+        eventually("most memory is given back", || resident(&process) < before + taken / 2).await;
     }
 }

@@ -19,12 +19,12 @@ use super::support::Running;
 /// Clients of a run.
 const CLIENTS: u64 = 50;
 /// When the faults are over, everybody must have everything within this time.
-const WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const WITHIN: Duration = Duration::from_secs(10);
 /// Topics with the number of messages that they keep: all, hardly any, none.
 pub(crate) const TOPICS: [(&str, u64); 6] =
     [("deep.a", DEEP), ("deep.b", DEEP), ("shallow.a", 20), ("shallow.b", 20), ("none.a", 0), ("none.b", 0)];
 const DEEP: u64 = 100_000;
-const KEYS_MS: u64 = 120_000;
+pub(crate) const KEYS_MS: u64 = 120_000;
 
 /// The log of the run that a seed decides.
 pub(crate) fn run(seed: u64) -> Vec<Event> {
@@ -32,7 +32,7 @@ pub(crate) fn run(seed: u64) -> Vec<Event> {
     runtime.block_on(story(seed))
 }
 
-fn broker() -> Running {
+pub(crate) fn broker() -> Running {
     Running::with(|config: &mut Config| {
         let rule = |(pattern, keeps): (&str, u64)| TopicRule {
             pattern: Pattern::parse(pattern).expect("a pattern"),
@@ -85,22 +85,27 @@ async fn story(seed: u64) -> Vec<Event> {
     while let Some(ended) = clients.join_next().await {
         ended.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
-    let broker = running.broker.clone();
-    let is_empty = || gauges(&broker).iter().all(|(_, value)| *value == 0);
-    let emptied = async {
-        while !is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let _ = tokio::time::timeout(WITHIN, emptied).await;
-    write_gauges(&broker, &stage.book);
+    empty(&running, &stage.book).await;
     drop(proxy);
     drop(running);
     stage.book.take()
 }
 
+/// Waits until nobody is left, and writes down what is held then.
+pub(crate) async fn empty(running: &Running, book: &Book) {
+    let emptied = async {
+        while gauges(&running.broker).iter().any(|(_, value)| *value != 0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = tokio::time::timeout(WITHIN, emptied).await;
+    for (name, value) in gauges(&running.broker) {
+        book.write(Fact::Gauge { name: name.to_owned(), value });
+    }
+}
+
 /// Stops a broker; nothing that it knew is known any more, and it holds nobody.
-async fn kill(running: Running, book: &Book) {
+pub(crate) async fn kill(running: Running, book: &Book) {
     book.write(Fact::Killed);
     let broker = running.broker.clone();
     tokio::task::spawn_blocking(move || drop(running)).await.expect("it stops");
@@ -118,10 +123,4 @@ fn gauges(broker: &rialto::Broker) -> [(&'static str, u64); 6] {
         ("patterns", counted.patterns),
         ("outbox_bytes", counted.outbox_bytes),
     ]
-}
-
-fn write_gauges(broker: &rialto::Broker, book: &Book) {
-    for (name, value) in gauges(broker) {
-        book.write(Fact::Gauge { name: name.to_owned(), value });
-    }
 }

@@ -126,6 +126,7 @@ impl Court {
     fn hear_of_subscription(&mut self, index: usize, now: u64, fact: &Fact) {
         let (Fact::Subscribing { session, topic, .. }
         | Fact::Subscribed { session, topic, .. }
+        | Fact::Resumed { session, topic, .. }
         | Fact::Unsubscribing { session, topic }
         | Fact::Unsubscribed { session, topic }
         | Fact::Delivered { session, topic, .. }
@@ -141,7 +142,11 @@ impl Court {
                 self.ending.wants(known.client, topic);
                 self.subscriptions.ask(arrival, since.clone(), *last, &mut self.report);
             }
-            Fact::Subscribed { position, recovered, .. } => {
+            Fact::Subscribed { position, recovered, .. } | Fact::Resumed { position, recovered, .. } => {
+                if matches!(fact, Fact::Resumed { .. }) {
+                    self.ending.wants(known.client, topic);
+                    self.subscriptions.resume(arrival);
+                }
                 self.summary.subscribed += 1;
                 self.summary.recovered += u64::from(*recovered == Some(true));
                 self.summary.unrecovered += u64::from(*recovered == Some(false));

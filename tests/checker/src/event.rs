@@ -123,6 +123,18 @@ pub enum Fact {
         /// What became of `since`.
         recovered: Option<bool>,
     },
+    /// A client library says that a subscription goes on, or begins if its client saw nothing yet: both at once, and perhaps long
+    /// after it was asked for. What it has not kept by itself it asks for from where its program is, with all that is kept.
+    Resumed {
+        /// Which session.
+        session: u64,
+        /// Which topic.
+        topic: String,
+        /// The topic's head.
+        position: Position,
+        /// What became of `since`.
+        recovered: Option<bool>,
+    },
     /// The end of a subscription is about to be asked for.
     Unsubscribing {
         /// By which session.

@@ -100,6 +100,14 @@ impl Subscriptions {
         self.questions.insert(at.name(), Question { index: at.sight.index, since, last });
     }
 
+    /// What a library asks for by itself, some time before this.
+    pub(crate) fn resume(&mut self, at: Arrival<'_>) {
+        let since = self.seen.get(&(at.sight.client, at.topic.to_owned())).map(|(seen, _)| seen.clone());
+        let last = since.as_ref().map(|_| u64::MAX);
+        // Of what was known meanwhile nothing follows for it.
+        self.questions.insert(at.name(), Question { index: 0, since, last });
+    }
+
     pub(crate) fn answer(
         &mut self,
         at: Arrival<'_>,

@@ -144,6 +144,20 @@ fn nothing_is_missing_without_a_word() {
 }
 
 #[test]
+fn what_a_library_goes_on_with_follows_what_its_program_has_seen() {
+    let begun =
+        "resumed 2 t e/3\npublish 4 by 1 t d\nacked 4 e/4\nmessage 2 t e/4 d\ndisconnect 2\nconnect 3 client 2 node n\n
+        publish 5 by 1 t e\nacked 5 e/5\n";
+    holds(&format!("{begun}resumed 3 t e/5 recovered\nmessage 3 t e/5 e\nended"));
+    // It may be told long after others knew more.
+    holds(&format!("{begun}resumed 3 t e/4 recovered\nmessage 3 t e/5 e\nended"));
+    breaks(NoDouble, &format!("{begun}resumed 3 t e/5 recovered\nmessage 3 t e/4 d"));
+    breaks(NoGap, &format!("{begun}publish 6 by 1 t f\nacked 6 e/6\nresumed 3 t e/6 recovered\nmessage 3 t e/6 f"));
+    breaks(Acked, &format!("{begun}resumed 3 t e/5 lost\ngap 3 t 5 to 5 expired"));
+    breaks(Liveness, &format!("{begun}healed 50\nended"));
+}
+
+#[test]
 fn nothing_is_invented_or_altered() {
     holds("subscribe 2 t last 1\nsubscribed 2 t e/3\nmessage 2 t e/3 c");
     breaks(NoInvention, "subscribe 2 t\nsubscribed 2 t e/3\nmessage 2 t e/4 x");

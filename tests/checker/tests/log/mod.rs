@@ -67,6 +67,12 @@ fn fact(words: &[&str]) -> Fact {
             position: position(at),
             recovered: recovered.first().map(|word| *word == "recovered"),
         },
+        ["resumed", session, topic, at, ref recovered @ ..] => Fact::Resumed {
+            session: number(session),
+            topic: text(topic),
+            position: position(at),
+            recovered: recovered.first().map(|word| *word == "recovered"),
+        },
         ["unsubscribe", session, topic] => Fact::Unsubscribing { session: number(session), topic: text(topic) },
         ["unsubscribed", session, topic] => Fact::Unsubscribed { session: number(session), topic: text(topic) },
         ["message", session, topic, at, word] => Fact::Delivered {
