@@ -5,10 +5,10 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use rialto_protocol::{Answered, CloseCode, Closing, Failure, Member, Payload, Published, Sessions, TopicLine};
+use rialto_protocol::{Answered, CloseCode, Closing, Failure, Payload, Published, Sessions, TopicLine};
 use tokio::sync::mpsc;
 
-use crate::broker::{Asked, Broker, Question, keyed};
+use crate::broker::{self, Asked, Broker, Question, keyed};
 use crate::directory::Entry;
 use crate::store::Digest;
 use crate::topic::Topic;
@@ -85,7 +85,7 @@ impl Broker {
         payload: Payload,
         key: Option<&str>,
     ) -> Result<Published, Failure> {
-        let keyed = keyed(key, Some(&scope(program)), || Digest::of(None, Some(&payload)))?;
+        let keyed = keyed(key, Some(&broker::program(program)), || Digest::of(None, Some(&payload)))?;
         self.publish_keyed(topic, payload, keyed).await
     }
 
@@ -98,14 +98,9 @@ impl Broker {
         payload: Option<Payload>,
         key: Option<&str>,
     ) -> Result<Answered, Failure> {
-        let keyed = keyed(key, Some(&scope(program)), || Digest::of(Some(&method), payload.as_ref()))?;
+        let keyed = keyed(key, Some(&broker::program(program)), || Digest::of(Some(&method), payload.as_ref()))?;
         self.ask_for(asked, Question { method, payload, keyed }).await
     }
-}
-
-/// Whose keys those of a program are: no user's, whatever that is called, so that nobody can use one up before it.
-fn scope(program: &str) -> Member {
-    Member { session: "".into(), user: Some(format!("\0{program}").into()) }
 }
 
 /// A topic in the order of names.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rialto_protocol::{Answered, ErrorCode, Failure, Member, Payload, Reply};
 
-use super::keyed::keyed;
+use super::keyed::{keyed, program};
 use super::{Broker, parse_topic, wait};
 use crate::answer::Answer;
 use crate::directory::Entry;
@@ -53,7 +53,7 @@ impl Broker {
         key: Option<&str>,
     ) -> Result<Answered, Failure> {
         let topic = parse_topic(topic)?;
-        let keyed = keyed(key, None, || Digest::of(Some(method), payload.as_ref()))?;
+        let keyed = keyed(key, Some(&program("")), || Digest::of(Some(method), payload.as_ref()))?;
         self.ask_for(Asked::Topic(topic), Question { method: method.to_owned(), payload, keyed }).await
     }
 

@@ -29,3 +29,9 @@ pub(crate) fn keyed(
 pub(crate) fn key_reused() -> Failure {
     Failure::new(ErrorCode::KeyReused, "the key was used for another request")
 }
+
+/// Whose keys those of a program are that uses the API, or, without a name, of the one that embeds the broker: no user's, whatever
+/// that is called, so that nobody can use one up before it.
+pub(crate) fn program(name: &str) -> Member {
+    Member { session: "".into(), user: Some(format!("\0{name}").into()) }
+}

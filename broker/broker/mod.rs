@@ -15,7 +15,7 @@ use rialto_protocol::{Policy, Position, Published, Reply};
 pub(crate) use self::asking::{Asked, Question};
 #[cfg(feature = "plugins")]
 pub(crate) use self::keyed::key_reused;
-pub(crate) use self::keyed::keyed;
+pub(crate) use self::keyed::{keyed, program};
 pub use self::publishing::PublishOptions;
 pub(crate) use self::subscribing::{Departure, Wish, attendance};
 use crate::answer::{Answer, Outcome};

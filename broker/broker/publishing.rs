@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Published, Reply};
 
-use super::keyed::{key_reused, keyed};
+use super::keyed::{key_reused, keyed, program};
 use super::{Broker, answer_published, parse_topic, wait};
 use crate::answer::Answer;
 use crate::directory::Entry;
@@ -56,7 +56,7 @@ impl Broker {
         options: PublishOptions,
     ) -> Result<Published, Failure> {
         let topic = parse_topic(topic)?;
-        let keyed = keyed(options.key.as_deref(), None, || Digest::of(None, Some(&payload)))?;
+        let keyed = keyed(options.key.as_deref(), Some(&program("")), || Digest::of(None, Some(&payload)))?;
         self.publish_keyed(&topic, payload, keyed).await
     }
 

@@ -128,3 +128,16 @@ async fn a_restart_forgets_keys_and_the_new_epoch_tells_it() {
     let other = client.ok(request("t", json!(1), "k")).await;
     assert_eq!((&other["position"], &other["duplicate"]), (&again["position"], &json!(true)));
 }
+
+#[tokio::test]
+async fn nobody_uses_up_a_key_of_the_program_that_embeds_the_broker() {
+    let running = Running::start();
+    let mut client = running.client(Codec::Json).await;
+    client.ok(request("t", json!("mine"), "order-1")).await;
+    let payload = || Payload::json(&"the program's").unwrap();
+    for duplicate in [false, true] {
+        let options = PublishOptions::default().key("order-1");
+        let published = running.broker.publish_with("t", payload(), options).await.unwrap();
+        assert_eq!((published.position.map(|position| position.offset), published.duplicate), (Some(2), duplicate));
+    }
+}
