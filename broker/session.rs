@@ -96,7 +96,7 @@ impl Session {
             Operation::Unsubscribe(topics) => self.unsubscribe(&topics, self.answer(id)),
             Operation::Publish(publish) => self.publish(publish, self.answer(id)),
             Operation::Call(call) => self.call(call, self.answer(id)),
-            Operation::History(history) => self.history(&history, self.answer(id)),
+            Operation::History(history) => self.history(&history, self.large_answer(id)),
             Operation::Presence(topic) => self.presence(&topic, self.answer(id)),
             Operation::Ping(payload) => {
                 let time_ms = self.broker.core.clock.unix_ms();
@@ -306,6 +306,13 @@ impl Session {
 
     fn answer(&self, id: Option<u64>) -> Answer {
         Answer::session(self.broker.core.hub.clone(), self.client.key, id, self.traffic.enter())
+    }
+
+    /// An answer that may be so large that nothing more is read until it is in the outbox: many that were asked for at once would
+    /// be in memory together, whether the client reads them or not.
+    fn large_answer(&self, id: Option<u64>) -> Answer {
+        let under_way = self.traffic.enter_as(self.broker.core.limits.requests_in_flight);
+        Answer::session(self.broker.core.hub.clone(), self.client.key, id, under_way)
     }
 }
 

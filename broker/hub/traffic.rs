@@ -14,12 +14,21 @@ pub(crate) struct Traffic {
 
 /// One request under way, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct UnderWay(Arc<Traffic>);
+pub(crate) struct UnderWay {
+    traffic: Arc<Traffic>,
+    /// How many it counts as.
+    requests: usize,
+}
 
 impl Traffic {
     pub(crate) fn enter(self: &Arc<Self>) -> UnderWay {
-        self.under_way.fetch_add(1, AcqRel);
-        UnderWay(Arc::clone(self))
+        self.enter_as(1)
+    }
+
+    /// The same for a request that counts as several, because its answer is so large.
+    pub(crate) fn enter_as(self: &Arc<Self>, requests: usize) -> UnderWay {
+        self.under_way.fetch_add(requests, AcqRel);
+        UnderWay { traffic: Arc::clone(self), requests }
     }
 
     pub(crate) fn is_below(&self, bound: usize) -> bool {
@@ -36,8 +45,8 @@ impl Traffic {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, AcqRel);
+        self.traffic.under_way.fetch_sub(self.requests, AcqRel);
         // One session waits for its own traffic, so one permit is enough and none is lost.
-        self.0.less.notify_one();
+        self.traffic.less.notify_one();
     }
 }

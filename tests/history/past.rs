@@ -5,7 +5,8 @@ use rialto::{Codec, ErrorCode, HistoryFrom, Payload, Position};
 use serde_json::{Value, json};
 
 use super::{keeping, messages};
-use crate::support::Running;
+use crate::support::raw::{FIN, TEXT, masked};
+use crate::support::{Running, encode, eventually};
 
 fn numbers(reply: &Value) -> Vec<u64> {
     reply["messages"].as_array().unwrap().iter().map(|message| message["offset"].as_u64().unwrap()).collect()
@@ -87,4 +88,23 @@ async fn an_embedder_reads_it_too_and_large_messages_come_one_by_one() {
         at.offset = message.offset;
     }
     assert_eq!(running.broker.history("a..b", None, None).unwrap_err().code, ErrorCode::BadRequest);
+}
+
+#[tokio::test]
+async fn who_asks_for_much_at_once_is_answered_as_it_reads() {
+    let running = keeping(History { bytes: 1 << 20, ..messages(1_000) });
+    for _ in 0..16 {
+        running.broker.publish("t", Payload::bytes(vec![7; 60_000])).await.unwrap();
+    }
+    let mut raw = running.raw(Codec::Json).await;
+    let request = |id: u64| json!({"type": "history", "id": id, "topic": "t"});
+    let frame = |id: u64| masked(FIN | TEXT, &encode(Codec::Json, &request(id)));
+    raw.send(&(1..=60).flat_map(frame).collect::<Vec<u8>>()).await;
+    eventually("an answer waits", || running.broker.metrics().outbox_bytes > 0).await;
+    let waiting = running.broker.metrics().outbox_bytes;
+    assert!(waiting < 4 << 20, "{waiting} bytes wait for one session");
+    for id in 1..=60 {
+        let reply = raw.frame_value().await;
+        assert_eq!((&reply["id"], reply["messages"].as_array().unwrap().len()), (&json!(id), 16));
+    }
 }
