@@ -66,6 +66,11 @@ impl Answer {
         self
     }
 
+    /// Whether it is given at once, and does not wait for others.
+    pub(crate) fn is_whole(&self) -> bool {
+        !matches!(self.to, Some(To::Part { .. }))
+    }
+
     pub(crate) fn ok(mut self, reply: Reply) {
         self.settle(Ok(reply));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rialto_protocol::{Delivery, ErrorCode, Failure, Policy, Position, Reply, Subscribed};
+use rialto_protocol::{Delivery, ErrorCode, Failure, Gap, Policy, Position, Reply, Subscribed};
 
 use super::{Broker, Client};
 use crate::answer::Answer;
@@ -10,7 +10,7 @@ use crate::attendance::Attendance;
 use crate::config::TopicOptions;
 use crate::directory::Entry;
 use crate::engine::{Retired, View};
-use crate::hub::{FieldPlace, Subscription, TooManyFields};
+use crate::hub::{FieldPlace, Push, Subscription, TooManyFields, What};
 use crate::recovery::plan;
 use crate::replay::{PAGE, Reading};
 use crate::store::Span;
@@ -116,7 +116,7 @@ impl Broker {
         let mut subscribed = Subscribed { topic, position: None, recovered: None, more: None, present: None };
         let hub = &self.core.hub;
         entry.reach.enter(session.shard());
-        let mut replay = None;
+        let (mut replay, mut told) = (None, None);
         if since.is_some() || last.is_some() {
             let now = self.core.clock.now();
             let kept = view.read(Span::After(position.offset), PAGE, now).first.unwrap_or(position.offset + 1);
@@ -124,7 +124,10 @@ impl Broker {
             subscribed.recovered = plan.recovered;
             subscribed.more = Some(plan.after.is_some_and(|after| view.read(Span::After(after), PAGE, now).more));
             self.count_recovery(plan.recovered);
-            if plan.gap.is_some() || plan.after.is_some() {
+            if plan.gap.is_some() && plan.after.is_none() && answer.is_whole() {
+                // There is nothing to read, so live messages need not wait: those of a topic without history would be lost.
+                told = plan.gap;
+            } else if plan.gap.is_some() || plan.after.is_some() {
                 let after = plan.after.unwrap_or(position.offset);
                 let reading = Reading::new(hub, self.core.clock, entry, session, after, plan.gap, delivery.clone());
                 replay = Some(reading);
@@ -137,10 +140,19 @@ impl Broker {
             None => {
                 let (topic, audience) = (entry.stream.topic().clone(), Arc::clone(entry.reach.audience()));
                 let stream = entry.stream.id();
+                if told.is_some() {
+                    // A replay that is under way ends here.
+                    hub.unsubscribe(session, stream);
+                }
                 hub.subscribe(session, Subscription { stream, topic, delivery, field, audience, replay: None });
                 match follow {
                     Some(follow) => answer.ok_then(Reply::Subscribed(subscribed), follow),
                     None => answer.ok(Reply::Subscribed(subscribed)),
+                }
+                if let Some((from, to, reason)) = told {
+                    let topic = entry.stream.topic().as_str().into();
+                    let what = What::Gap(Gap { topic, from, to, reason });
+                    hub.push(session, Push { what, under_way: None });
                 }
             }
             Some(reading) => {

@@ -1,7 +1,7 @@
 //! Frames for one session, kept as values until the session's shard writes them in the session's codec.
 
 use bytes::Bytes;
-use rialto_protocol::{Codec, Failure, Frame, Payload, Reply};
+use rialto_protocol::{Codec, Failure, Frame, Gap, Payload, Reply};
 
 use super::UnderWay;
 use crate::message::{Passage, websocket_frame};
@@ -24,6 +24,8 @@ pub(crate) enum What {
     Pong { id: Option<u64>, payload: Option<Payload>, time_ms: u64 },
     /// Who came to a topic or left it.
     Passage { topic: Topic, passage: Passage },
+    /// What of a topic it will not see.
+    Gap(Gap),
 }
 
 impl Push {
@@ -33,7 +35,7 @@ impl Push {
             What::Reply { outcome: Ok(reply), .. } => {
                 matches!(reply, Reply::Subscribed(_) | Reply::SubscribedAll(_) | Reply::Unsubscribed)
             }
-            What::Passage { .. } => true,
+            What::Passage { .. } | What::Gap(_) => true,
             What::Reply { .. } | What::Pong { .. } => false,
         }
     }
@@ -45,6 +47,7 @@ impl Push {
             What::Reply { id, outcome: Err(failure) } => Frame::Error { id: *id, failure },
             What::Pong { id, payload, time_ms } => Frame::Pong { id: *id, payload: payload.as_ref(), time: *time_ms },
             What::Passage { topic, passage } => passage.as_frame(topic.as_str()),
+            What::Gap(gap) => Frame::Gap(gap),
         };
         Some(websocket_frame(codec, &frame))
     }

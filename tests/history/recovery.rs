@@ -5,7 +5,8 @@ use rialto::config::History;
 use serde_json::{Value, json};
 
 use super::{keeping, messages};
-use crate::support::{Client, Running, eventually};
+use crate::support::raw::{FIN, TEXT, masked};
+use crate::support::{Client, Raw, Running, encode, eventually};
 
 /// Publishes numbers and gives the last position.
 async fn publish(running: &Running, topic: &str, numbers: std::ops::RangeInclusive<u64>) -> Value {
@@ -203,4 +204,38 @@ async fn leaving_before_a_bulk_is_answered_is_leaving() {
     publish(&running, "b", 1..=1).await;
     assert_eq!(client.message().await["topic"], "b");
     assert_eq!(running.broker.topic("a").unwrap().subscribers, 0);
+}
+
+/// Sends requests so that they arrive together, and gives what comes back until each is answered.
+async fn together(raw: &mut Raw, requests: &[Value]) -> Vec<Value> {
+    let frame = |request: &Value| masked(FIN | TEXT, &encode(Codec::Json, request));
+    raw.send(&requests.iter().flat_map(frame).collect::<Vec<u8>>()).await;
+    let mut told = Vec::new();
+    while told.iter().filter(|frame: &&Value| frame.get("id").is_some()).count() < requests.len() {
+        told.push(raw.frame_value().await);
+    }
+    told
+}
+
+#[tokio::test]
+async fn what_follows_the_answer_is_not_in_its_gap() {
+    let running = Running::start();
+    let position = publish(&running, "t", 1..=5).await;
+    let mut raw = running.raw(Codec::Json).await;
+    let since = json!({"epoch": position["epoch"], "offset": 2});
+    let subscribe = |id: u64| json!({"type": "subscribe", "id": id, "topic": "t", "since": since});
+    let message = |id: u64| json!({"type": "publish", "id": id, "topic": "t", "data": id});
+    for (first, head) in [(1, 5), (3, 6)] {
+        let mut told = together(&mut raw, &[subscribe(first), message(first + 1)]).await;
+        while !told.iter().any(|frame| frame["type"] == "message" || frame["to"] == head + 1) {
+            told.push(raw.frame_value().await);
+        }
+        told.retain(|frame| frame["id"] != first + 1);
+        assert_eq!((&told[0]["id"], &told[0]["position"]["offset"]), (&json!(first), &json!(head)), "{told:?}");
+        assert_eq!(told[1], json!({"type": "gap", "topic": "t", "from": 3, "to": head, "reason": "expired"}));
+        assert_eq!((&told[2]["type"], &told[2]["offset"]), (&json!("message"), &json!(head + 1)), "{told:?}");
+    }
+    drop(raw);
+    running.becomes_empty().await;
+    assert_eq!(running.broker.topic("t").unwrap().subscribers, 0);
 }
