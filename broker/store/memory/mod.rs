@@ -34,7 +34,15 @@ pub(crate) struct MemoryStore {
     bytes: AtomicUsize,
     /// Who gives way when that is too much, each with the time at which it was last looked at: those first that were used
     /// longest ago.
-    line: Mutex<VecDeque<(u64, Holder)>>,
+    line: Mutex<Line>,
+}
+
+/// Those that may have to give way.
+#[derive(Debug, Default)]
+struct Line {
+    holders: VecDeque<(u64, Holder)>,
+    /// Whether only the newest are here, because the others are being looked through: nobody gives way meanwhile.
+    is_apart: bool,
 }
 
 /// One that takes memory and may have to give way.
@@ -77,7 +85,7 @@ impl MemoryStore {
         self.metrics.history_messages.change(before.1, after.1);
         self.count(before.0, after.0);
         if is_new {
-            lock(&self.line).push_back((now_ms, Holder::Log(topic)));
+            lock(&self.line).holders.push_back((now_ms, Holder::Log(topic)));
         }
     }
 
@@ -102,7 +110,7 @@ impl MemoryStore {
         self.metrics.keys.change(before.1, after.1);
         self.count(before.0, after.0);
         if is_new {
-            lock(&self.line).push_back((now_ms, Holder::Memo(scope)));
+            lock(&self.line).holders.push_back((now_ms, Holder::Memo(scope)));
         }
     }
 
@@ -122,12 +130,15 @@ impl MemoryStore {
         while self.bytes.load(Acquire) > self.bytes_max {
             let (looked_ms, holder, is_only) = {
                 let mut line = lock(&self.line);
-                let Some((looked_ms, holder)) = line.pop_front() else { return };
-                (looked_ms, holder, line.is_empty())
+                if line.is_apart {
+                    return;
+                }
+                let Some((looked_ms, holder)) = line.holders.pop_front() else { return };
+                (looked_ms, holder, line.holders.is_empty())
             };
             if is_only {
                 let shrank = self.halve(&holder);
-                lock(&self.line).push_front((looked_ms, holder));
+                lock(&self.line).holders.push_front((looked_ms, holder));
                 if !shrank {
                     return;
                 }
@@ -136,7 +147,7 @@ impl MemoryStore {
             match self.used_ms(&holder).filter(|used_ms| *used_ms > looked_ms && passed < PASSED_MAX) {
                 Some(used_ms) => {
                     passed += 1;
-                    lock(&self.line).push_back((used_ms, holder));
+                    lock(&self.line).holders.push_back((used_ms, holder));
                 }
                 None => self.drop_holder(&holder),
             }
@@ -255,12 +266,20 @@ impl Store for MemoryStore {
             stays
         });
         // Those that are gone must not stand in line for ever; one that came back meanwhile stands there once more.
-        let line = std::mem::take(&mut *lock(&self.line));
+        let line = {
+            let mut line = lock(&self.line);
+            line.is_apart = true;
+            std::mem::take(&mut line.holders)
+        };
         let left = line.into_iter().filter(|(_, holder)| self.used_ms(holder).is_some());
         let mut left: VecDeque<(u64, Holder)> = left.collect();
-        let mut line = lock(&self.line);
-        left.append(&mut line);
-        *line = left;
+        {
+            let mut line = lock(&self.line);
+            left.append(&mut line.holders);
+            *line = Line { holders: left, is_apart: false };
+        }
+        // What was kept meanwhile has made none.
+        self.make_room();
     }
 }
 
@@ -271,6 +290,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::Release};
+
     use super::*;
     use crate::store::conformance;
 
@@ -306,7 +327,31 @@ mod tests {
         store.forget_old(u64::MAX / 2);
         let counted = metrics.snapshot();
         assert_eq!((counted.history_bytes, counted.history_messages, counted.keys), (0, 0, 0));
-        assert!(lock(&store.line).is_empty());
+        assert!(lock(&store.line).holders.is_empty());
         assert_eq!(store.bytes.load(Acquire), 0);
+    }
+
+    #[test]
+    fn what_was_just_kept_does_not_give_way_while_the_old_is_forgotten() {
+        let store = MemoryStore::new(2_000_000, Arc::default());
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Acquire) {
+                    store.forget_old(0);
+                }
+            });
+            let mut lost = 0;
+            for now_ms in 1..=6_000 {
+                let topic = conformance::topic(&format!("t{now_ms}"));
+                store.commit(conformance::message(&topic, "e", 1, 100, now_ms));
+                store.commit(conformance::message(&topic, "e", 2, 100, now_ms));
+                lost += 2 - store.read(&topic, Span::After(0), conformance::ALL, now_ms).messages.len();
+            }
+            is_over.store(true, Release);
+            assert_eq!(lost, 0, "of the newest messages");
+        });
+        store.forget_old(0);
+        assert!(store.bytes.load(Acquire) <= 2_000_000);
     }
 }
