@@ -48,8 +48,8 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Leaves the whole log in a file; gives its path.
-fn keep(seed: u64, log: &[Event]) -> String {
-    let path = format!("{FOLDER}/seed-{seed}.log");
+fn keep(name: &str, seed: u64, log: &[Event]) -> String {
+    let path = format!("{FOLDER}/{name}-{seed}.log");
     std::fs::create_dir_all(FOLDER).unwrap();
     let lines = log.iter().enumerate().map(|(index, event)| format!("{index} {} ms {:?}\n", event.at_ms, event.fact));
     std::fs::write(&path, lines.collect::<String>()).unwrap();
@@ -57,7 +57,7 @@ fn keep(seed: u64, log: &[Event]) -> String {
 }
 
 /// Runs a seed and judges what happened.
-fn judge(seed: u64, run: fn(u64) -> Vec<Event>) -> Summary {
+fn judge(name: &str, seed: u64, run: fn(u64) -> Vec<Event>) -> Summary {
     let log = run(seed);
     match check(&log) {
         Ok(summary) => {
@@ -66,8 +66,8 @@ fn judge(seed: u64, run: fn(u64) -> Vec<Event>) -> Summary {
         }
         Err(found) => {
             let shown: Vec<String> = found.iter().take(10).map(ToString::to_string).collect();
-            let path = keep(seed, &log);
-            panic!("seed {seed}: {} violations, the log is {path}:\n{}", found.len(), shown.join("\n"));
+            let path = keep(name, seed, &log);
+            panic!("{name}, seed {seed}: {} violations, the log is {path}:\n{}", found.len(), shown.join("\n"));
         }
     }
 }
@@ -80,7 +80,7 @@ fn judge_all(name: &str, run: fn(u64) -> Vec<Event>) {
     let count = seeds.end - seeds.start;
     let mut total = Summary::default();
     for seed in seeds {
-        total += judge(seed, run);
+        total += judge(name, seed, run);
     }
     // Of so much that holds; a run in which little happened says little.
     let Summary { kills, recovered, unrecovered, gaps, .. } = total;
