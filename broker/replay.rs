@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::directory::Entry;
 use crate::engine::{Retired, View};
 use crate::hub::{FieldPlace, Hub, Page, Replay, SessionKey, Subscription};
+use crate::message::Shared;
 use crate::store;
 
 /// What a session is sent of the past at once. The next page follows when its socket has taken this one.
@@ -88,7 +89,9 @@ impl Reading {
         }
         let topic = self.entry.stream.topic().as_str();
         let gap = gap.map(|(from, to, reason)| Gap { topic: topic.into(), from, to, reason });
-        Page { gap, messages: past.messages, is_last }
+        // What the session published itself without wanting an echo is no gap for it.
+        let is_wanted = |message: &Shared| message.except != Some(self.session);
+        Page { gap, messages: past.messages.into_iter().filter(is_wanted).collect(), is_last }
     }
 
     /// Subscribes the session: to be done while the topic's order stands still.

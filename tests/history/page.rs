@@ -184,3 +184,19 @@ async fn the_past_goes_on_over_a_stream_that_has_been_full() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_wanted_no_echo_is_not_in_the_past_of_its_publisher_either() {
+    let running = keeping(messages(100));
+    let mut client = running.client(Codec::Json).await;
+    client.publish("t", json!(1)).await;
+    client.ok(json!({"type": "publish", "topic": "t", "data": 2, "echo": false})).await;
+    client.publish("t", json!(3)).await;
+    client.ok(json!({"type": "subscribe", "topic": "t", "last": 10})).await;
+    assert_eq!((client.message().await["data"].clone(), client.message().await["data"].clone()), (json!(1), json!(3)));
+    let mut other = running.client(Codec::Json).await;
+    other.ok(json!({"type": "subscribe", "topic": "t", "last": 10})).await;
+    for number in 1..=3 {
+        assert_eq!(other.message().await["data"], number);
+    }
+}
