@@ -72,15 +72,18 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, fr
         .max_buf_size(HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(Guarded::new(stream, heads, front.write)), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = front.stopping() => {
-            if !visit.staying.is_any() {
-                return;
+    // The connection must be gone before its upgrade is waited for: one that broke meanwhile never says so by itself.
+    let ended = {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = front.stopping() => {
+                if !visit.staying.is_any() {
+                    return;
+                }
+                connection.as_mut().graceful_shutdown();
+                connection.await
             }
-            connection.as_mut().graceful_shutdown();
-            connection.await
         }
     };
     if let Err(error) = ended {

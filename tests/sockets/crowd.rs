@@ -198,3 +198,21 @@ async fn a_session_that_is_refused_takes_no_place() {
     raw.request(&json!({"type": "ping", "id": 1})).await;
     assert_eq!(raw.frame_value().await["type"], Value::from("pong"));
 }
+
+#[tokio::test]
+async fn who_is_cut_off_in_the_middle_of_the_upgrade_keeps_no_place() {
+    let running = Running::with(|config| config.limits.sessions = 50);
+    let request = upgrade_request(running.address, &[]);
+    for round in 0..3_000 {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // The reset meets the answer at every moment of its way.
+        (0..round % 7).for_each(|_| std::thread::yield_now());
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(stream);
+    }
+    running.becomes_empty().await;
+    eventually("all places are free", || running.broker.metrics().connections == 0).await;
+    let raw = Raw::connect(running.address, Codec::Json).await;
+    drop(raw);
+}
