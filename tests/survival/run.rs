@@ -64,11 +64,12 @@ async fn story(seed: u64) -> Vec<Event> {
     }
     for _ in 0..dice.within(1, 2) {
         tokio::time::sleep(Duration::from_millis(dice.within(600, 1_500))).await;
+        proxy.aim(None);
         kill(running, &stage.book).await;
         tokio::time::sleep(Duration::from_millis(dice.below(200))).await;
         running = broker();
         stage.book.write(Fact::Started);
-        proxy.aim(running.address);
+        proxy.aim(Some(running.address));
     }
     tokio::time::sleep(Duration::from_millis(dice.within(600, 1_500))).await;
     proxy.heal();

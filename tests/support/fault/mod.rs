@@ -25,7 +25,7 @@ pub(crate) struct FaultProxy {
 struct Shared {
     seed: u64,
     /// Where the server is; it may come back at another address.
-    target: watch::Sender<SocketAddr>,
+    target: watch::Sender<Option<SocketAddr>>,
     calm: watch::Sender<bool>,
     connections: AtomicU64,
 }
@@ -35,14 +35,14 @@ impl FaultProxy {
     pub(crate) async fn start(seed: u64, target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let (target, calm) = (watch::Sender::new(target), watch::Sender::new(false));
+        let (target, calm) = (watch::Sender::new(Some(target)), watch::Sender::new(false));
         let shared = Arc::new(Shared { seed, target, calm, connections: AtomicU64::new(0) });
         let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { address, shared, task }
     }
 
-    /// From now on connections lead there.
-    pub(crate) fn aim(&self, target: SocketAddr) {
+    /// From now on connections lead there, or nowhere: a port that a server has given back may be somebody else's at once.
+    pub(crate) fn aim(&self, target: Option<SocketAddr>) {
         self.shared.target.send_replace(target);
     }
 
@@ -75,7 +75,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn carry(mut client: TcpStream, shared: Arc<Shared>) {
     let target = *shared.target.borrow();
-    let Ok(mut server) = TcpStream::connect(target).await else {
+    let connected = match target {
+        Some(target) => TcpStream::connect(target).await.ok(),
+        None => None,
+    };
+    let Some(mut server) = connected else {
         let _ = client.set_zero_linger();
         return;
     };

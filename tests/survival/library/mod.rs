@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use rialto::Codec;
 use rialto_checker::{Event, Fact};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::dice::Dice;
 use super::fault::FaultProxy;
 use super::run::{KEYS_MS, TOPICS, WITHIN, broker, empty, kill};
 use super::stage::{Phase, Stage};
-use super::support::{Client, Running};
+use super::support::Running;
 use desk::Desk;
 use program::Program;
 
@@ -45,11 +45,11 @@ async fn story(seed: u64) -> Vec<Event> {
     }
     for _ in 0..dice.within(1, 2) {
         tokio::time::sleep(Duration::from_millis(dice.within(800, 1_500))).await;
-        drop(witness);
+        proxy.aim(None);
         kill(running, &stage.book).await;
         running = broker();
         witness = introduce(&running, &desk, &stage).await;
-        proxy.aim(running.address);
+        proxy.aim(Some(running.address));
     }
     tokio::time::sleep(Duration::from_millis(dice.within(800, 1_500))).await;
     proxy.heal();
@@ -63,14 +63,14 @@ async fn story(seed: u64) -> Vec<Event> {
     while let Some(ended) = programs.join_next().await {
         ended.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
-    drop(witness);
+    witness.abort();
     empty(&running, &stage.book).await;
     stage.book.take()
 }
 
-/// Makes a broker known before anybody can meet it: its name, and the epochs of its topics, which stay as long as the session
-/// that this gives.
-async fn introduce(running: &Running, desk: &Desk, stage: &Stage) -> Client {
+/// Makes a broker known before anybody can meet it: its name, and the epochs of its topics. A topic of which nothing is kept yet
+/// begins anew when nobody is subscribed to it, so somebody is, and reads, until the broker ends or this task is aborted.
+async fn introduce(running: &Running, desk: &Desk, stage: &Stage) -> JoinHandle<()> {
     let mut witness = running.client(Codec::Json).await;
     let node = witness.welcome["node"].as_str().expect("a node").to_owned();
     stage.book.write(Fact::Started);
@@ -79,5 +79,7 @@ async fn introduce(running: &Running, desk: &Desk, stage: &Stage) -> Client {
         desk.knows(&epoch, &node);
     }
     desk.moves_to(&node, &stage.book);
-    witness
+    tokio::spawn(async move {
+        witness.closed().await;
+    })
 }
