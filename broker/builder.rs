@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use crate::broker::{Broker, Core};
@@ -83,7 +83,8 @@ impl Builder {
         let rules = Rules::new(&topics);
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(limits.history_bytes, Arc::clone(&metrics)));
         let clock = Clock::default();
-        let owners = owners(plugins, &rules, (&store, clock), &metrics)?;
+        let late = Arc::new(OnceLock::new());
+        let owners = owners(plugins, &rules, (&store, clock), &metrics, &late)?;
         let hub = Hub::spawn(hub_limits(shards, &limits), &metrics).map_err(StartError::Thread)?;
         let (room_wanted, wishes) = sync_channel(1);
         let (patterns, counts) = (Arc::clone(hub.patterns()), Arc::clone(&metrics));
@@ -105,6 +106,8 @@ impl Builder {
             next_shard: 0.into(),
         };
         let core = Arc::new(core);
+        // Timers that were kept may be due already; until now nobody could do what their hooks want.
+        let _ = late.set(Arc::downgrade(&core));
         keep(Arc::downgrade(&core), idle, wishes).map_err(StartError::Thread)?;
         Ok(Broker { core })
     }
@@ -154,14 +157,19 @@ fn keep(core: Weak<Core>, idle: Duration, wishes: Receiver<()>) -> io::Result<()
     Ok(())
 }
 
+/// The broker, once there is one.
+type Late = Arc<OnceLock<Weak<Core>>>;
+
 #[cfg(feature = "plugins")]
 fn owners(
     plugins: std::collections::BTreeMap<String, crate::config::PluginConfig>,
     rules: &Rules,
     (store, clock): (&Arc<dyn Store>, Clock),
     metrics: &Arc<Metrics>,
+    late: &Late,
 ) -> Result<Owners, StartError> {
-    use crate::plugin::{Host, Surroundings};
+    use crate::owners::{Owner, Running, settle_alone};
+    use crate::plugin::{Books, Host, Standing, Surroundings, spawn};
 
     if plugins.is_empty() {
         return Ok(Owners::default());
@@ -171,33 +179,75 @@ fn owners(
     for (name, plugin) in plugins {
         let path = plugin.path.display().to_string();
         let failed = |reason: String| StartError::Plugin { name: name.clone(), path: path.clone(), reason };
-        let wasm = std::fs::read(&plugin.path).map_err(|error| failed(error.to_string()))?;
-        if wasm.len() as u64 > plugin.component_bytes {
-            return Err(failed(format!("{} bytes, at most {} are allowed", wasm.len(), plugin.component_bytes)));
-        }
-        let component = host.load(&wasm).map_err(|error| failed(error.to_string()))?;
-        let manifest = component.manifest.clone();
-        let key: Arc<str> = name.as_str().into();
-        let (own_rules, own_name) = (rules.clone(), Arc::clone(&key));
+        let (version, grants) = version(&host, &plugin).map_err(failed)?;
+        let running = Running { manifest: version.manifest.clone(), grants };
+        let (key, books, standing): (Arc<str>, Arc<Books>, Arc<Standing>) =
+            (name.as_str().into(), Arc::default(), Arc::default());
+        let (own_rules, own_name, own_late) = (rules.clone(), Arc::clone(&key), Arc::clone(late));
+        let (alone_name, alone_late) = (Arc::clone(&key), own_late);
         let around = Surroundings {
             name: Arc::clone(&key),
-            config: plugin.config.to_string(),
-            limits: plugin_limits(&plugin),
             owns: Arc::new(move |topic| {
                 own_rules.options(topic).is_some_and(|options| options.plugin.as_ref() == Some(&own_name))
             }),
             store: Arc::clone(store),
             metrics: Arc::clone(metrics),
             clock,
+            books: Arc::clone(&books),
+            standing: Arc::clone(&standing),
+            alone: Arc::new(move |done| match alone_late.get().and_then(Weak::upgrade) {
+                Some(core) => settle_alone(&Broker { core }, &alone_name, done),
+                None => false,
+            }),
         };
-        let (mailbox, thread) = host.spawn(component, around).map_err(|error| failed(error.to_string()))?;
-        loaded.push((key, manifest, mailbox, thread));
+        let (mailbox, thread) = spawn(version, around).map_err(|error| failed(error.to_string()))?;
+        loaded.push((Owner::new(key, mailbox, books, standing, running), thread));
     }
-    let mut owners = Owners::new(Some(host));
-    for (key, manifest, mailbox, thread) in loaded {
-        owners.add(key, manifest, mailbox, thread);
+    let owners = Owners::new(Some(host));
+    for (owner, thread) in loaded {
+        owners.add(owner, thread);
     }
     Ok(owners)
+}
+
+/// Loads the component of a plugin with its settings. Gives what is granted, too.
+#[cfg(feature = "plugins")]
+fn version(
+    host: &crate::plugin::Host,
+    plugin: &crate::config::PluginConfig,
+) -> Result<(crate::plugin::Version, Vec<String>), String> {
+    use crate::capability::{Capabilities, Capability};
+    use crate::plugin::{FailurePolicy, Isolation, Version};
+
+    let wasm = std::fs::read(&plugin.path).map_err(|error| error.to_string())?;
+    if wasm.len() as u64 > plugin.component_bytes {
+        return Err(format!("{} bytes, at most {} are allowed", wasm.len(), plugin.component_bytes));
+    }
+    let component = host.load(&wasm).map_err(|error| error.to_string())?;
+    let read = |words: &[String]| -> Result<Vec<Capability>, String> {
+        words.iter().map(|word| Capability::parse(word).map_err(|error| error.to_string())).collect()
+    };
+    let needs = read(&component.manifest.needs)?;
+    let may = Capabilities::of(&needs, &read(&plugin.grants)?).map_err(|need| {
+        format!("it needs the capability `{need}`, which is not granted: add \"{need}\" to `grants` of its table")
+    })?;
+    let is_isolated = plugin.isolation == crate::config::Isolation::Topic;
+    let milliseconds = Duration::from_millis;
+    let version = Version {
+        source: Box::new(component.sandbox),
+        manifest: component.manifest,
+        config: plugin.config.to_string(),
+        limits: plugin_limits(plugin),
+        may: Arc::new(may),
+        failures: FailurePolicy {
+            failures: plugin.failures,
+            within: milliseconds(plugin.failures_ms),
+            quarantine: (plugin.quarantine_ms > 0).then(|| milliseconds(plugin.quarantine_ms)),
+        },
+        isolation: is_isolated
+            .then(|| Isolation { instances: plugin.instances, idle: milliseconds(plugin.instance_idle_ms) }),
+    };
+    Ok((version, plugin.grants.clone()))
 }
 
 #[cfg(feature = "plugins")]
@@ -210,6 +260,7 @@ fn plugin_limits(plugin: &crate::config::PluginConfig) -> crate::plugin::PluginL
         output_bytes: plugin.output_bytes,
         host_calls: plugin.host_calls as u64,
         effects: plugin.effects,
+        timers: plugin.timers,
     }
 }
 
@@ -219,6 +270,7 @@ fn owners(
     _: &Rules,
     _: (&Arc<dyn Store>, Clock),
     _: &Arc<Metrics>,
+    _: &Late,
 ) -> Result<Owners, StartError> {
     match plugins.into_iter().next() {
         None => Ok(Owners),

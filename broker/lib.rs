@@ -30,8 +30,10 @@ mod answer;
 mod attendance;
 mod broker;
 mod builder;
+mod capability;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod client;
 mod clock;
 pub mod config;
 mod directory;
@@ -43,7 +45,10 @@ mod identity;
 mod message;
 mod metrics;
 mod operator;
-#[cfg_attr(not(feature = "plugins"), path = "no_owners.rs")]
+#[cfg(not(feature = "plugins"))]
+#[path = "no_owners.rs"]
+mod owners;
+#[cfg(feature = "plugins")]
 mod owners;
 mod pace;
 mod past;
@@ -65,10 +70,14 @@ mod subnet;
 pub mod topic;
 mod usher;
 
-pub use broker::{Broker, PluginStatus, PublishOptions, TopicStatus};
+#[cfg(feature = "plugins")]
+pub use broker::PluginStatus;
+pub use broker::{Broker, PublishOptions, TopicStatus};
 pub use builder::{Builder, StartError};
 pub use hub::Duplex;
 pub use metrics::Snapshot;
+#[cfg(feature = "plugins")]
+pub use plugin::{FailureReport, PluginHealth};
 pub use rialto_protocol::{
     Answered, ApiOperation, HistoryFrom, Past, PastMessage, PointerError, Policy, Position, Present, Published,
     Sessions, TopicLine,

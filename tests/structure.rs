@@ -12,12 +12,12 @@ use code::{Code, Use};
 /// The modules of `broker/`, lowest first. Those on one line do not know each other.
 const ORDER: &[&[&str]] = &[
     &["topic", "identity", "metrics", "clock", "small_map", "pace", "quota", "subnet", "roll"],
-    &["message"],
+    &["capability", "message"],
     &["store"],
     &["config"],
     &["engine", "plugin", "hub"],
     &["attendance"],
-    &["answer", "directory", "guest", "recovery"],
+    &["answer", "client", "directory", "guest", "recovery"],
     &["replay", "reminder", "usher"],
     &["broker", "owners"],
     &["past", "presence", "operator"],

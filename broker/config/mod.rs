@@ -19,6 +19,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 use ipnet::IpNet;
 use rialto_protocol::{Delivery, Policy};
 
+use crate::capability::Capability;
 use crate::topic::Pattern;
 
 pub use api::{Api, ApiKey};
@@ -183,6 +184,28 @@ pub struct TopicRule {
     pub patterns: Option<bool>,
     /// How long idempotency keys of publishes and calls are remembered, 0 to 86,400,000 ms. Default 120,000.
     pub keys_ms: u64,
+    /// What becomes of requests while the plugin is down. Default `refuse`.
+    pub on_failure: OnFailure,
+}
+
+/// What becomes of requests about a topic whose plugin is down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They are refused with `plugin_failed`.
+    #[default]
+    Refuse,
+    /// They are done as if no plugin owned the topic.
+    Pass,
+}
+
+/// What has an instance of a plugin of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// The plugin: one instance, one order for all its topics.
+    #[default]
+    Plugin,
+    /// Each topic, with state of its own.
+    Topic,
 }
 
 /// How much of a topic's past is kept: whatever of these is reached first. Kept in memory: it ends with the broker.
@@ -217,6 +240,24 @@ pub struct PluginConfig {
     pub host_calls: usize,
     /// Effects of one hook, 1 to 1,000,000. Default 10,000.
     pub effects: usize,
+    /// Timers that wait, 0 to 10,000,000. Default 10,000.
+    pub timers: usize,
+    /// The capabilities that it is granted: `state`, `timers`, `sessions`, `publish PATTERN` and `subscribe PATTERN`. It
+    /// may what it asks for and is granted; one that asks for more does not load. Default `state`, `timers`, `sessions`.
+    pub grants: Vec<String>,
+    /// Whether its topics share an instance or each has its own. Default `plugin`.
+    pub isolation: Isolation,
+    /// Instances of single topics, 1 to 1,000,000; beyond it the one used longest ago begins anew when it is needed
+    /// again. Default 1,000.
+    pub instances: usize,
+    /// Time until the instance of a topic that nothing happens in is dropped, 10 to 86,400,000 ms. Default 600,000.
+    pub instance_idle_ms: u64,
+    /// So many failures, 1 to 1,000,000, … Default 20.
+    pub failures: usize,
+    /// … within so long, 10 to 86,400,000 ms, bring quarantine: no hook is called … Default 60,000.
+    pub failures_ms: u64,
+    /// … for so long, 0 to 86,400,000 ms; 0: until it is loaded again. Default 60,000.
+    pub quarantine_ms: u64,
     /// The plugin's own settings, always an object: `[plugin.NAME.config]`. May hold secrets, so `Debug` leaves it out.
     pub config: serde_json::Value,
 }
@@ -316,6 +357,7 @@ impl Default for TopicRule {
             presence: false,
             patterns: None,
             keys_ms: 120_000,
+            on_failure: OnFailure::Refuse,
         }
     }
 }
@@ -338,6 +380,14 @@ impl Default for PluginConfig {
             output_bytes: 1_048_576,
             host_calls: 1_000,
             effects: 10_000,
+            timers: 10_000,
+            grants: Capability::OWN.iter().map(ToString::to_string).collect(),
+            isolation: Isolation::Plugin,
+            instances: 1_000,
+            instance_idle_ms: 600_000,
+            failures: 20,
+            failures_ms: 60_000,
+            quarantine_ms: 60_000,
             config: serde_json::Value::Object(serde_json::Map::new()),
         }
     }

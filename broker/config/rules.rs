@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rialto_protocol::{Delivery, Policy};
 
-use super::{History, TopicRule};
+use super::{History, OnFailure, TopicRule};
 use crate::topic::{Pattern, Topic};
 
 /// The topic rules in file order.
@@ -36,6 +36,8 @@ pub struct TopicOptions {
     pub patterns: bool,
     /// How long idempotency keys are remembered, in milliseconds.
     pub keys_ms: u64,
+    /// Whether requests are done without the plugin while that is down.
+    pub passes_on_failure: bool,
 }
 
 impl Rules {
@@ -52,6 +54,7 @@ impl Rules {
             presence: from.presence,
             patterns: from.patterns.unwrap_or(from.plugin.is_none()),
             keys_ms: from.keys_ms,
+            passes_on_failure: from.on_failure == OnFailure::Pass,
         };
         Rules { rules: rules.iter().enumerate().map(options).map(Arc::new).collect() }
     }

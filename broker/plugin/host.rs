@@ -11,8 +11,9 @@ use wasmtime::{Config, Engine, OptLevel};
 use super::Manifest;
 use super::imports::Guest;
 use super::imports::bindings::{Plugin, PluginPre};
-use super::instance::{Runner, Surroundings};
 use super::mailbox::Mailbox;
+use super::runner::{Runner, Surroundings, Version};
+use super::sandbox::Sandbox;
 use super::ticker::Ticker;
 
 /// The stack a guest may use; the plugin's thread has more than twice as much.
@@ -39,7 +40,7 @@ pub(crate) enum LoadError {
 /// A component that fits.
 pub(crate) struct Loaded {
     pub(crate) manifest: Manifest,
-    pre: PluginPre<Guest>,
+    pub(crate) sandbox: Sandbox,
 }
 
 /// The engine that all plugins share.
@@ -84,25 +85,26 @@ impl Host {
         let pre = self.linker.instantiate_pre(&component).map_err(world)?;
         super::world::check(&self.engine, &component).map_err(world)?;
         let pre = PluginPre::new(pre).map_err(world)?;
-        Ok(Loaded { manifest: Manifest::read(wasm), pre })
+        let sandbox = Sandbox::new(pre, Arc::clone(&self.ticker));
+        Ok(Loaded { manifest: Manifest::read(wasm), sandbox })
     }
+}
 
-    /// Starts an instance on a thread of its own. `start` of the plugin has returned `ok` when this returns.
-    ///
-    /// # Errors
-    /// [`LoadError::System`] with the reason why it did not start.
-    pub(crate) fn spawn(&self, loaded: Loaded, around: Surroundings) -> Result<(Mailbox, JoinHandle<()>), LoadError> {
-        let (mailbox, jobs) = Mailbox::new(around.limits.mailbox);
-        let name = around.name.to_string();
-        let mut runner = Runner::new(loaded.pre, around, Arc::clone(&self.ticker));
-        runner.start().map_err(|failed| LoadError::System(failed.to_string()))?;
-        let thread = std::thread::Builder::new()
-            .name(format!("plugin-{name}"))
-            .stack_size(THREAD_STACK_BYTES)
-            .spawn(move || runner.run(&jobs))
-            .map_err(|error| LoadError::System(format!("no thread for plugin \"{name}\": {error}")))?;
-        Ok((mailbox, thread))
-    }
+/// Starts a plugin on a thread of its own. `start` of the plugin has returned `ok` when this returns.
+///
+/// # Errors
+/// [`LoadError::System`] with the reason why it did not start.
+pub(crate) fn spawn(version: Version, around: Surroundings) -> Result<(Mailbox, JoinHandle<()>), LoadError> {
+    let (mailbox, jobs) = Mailbox::new(version.limits.mailbox);
+    let name = around.name.to_string();
+    let runner =
+        Runner::start(version, around).map_err(|failed| LoadError::System(format!("cannot start: {failed}")))?;
+    let thread = std::thread::Builder::new()
+        .name(format!("plugin-{name}"))
+        .stack_size(THREAD_STACK_BYTES)
+        .spawn(move || runner.run(&jobs))
+        .map_err(|error| LoadError::System(format!("no thread for plugin \"{name}\": {error}")))?;
+    Ok((mailbox, thread))
 }
 
 impl Drop for Host {

@@ -60,7 +60,7 @@ pub(super) struct Budget {
 /// A limit of this hook call is used up; the text names it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Exceeded(pub(super) String);
+pub(crate) struct Exceeded(pub(super) String);
 
 impl Budget {
     pub(super) fn new(limits: &PluginLimits) -> Self {
@@ -114,6 +114,7 @@ mod tests {
             output_bytes: 10,
             host_calls: 3,
             effects: 1,
+            timers: 1,
         };
         let mut budget = Budget::new(&limits);
         assert_eq!(budget.call(10), Ok(()));

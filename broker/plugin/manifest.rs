@@ -16,6 +16,8 @@ pub(crate) struct Manifest {
     pub(crate) name: String,
     /// The plugin's own version, `?` when the component does not say.
     pub(crate) version: String,
+    /// The capabilities it asks for; those that its imports stand for when it does not say.
+    pub(crate) needs: Vec<String>,
     /// SHA-256 of the file, in hexadecimal.
     pub(crate) hash: String,
     /// The file's size.
@@ -26,7 +28,18 @@ pub(crate) struct Manifest {
 struct Said {
     name: String,
     version: String,
+    needs: Option<Vec<String>>,
 }
+
+/// The interfaces that stand for capabilities.
+const INTERFACES: [(&str, &str); 3] = [
+    ("rialto:plugin/state@1.0.0", "state"),
+    ("rialto:plugin/timers@1.0.0", "timers"),
+    ("rialto:plugin/sessions@1.0.0", "sessions"),
+];
+
+/// Most capabilities of a manifest.
+const NEEDS_MAX: usize = 1_000;
 
 impl Manifest {
     /// Reads the manifest of a component, or of the modules inside it.
@@ -36,8 +49,13 @@ impl Manifest {
         for byte in Sha256::digest(wasm) {
             write!(hash, "{byte:02x}").expect("writing into memory does not fail");
         }
-        let (name, version) = said.map_or(("unnamed".to_owned(), "?".to_owned()), |said| (said.name, said.version));
-        Self { name: printable(&name), version: printable(&version), hash, bytes: wasm.len() }
+        let (name, version, needs) = match said {
+            Some(said) => (said.name, said.version, said.needs),
+            None => ("unnamed".to_owned(), "?".to_owned(), None),
+        };
+        let mut needs = needs.unwrap_or_else(|| imported(wasm));
+        needs.truncate(NEEDS_MAX);
+        Self { name: printable(&name), version: printable(&version), needs, hash, bytes: wasm.len() }
     }
 }
 
@@ -53,6 +71,26 @@ fn said(wasm: &[u8]) -> Option<Said> {
         }
     }
     None
+}
+
+/// The capabilities that stand behind what is imported at the top.
+fn imported(wasm: &[u8]) -> Vec<String> {
+    let mut needs = Vec::new();
+    let mut depth = 0;
+    for section in Parser::new(0).parse_all(wasm) {
+        match section {
+            Ok(Section::ModuleSection { .. } | Section::ComponentSection { .. }) => depth += 1,
+            Ok(Section::End(_)) => depth -= 1,
+            Ok(Section::ComponentImportSection(imports)) if depth == 0 => {
+                let names = imports.into_iter().flatten().map(|import| import.name.name);
+                let of = |name| INTERFACES.iter().find(|(interface, _)| *interface == name);
+                needs.extend(names.filter_map(of).map(|(_, need)| (*need).to_owned()));
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    needs
 }
 
 /// The component is foreign: what it says of itself reaches terminals and logs only in this form.

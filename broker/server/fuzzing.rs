@@ -74,7 +74,7 @@ fn attach(
     link: impl FnOnce() -> std::io::Result<Link> + Send + 'static,
 ) {
     let begin = |shard: &Rc<Shard>, key, _: &Guest| Echo { shard: Rc::clone(shard), key };
-    websocket::attach(broker, lead, Codec::Json, guest, link, begin);
+    websocket::attach(broker, lead, Wire::Frames(Codec::Json), guest, link, begin);
 }
 
 /// Sends each message back.

@@ -19,6 +19,7 @@ use super::incoming::{self, Incoming};
 use crate::broker::Broker;
 use crate::guest::{Guest, Places};
 use crate::hub::{Duplex, Ending, Line, Link, SessionKey, Shard, together};
+use crate::message::Wire;
 use crate::pace::Pace;
 use crate::session::Session;
 
@@ -54,7 +55,7 @@ fn start(
     link: impl FnOnce() -> io::Result<Link> + Send + 'static,
 ) {
     let session_broker = broker.clone();
-    attach(broker, first, codec, guest, link, move |shard, key, guest| {
+    attach(broker, first, Wire::Frames(codec), guest, link, move |shard, key, guest| {
         let session = Session::new(session_broker, key, codec, guest.user.clone());
         shard.introduce(key, session.member());
         shard.send(key, session.welcome());
@@ -67,14 +68,14 @@ fn start(
 pub(super) fn attach<D: Dialogue + 'static>(
     broker: &Broker,
     first: Box<[u8]>,
-    codec: Codec,
+    wire: Wire,
     guest: Guest,
     link: impl FnOnce() -> io::Result<Link> + Send + 'static,
     begin: impl FnOnce(&Rc<Shard>, SessionKey, &Guest) -> D + Send + 'static,
 ) {
     broker.core.hub.run_on(broker.next_shard(), move |shard| match link() {
         Ok(link) => {
-            let connection = Connection::new(shard, link, codec);
+            let connection = Connection::new(shard, link, wire);
             let dialogue = begin(shard, connection.key, &guest);
             Attached::new(first, connection, dialogue, guest).live();
         }
@@ -97,7 +98,7 @@ struct Connection {
     link: Rc<Link>,
     line: Rc<Line>,
     key: SessionKey,
-    codec: Codec,
+    wire: Wire,
     control_frames: Cell<Pace>,
 }
 
@@ -144,10 +145,10 @@ impl<D: Dialogue> Drop for Attached<D> {
 }
 
 impl Connection {
-    fn new(shard: &Rc<Shard>, link: Link, codec: Codec) -> Self {
+    fn new(shard: &Rc<Shard>, link: Link, wire: Wire) -> Self {
         let link = Rc::new(link);
-        let (key, line) = shard.attach(Rc::clone(&link), codec);
-        Self { shard: Rc::clone(shard), link, line, key, codec, control_frames: Cell::default() }
+        let (key, line) = shard.attach(Rc::clone(&link), wire);
+        Self { shard: Rc::clone(shard), link, line, key, wire, control_frames: Cell::default() }
     }
 
     /// Hop 1: frames off the socket, messages to whom they are for, until something ends it.
@@ -219,7 +220,7 @@ impl Connection {
 
     /// Sends exactly one Close, then waits for the peer to hang up.
     async fn say_goodbye(&self, ending: Ending) {
-        let Some((frames, keep_messages)) = last_frames(&ending, self.codec) else { return };
+        let Some((frames, keep_messages)) = last_frames(&ending, self.wire) else { return };
         let deadline = self.shard.limits().close;
         self.shard.finish(self.key, &frames, keep_messages, deadline).await;
         // The side that serves ends the TCP connection first (RFC 6455 section 7.1.1). Unless the peer has said its Close,

@@ -120,12 +120,7 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// As [`Context::set_timer`]; or `value` cannot be encoded.
-    pub fn set_timer_with(
-        &self,
-        name: &str,
-        delay_ms: u64,
-        value: &(impl Serialize + ?Sized),
-    ) -> Result<(), Refusal> {
+    pub fn set_timer_with(&self, name: &str, delay_ms: u64, value: &(impl Serialize + ?Sized)) -> Result<(), Refusal> {
         self.imports.set_timer(name, delay_ms, Some(json(value)?))
     }
 

@@ -139,7 +139,7 @@ impl Imports for Broker {
     }
 
     fn sessions(&self, topic: &str, after: Option<&str>, limit: u32) -> Result<Vec<Session>, Refusal> {
-        Ok(sessions::list(topic, after, limit)?.into_iter().map(Session::from).collect())
+        Ok(sessions::members(topic, after, limit)?.into_iter().map(Session::from).collect())
     }
 
     fn session_count(&self, topic: &str) -> Result<u64, Refusal> {

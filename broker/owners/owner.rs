@@ -1,0 +1,242 @@
+//! One plugin that owns topics: what happens there becomes events in its mailbox. It decides nothing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rialto_protocol::{Answered, Member, Payload, Published, Reply};
+
+use super::Running;
+use super::asking::Asking;
+use super::people::People;
+use super::settling::{First, Settling};
+use crate::answer::Answer;
+use crate::broker::{Broker, Departure, PluginStatus, Question, Wish, answer_published};
+use crate::client::Client;
+use crate::directory::Entry;
+use crate::engine::Keyed;
+use crate::hub::SessionKey;
+use crate::message::Draft;
+use crate::plugin::{Books, Decision, Done, Event, HookError, Mailbox, Report, Standing};
+use crate::reminder::{Place, Reminder};
+use crate::store::Come;
+use crate::topic::Topic;
+
+/// One plugin that owns topics.
+pub(crate) struct Owner {
+    name: Arc<str>,
+    pub(super) mailbox: Mailbox,
+    pub(super) books: Arc<Books>,
+    pub(super) people: People,
+    standing: Arc<Standing>,
+    running: Mutex<Running>,
+}
+
+impl Owner {
+    pub(crate) fn new(
+        name: Arc<str>,
+        mailbox: Mailbox,
+        books: Arc<Books>,
+        standing: Arc<Standing>,
+        running: Running,
+    ) -> Self {
+        Self { name, mailbox, books, people: People::default(), standing, running: Mutex::new(running) }
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(super) fn stop(&self) {
+        self.mailbox.stop();
+    }
+
+    /// Whether its hooks are not called now.
+    pub(crate) fn is_down(&self) -> bool {
+        self.standing.is_down()
+    }
+
+    /// Whether it has let a session into a topic of its own.
+    pub(crate) fn has_let_in(&self, topic: &Topic, session: &str) -> bool {
+        self.books.is_on(topic, session)
+    }
+
+    pub(super) fn status(&self, broker: &Broker) -> PluginStatus {
+        let Running { manifest, grants } = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Report { health, serves, last_failure } = self.standing.report();
+        PluginStatus {
+            name: self.name.to_string(),
+            package: manifest.name,
+            version: manifest.version,
+            hash: manifest.hash,
+            bytes: manifest.bytes,
+            needs: manifest.needs,
+            grants,
+            serves,
+            health,
+            instances: self.standing.instances(),
+            timers: self.books.timers(),
+            hooks: self.standing.hooks(),
+            failures: self.standing.failures(),
+            last_failure,
+            waiting: self.mailbox.waiting(),
+            state_bytes: broker.core.store.state_bytes(&self.name),
+        }
+    }
+
+    /// Lets the plugin decide on a message, and publishes what it decided before its next hook runs: the order of the
+    /// hooks is the order of the messages. What it puts in a message's place is not echoed either to who wanted no echo.
+    pub(crate) fn publish(
+        self: &Arc<Self>,
+        broker: &Broker,
+        entry: &Arc<Entry>,
+        (from, except, hops): (Option<&Client>, Option<SessionKey>, u8),
+        payload: Payload,
+        keyed: Option<Keyed>,
+        answer: Answer,
+    ) {
+        let topic = entry.stream.topic().clone();
+        let member = from.map(|client| client.member.clone());
+        let event = Event::Publish { session: member.clone(), topic, payload: payload.clone(), hops };
+        let entry = Arc::clone(entry);
+        let reminder = keyed.clone().map(|keyed| Reminder { keyed, place: Place::Topic(Arc::clone(&entry)) });
+        let asking = Asking { from: from.cloned(), reminder, answer };
+        asking.submit(self, broker, event, move |settling, done, answer| {
+            let Done { decision, wanted } = done;
+            let (payload, keys) = match decision {
+                Decision::Swallow => {
+                    let kept = |keyed| entry.stream.kept_key(keyed, Come::Published(None));
+                    (None, keyed.clone().map(kept).into_iter().collect())
+                }
+                Decision::Publish(Some(replacement)) => (Some(replacement), Vec::new()),
+                _ => (Some(payload), Vec::new()),
+            };
+            let first = match payload {
+                Some(payload) => {
+                    let from = member.filter(|_| entry.options.reveal_publisher);
+                    First::Message { entry, draft: Draft { payload, from, except }, keyed }
+                }
+                None => First::Nothing,
+            };
+            let settled = settling.settle(first, keys, wanted);
+            let is_done = settled.is_ok();
+            answer_published(answer, settled.map(|position| Published { position, duplicate: false }));
+            is_done
+        });
+    }
+
+    /// Asks the plugin whether a session may subscribe.
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        broker: &Broker,
+        entry: Arc<Entry>,
+        client: &Client,
+        wish: Wish,
+        answer: Answer,
+    ) {
+        let event = Event::Subscribe { session: client.member.clone(), topic: entry.stream.topic().clone() };
+        let client = client.clone();
+        let asking = Asking { from: Some(client.clone()), reminder: None, answer };
+        asking.submit(self, broker, event, move |settling, done, answer| {
+            settling.owner.people.add(&client);
+            let first = First::Join { entry, wish, answer: Some(answer) };
+            match settling.settle_joining(first, done.wanted) {
+                Ok(()) => true,
+                Err((answer, failure)) => {
+                    settling.owner.people.tidy(&client.member.session, &settling.owner.books);
+                    answer.into_iter().for_each(|answer| answer.fail(failure.clone()));
+                    false
+                }
+            }
+        });
+    }
+
+    /// Ends a subscription, in order with what the session asked before, and tells the plugin. That must not get lost,
+    /// so it is not turned away by a full mailbox.
+    pub(crate) fn unsubscribe(
+        self: &Arc<Self>,
+        broker: &Broker,
+        topic: &Topic,
+        client: &Client,
+        answer: Option<Answer>,
+    ) {
+        let event = Event::Unsubscribe { session: client.member.clone(), topic: topic.clone() };
+        let departure = if answer.is_some() { Departure::Final } else { Departure::MayReturn };
+        let (left, topic) = (client.clone(), topic.clone());
+        self.tell_end(broker, event, client, move |broker| {
+            broker.release(&left, &topic, departure);
+            answer.into_iter().for_each(|answer| answer.ok(Reply::Unsubscribed));
+        });
+    }
+
+    /// Tells the plugin that a session has ended something, whatever it thinks of that.
+    fn tell_end(
+        self: &Arc<Self>,
+        broker: &Broker,
+        event: Event,
+        client: &Client,
+        end: impl FnOnce(&Broker) + Send + 'static,
+    ) {
+        let (owner, broker, client) = (Arc::clone(self), broker.clone(), client.clone());
+        self.mailbox.submit_end(
+            event,
+            Box::new(move |outcome: Result<Done, HookError>| {
+                let settling = Settling { broker: &broker, owner: &owner, by: Some(&client) };
+                // The session is out even where nothing of what the hook wanted can be done; a failure has been logged.
+                let kept = match outcome {
+                    Ok(done) => settling.settle(First::End(Box::new(end)), Vec::new(), done.wanted).is_ok(),
+                    Err(_) => {
+                        end(&broker);
+                        false
+                    }
+                };
+                owner.people.tidy(&client.member.session, &owner.books);
+                kept
+            }),
+        );
+    }
+
+    /// Passes a call on.
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        broker: &Broker,
+        from: Option<&Client>,
+        entry: Option<Arc<Entry>>,
+        question: Question,
+        answer: Answer,
+    ) {
+        let Question { method, payload, keyed } = question;
+        let topic = entry.as_ref().map(|entry| entry.stream.topic().clone());
+        let event = Event::Call { session: member(from), topic, method, payload };
+        let place = match entry {
+            Some(entry) => Place::Topic(entry),
+            None => {
+                let (store, keys_max) = (Arc::clone(&broker.core.store), broker.core.limits.keys);
+                Place::Plugin { name: Arc::clone(&self.name), store, keys_max }
+            }
+        };
+        let reminder = keyed.map(|keyed| Reminder { keyed, place });
+        let remembering = reminder.clone();
+        let asking = Asking { from: from.cloned(), reminder, answer };
+        asking.submit(self, broker, event, |settling, done, answer| {
+            let Done { decision, wanted } = done;
+            let payload = match decision {
+                Decision::Answer(payload) => payload,
+                _ => None,
+            };
+            let keys = remembering.map(|reminder| reminder.kept(Come::Answered(payload.clone())));
+            match settling.settle(First::Nothing, keys.into_iter().collect(), wanted) {
+                Ok(_) => {
+                    answer.ok(Reply::Answered(Answered { payload, duplicate: false }));
+                    true
+                }
+                Err(failure) => {
+                    answer.fail(failure);
+                    false
+                }
+            }
+        });
+    }
+}
+
+fn member(client: Option<&Client>) -> Option<Member> {
+    client.map(|client| client.member.clone())
+}
