@@ -252,11 +252,12 @@ pub struct PluginConfig {
     pub instances: usize,
     /// Time until the instance of a topic that nothing happens in is dropped, 10 to 86,400,000 ms. Default 600,000.
     pub instance_idle_ms: u64,
-    /// So many failures, 1 to 1,000,000, … Default 20.
+    /// So many failures, 1 to 1,000,000, … Default 500: a client that makes a plugin fail on purpose must not get it
+    /// quarantined easily.
     pub failures: usize,
-    /// … within so long, 10 to 86,400,000 ms, bring quarantine: no hook is called … Default 60,000.
+    /// … within so long, 10 to 86,400,000 ms, bring quarantine: no hook is called … Default 10,000.
     pub failures_ms: u64,
-    /// … for so long, 0 to 86,400,000 ms; 0: until it is loaded again. Default 60,000.
+    /// … for so long, 0 to 86,400,000 ms; 0: until it is loaded again. Default 10,000.
     pub quarantine_ms: u64,
     /// The plugin's own settings, always an object: `[plugin.NAME.config]`. May hold secrets, so `Debug` leaves it out.
     pub config: serde_json::Value,
@@ -385,9 +386,9 @@ impl Default for PluginConfig {
             isolation: Isolation::Plugin,
             instances: 1_000,
             instance_idle_ms: 600_000,
-            failures: 20,
-            failures_ms: 60_000,
-            quarantine_ms: 60_000,
+            failures: 500,
+            failures_ms: 10_000,
+            quarantine_ms: 10_000,
             config: serde_json::Value::Object(serde_json::Map::new()),
         }
     }

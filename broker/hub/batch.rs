@@ -69,7 +69,7 @@ impl Batch {
 pub(super) mod tests {
     use std::sync::Arc;
 
-    use rialto_protocol::Payload;
+    use rialto_protocol::{Codec, Payload};
 
     use super::*;
     use crate::message::{Draft, Message};

@@ -113,7 +113,7 @@ fn fitting(messages: &[Shared], wire: Wire, metrics: &Metrics) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use rialto_protocol::Payload;
+    use rialto_protocol::{Codec, Payload};
 
     use super::super::batch::tests::messages;
     use super::*;

@@ -157,6 +157,8 @@ mod tests {
 
     use super::super::Audience;
     use super::super::batch::tests::messages;
+    use rialto_protocol::Codec;
+
     use super::*;
     use crate::topic::Topic;
 

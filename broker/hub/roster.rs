@@ -247,7 +247,7 @@ mod tests {
         for index in 0..10 {
             let (stream, _) = tokio::io::duplex(64);
             let link = Rc::new(Link::other(Box::new(stream)));
-            let wire = Codec::ALL[index % 2];
+            let wire = Wire::ALL[index % 3];
             keys.push(roster.attach(link, Rc::new(Line::new(Instant::now())), wire));
         }
         let topic = Topic::parse("t").expect("a topic");

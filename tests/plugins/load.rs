@@ -52,8 +52,8 @@ fn a_component_for_another_world_is_refused_with_what_is_missing() {
     let text = refused(&component(&source("empty"), &format!("{}{}", &wit[..begin], &wit[end..])));
     says(&text, &["does not fit the world", "on-call"]);
 
-    let wit = world().replace("start: func(config: string)", "start: func(config: u32)");
-    let source = source("empty").replace("#start\") (param i32 i32)", "#start\") (param i32)");
+    let wit = world().replace("start: func(config: string,", "start: func(config: u32,");
+    let source = source("empty").replace("#start\") (param i32 i32 i32 i32 i32)", "#start\") (param i32 i32 i32 i32)");
     let text = refused(&component(&source, &wit));
     says(&text, &["does not fit the world", "start", "expected `string` found `u32`"]);
     assert!(!text.contains("trap"), "nothing of it was run: {text}");
