@@ -9,6 +9,7 @@ use crate::broker::{Broker, Core};
 use crate::clock::Clock;
 use crate::config::{Config, Limits, Rules};
 use crate::directory::Directory;
+use crate::endpoints::Endpoints;
 use crate::engine::Engine;
 use crate::guest::Seats;
 use crate::hub::{Hub, HubLimits};
@@ -74,7 +75,7 @@ impl Builder {
     /// # Errors
     /// [`StartError`] for the first thing that fails.
     pub fn start(self) -> Result<Broker, StartError> {
-        let Config { server, limits, topics, plugins, .. } = self.config;
+        let Config { server, limits, topics, plugins, endpoints, .. } = self.config;
         let metrics = Arc::new(Metrics::default());
         let shards = match server.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -103,6 +104,7 @@ impl Builder {
             store,
             directory,
             owners,
+            endpoints: Endpoints::new(endpoints.into_iter().map(|endpoint| (endpoint.path, endpoint.plugin))),
             next_shard: 0.into(),
         };
         let core = Arc::new(core);

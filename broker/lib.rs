@@ -37,6 +37,7 @@ mod client;
 mod clock;
 pub mod config;
 mod directory;
+mod endpoints;
 #[cfg_attr(not(feature = "plugins"), allow(dead_code, unused_imports, reason = "calls are of plugins"))]
 mod engine;
 mod guest;

@@ -11,7 +11,7 @@ use code::{Code, Use};
 
 /// The modules of `broker/`, lowest first. Those on one line do not know each other.
 const ORDER: &[&[&str]] = &[
-    &["topic", "identity", "metrics", "clock", "small_map", "pace", "quota", "subnet", "roll"],
+    &["topic", "identity", "metrics", "clock", "small_map", "pace", "quota", "subnet", "roll", "endpoints"],
     &["capability", "message"],
     &["store"],
     &["config"],

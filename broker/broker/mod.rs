@@ -22,6 +22,7 @@ use crate::answer::{Answer, Outcome};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::directory::{Directory, Entry};
+use crate::endpoints::Endpoints;
 use crate::engine::Engine;
 use crate::guest::Seats;
 use crate::hub::Hub;
@@ -111,6 +112,7 @@ pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) directory: Directory,
     pub(crate) owners: Owners,
+    pub(crate) endpoints: Endpoints,
     pub(crate) seats: Seats,
     pub(crate) next_shard: AtomicUsize,
     pub(crate) usher: Usher,

@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::{
-    Config, api, limits, plugins,
+    Config, api, endpoints, limits, plugins,
     problem::Problem,
     section::{Report, Value, echo, nearest},
     server, tls, topics,
@@ -21,6 +21,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("[api]", api::KEYS),
     ("[limits]", limits::KEYS),
     ("[[topic]]", topics::KEYS),
+    ("[[endpoint]]", endpoints::KEYS),
     ("[plugin.NAME]", plugins::KEYS),
 ];
 
@@ -35,6 +36,9 @@ pub(super) fn check<'a>(report: &mut Report, document: &'a DeTable<'a>) -> Confi
             "api" => config.api = api::check(report, value),
             "limits" => config.limits = limits::check(report, value),
             "plugin" => config.plugins = plugins::check(report, value),
+            "endpoint" => {
+                config.endpoints = endpoints::check(report, value, &plugins::names(document.get("plugin")));
+            }
             "topic" => {
                 let names = plugins::names(document.get("plugin"));
                 let rules = topics::check(report, value, &names);
@@ -58,7 +62,7 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
         _ => false,
     };
     let home = SECTIONS.iter().find(|(_, keys)| keys.contains(&name)).filter(|_| !is_section);
-    let near = nearest(name, ["server", "tls", "api", "limits", "topic", "plugin"].into_iter());
+    let near = nearest(name, ["server", "tls", "api", "limits", "topic", "endpoint", "plugin"].into_iter());
     let written = |section: &str| SECTIONS.iter().map(|(header, _)| *header).find(|header| header.contains(section));
     let help = match (home, near.and_then(written)) {
         (Some((section, _)), _) => {
@@ -66,7 +70,8 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
         }
         (None, Some(near)) => format!("did you mean `{near}`?"),
         (None, None) => {
-            "the sections are `[server]`, `[tls]`, `[api]`, `[limits]`, `[[topic]]` and `[plugin.NAME]`".to_owned()
+            "the sections are `[server]`, `[tls]`, `[api]`, `[limits]`, `[[topic]]`, `[[endpoint]]` and `[plugin.NAME]`"
+                .to_owned()
         }
     };
     let what = if is_section { "section" } else { "key" };

@@ -2,6 +2,7 @@
 
 mod api;
 mod check;
+mod endpoints;
 mod hide;
 mod limits;
 mod load;
@@ -43,6 +44,8 @@ pub struct Config {
     pub topics: Vec<TopicRule>,
     /// The plugins to load, by name: the `[plugin.NAME]` tables. At most 256; names are 1 to 64 of `a-z`, `0-9`, `-`.
     pub plugins: BTreeMap<String, PluginConfig>,
+    /// The raw endpoints, at most 1,000, each with another path.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// Where and how the broker serves: `[server]`.
@@ -208,6 +211,15 @@ pub enum Isolation {
     Topic,
 }
 
+/// A path whose WebSockets belong to a plugin: `[[endpoint]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The path, like `/` or `/feed`. What is no WebSocket there is served as without this.
+    pub path: String,
+    /// Name of the plugin, a key of [`Config::plugins`].
+    pub plugin: String,
+}
+
 /// How much of a topic's past is kept: whatever of these is reached first. Kept in memory: it ends with the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
@@ -272,6 +284,7 @@ impl Default for Config {
             limits: Limits::default(),
             topics: vec![TopicRule::default()],
             plugins: BTreeMap::new(),
+            endpoints: Vec::new(),
         }
     }
 }

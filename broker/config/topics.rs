@@ -207,7 +207,7 @@ fn policies() -> String {
     Policy::ALL.map(Policy::name).join(", ")
 }
 
-fn check_plugin(report: &mut Report, name: &Text, plugins: &[&str]) {
+pub(super) fn check_plugin(report: &mut Report, name: &Text, plugins: &[&str]) {
     if plugins.contains(&name.value) || report.torn {
         return;
     }

@@ -95,6 +95,13 @@ pub(crate) fn settle_alone(broker: &Broker, plugin: &str, done: Done) -> bool {
     }
 }
 
+/// A message of a socket on a raw endpoint.
+#[derive(Debug)]
+pub(crate) enum Bare {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
 /// What is known of the version that runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Running {

@@ -2,18 +2,19 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rialto_protocol::{Answered, Member, Payload, Published, Reply};
+use rialto_plugin::Raw;
+use rialto_protocol::{Answered, CloseCode, Closing, Member, Payload, Published, Reply};
 
-use super::Running;
-use super::asking::Asking;
+use super::asking::{Asking, failure};
 use super::people::People;
 use super::settling::{First, Settling};
+use super::{Bare, Running};
 use crate::answer::Answer;
 use crate::broker::{Broker, Departure, PluginStatus, Question, Wish, answer_published};
 use crate::client::Client;
 use crate::directory::Entry;
 use crate::engine::Keyed;
-use crate::hub::SessionKey;
+use crate::hub::{SessionKey, UnderWay};
 use crate::message::Draft;
 use crate::plugin::{Books, Decision, Done, Event, HookError, Mailbox, Report, Standing};
 use crate::reminder::{Place, Reminder};
@@ -80,6 +81,80 @@ impl Owner {
             waiting: self.mailbox.waiting(),
             state_bytes: broker.core.store.state_bytes(&self.name),
         }
+    }
+
+    /// Tells the plugin that a session has connected to a raw endpoint. If it refuses, the session is closed with 1008.
+    ///
+    /// # Errors
+    /// When it has too much to do; nothing was told.
+    pub(crate) fn connect(
+        self: &Arc<Self>,
+        broker: &Broker,
+        client: &Client,
+        endpoint: &Arc<str>,
+    ) -> Result<(), String> {
+        let Ok(place) = self.mailbox.place() else {
+            broker.core.metrics.plugin_busy.add(1);
+            return Err(format!("plugin \"{}\" has too much to do", self.name));
+        };
+        let event = Event::Connect { session: client.member.clone(), endpoint: Arc::clone(endpoint) };
+        let (owner, broker, client) = (Arc::clone(self), broker.clone(), client.clone());
+        let finish = move |outcome: Result<Done, HookError>| {
+            owner.people.add(&client);
+            let settling = Settling { broker: &broker, owner: &owner, by: Some(&client) };
+            let settled = match outcome {
+                Ok(done) => settling.settle(First::Nothing, Vec::new(), done.wanted).map(|_| ()),
+                Err(error) => Err(failure(&owner.name, error)),
+            };
+            let Err(failure) = settled else { return true };
+            owner.people.remove(&client.member.session);
+            let code = CloseCode::PolicyViolation.number();
+            let closing = Closing { code, message: failure.message, retry_after_ms: None };
+            let key = client.key;
+            broker.core.hub.run_on(key.shard(), move |shard| shard.end(key, &closing));
+            false
+        };
+        place.fill(event, None, Box::new(finish));
+        Ok(())
+    }
+
+    /// Gives the plugin a message of a session on a raw endpoint; it counts as under way until the hook is done.
+    ///
+    /// # Errors
+    /// With the message when the plugin has too much to do.
+    pub(crate) fn message(
+        self: &Arc<Self>,
+        broker: &Broker,
+        client: &Client,
+        endpoint: &Arc<str>,
+        message: Bare,
+        under_way: UnderWay,
+    ) -> Result<(), Bare> {
+        let Ok(place) = self.mailbox.place() else {
+            broker.core.metrics.plugin_busy.add(1);
+            return Err(message);
+        };
+        let message = match message {
+            Bare::Text(text) => Raw::Text(text),
+            Bare::Binary(bytes) => Raw::Binary(bytes),
+        };
+        let event = Event::Message { session: client.member.clone(), endpoint: Arc::clone(endpoint), message };
+        let (owner, broker, client) = (Arc::clone(self), broker.clone(), client.clone());
+        let finish = move |outcome: Result<Done, HookError>| {
+            let settling = Settling { broker: &broker, owner: &owner, by: Some(&client) };
+            // The session is told nothing: what it is to hear, the plugin sends. A failure has been logged.
+            let kept = outcome.is_ok_and(|done| settling.settle(First::Nothing, Vec::new(), done.wanted).is_ok());
+            drop(under_way);
+            kept
+        };
+        place.fill(event, None, Box::new(finish));
+        Ok(())
+    }
+
+    /// Tells the plugin that a session on a raw endpoint has ended.
+    pub(crate) fn disconnect(self: &Arc<Self>, broker: &Broker, client: &Client, endpoint: &Arc<str>) {
+        let event = Event::Disconnect { session: client.member.clone(), endpoint: Arc::clone(endpoint) };
+        self.tell_end(broker, event, client, |_| {});
     }
 
     /// Lets the plugin decide on a message, and publishes what it decided before its next hook runs: the order of the

@@ -22,6 +22,11 @@ impl People {
         self.open().get(session).cloned()
     }
 
+    /// Forgets a session.
+    pub(super) fn remove(&self, session: &str) {
+        self.open().remove(session);
+    }
+
     /// Forgets a session that has no place any more.
     pub(super) fn tidy(&self, session: &str, books: &Books) {
         if !books.knows(session) {

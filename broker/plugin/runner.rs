@@ -171,6 +171,8 @@ impl Runner {
             Event::Subscribe { session, topic } => !books.open().is_on(topic, &session.session),
             Event::Unsubscribe { session, topic } => books.open().leave(topic, &session.session),
             Event::Disconnect { session, endpoint } => books.open().disconnect(endpoint, &session.session),
+            // Of a session that was refused nothing more is heard.
+            Event::Message { session, .. } => books.open().is_raw(&session.session),
             _ => true,
         };
         if !is_known {

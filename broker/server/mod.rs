@@ -24,6 +24,7 @@ mod lobby;
 mod pages;
 mod poll;
 mod query;
+mod raw;
 mod refused;
 mod selection;
 mod sse;

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rialto_protocol::{CloseCode, Codec};
@@ -16,6 +17,7 @@ use super::dialogue::{Dialogue, Requests};
 use super::farewell::{closed, last_frames, peer_closed};
 use super::frames::{Frames, Heard, Over};
 use super::incoming::{self, Incoming};
+use super::raw::Raw;
 use crate::broker::Broker;
 use crate::guest::{Guest, Places};
 use crate::hub::{Duplex, Ending, Line, Link, SessionKey, Shard, together};
@@ -23,9 +25,18 @@ use crate::message::Wire;
 use crate::pace::Pace;
 use crate::session::Session;
 
+/// What is spoken on a connection.
+#[derive(Clone, Debug)]
+pub(super) enum Speech {
+    /// The protocol, in a codec.
+    Protocol(Codec),
+    /// Whatever the plugin of this raw endpoint speaks.
+    Raw(Arc<str>),
+}
+
 /// Makes a session of a socket on which the upgrade was answered; `first` was read from it already.
-pub(super) fn start_tcp(broker: &Broker, stream: std::net::TcpStream, first: Box<[u8]>, codec: Codec, guest: Guest) {
-    start(broker, first, codec, guest, move || TcpStream::from_std(stream).map(Link::Tcp));
+pub(super) fn start_tcp(broker: &Broker, stream: std::net::TcpStream, first: Box<[u8]>, speech: Speech, guest: Guest) {
+    start(broker, first, speech, guest, move || TcpStream::from_std(stream).map(Link::Tcp));
 }
 
 /// Makes a session of a socket on which TLS is spoken and the upgrade was answered; `first` was read from it already.
@@ -35,26 +46,37 @@ pub(super) fn start_tls(
     stream: std::net::TcpStream,
     connection: rustls::ServerConnection,
     first: Box<[u8]>,
-    codec: Codec,
+    speech: Speech,
     guest: Guest,
 ) {
     let link = move || TcpStream::from_std(stream).map(|stream| Link::tls(stream, connection));
-    start(broker, first, codec, guest, link);
+    start(broker, first, speech, guest, link);
 }
 
 /// Makes a session of any stream on which the upgrade was answered.
 pub(crate) fn start_other(broker: &Broker, stream: Box<dyn Duplex>, first: Box<[u8]>, codec: Codec, guest: Guest) {
-    start(broker, first, codec, guest, move || Ok(Link::other(stream)));
+    start(broker, first, Speech::Protocol(codec), guest, move || Ok(Link::other(stream)));
 }
 
 fn start(
     broker: &Broker,
     first: Box<[u8]>,
-    codec: Codec,
+    speech: Speech,
     guest: Guest,
     link: impl FnOnce() -> io::Result<Link> + Send + 'static,
 ) {
     let session_broker = broker.clone();
+    let codec = match speech {
+        Speech::Protocol(codec) => codec,
+        Speech::Raw(endpoint) => {
+            return attach(broker, first, Wire::Bare, guest, link, move |shard, key, guest| {
+                let (raw, refused) = Raw::begin(session_broker, key, endpoint, guest.user.clone());
+                shard.introduce(key, &raw.client().member);
+                refused.into_iter().for_each(|closing| shard.end(key, &closing));
+                raw
+            });
+        }
+    };
     attach(broker, first, Wire::Frames(codec), guest, link, move |shard, key, guest| {
         let session = Session::new(session_broker, key, codec, guest.user.clone());
         shard.introduce(key, session.member());
