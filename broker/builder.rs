@@ -1,5 +1,6 @@
 //! Builds a broker from its configuration: the only place that names concrete engines and stores.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, OnceLock, Weak};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use crate::broker::{Broker, Core};
 use crate::clock::Clock;
-use crate::config::{Config, Limits, Rules};
+use crate::config::{Config, Limits, PluginConfig, Rules};
 use crate::directory::Directory;
 use crate::endpoints::Endpoints;
 use crate::engine::Engine;
@@ -29,6 +30,23 @@ const SWEEP: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     config: Config,
+    #[cfg(feature = "plugins")]
+    natives: BTreeMap<String, NativePlugin>,
+}
+
+/// A plugin that is part of the program.
+#[cfg(feature = "plugins")]
+#[derive(Clone)]
+struct NativePlugin {
+    source: Arc<dyn crate::plugin::Source>,
+    manifest: crate::plugin::Manifest,
+}
+
+#[cfg(feature = "plugins")]
+impl std::fmt::Debug for NativePlugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.manifest.name)
+    }
 }
 
 /// Why a broker did not start. Nothing of it runs then.
@@ -70,6 +88,19 @@ impl Builder {
         self
     }
 
+    /// Registers a plugin that is part of this program: the same source as a component's, run without a sandbox, for code that
+    /// you trust, for debuggers and profilers. Give it topics by a rule with this name; a `[plugin.NAME]` of the
+    /// configuration holds its settings and limits, of which those of memory, stack and time do not apply. It may do
+    /// whatever is granted. A panic in it is a failure like a component's trap, unless the program is built to abort.
+    #[cfg(feature = "plugins")]
+    #[must_use]
+    pub fn plugin<P: rialto_plugin::Plugin + Send>(mut self, name: impl Into<String>, plugin: P) -> Self {
+        let manifest = crate::plugin::Native::<P>::manifest();
+        let native = NativePlugin { source: Arc::new(crate::plugin::Native::new(plugin)), manifest };
+        self.natives.insert(name.into(), native);
+        self
+    }
+
     /// Starts the broker's threads and loads its plugins.
     ///
     /// # Errors
@@ -85,6 +116,11 @@ impl Builder {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(limits.history_bytes, Arc::clone(&metrics)));
         let clock = Clock::default();
         let late = Arc::new(OnceLock::new());
+        let plugins = Wanted {
+            configured: plugins,
+            #[cfg(feature = "plugins")]
+            natives: self.natives,
+        };
         let owners = owners(plugins, &rules, (&store, clock), &metrics, &late)?;
         let hub = Hub::spawn(hub_limits(shards, &limits), &metrics).map_err(StartError::Thread)?;
         let (room_wanted, wishes) = sync_channel(1);
@@ -159,12 +195,19 @@ fn keep(core: Weak<Core>, idle: Duration, wishes: Receiver<()>) -> io::Result<()
     Ok(())
 }
 
+/// The plugins to be.
+struct Wanted {
+    configured: BTreeMap<String, PluginConfig>,
+    #[cfg(feature = "plugins")]
+    natives: BTreeMap<String, NativePlugin>,
+}
+
 /// The broker, once there is one.
 type Late = Arc<OnceLock<Weak<Core>>>;
 
 #[cfg(feature = "plugins")]
 fn owners(
-    plugins: std::collections::BTreeMap<String, crate::config::PluginConfig>,
+    wanted: Wanted,
     rules: &Rules,
     (store, clock): (&Arc<dyn Store>, Clock),
     metrics: &Arc<Metrics>,
@@ -173,15 +216,22 @@ fn owners(
     use crate::owners::{Owner, Running, settle_alone};
     use crate::plugin::{Books, Host, Standing, Surroundings, spawn};
 
-    if plugins.is_empty() {
-        return Ok(Owners::default());
+    let Wanted { configured, mut natives } = wanted;
+    let mut all = configured;
+    for name in natives.keys() {
+        all.entry(name.clone()).or_default();
     }
-    let host = Host::new().map_err(|error| StartError::Sandbox(error.to_string()))?;
+    let is_foreign = all.keys().any(|name| !natives.contains_key(name));
+    let host = is_foreign.then(Host::new).transpose().map_err(|error| StartError::Sandbox(error.to_string()))?;
     let mut loaded = Vec::new();
-    for (name, plugin) in plugins {
-        let path = plugin.path.display().to_string();
+    for (name, plugin) in all {
+        let native = natives.remove(&name);
+        let path = match native {
+            Some(_) => "part of this program".to_owned(),
+            None => plugin.path.display().to_string(),
+        };
         let failed = |reason: String| StartError::Plugin { name: name.clone(), path: path.clone(), reason };
-        let (version, grants) = version(&host, &plugin).map_err(failed)?;
+        let (version, grants) = version(host.as_ref(), native, &plugin).map_err(failed)?;
         let running = Running { manifest: version.manifest.clone(), grants };
         let (key, books, standing): (Arc<str>, Arc<Books>, Arc<Standing>) =
             (name.as_str().into(), Arc::default(), Arc::default());
@@ -205,7 +255,7 @@ fn owners(
         let (mailbox, thread) = spawn(version, around).map_err(|error| failed(error.to_string()))?;
         loaded.push((Owner::new(key, mailbox, books, standing, running), thread));
     }
-    let owners = Owners::new(Some(host));
+    let owners = Owners::new(host);
     for (owner, thread) in loaded {
         owners.add(owner, thread);
     }
@@ -215,29 +265,34 @@ fn owners(
 /// Loads the component of a plugin with its settings. Gives what is granted, too.
 #[cfg(feature = "plugins")]
 fn version(
-    host: &crate::plugin::Host,
-    plugin: &crate::config::PluginConfig,
+    host: Option<&crate::plugin::Host>,
+    native: Option<NativePlugin>,
+    plugin: &PluginConfig,
 ) -> Result<(crate::plugin::Version, Vec<String>), String> {
     use crate::capability::{Capabilities, Capability};
     use crate::plugin::{FailurePolicy, Isolation, Version};
 
-    let wasm = std::fs::read(&plugin.path).map_err(|error| error.to_string())?;
-    if wasm.len() as u64 > plugin.component_bytes {
-        return Err(format!("{} bytes, at most {} are allowed", wasm.len(), plugin.component_bytes));
-    }
-    let component = host.load(&wasm).map_err(|error| error.to_string())?;
     let read = |words: &[String]| -> Result<Vec<Capability>, String> {
         words.iter().map(|word| Capability::parse(word).map_err(|error| error.to_string())).collect()
     };
-    let needs = read(&component.manifest.needs)?;
-    let may = Capabilities::of(&needs, &read(&plugin.grants)?).map_err(|need| {
+    let grants = read(&plugin.grants)?;
+    let (source, manifest, needs) = match (native, host) {
+        (Some(NativePlugin { source, manifest }), _) => (source, manifest, grants.clone()),
+        (None, Some(host)) => {
+            let component = component(host, plugin)?;
+            let needs = read(&component.manifest.needs)?;
+            (Arc::new(component.sandbox) as Arc<_>, component.manifest, needs)
+        }
+        (None, None) => return Err("there is no sandbox".to_owned()),
+    };
+    let may = Capabilities::of(&needs, &grants).map_err(|need| {
         format!("it needs the capability `{need}`, which is not granted: add \"{need}\" to `grants` of its table")
     })?;
     let is_isolated = plugin.isolation == crate::config::Isolation::Topic;
     let milliseconds = Duration::from_millis;
     let version = Version {
-        source: Box::new(component.sandbox),
-        manifest: component.manifest,
+        source,
+        manifest,
         config: plugin.config.to_string(),
         limits: plugin_limits(plugin),
         may: Arc::new(may),
@@ -253,7 +308,16 @@ fn version(
 }
 
 #[cfg(feature = "plugins")]
-fn plugin_limits(plugin: &crate::config::PluginConfig) -> crate::plugin::PluginLimits {
+fn component(host: &crate::plugin::Host, plugin: &PluginConfig) -> Result<crate::plugin::Loaded, String> {
+    let wasm = std::fs::read(&plugin.path).map_err(|error| error.to_string())?;
+    if wasm.len() as u64 > plugin.component_bytes {
+        return Err(format!("{} bytes, at most {} are allowed", wasm.len(), plugin.component_bytes));
+    }
+    host.load(&wasm).map_err(|error| error.to_string())
+}
+
+#[cfg(feature = "plugins")]
+fn plugin_limits(plugin: &PluginConfig) -> crate::plugin::PluginLimits {
     crate::plugin::PluginLimits {
         memory_bytes: usize::try_from(plugin.memory_bytes).unwrap_or(usize::MAX),
         hook_ms: plugin.hook_ms,
@@ -268,13 +332,13 @@ fn plugin_limits(plugin: &crate::config::PluginConfig) -> crate::plugin::PluginL
 
 #[cfg(not(feature = "plugins"))]
 fn owners(
-    plugins: std::collections::BTreeMap<String, crate::config::PluginConfig>,
+    wanted: Wanted,
     _: &Rules,
     _: (&Arc<dyn Store>, Clock),
     _: &Arc<Metrics>,
     _: &Late,
 ) -> Result<Owners, StartError> {
-    match plugins.into_iter().next() {
+    match wanted.configured.into_iter().next() {
         None => Ok(Owners),
         Some((name, plugin)) => Err(StartError::Plugin {
             name,

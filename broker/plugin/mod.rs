@@ -10,6 +10,7 @@ mod imports;
 mod limits;
 mod mailbox;
 mod manifest;
+mod native;
 mod runner;
 mod running;
 mod sandbox;
@@ -27,9 +28,10 @@ use rialto_protocol::{Member, Payload};
 
 pub(crate) use books::Books;
 pub(crate) use health::FailurePolicy;
-pub(crate) use host::{Host, spawn};
+pub(crate) use host::{Host, Loaded, spawn};
 pub(crate) use mailbox::{Asked, Mailbox};
 pub(crate) use manifest::Manifest;
+pub(crate) use native::Native;
 pub(crate) use runner::{Isolation, Runner, Surroundings, Version};
 pub use standing::{FailureReport, PluginHealth};
 pub(crate) use standing::{Report, Standing};
@@ -41,7 +43,7 @@ use crate::store::{KeptTimer, Writes};
 use crate::topic::Topic;
 
 /// Where running copies of a plugin come from.
-pub(crate) trait Source: Send {
+pub(crate) trait Source: Send + Sync {
     /// Makes a running copy and calls its `start`. Gives what it says that it serves.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ pub(crate) struct Surroundings {
 
 /// One version of a plugin with its settings: what a reload replaces.
 pub(crate) struct Version {
-    pub(crate) source: Box<dyn Source>,
+    pub(crate) source: Arc<dyn Source>,
     pub(crate) manifest: Manifest,
     /// The plugin's table of the configuration, as JSON.
     pub(crate) config: String,
