@@ -176,7 +176,8 @@ impl Pages {
             let name = (Arc::clone(namespace), name);
             match timer {
                 Some(timer) => {
-                    let due_ms = now.monotonic_ms + timer.due_unix_ms.saturating_sub(now.unix_ms);
+                    // One more, because both clocks are read in whole milliseconds: never too early.
+                    let due_ms = now.monotonic_ms + timer.due_unix_ms.saturating_sub(now.unix_ms) + 1;
                     self.set(name, due_ms, timer.payload);
                 }
                 None => self.cancel(&name),
@@ -270,10 +271,10 @@ mod tests {
         let timers = [("b", timer(20)), ("a", timer(20)), ("c", timer(5)), ("d", timer(1))];
         pages.apply(&namespace, timers.map(|(name, timer)| (name.to_owned(), timer)).into(), now);
         pages.apply(&namespace, [("d".to_owned(), None)].into(), now);
-        assert_eq!((pages.first_due_ms(), pages.timer_count()), (Some(15), 3));
-        assert!(pages.due(14).is_none());
+        assert_eq!((pages.first_due_ms(), pages.timer_count()), (Some(16), 3));
+        assert!(pages.due(15).is_none());
         let mut order = Vec::new();
-        while let Some((name, _)) = pages.due(30) {
+        while let Some((name, _)) = pages.due(31) {
             order.push(name.1.clone());
             pages.cancel(&name);
         }

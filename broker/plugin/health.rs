@@ -54,6 +54,16 @@ impl Health {
         self.quarantined.is_some()
     }
 
+    /// Whether it was quarantined when it was last looked at.
+    pub(super) fn was_quarantined(&self) -> bool {
+        self.quarantined.is_some()
+    }
+
+    /// When quarantine ends, if it does by itself.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        self.quarantined.and_then(|quarantine| quarantine.until)
+    }
+
     /// Forgets everything: a new version has its own chances.
     pub(super) fn heal(&mut self) {
         *self = Self::default();

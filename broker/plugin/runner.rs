@@ -108,6 +108,7 @@ impl Runner {
                 Letter::Nothing => {}
                 Letter::End => return,
             }
+            self.recover();
             self.drop_idle();
         }
     }
@@ -337,6 +338,27 @@ impl Runner {
         }
     }
 
+    /// Starts the plugin again when its time has come: while it is down, perhaps nobody asks it for anything.
+    fn recover(&mut self) {
+        if self.around.standing.is_down() && self.recovers_at().is_some_and(|at| at <= Instant::now()) {
+            if let Err(failed) = self.ready(&None) {
+                tracing::error!(plugin = &*self.around.name, error = %failed, "the plugin is still down");
+            }
+            self.show();
+        }
+    }
+
+    /// When a plugin that is down is to be started again.
+    fn recovers_at(&self) -> Option<Instant> {
+        if !self.around.standing.is_down() {
+            return None;
+        }
+        if self.health.was_quarantined() {
+            return self.health.ends();
+        }
+        self.instances.get(&None)?.restart.as_ref().map(|restart| restart.at)
+    }
+
     /// Calls the hook of the timer that is due longest, if one is.
     fn fire(&mut self) {
         let now_ms = self.around.clock.monotonic_ms();
@@ -393,7 +415,8 @@ impl Runner {
         let timer =
             self.around.books.open().first_due_ms().map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms)));
         let idle = (self.version.isolation.is_some() && self.instances.len() > 1).then_some(IDLE_LOOK);
-        timer.into_iter().chain(idle).min()
+        let recovery = self.recovers_at().map(|at| at.saturating_duration_since(Instant::now()));
+        timer.into_iter().chain(idle).chain(recovery).min()
     }
 
     fn namespace(&self, topic: Option<&Topic>) -> Arc<str> {
