@@ -47,6 +47,8 @@ mod message;
 mod payload;
 mod plugin;
 pub mod prelude;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod recording;
 mod session;
 mod sessions;
 mod state;

@@ -233,7 +233,7 @@ impl<P: Plugin> Host<P> {
             if self.fire(&name).is_err() {
                 let failures = timer.failures + 1;
                 let due_ms = now_ms + RETRY_MS * u64::from(failures);
-                let again = (failures < TRIES_MAX).then(|| Waiting { due_ms, failures, ..timer });
+                let again = (failures < TRIES_MAX).then_some(Waiting { due_ms, failures, ..timer });
                 self.ledger.put_timer(&name, again);
                 self.ledger.commit();
             }
