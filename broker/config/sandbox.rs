@@ -17,8 +17,7 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Sandbox {
     };
     if let Some(folder) = section.text(report, "cache", "\"/var/cache/rialto\"") {
         // The empty text says that there is none, whatever the folder of the file.
-        sandbox.cache =
-            Some(if folder.value.is_empty() { PathBuf::new() } else { report.folder.join(folder.value) });
+        sandbox.cache = Some(if folder.value.is_empty() { PathBuf::new() } else { report.folder.join(folder.value) });
     }
     if let Some(folder) = section.text(report, "recordings", "\"recordings\"") {
         sandbox.recordings = report.folder.join(folder.value);

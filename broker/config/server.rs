@@ -13,8 +13,17 @@ use super::{
 };
 
 /// The keys of `[server]`.
-pub(super) const KEYS: &[&str] =
-    &["listen", "shards", "page", "allowed_origins", "require_origin", "trusted_proxies", "shutdown_ms", "control", "log"];
+pub(super) const KEYS: &[&str] = &[
+    "listen",
+    "shards",
+    "page",
+    "allowed_origins",
+    "require_origin",
+    "trusted_proxies",
+    "shutdown_ms",
+    "control",
+    "log",
+];
 
 /// The log levels, least talkative first.
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];

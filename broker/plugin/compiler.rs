@@ -87,7 +87,8 @@ impl Compiler {
     }
 
     fn compile_in_child(&self, program: OsString, wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
-        let cannot = |error: io::Error| LoadError::System(format!("cannot run the compiler ({}): {error}", program.display()));
+        let cannot =
+            |error: io::Error| LoadError::System(format!("cannot run the compiler ({}): {error}", program.display()));
         let mut command = Command::new(&program);
         command.arg(COMMAND).arg(self.bytes.to_string()).arg(self.time.as_secs().max(1).to_string());
         // Nothing of the broker but these three pipes: its sockets and files close themselves when a program starts.
