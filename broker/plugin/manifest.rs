@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn what_is_needed_and_not_granted_is_named_with_the_line_to_write() {
         let manifest = read(Some(r#"{"name":"a","version":"1","needs":["state","publish a.b"]}"#));
-        let grant = |words: &[&str]| words.iter().map(|word| Capability::parse(word).expect("a word")).collect::<Vec<_>>();
+        let grant =
+            |words: &[&str]| words.iter().map(|word| Capability::parse(word).expect("a word")).collect::<Vec<_>>();
         assert!(manifest.check("x", &grant(&["publish a.>", "state", "timers"])).is_ok());
         let told = manifest.check("x", &grant(&["state", "publish b"])).expect_err("not granted").to_string();
         let expected = "needs \"publish a.b\", which is not granted; in [plugin.x]: \
