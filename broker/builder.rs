@@ -1,14 +1,16 @@
 //! Builds a broker from its configuration: the only place that names concrete engines and stores.
 
+#[cfg(feature = "plugins")]
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use crate::broker::{Broker, Core};
 use crate::clock::Clock;
-use crate::config::{Config, Limits, PluginConfig, Rules};
+use crate::config::{Config, CurrentRules, Limits, Rules};
 use crate::directory::Directory;
 use crate::endpoints::Endpoints;
 use crate::engine::Engine;
@@ -16,7 +18,9 @@ use crate::guest::Seats;
 use crate::hub::{Hub, HubLimits};
 use crate::identity;
 use crate::metrics::Metrics;
-use crate::owners::Owners;
+#[cfg(feature = "plugins")]
+use crate::owners::NativePlugin;
+use crate::owners::{LoadFailure, Loading, Owners, Wanted};
 use crate::store::{MemoryStore, Store};
 use crate::usher::Usher;
 
@@ -30,23 +34,10 @@ const SWEEP: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     config: Config,
+    config_file: Option<PathBuf>,
+    compiler: Option<PathBuf>,
     #[cfg(feature = "plugins")]
     natives: BTreeMap<String, NativePlugin>,
-}
-
-/// A plugin that is part of the program.
-#[cfg(feature = "plugins")]
-#[derive(Clone)]
-struct NativePlugin {
-    source: Arc<dyn crate::plugin::Source>,
-    manifest: crate::plugin::Manifest,
-}
-
-#[cfg(feature = "plugins")]
-impl std::fmt::Debug for NativePlugin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.manifest.name)
-    }
 }
 
 /// Why a broker did not start. Nothing of it runs then.
@@ -69,6 +60,15 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl From<LoadFailure> for StartError {
+    fn from(failure: LoadFailure) -> Self {
+        match failure {
+            LoadFailure::Sandbox(reason) => Self::Sandbox(reason),
+            LoadFailure::Plugin { name, path, reason } => Self::Plugin { name, path, reason },
+        }
+    }
 }
 
 impl Broker {
@@ -101,12 +101,32 @@ impl Builder {
         self
     }
 
+    /// Has plugins compiled by this `rialto` binary, in a process of its own with the limits of
+    /// [`Config::sandbox`]. It must be of the same version as this library.
+    ///
+    /// Without it a thread of this process compiles: a hostile component can then take any memory of this process while
+    /// it is compiled, and where compiling takes longer than `compile_ms` the start fails but the thread goes on until it
+    /// has finished.
+    #[must_use]
+    pub fn compiler(mut self, program: impl Into<PathBuf>) -> Self {
+        self.compiler = Some(program.into());
+        self
+    }
+
+    /// Reads this configuration file again at each reload of a plugin; without it a reload keeps the settings that the
+    /// broker was started with.
+    #[must_use]
+    pub fn config_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.config_file = Some(file.into());
+        self
+    }
+
     /// Starts the broker's threads and loads its plugins.
     ///
     /// # Errors
     /// [`StartError`] for the first thing that fails.
     pub fn start(self) -> Result<Broker, StartError> {
-        let Config { server, limits, topics, plugins, endpoints, .. } = self.config;
+        let Config { server, limits, topics, plugins, endpoints, sandbox, .. } = self.config;
         let metrics = Arc::new(Metrics::default());
         let shards = match server.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -116,12 +136,25 @@ impl Builder {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(limits.history_bytes, Arc::clone(&metrics)));
         let clock = Clock::default();
         let late = Arc::new(OnceLock::new());
-        let plugins = Wanted {
-            configured: plugins,
+        let wanted = Wanted {
+            plugins,
+            topics,
+            endpoints: endpoints.clone(),
+            file: self.config_file,
             #[cfg(feature = "plugins")]
             natives: self.natives,
         };
-        let owners = owners(plugins, &rules, (&store, clock), &metrics, &late)?;
+        let current = Arc::new(CurrentRules::new(rules.clone()));
+        let loading = Loading {
+            sandbox,
+            compiler: self.compiler,
+            rules: Arc::clone(&current),
+            store: Arc::clone(&store),
+            metrics: Arc::clone(&metrics),
+            clock,
+            late: Arc::clone(&late),
+        };
+        let owners = Owners::start(wanted, loading)?;
         let hub = Hub::spawn(hub_limits(shards, &limits), &metrics).map_err(StartError::Thread)?;
         let (room_wanted, wishes) = sync_channel(1);
         let (patterns, counts) = (Arc::clone(hub.patterns()), Arc::clone(&metrics));
@@ -193,157 +226,4 @@ fn keep(core: Weak<Core>, idle: Duration, wishes: Receiver<()>) -> io::Result<()
     };
     std::thread::Builder::new().name("rialto-keeper".to_owned()).spawn(work)?;
     Ok(())
-}
-
-/// The plugins to be.
-struct Wanted {
-    configured: BTreeMap<String, PluginConfig>,
-    #[cfg(feature = "plugins")]
-    natives: BTreeMap<String, NativePlugin>,
-}
-
-/// The broker, once there is one.
-type Late = Arc<OnceLock<Weak<Core>>>;
-
-#[cfg(feature = "plugins")]
-fn owners(
-    wanted: Wanted,
-    rules: &Rules,
-    (store, clock): (&Arc<dyn Store>, Clock),
-    metrics: &Arc<Metrics>,
-    late: &Late,
-) -> Result<Owners, StartError> {
-    use crate::owners::{Owner, Running, settle_alone};
-    use crate::plugin::{Books, Host, Standing, Surroundings, spawn};
-
-    let Wanted { configured, mut natives } = wanted;
-    let mut all = configured;
-    for name in natives.keys() {
-        all.entry(name.clone()).or_default();
-    }
-    let is_foreign = all.keys().any(|name| !natives.contains_key(name));
-    let host = is_foreign.then(Host::new).transpose().map_err(|error| StartError::Sandbox(error.to_string()))?;
-    let mut loaded = Vec::new();
-    for (name, plugin) in all {
-        let native = natives.remove(&name);
-        let path = match native {
-            Some(_) => "part of this program".to_owned(),
-            None => plugin.path.display().to_string(),
-        };
-        let failed = |reason: String| StartError::Plugin { name: name.clone(), path: path.clone(), reason };
-        let (version, grants) = version(host.as_ref(), native, &plugin).map_err(failed)?;
-        let running = Running { manifest: version.manifest.clone(), grants };
-        let (key, books, standing): (Arc<str>, Arc<Books>, Arc<Standing>) =
-            (name.as_str().into(), Arc::default(), Arc::default());
-        let (own_rules, own_name, own_late) = (rules.clone(), Arc::clone(&key), Arc::clone(late));
-        let (alone_name, alone_late) = (Arc::clone(&key), own_late);
-        let around = Surroundings {
-            name: Arc::clone(&key),
-            owns: Arc::new(move |topic| {
-                own_rules.options(topic).is_some_and(|options| options.plugin.as_ref() == Some(&own_name))
-            }),
-            store: Arc::clone(store),
-            metrics: Arc::clone(metrics),
-            clock,
-            books: Arc::clone(&books),
-            standing: Arc::clone(&standing),
-            alone: Arc::new(move |done| match alone_late.get().and_then(Weak::upgrade) {
-                Some(core) => settle_alone(&Broker { core }, &alone_name, done),
-                None => false,
-            }),
-        };
-        let (mailbox, thread) = spawn(version, around).map_err(|error| failed(error.to_string()))?;
-        loaded.push((Owner::new(key, mailbox, books, standing, running), thread));
-    }
-    let owners = Owners::new(host);
-    for (owner, thread) in loaded {
-        owners.add(owner, thread);
-    }
-    Ok(owners)
-}
-
-/// Loads the component of a plugin with its settings. Gives what is granted, too.
-#[cfg(feature = "plugins")]
-fn version(
-    host: Option<&crate::plugin::Host>,
-    native: Option<NativePlugin>,
-    plugin: &PluginConfig,
-) -> Result<(crate::plugin::Version, Vec<String>), String> {
-    use crate::capability::{Capabilities, Capability};
-    use crate::plugin::{FailurePolicy, Isolation, Version};
-
-    let read = |words: &[String]| -> Result<Vec<Capability>, String> {
-        words.iter().map(|word| Capability::parse(word).map_err(|error| error.to_string())).collect()
-    };
-    let grants = read(&plugin.grants)?;
-    let (source, manifest, needs) = match (native, host) {
-        (Some(NativePlugin { source, manifest }), _) => (source, manifest, grants.clone()),
-        (None, Some(host)) => {
-            let component = component(host, plugin)?;
-            let needs = read(&component.manifest.needs)?;
-            (Arc::new(component.sandbox) as Arc<_>, component.manifest, needs)
-        }
-        (None, None) => return Err("there is no sandbox".to_owned()),
-    };
-    let may = Capabilities::of(&needs, &grants).map_err(|need| {
-        format!("it needs the capability `{need}`, which is not granted: add \"{need}\" to `grants` of its table")
-    })?;
-    let is_isolated = plugin.isolation == crate::config::Isolation::Topic;
-    let milliseconds = Duration::from_millis;
-    let version = Version {
-        source,
-        manifest,
-        config: plugin.config.to_string(),
-        limits: plugin_limits(plugin),
-        may: Arc::new(may),
-        failures: FailurePolicy {
-            failures: plugin.failures,
-            within: milliseconds(plugin.failures_ms),
-            quarantine: (plugin.quarantine_ms > 0).then(|| milliseconds(plugin.quarantine_ms)),
-        },
-        isolation: is_isolated
-            .then(|| Isolation { instances: plugin.instances, idle: milliseconds(plugin.instance_idle_ms) }),
-    };
-    Ok((version, plugin.grants.clone()))
-}
-
-#[cfg(feature = "plugins")]
-fn component(host: &crate::plugin::Host, plugin: &PluginConfig) -> Result<crate::plugin::Loaded, String> {
-    let wasm = std::fs::read(&plugin.path).map_err(|error| error.to_string())?;
-    if wasm.len() as u64 > plugin.component_bytes {
-        return Err(format!("{} bytes, at most {} are allowed", wasm.len(), plugin.component_bytes));
-    }
-    host.load(&wasm).map_err(|error| error.to_string())
-}
-
-#[cfg(feature = "plugins")]
-fn plugin_limits(plugin: &PluginConfig) -> crate::plugin::PluginLimits {
-    crate::plugin::PluginLimits {
-        memory_bytes: usize::try_from(plugin.memory_bytes).unwrap_or(usize::MAX),
-        hook_ms: plugin.hook_ms,
-        mailbox: plugin.mailbox,
-        state_bytes: usize::try_from(plugin.state_bytes).unwrap_or(usize::MAX),
-        output_bytes: plugin.output_bytes,
-        host_calls: plugin.host_calls as u64,
-        effects: plugin.effects,
-        timers: plugin.timers,
-    }
-}
-
-#[cfg(not(feature = "plugins"))]
-fn owners(
-    wanted: Wanted,
-    _: &Rules,
-    _: (&Arc<dyn Store>, Clock),
-    _: &Arc<Metrics>,
-    _: &Late,
-) -> Result<Owners, StartError> {
-    match wanted.configured.into_iter().next() {
-        None => Ok(Owners),
-        Some((name, plugin)) => Err(StartError::Plugin {
-            name,
-            path: plugin.path.display().to_string(),
-            reason: "this build of Rialto has no plugins (Cargo feature `plugins`)".to_owned(),
-        }),
-    }
 }

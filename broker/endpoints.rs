@@ -11,8 +11,15 @@ pub(crate) struct Endpoints {
 
 impl Endpoints {
     pub(crate) fn new(paths: impl IntoIterator<Item = (String, String)>) -> Self {
+        let endpoints = Self::default();
+        endpoints.set(paths);
+        endpoints
+    }
+
+    /// Other paths from now on. Sessions that are there stay with their plugins.
+    pub(crate) fn set(&self, paths: impl IntoIterator<Item = (String, String)>) {
         let paths = paths.into_iter().map(|(path, plugin)| (path.into(), plugin.into())).collect();
-        Self { paths: RwLock::new(paths) }
+        *self.paths.write().unwrap_or_else(PoisonError::into_inner) = paths;
     }
 
     /// The endpoint at a path, if there is one.

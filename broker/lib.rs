@@ -78,6 +78,8 @@ pub use builder::{Builder, StartError};
 pub use hub::Duplex;
 pub use metrics::Snapshot;
 #[cfg(feature = "plugins")]
+pub use owners::ReloadError;
+#[cfg(feature = "plugins")]
 pub use plugin::{FailureReport, PluginHealth};
 pub use rialto_protocol::{
     Answered, ApiOperation, HistoryFrom, Past, PastMessage, PointerError, Policy, Position, Present, Published,

@@ -1,21 +1,55 @@
 //! Stands in for `owners.rs` where the feature `plugins` is off: no topic has an owner.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, Weak};
 
 use rialto_protocol::Payload;
 
 use crate::answer::Answer;
-use crate::broker::{Broker, Question, Wish};
+use crate::broker::{Broker, Core, Question, Wish};
 use crate::client::Client;
+use crate::clock::Clock;
+use crate::config::{CurrentRules, Endpoint, PluginConfig, Sandbox, TopicRule};
 use crate::directory::Entry;
 use crate::engine::Keyed;
 use crate::hub::{SessionKey, UnderWay};
+use crate::metrics::Metrics;
+use crate::store::Store;
 use crate::topic::Topic;
 
 /// No plugins.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Owners;
+
+/// What was wanted when the broker started.
+#[allow(dead_code, reason = "no plugin is loaded, now or later")]
+pub(crate) struct Wanted {
+    pub(crate) plugins: BTreeMap<String, PluginConfig>,
+    pub(crate) topics: Vec<TopicRule>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// What plugins would be made with.
+#[allow(dead_code, reason = "no plugin is made")]
+pub(crate) struct Loading {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) compiler: Option<PathBuf>,
+    pub(crate) rules: Arc<CurrentRules>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Clock,
+    pub(crate) late: Arc<OnceLock<Weak<Core>>>,
+}
+
+/// Why a plugin does not run.
+#[allow(dead_code, reason = "no sandbox is asked for")]
+pub(crate) enum LoadFailure {
+    Sandbox(String),
+    Plugin { name: String, path: String, reason: String },
+}
 
 /// A message of a socket on a raw endpoint.
 #[derive(Debug)]
@@ -29,6 +63,14 @@ pub(crate) enum Bare {
 pub(crate) struct Owner(Infallible);
 
 impl Owners {
+    /// # Errors
+    /// [`LoadFailure`] when any plugin is wanted.
+    pub(crate) fn start(wanted: Wanted, _: Loading) -> Result<Self, LoadFailure> {
+        let Some((name, plugin)) = wanted.plugins.into_iter().next() else { return Ok(Self) };
+        let reason = "this build of Rialto has no plugins (Cargo feature `plugins`)".to_owned();
+        Err(LoadFailure::Plugin { name, path: plugin.path.display().to_string(), reason })
+    }
+
     pub(crate) fn get(&self, _: &str) -> Option<Arc<Owner>> {
         None
     }

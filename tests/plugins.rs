@@ -4,6 +4,9 @@
 
 mod support;
 
+#[cfg(feature = "cli")]
+#[path = "plugins/compile.rs"]
+mod compile;
 #[path = "support/component.rs"]
 mod component;
 #[path = "plugins/deadline.rs"]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -50,7 +50,9 @@ pub(super) fn run(path: &Path) -> ExitCode {
 
 async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let broker = Broker::builder().config(config.clone()).start()?;
+    let mut settings = config.clone();
+    settings.sandbox.cache = settings.sandbox.cache.or_else(usual_cache);
+    let broker = Broker::builder().config(settings).compiler(own_program()).start()?;
     let mut server = Server::bind(broker.clone(), &config.server).map_err(explain)?;
     if let Some(tls) = &config.tls {
         server = server.with_tls(tls).map_err(explain_tls)?;
@@ -73,6 +75,20 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
             std::process::exit(1)
         }
     }
+}
+
+/// This very program, also when its file has been replaced meanwhile.
+fn own_program() -> PathBuf {
+    let linked = PathBuf::from("/proc/self/exe");
+    if linked.exists() { linked } else { std::env::current_exe().unwrap_or(linked) }
+}
+
+/// The folder for compiled plugins of an operator who names none.
+fn usual_cache() -> Option<PathBuf> {
+    // Relative paths here are invalid (XDG Base Directory Specification).
+    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let caches = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
+    caches.map(|caches| caches.join("rialto"))
 }
 
 /// What to do about an address that cannot be had.

@@ -8,8 +8,9 @@ use toml::{
 };
 
 use super::{
-    Config, api, endpoints, limits, plugins,
+    Config, Sandbox, api, endpoints, limits, plugins,
     problem::Problem,
+    sandbox,
     section::{Report, Value, echo, nearest},
     server, tls, topics,
 };
@@ -19,6 +20,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("[server]", server::KEYS),
     ("[tls]", tls::KEYS),
     ("[api]", api::KEYS),
+    ("[sandbox]", sandbox::KEYS),
     ("[limits]", limits::KEYS),
     ("[[topic]]", topics::KEYS),
     ("[[endpoint]]", endpoints::KEYS),
@@ -27,13 +29,14 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
 
 /// Fills in the defaults for what is not there, and for what is wrong: the result counts only if no problem was added.
 pub(super) fn check<'a>(report: &mut Report, document: &'a DeTable<'a>) -> Config {
-    let mut config = Config::default();
+    let mut config = Config { sandbox: Sandbox::beside(report.folder), ..Config::default() };
     for (key, value) in document.iter() {
         match key.get_ref().as_ref() {
             "server" => config.server = server::check(report, value, document.contains_key("tls")),
             // After `[server]`, whose addresses it needs.
             "tls" => {}
             "api" => config.api = api::check(report, value),
+            "sandbox" => config.sandbox = sandbox::check(report, value),
             "limits" => config.limits = limits::check(report, value),
             "plugin" => config.plugins = plugins::check(report, value),
             "endpoint" => {
@@ -62,7 +65,8 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
         _ => false,
     };
     let home = SECTIONS.iter().find(|(_, keys)| keys.contains(&name)).filter(|_| !is_section);
-    let near = nearest(name, ["server", "tls", "api", "limits", "topic", "endpoint", "plugin"].into_iter());
+    let sections = ["server", "tls", "api", "sandbox", "limits", "topic", "endpoint", "plugin"];
+    let near = nearest(name, sections.into_iter());
     let written = |section: &str| SECTIONS.iter().map(|(header, _)| *header).find(|header| header.contains(section));
     let help = match (home, near.and_then(written)) {
         (Some((section, _)), _) => {
@@ -70,7 +74,8 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
         }
         (None, Some(near)) => format!("did you mean `{near}`?"),
         (None, None) => {
-            "the sections are `[server]`, `[tls]`, `[api]`, `[limits]`, `[[topic]]`, `[[endpoint]]` and `[plugin.NAME]`"
+            "the sections are `[server]`, `[tls]`, `[api]`, `[sandbox]`, `[limits]`, `[[topic]]`, `[[endpoint]]` and \
+             `[plugin.NAME]`"
                 .to_owned()
         }
     };
@@ -119,6 +124,8 @@ mod tests {
         let rule = &mut config.topics[0];
         assert_eq!(rule.history.take(), Some(History::default()));
         assert_eq!(rule.patterns.take(), Some(false));
+        // What depends on the machine is shown by an example.
+        assert!(config.sandbox.cache.take().is_some() && config.server.control.take().is_some());
         assert_eq!(Config { tls: None, api: None, ..config.clone() }, parse(&complete()));
         let tls = config.tls.expect("it is shown");
         let (certificate, key) = (tls.certificate.clone(), tls.key.clone());
@@ -128,6 +135,9 @@ mod tests {
         let [ApiKey { name, sha256, allow, topics }] = &keys[..] else { panic!("one key is shown") };
         assert_eq!((name.as_str(), sha256[0], (allow.clone(), topics.clone())), ("backend", 0xd1, everything));
         assert_eq!(config.server, Server::default());
+        let recordings = config.sandbox.recordings.clone();
+        assert!(recordings.ends_with("tests/config/recordings"), "{recordings:?}");
+        assert_eq!(config.sandbox, Sandbox { recordings, ..Sandbox::default() });
         assert_eq!(config.limits, Limits::default());
         for rule in &config.topics {
             let (pattern, plugin) = (rule.pattern.clone(), rule.plugin.clone());
@@ -147,6 +157,7 @@ mod tests {
             &table("server"),
             &table("tls"),
             &table("api"),
+            &table("sandbox"),
             &table("limits"),
             &table("topic").as_array().and_then(|rules| rules.first()).expect("a rule").get_ref(),
             &table("plugin").as_table().expect("plugins")["chat"].get_ref(),

@@ -9,13 +9,19 @@ mod load;
 mod plugins;
 mod problem;
 mod rules;
+mod sandbox;
 mod section;
 mod server;
 mod syntax;
 mod tls;
 mod topics;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use ipnet::IpNet;
 use rialto_protocol::{Delivery, Policy};
@@ -25,6 +31,7 @@ use crate::topic::Pattern;
 
 pub use api::{Api, ApiKey};
 pub use problem::{Problem, Problems};
+pub(crate) use rules::CurrentRules;
 pub use rules::{Rules, TopicOptions};
 
 /// Everything a broker is told before it starts. [`Config::load`] and [`Config::parse`] check every value; whoever
@@ -37,6 +44,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Which programs may use the HTTP API: `[api]`. Default none: there is no such API.
     pub api: Option<Api>,
+    /// Where and how plugins are compiled: `[sandbox]`.
+    pub sandbox: Sandbox,
     /// Bounds of every queue, map and wait: `[limits]`.
     pub limits: Limits,
     /// What each topic is: the `[[topic]]` tables in file order, the first match wins. Never empty after a load: a file
@@ -67,6 +76,11 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// How long sessions may take to end when the broker stops, 0 to 600,000 ms. Default 10,000.
     pub shutdown_ms: u64,
+    /// Path of the control socket, at most 107 bytes: whoever may open it may do all. The empty path means none. Default
+    /// none given: the `rialto` binary takes `$XDG_RUNTIME_DIR/rialto/PORT.sock` or `/tmp/rialto-UID/PORT.sock`, a program
+    /// that embeds the broker none. Relative paths in a file start at the file's folder; after a load they have been joined
+    /// with it.
+    pub control: Option<PathBuf>,
     /// Least severe level that is logged: `error`, `warn`, `info` (the default), `debug` or `trace`.
     pub log: String,
 }
@@ -86,6 +100,23 @@ pub struct Tls {
     /// Time between two looks at the files, 50 to 3,600,000 ms. What has changed is used for new connections once two
     /// looks have seen the same. Default 2,000.
     pub reload_ms: u64,
+}
+
+/// Where and how plugins are compiled, and where recordings of them go: `[sandbox]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Folder of compiled components, so that the next start need not compile them; it is made when it is not there, and
+    /// not used when others can write to it. The empty path means none. Default none given: the `rialto` binary takes
+    /// `$XDG_CACHE_HOME/rialto` or `~/.cache/rialto`, a program that embeds the broker none. Relative paths in a file start
+    /// at the file's folder; after a load they have been joined with it.
+    pub cache: Option<PathBuf>,
+    /// Folder of recordings, made when the first is written. Default `recordings` beside the configuration. Paths as above.
+    pub recordings: PathBuf,
+    /// Time to compile one component, 1,000 to 600,000 ms. Default 30,000.
+    pub compile_ms: u64,
+    /// Address space of the process that compiles, 536,870,912 to 1,099,511,627,776 bytes. Default 2,147,483,648. Without a
+    /// process of its own ([`Builder::compiler`](crate::Builder::compiler)) there is no such bound.
+    pub compile_bytes: u64,
 }
 
 /// Bounds of every queue, map and wait: `[limits]`.
@@ -281,6 +312,7 @@ impl Default for Config {
             server: Server::default(),
             tls: None,
             api: None,
+            sandbox: Sandbox::default(),
             limits: Limits::default(),
             topics: vec![TopicRule::default()],
             plugins: BTreeMap::new(),
@@ -299,6 +331,7 @@ impl Default for Server {
             require_origin: false,
             trusted_proxies: Vec::new(),
             shutdown_ms: 10_000,
+            control: None,
             log: "info".to_owned(),
         }
     }
@@ -319,6 +352,20 @@ impl Default for Tls {
 impl Tls {
     /// Largest file of either kind, in bytes.
     pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
+}
+
+impl Sandbox {
+    /// The defaults for a configuration in this folder.
+    fn beside(folder: &Path) -> Self {
+        let recordings = folder.join("recordings");
+        Sandbox { cache: None, recordings, compile_ms: 30_000, compile_bytes: 2_147_483_648 }
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Sandbox::beside(Path::new(""))
+    }
 }
 
 impl Default for Limits {

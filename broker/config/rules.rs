@@ -1,6 +1,6 @@
 //! Finds the rule of a topic; a plain function of the rules, without clock, lock or cache.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rialto_protocol::{Delivery, Policy};
 
@@ -67,6 +67,27 @@ impl Rules {
     /// What the first matching rule says; none if no rule is for this topic. Linear in the rules: ask once per topic.
     pub fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
         self.rules.iter().find(|rule| rule.pattern.matches(topic)).cloned()
+    }
+}
+
+/// The rules that hold now: a reload may replace them.
+#[derive(Debug)]
+pub(crate) struct CurrentRules(RwLock<Rules>);
+
+impl CurrentRules {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self(RwLock::new(rules))
+    }
+
+    /// What the first matching rule says now.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "asked for plugins"))]
+    pub(crate) fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).options(topic)
+    }
+
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nothing is reloaded"))]
+    pub(crate) fn set(&self, rules: Rules) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
 }
 

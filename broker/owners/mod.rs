@@ -2,45 +2,77 @@
 //! itself is the business of `plugin`.
 
 mod asking;
+mod loading;
 mod owner;
 mod people;
+mod reloading;
 mod settling;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 
+use self::loading::Loader;
+pub(crate) use self::loading::{LoadFailure, Loading, NativePlugin};
 pub(crate) use self::owner::Owner;
+pub use self::reloading::ReloadError;
+use self::reloading::Settings;
+pub(crate) use self::reloading::Wanted;
 use self::settling::{First, Settling};
 use crate::broker::{Broker, PluginStatus};
-use crate::plugin::{Done, Host, Manifest};
+use crate::plugin::{Done, Manifest};
 
 type ByName = BTreeMap<Arc<str>, Arc<Owner>>;
 
 /// All plugins of a broker, by name.
-#[derive(Default)]
 pub(crate) struct Owners {
     by_name: ArcSwap<ByName>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps the engine's watchdog alive as long as hooks can run.
-    host: Option<Host>,
+    loader: Loader,
+    settings: Settings,
+    /// Whether plugins' threads are to end.
+    stopped: AtomicBool,
 }
 
 impl Owners {
-    pub(crate) fn new(host: Option<Host>) -> Self {
-        Self { by_name: ArcSwap::default(), threads: Mutex::default(), host }
+    /// Loads and starts all plugins that are wanted.
+    ///
+    /// # Errors
+    /// [`LoadFailure`] for the first that does not run; then none does.
+    pub(crate) fn start(mut wanted: Wanted, with: Loading) -> Result<Self, LoadFailure> {
+        for name in wanted.natives.keys() {
+            wanted.plugins.entry(name.clone()).or_default();
+        }
+        let owners = Self {
+            by_name: ArcSwap::default(),
+            threads: Mutex::default(),
+            loader: Loader::new(with),
+            settings: Mutex::new(wanted),
+            stopped: AtomicBool::new(false),
+        };
+        let started = owners.start_all();
+        if started.is_err() {
+            owners.stop();
+        }
+        started.map(|()| owners)
     }
 
-    /// The engine, if there is any.
-    pub(crate) fn host(&self) -> Option<&Host> {
-        self.host.as_ref()
+    fn start_all(&self) -> Result<(), LoadFailure> {
+        let wanted = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, plugin) in &wanted.plugins {
+            let (owner, thread) = self.loader.start(name, wanted.natives.get(name).cloned(), plugin)?;
+            self.add(owner, thread);
+        }
+        Ok(())
     }
 
     /// Takes a plugin in that runs.
-    pub(crate) fn add(&self, owner: Owner, thread: JoinHandle<()>) {
+    fn add(&self, owner: Owner, thread: JoinHandle<()>) {
         let owner = Arc::new(owner);
         self.by_name.rcu(|by_name| {
             let mut by_name = ByName::clone(by_name);
@@ -48,6 +80,10 @@ impl Owners {
             by_name
         });
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        // The broker may have been stopped meanwhile: then nobody else ends it.
+        if self.stopped.load(SeqCst) {
+            owner.stop();
+        }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Owner>> {
@@ -60,6 +96,7 @@ impl Owners {
 
     /// Tells the plugins' threads to end.
     pub(crate) fn signal_stop(&self) {
+        self.stopped.store(true, SeqCst);
         for owner in self.by_name.load().values() {
             owner.stop();
         }

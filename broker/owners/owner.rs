@@ -16,7 +16,7 @@ use crate::directory::Entry;
 use crate::engine::Keyed;
 use crate::hub::{SessionKey, UnderWay};
 use crate::message::Draft;
-use crate::plugin::{Books, Decision, Done, Event, HookError, Mailbox, Report, Standing};
+use crate::plugin::{Books, Change, Decision, Done, Event, HookError, Mailbox, Report, Standing};
 use crate::reminder::{Place, Reminder};
 use crate::store::Come;
 use crate::topic::Topic;
@@ -48,6 +48,16 @@ impl Owner {
 
     pub(super) fn stop(&self) {
         self.mailbox.stop();
+    }
+
+    /// Does something to the plugin itself, behind the events that wait already.
+    pub(super) fn change(&self, change: Change) {
+        self.mailbox.change(change);
+    }
+
+    /// Another version runs from now on.
+    pub(super) fn set_running(&self, running: Running) {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
     }
 
     /// Whether its hooks are not called now.

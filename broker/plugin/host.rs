@@ -1,45 +1,30 @@
-//! The WebAssembly engine: compiles components, checks that they fit the plugin world and starts their threads.
+//! The WebAssembly engine: has components compiled, checks that they fit the plugin world and starts their threads.
 
 use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use wasmparser::Parser;
-use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Config, Engine, OptLevel};
+use wasmtime::Engine;
+use wasmtime::component::{HasSelf, Linker};
 
-use super::Manifest;
+use super::anatomy::Anatomy;
 use super::imports::Guest;
 use super::imports::bindings::{Plugin, PluginPre};
 use super::mailbox::Mailbox;
 use super::runner::{Runner, Surroundings, Version};
 use super::sandbox::Sandbox;
 use super::ticker::Ticker;
+use super::{Compiler, LoadError, Manifest, settings};
+use crate::capability::{Capabilities, Capability};
 
-/// The stack a guest may use; the plugin's thread has more than twice as much.
-const GUEST_STACK_BYTES: usize = 512 * 1024;
+/// More than twice what a guest may use.
 const THREAD_STACK_BYTES: usize = 2 * 1024 * 1024;
-
-/// Why a component cannot be used. The texts are for the operator.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LoadError {
-    /// The bytes are no component.
-    #[error("not a WebAssembly component: {0}")]
-    NotAComponent(String),
-    /// It is a component, but not for this host.
-    #[error("does not fit the world rialto:plugin/plugin@1.0.0: {0}")]
-    World(String),
-    /// It could not be compiled.
-    #[error("cannot be compiled: {0}")]
-    Compile(String),
-    /// The system did not give what is needed.
-    #[error("{0}")]
-    System(String),
-}
 
 /// A component that fits.
 pub(crate) struct Loaded {
     pub(crate) manifest: Manifest,
+    /// All that it needs, which was granted.
+    pub(crate) may: Capabilities,
     pub(crate) sandbox: Sandbox,
 }
 
@@ -48,6 +33,7 @@ pub(crate) struct Host {
     engine: Engine,
     linker: Linker<Guest>,
     ticker: Arc<Ticker>,
+    compiler: Compiler,
 }
 
 impl Host {
@@ -55,38 +41,32 @@ impl Host {
     ///
     /// # Errors
     /// When this machine cannot run WebAssembly, or gives no thread.
-    pub(crate) fn new() -> Result<Self, LoadError> {
+    pub(crate) fn new(compiler: Compiler) -> Result<Self, LoadError> {
         let system = |error: &dyn fmt::Display| LoadError::System(format!("no WebAssembly engine: {error}"));
-        let mut config = Config::new();
-        config.epoch_interruption(true).max_wasm_stack(GUEST_STACK_BYTES).cranelift_opt_level(OptLevel::Speed);
-        let engine = Engine::new(&config).map_err(|error| system(&error))?;
+        let engine = settings::engine().map_err(|error| system(&error))?;
         let mut linker = Linker::new(&engine);
         Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest)
             .map_err(|error| system(&error))?;
         let ticker = Ticker::spawn(&engine).map_err(|error| system(&error))?;
-        Ok(Self { engine, linker, ticker })
+        Ok(Self { engine, linker, ticker, compiler })
     }
 
-    /// Compiles a component and checks its imports and exports. Nothing of it is run.
+    /// Has a component or core module compiled, and checks its needs, imports and exports. Nothing of it is run.
     ///
     /// # Errors
     /// [`LoadError`] says what is wrong with it.
-    pub(crate) fn load(&self, wasm: &[u8]) -> Result<Loaded, LoadError> {
-        if Parser::is_core_wasm(wasm) {
-            let text = "this is a core module; `rialto plugin build` makes a component of it";
-            return Err(LoadError::NotAComponent(text.to_owned()));
-        }
-        if !Parser::is_component(wasm) {
-            return Err(LoadError::NotAComponent("the file does not begin like one".to_owned()));
-        }
-        let component = Component::from_binary(&self.engine, wasm);
-        let component = component.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        let world = |error: wasmtime::Error| LoadError::World(format!("{error:#}"));
+    pub(crate) fn load(&self, wasm: &[u8], name: &str, grants: &[Capability]) -> Result<Loaded, LoadError> {
+        let anatomy = Anatomy::read(wasm)?;
+        anatomy.check()?;
+        let manifest = Manifest::read(wasm, &anatomy);
+        let may = manifest.check(name, grants)?;
+        let component = self.compiler.component(&self.engine, wasm, &manifest.hash)?;
+        let world = |error: wasmtime::Error| LoadError::world(&error);
         let pre = self.linker.instantiate_pre(&component).map_err(world)?;
         super::world::check(&self.engine, &component).map_err(world)?;
         let pre = PluginPre::new(pre).map_err(world)?;
         let sandbox = Sandbox::new(pre, Arc::clone(&self.ticker));
-        Ok(Loaded { manifest: Manifest::read(wasm), sandbox })
+        Ok(Loaded { manifest, may, sandbox })
     }
 }
 

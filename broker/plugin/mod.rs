@@ -1,19 +1,26 @@
 //! Plugins: sandboxed components with a thread and a mailbox each. A hook gives a decision and what it wants done as values;
 //! nothing here publishes, answers or knows a session's connection.
 
+mod anatomy;
+mod artefact;
 mod books;
+mod cache;
+mod compiler;
 mod convert;
 mod desk;
 mod health;
 mod host;
 mod imports;
 mod limits;
+mod load_error;
 mod mailbox;
 mod manifest;
 mod native;
+mod precompile;
 mod runner;
 mod running;
 mod sandbox;
+mod settings;
 mod standing;
 mod ticker;
 mod world;
@@ -27,11 +34,17 @@ use rialto_plugin::Raw;
 use rialto_protocol::{Member, Payload};
 
 pub(crate) use books::Books;
+pub(crate) use compiler::Compiler;
+#[cfg(feature = "cli")]
+pub(crate) use compiler::{COMMAND, REFUSED};
 pub(crate) use health::FailurePolicy;
-pub(crate) use host::{Host, Loaded, spawn};
-pub(crate) use mailbox::{Asked, Mailbox};
+pub(crate) use host::{Host, spawn};
+pub(crate) use load_error::LoadError;
+pub(crate) use mailbox::{Asked, Change, Mailbox};
 pub(crate) use manifest::Manifest;
 pub(crate) use native::Native;
+#[cfg(feature = "cli")]
+pub(crate) use precompile::precompile;
 pub(crate) use runner::{Isolation, Runner, Surroundings, Version};
 pub use standing::{FailureReport, PluginHealth};
 pub(crate) use standing::{Report, Standing};

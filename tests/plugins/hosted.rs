@@ -1,6 +1,7 @@
 //! A running broker with the hostile plugin in it.
 
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use rialto::Broker;
@@ -46,12 +47,26 @@ impl Deref for Hosted {
 
 /// Tries to start a broker with a component; gives what the operator is told when it does not start.
 pub(crate) fn start(wasm: &[u8], settings: Value) -> Result<Broker, String> {
+    start_with(wasm, |_, plugin| plugin.config = settings, None)
+}
+
+/// The same with other settings, and with a compiler in a process of its own.
+pub(crate) fn start_with(
+    wasm: &[u8],
+    change: impl FnOnce(&mut Config, &mut PluginConfig),
+    compiler: Option<&Path>,
+) -> Result<Broker, String> {
     let folder = folder(wasm);
     let mut config = Config::default();
     config.server.shards = 1;
-    let plugin = PluginConfig { path: folder.path().join("plugin.wasm"), config: settings, ..PluginConfig::default() };
+    let mut plugin = PluginConfig { path: folder.path().join("plugin.wasm"), ..PluginConfig::default() };
+    change(&mut config, &mut plugin);
     own(&mut config, plugin);
-    Broker::builder().config(config).start().map_err(|error| error.to_string())
+    let mut builder = Broker::builder().config(config);
+    if let Some(compiler) = compiler {
+        builder = builder.compiler(compiler);
+    }
+    builder.start().map_err(|error| error.to_string())
 }
 
 /// A publish that chooses how the plugin behaves.
