@@ -19,6 +19,8 @@ mod isolation;
 mod policy;
 #[path = "hooks/puppet.rs"]
 mod puppet;
+#[path = "hooks/recording.rs"]
+mod recording;
 #[path = "hooks/sessions.rs"]
 mod sessions;
 #[path = "hooks/timers.rs"]

@@ -302,6 +302,9 @@ pub struct PluginConfig {
     pub failures_ms: u64,
     /// … for so long, 0 to 86,400,000 ms; 0: until it is loaded again. Default 10,000.
     pub quarantine_ms: u64,
+    /// Events that each instance keeps, 0 to 100,000: when a hook traps or exceeds a limit they are written into the folder
+    /// [`Sandbox::recordings`], to be replayed. They hold what clients sent. Default 0: none.
+    pub record: usize,
     /// The plugin's own settings, always an object: `[plugin.NAME.config]`. May hold secrets, so `Debug` leaves it out.
     pub config: serde_json::Value,
 }
@@ -449,6 +452,7 @@ impl Default for PluginConfig {
             failures: 500,
             failures_ms: 10_000,
             quarantine_ms: 10_000,
+            record: 0,
             config: serde_json::Value::Object(serde_json::Map::new()),
         }
     }

@@ -32,6 +32,7 @@ pub(super) const KEYS: &[&str] = &[
     "failures",
     "failures_ms",
     "quarantine_ms",
+    "record",
     "config",
 ];
 
@@ -113,6 +114,7 @@ fn check_plugin<'a>(report: &mut Report, name: &str, value: &'a Value<'a>) -> Op
     section.number(report, "failures", Items, 1..=1_000_000, &mut to.failures);
     section.number(report, "failures_ms", Milliseconds, 10..=86_400_000, &mut to.failures_ms);
     section.number(report, "quarantine_ms", Milliseconds, 0..=86_400_000, &mut to.quarantine_ms);
+    section.number(report, "record", Items, 0..=100_000, &mut to.record);
     check_grants(report, &section, &mut to.grants);
     section.choice(report, "isolation", &ISOLATIONS, &mut to.isolation);
     if section.get("path").is_none() && !report.torn {

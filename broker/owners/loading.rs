@@ -82,7 +82,8 @@ impl Loader {
             None => self.version(name, plugin)?,
         };
         let running = running(&version, plugin);
-        let (key, books, standing): (Arc<str>, Arc<Books>, Arc<Standing>) = (name.into(), Arc::default(), Arc::default());
+        let (key, books, standing): (Arc<str>, Arc<Books>, Arc<Standing>) =
+            (name.into(), Arc::default(), Arc::default());
         let around = self.surroundings(&key, &books, &standing);
         let (mailbox, thread) = spawn(version, around).map_err(|error| failure(name, &path, error.to_string()))?;
         Ok((Owner::new(key, mailbox, books, standing, running), thread))
@@ -129,6 +130,7 @@ impl Loader {
                 Some(core) => settle_alone(&Broker { core }, &alone_name, done),
                 None => false,
             }),
+            recordings: self.with.sandbox.recordings.clone(),
         }
     }
 }
@@ -161,10 +163,13 @@ fn version(source: Arc<dyn Source>, manifest: Manifest, may: Capabilities, plugi
         },
         isolation: is_isolated
             .then(|| Isolation { instances: plugin.instances, idle: milliseconds(plugin.instance_idle_ms) }),
+        record: plugin.record,
+        file: plugin.path.display().to_string(),
     }
 }
 
-fn limits(plugin: &PluginConfig) -> PluginLimits {
+/// The limits of a plugin as its instances are held to them.
+pub(crate) fn limits(plugin: &PluginConfig) -> PluginLimits {
     PluginLimits {
         memory_bytes: usize::try_from(plugin.memory_bytes).unwrap_or(usize::MAX),
         hook_ms: plugin.hook_ms,

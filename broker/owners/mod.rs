@@ -17,6 +17,8 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 
 use self::loading::Loader;
+#[cfg(feature = "cli")]
+pub(crate) use self::loading::limits;
 pub(crate) use self::loading::{LoadFailure, Loading, NativePlugin};
 pub(crate) use self::owner::Owner;
 pub use self::reloading::ReloadError;

@@ -62,6 +62,13 @@ pub(super) struct Budget {
 #[error("{0}")]
 pub(crate) struct Exceeded(pub(super) String);
 
+impl Exceeded {
+    /// Something else than a limit that ends a hook.
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl Budget {
     pub(super) fn new(limits: &PluginLimits) -> Self {
         Self {

@@ -17,6 +17,8 @@ mod mailbox;
 mod manifest;
 mod native;
 mod precompile;
+mod recorder;
+mod replaying;
 mod runner;
 mod running;
 mod sandbox;
@@ -45,6 +47,7 @@ pub(crate) use manifest::Manifest;
 pub(crate) use native::Native;
 #[cfg(feature = "cli")]
 pub(crate) use precompile::precompile;
+pub(crate) use replaying::{BadStep, Replayed, replay};
 pub(crate) use runner::{Isolation, Runner, Surroundings, Version};
 pub use standing::{FailureReport, PluginHealth};
 pub(crate) use standing::{Report, Standing};

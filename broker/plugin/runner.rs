@@ -3,19 +3,23 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use rialto_plugin::recording::Header;
+
 use super::books::{Books, TimerName};
-use super::desk::{Desk, Ground, Owns};
+use super::desk::{Answering, Desk, Ground, Owns};
 use super::health::{FailurePolicy, Health, Restart};
 use super::mailbox::{Jobs, Letter};
+use super::recorder::Recorder;
 use super::running::{Running, Start, settle};
 use super::standing::{FailureReport, PluginHealth, Standing};
 use super::{Done, Event, Failed, HookError, Manifest, PluginLimits, Source, Wanted};
 use crate::capability::Capabilities;
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::metrics::Metrics;
 use crate::store::{Batch, KeptTimer, Store, Writes};
 use crate::topic::Topic;
@@ -42,6 +46,8 @@ pub(crate) struct Surroundings {
     pub(crate) books: Arc<Books>,
     pub(crate) standing: Arc<Standing>,
     pub(crate) alone: Alone,
+    /// The folder that recordings are written into.
+    pub(crate) recordings: PathBuf,
 }
 
 /// One version of a plugin with its settings: what a reload replaces.
@@ -55,6 +61,10 @@ pub(crate) struct Version {
     pub(crate) failures: FailurePolicy,
     /// Where each topic has an instance of its own.
     pub(crate) isolation: Option<Isolation>,
+    /// How many events of each instance are kept to be replayed.
+    pub(crate) record: usize,
+    /// The component's file, for recordings.
+    pub(crate) file: String,
 }
 
 /// Bounds of the instances of single topics.
@@ -74,9 +84,15 @@ pub(crate) struct Runner {
 }
 
 struct Instance {
-    running: Option<Box<dyn Running>>,
+    running: Option<Copy>,
     restart: Option<Restart>,
     used: Instant,
+}
+
+/// A running copy, and what it does on tape where that is wanted.
+struct Copy {
+    running: Box<dyn Running>,
+    recorder: Option<Recorder>,
 }
 
 impl Runner {
@@ -229,21 +245,27 @@ impl Runner {
         let Some(instance) = self.instances.get_mut(place) else {
             return Err(HookError::Failed(Failed::Start("no instance".to_owned())));
         };
-        let Some(mut running) = instance.running.take() else {
+        let Some(mut copy) = instance.running.take() else {
             return Err(HookError::Failed(Failed::Start("no instance".to_owned())));
         };
         instance.used = Instant::now();
         // A panic of the host itself must not take the plugin's thread away.
         let called = catch_unwind(AssertUnwindSafe(|| {
-            let answer = running.call(event, now)?;
-            Ok((settle(running.host(), answer), running))
+            let answer = copy.running.call(event, now);
+            if let Some(recorder) = &mut copy.recorder {
+                recorder.called(event, now, &answer);
+            }
+            (answer.map(|answer| settle(copy.running.host(), answer)), copy)
         }));
         match called {
-            Ok(Ok((outcome, running))) => {
-                instance.running = Some(running);
+            Ok((Ok(outcome), copy)) => {
+                instance.running = Some(copy);
                 outcome
             }
-            Ok(Err(failed)) => Err(HookError::Failed(failed)),
+            Ok((Err(failed), copy)) => {
+                self.save(copy.recorder, now);
+                Err(HookError::Failed(failed))
+            }
             Err(_) => Err(HookError::Failed(Failed::Trap("the host panicked".to_owned()))),
         }
     }
@@ -286,7 +308,7 @@ impl Runner {
     }
 
     /// Starts an instance of a version. What `start` wants is kept before it counts as started.
-    fn begin(&self, version: &Version, topic: Option<&Topic>) -> Result<Box<dyn Running>, Failed> {
+    fn begin(&self, version: &Version, topic: Option<&Topic>) -> Result<Copy, Failed> {
         let around = &self.around;
         let ground = Ground {
             plugin: Arc::clone(&around.name),
@@ -299,7 +321,26 @@ impl Runner {
         };
         let now = around.clock.now();
         let start = Start { config: &version.config, topic };
-        let (running, serves) = version.source.start(Box::new(Desk::new(ground)), &start, version.limits, now)?;
+        let desk: Box<dyn Answering> = Box::new(Desk::new(ground));
+        let (mut recorder, host) = match version.record {
+            0 => (None, desk),
+            events => {
+                let (recorder, host) = Recorder::new(events, desk);
+                (Some(recorder), host)
+            }
+        };
+        let started = version.source.start(host, &start, version.limits, now);
+        if let Some(recorder) = &mut recorder {
+            let topic = topic.map(ToString::to_string);
+            recorder.started(&version.config, topic, now, started.as_ref().map(|(_, serves)| serves));
+        }
+        let (running, serves) = match started {
+            Ok(started) => started,
+            Err(failed) => {
+                self.save(recorder, now);
+                return Err(failed);
+            }
+        };
         let Wanted { writes, .. } = running.host().take();
         let (namespace, timers) = (Arc::clone(&writes.namespace), writes.timers.clone());
         let batch = Batch { state: Some(writes), ..Batch::at(now.monotonic_ms) };
@@ -308,10 +349,26 @@ impl Runner {
         if topic.is_none() {
             around.standing.set_serves(serves);
         }
-        Ok(running)
+        Ok(Copy { running, recorder })
     }
 
-    fn take_in(&mut self, place: Option<Topic>, running: Box<dyn Running>) {
+    /// Writes what a copy did that has failed, where that is on tape.
+    fn save(&self, recorder: Option<Recorder>, now: Now) {
+        let Some(recorder) = recorder else { return };
+        let Manifest { name, version, hash, .. } = self.version.manifest.clone();
+        let (package, component) = (name, self.version.file.clone());
+        let header = Header { package, version, hash, component, ..Header::new(&*self.around.name, false) };
+        let plugin = &*self.around.name;
+        match recorder.save(&self.around.recordings, header, now) {
+            Ok(path) => tracing::error!(plugin, recording = %path.display(), "what led to this is recorded"),
+            Err(error) => {
+                let folder = self.around.recordings.display();
+                tracing::error!(plugin, %folder, %error, "a recording cannot be written");
+            }
+        }
+    }
+
+    fn take_in(&mut self, place: Option<Topic>, running: Copy) {
         self.instances.insert(place, Instance { running: Some(running), restart: None, used: Instant::now() });
         self.show();
     }

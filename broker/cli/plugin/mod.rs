@@ -4,6 +4,8 @@ mod build;
 mod compile;
 mod package;
 mod record;
+#[cfg(feature = "plugins")]
+mod replay;
 mod toolchain;
 
 use anyhow::Result;
@@ -14,6 +16,8 @@ use clap::Subcommand;
 pub(crate) enum PluginCommand {
     /// Build a plugin crate into a WebAssembly component.
     Build(build::BuildArgs),
+    #[cfg(feature = "plugins")]
+    Replay(replay::ReplayArgs),
 }
 
 /// Runs one of the commands.
@@ -23,5 +27,7 @@ pub(crate) enum PluginCommand {
 pub(crate) fn run(command: PluginCommand) -> Result<()> {
     match command {
         PluginCommand::Build(args) => build::build(&args),
+        #[cfg(feature = "plugins")]
+        PluginCommand::Replay(args) => replay::run(&args),
     }
 }
