@@ -19,3 +19,5 @@ mod failure;
 mod hosted;
 #[path = "plugins/load.rs"]
 mod load;
+#[path = "plugins/recording.rs"]
+mod recording;
