@@ -20,13 +20,20 @@ const OPENING_CENTS: std::ops::Range<u64> = 100..50_000;
 pub(crate) struct Board<'a> {
     ctx: &'a Context<'a>,
     settings: &'a Settings,
+    /// Asked once: to ask for each of a thousand symbols would use up the calls of a hook.
+    now: u64,
     quotes: State<'a, Quote>,
     tapes: State<'a, Tape>,
 }
 
 impl<'a> Board<'a> {
     pub(crate) fn open(ctx: &'a Context<'a>, settings: &'a Settings) -> Self {
-        Self { ctx, settings, quotes: ctx.state("quotes"), tapes: ctx.state("tapes") }
+        Self { ctx, settings, now: ctx.now_ms(), quotes: ctx.state("quotes"), tapes: ctx.state("tapes") }
+    }
+
+    /// Unix time in milliseconds, the same throughout the hook.
+    pub(crate) fn now(&self) -> u64 {
+        self.now
     }
 
     /// The quote of a symbol that is traded: listed by the operator, or followed before.
@@ -98,7 +105,7 @@ impl<'a> Board<'a> {
         let every_ms = self.settings.tick_ms;
         // So that not all prices change in the same moment.
         let phase_ms = self.chance(symbol).next() % every_ms;
-        match quote.next_step_ms(every_ms, phase_ms, self.ctx.now_ms()) {
+        match quote.next_step_ms(every_ms, phase_ms, self.now) {
             Some(delay_ms) => Ok(self.ctx.set_timer(&timer_of(symbol), delay_ms)?),
             None => self.rest(symbol),
         }
@@ -140,7 +147,7 @@ impl<'a> Board<'a> {
     }
 
     fn begin(&self, symbol: &Symbol, price: Price) -> Quote {
-        Quote::new(price, self.chance(symbol), self.ctx.now_ms())
+        Quote::new(price, self.chance(symbol), self.now)
     }
 
     fn chance(&self, symbol: &Symbol) -> Chance {

@@ -106,9 +106,9 @@ impl Plugin for Market {
             return Ok(());
         }
         let Some(mut quote) = board.find(&symbol)? else { return Ok(()) };
-        if !quote.is_resting(ctx.now_ms()) {
+        if !quote.is_resting(board.now()) {
             let swing = u32::try_from(self.settings.swing).expect("the settings have bounds");
-            quote.walk(swing, ctx.now_ms());
+            quote.walk(swing, board.now());
             board.tell(&symbol, &quote)?;
         }
         board.go_on(&symbol, &quote)
@@ -126,7 +126,7 @@ impl Market {
         let Some(mut quote) = board.find(symbol)? else {
             return Err(Refusal::UnknownSymbol.because(format!("{symbol} is not traded here")));
         };
-        quote.feed(price, self.settings.feed_ms, ctx.now_ms());
+        quote.feed(price, self.settings.feed_ms, board.now());
         board.tell(symbol, &quote)?;
         if board.followers(symbol)? > 0 {
             board.go_on(symbol, &quote)?;
