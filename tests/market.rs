@@ -31,12 +31,16 @@ fn running_with(settings: Value) -> Running {
     })
 }
 
-/// Subscribes and takes the snapshot, which is the first push.
+/// Subscribes and takes the snapshot, which is the first push of its topic.
 async fn follow(client: &mut Client, topic: &str) -> Value {
     client.subscribe(topic).await;
-    let mut frame = client.push().await;
-    assert_eq!((&frame["type"], &frame["topic"]), (&json!("x-snapshot"), &json!(topic)));
-    frame["data"].take()
+    loop {
+        let mut frame = client.push().await;
+        if frame["topic"] == topic {
+            assert_eq!(frame["type"], "x-snapshot", "{frame}");
+            return frame["data"].take();
+        }
+    }
 }
 
 async fn tick(client: &mut Client) -> Value {
@@ -75,7 +79,7 @@ async fn followers_see_the_same_prices_in_the_same_order_in_either_codec() {
 #[tokio::test]
 async fn symbols_that_nobody_follows_run_no_timer() {
     let symbols: serde_json::Map<_, _> = (0..300).map(|number| (format!("S{number}"), json!(10))).collect();
-    let running = running_with(json!({"tick_ms": 50, "symbols": symbols}));
+    let running = running_with(json!({"tick_ms": 3_600_000, "symbols": symbols}));
     let mut client = running.client(Codec::Json).await;
     let listed = client.ok(json!({"type": "call", "plugin": "market", "method": "symbols"})).await;
     assert_eq!(listed["data"]["symbols"].as_array().unwrap().len(), 300);
@@ -84,7 +88,6 @@ async fn symbols_that_nobody_follows_run_no_timer() {
     for symbol in ["S1", "S2", "S3"] {
         follow(&mut client, &format!("market.{symbol}")).await;
     }
-    // While a hook of a timer runs, that timer is not counted.
     eventually("three timers", || timers(&running) == 3).await;
     client.ok(json!({"type": "unsubscribe", "topic": "market.S2"})).await;
     eventually("one timer less", || timers(&running) == 2).await;
@@ -103,6 +106,7 @@ async fn as_long_as_one_follows_prices_move() {
     for _ in 0..3 {
         tick(&mut second).await;
     }
+    // While the hook of a timer runs, that timer may not be counted.
     eventually("one timer", || timers(&running) == 1).await;
 }
 

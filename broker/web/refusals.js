@@ -21,6 +21,8 @@ const CODES = {
 /** @param {any} error Whatever a request of the client was refused with. @param {string} symbol */
 export function explainRefusal(error, symbol) {
   const words = error.code === "rejected" ? REJECTIONS[error.detail?.kind] : CODES[error.code];
-  const wait = error.retryAfterMs ? `It is tried again in ${secondsText(error.retryAfterMs)}.` : "Try again in a moment.";
+  const wait = error.retryAfterMs
+    ? `It is tried again in ${secondsText(error.retryAfterMs)}.`
+    : "Try again in a moment.";
   return words?.({ symbol, wait }) ?? `That did not work: ${error.message}.`;
 }
