@@ -6,8 +6,9 @@ mod support;
 
 use std::path::Path;
 
+use market::Market;
 use rialto::Codec;
-use rialto::config::{PluginConfig, TopicRule};
+use rialto::config::{Config, PluginConfig, TopicRule};
 use rialto::topic::Pattern;
 use serde_json::{Value, json};
 
@@ -21,14 +22,16 @@ fn running() -> Running {
 }
 
 fn running_with(settings: Value) -> Running {
-    Running::with(|config| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/dist/market.wasm");
-        config.plugins.insert("market".to_owned(), PluginConfig { path, config: settings, ..PluginConfig::default() });
-        for pattern in ["market.*", "feed.*"] {
-            let pattern = Pattern::parse(pattern).unwrap();
-            config.topics.insert(0, TopicRule { pattern, plugin: Some("market".to_owned()), ..TopicRule::default() });
-        }
-    })
+    Running::with(|config| configure(config, settings))
+}
+
+fn configure(config: &mut Config, settings: Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/dist/market.wasm");
+    config.plugins.insert("market".to_owned(), PluginConfig { path, config: settings, ..PluginConfig::default() });
+    for pattern in ["market.*", "feed.*"] {
+        let pattern = Pattern::parse(pattern).unwrap();
+        config.topics.insert(0, TopicRule { pattern, plugin: Some("market".to_owned()), ..TopicRule::default() });
+    }
 }
 
 /// Subscribes and takes the snapshot, which is the first push of its topic.
@@ -128,4 +131,23 @@ async fn a_price_that_is_fed_reaches_those_who_follow() {
         kinds.push(error["detail"]["kind"].clone());
     }
     assert_eq!(kinds, ["negative", "unknown_symbol", "read_only"]);
+}
+
+#[tokio::test]
+async fn natively_and_in_the_sandbox_the_same_seed_gives_the_same_prices() {
+    let settings = || json!({"tick_ms": 50, "swing": 100, "seed": 7});
+    let sandboxed = running_with(settings());
+    let native =
+        Running::built(|config| configure(config, settings()), |builder| builder.plugin("market", Market::default()));
+    let mut walks = Vec::new();
+    for running in [&sandboxed, &native] {
+        let mut client = running.client(Codec::Json).await;
+        let mut walk = vec![follow(&mut client, "market.SILK").await["tick"]["price"].as_f64().unwrap()];
+        for _ in 0..10 {
+            walk.push(tick(&mut client).await["price"].as_f64().unwrap());
+        }
+        walks.push(walk);
+    }
+    assert_eq!(walks[0], walks[1]);
+    assert!(walks[0].iter().any(|price| *price != walks[0][0]), "{walks:?}");
 }

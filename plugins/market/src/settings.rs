@@ -65,7 +65,7 @@ impl Default for Settings {
             .map(|(symbol, price)| (Symbol::try_from(symbol.to_owned()).expect("the table has symbols only"), price));
         Self {
             tick_ms: 1000,
-            swing: 4,
+            swing: 8,
             seed: 1,
             tail: 60,
             symbols: BTreeMap::from(symbols),
