@@ -16,6 +16,9 @@ use crate::{BindError, Broker, Codec, Delivery, PluginStatus, Server, TlsError};
 /// The exit code for a configuration with problems, the same as that of `rialto check`.
 const BAD_CONFIGURATION: u8 = 2;
 
+/// The plugin that the page at /market calls.
+const MARKET: &str = "market";
+
 /// How many keys of the HTTP API are named at the start.
 const NAMED_MAX: usize = 5;
 
@@ -156,12 +159,17 @@ fn print(text: &str) {
 
 fn banner(path: &Path, config: &Config, broker: &Broker, server: &Server) -> String {
     let mut text = format!("Rialto {} serves {}\n\n", env!("CARGO_PKG_VERSION"), path.display());
+    let plugins = broker.plugins();
+    let has_market = plugins.iter().any(|plugin| plugin.name == MARKET);
     let subprotocols = Codec::ALL.map(Codec::subprotocol).join(", ");
     for (s, addresses) in [("", server.addresses()), ("s", server.tls_addresses())] {
         for address in addresses {
             let host = reachable(*address);
             if config.server.page {
                 line(&mut text, "Chat", &format!("http{s}://{host}/"));
+                if has_market {
+                    line(&mut text, "Market", &format!("http{s}://{host}/market"));
+                }
             }
             line(&mut text, "WebSocket", &format!("ws{s}://{host}/ws  ({subprotocols})"));
             line(&mut text, "Events", &format!("http{s}://{host}/sse?topic=TOPIC"));
@@ -171,7 +179,6 @@ fn banner(path: &Path, config: &Config, broker: &Broker, server: &Server) -> Str
             }
         }
     }
-    let plugins = broker.plugins();
     let width = config.topics.iter().map(|rule| rule.pattern.as_str().len());
     let width = width.chain(plugins.iter().map(|plugin| plugin.name.len())).max().unwrap_or(0);
     text.push_str("\n  Plugins\n");

@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn with_files(text: &str) -> String {
-        ["../plugins/dist/chat.wasm", "certificate.pem", "key.pem"]
+        ["../plugins/dist/chat.wasm", "../plugins/dist/market.wasm", "certificate.pem", "key.pem"]
             .iter()
             .fold(text.to_owned(), |text, file| text.replace(&format!("\"{file}\""), "\"empty.wasm\""))
     }
@@ -139,9 +139,14 @@ mod tests {
         assert!(recordings.ends_with("tests/config/recordings"), "{recordings:?}");
         assert_eq!(config.sandbox, Sandbox { recordings, ..Sandbox::default() });
         assert_eq!(config.limits, Limits::default());
-        for rule in &config.topics {
+        for (index, rule) in config.topics.iter().enumerate() {
             let (pattern, plugin) = (rule.pattern.clone(), rule.plugin.clone());
-            assert_eq!(*rule, TopicRule { pattern, plugin, history: rule.history, ..TopicRule::default() });
+            let mut expected = TopicRule { pattern, plugin, history: rule.history, ..TopicRule::default() };
+            // The first rule shows the defaults; those after it show what else is useful.
+            if index > 0 {
+                expected.delivery = rule.delivery.clone();
+            }
+            assert_eq!(*rule, expected);
         }
         let chat = &config.plugins["chat"];
         let defaults = PluginConfig { path: chat.path.clone(), config: chat.config.clone(), ..PluginConfig::default() };
