@@ -82,7 +82,8 @@ impl Loader {
             None => self.version(name, plugin)?,
         };
         let running = running(&version, plugin);
-        let (key, books, standing): (Arc<str>, Arc<Books>, Arc<Standing>) = (name.into(), Arc::default(), Arc::default());
+        let (key, books, standing): (Arc<str>, Arc<Books>, Arc<Standing>) =
+            (name.into(), Arc::default(), Arc::default());
         let around = self.surroundings(&key, &books, &standing);
         let (mailbox, thread) = spawn(version, around).map_err(|error| failure(name, &path, error.to_string()))?;
         Ok((Owner::new(key, mailbox, books, standing, running), thread))

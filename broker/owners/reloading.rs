@@ -124,7 +124,9 @@ impl Owners {
             _ if settings.natives.contains_key(name) => Err(fixed(name, "is part of this program")),
             (Some(owner), Some(plugin)) => self.replace(&owner, plugin).map(|()| owner.status(broker)),
             (None, Some(plugin)) => self.begin(name, plugin).map(|owner| owner.status(broker)),
-            (Some(_), None) => Err(fixed(name, "is gone from the configuration; it runs until the broker is restarted")),
+            (Some(_), None) => {
+                Err(fixed(name, "is gone from the configuration; it runs until the broker is restarted"))
+            }
             (None, None) => Err(ReloadError::Unknown(name.to_owned())),
         };
         match &reloaded {
