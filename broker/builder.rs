@@ -144,11 +144,10 @@ impl Builder {
             #[cfg(feature = "plugins")]
             natives: self.natives,
         };
-        let current = Arc::new(CurrentRules::new(rules.clone()));
         let loading = Loading {
             sandbox,
             compiler: self.compiler,
-            rules: Arc::clone(&current),
+            rules: Arc::new(CurrentRules::new(rules.clone())),
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
             clock,

@@ -90,4 +90,4 @@ pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, E
 pub use server::PairError;
 #[cfg(fuzzing)]
 pub use server::fuzzing;
-pub use server::{BindError, Server, TlsError};
+pub use server::{BindError, ControlError, Server, TlsError};

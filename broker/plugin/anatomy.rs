@@ -99,22 +99,23 @@ impl Anatomy {
     /// # Errors
     /// [`LoadError::World`] names what is too much or missing, and how to build it otherwise.
     pub(super) fn check(&self) -> Result<(), LoadError> {
+        let is_hook = |export: &&String| match self.is_module {
+            true => export.strip_prefix(HOOKS).is_some_and(|rest| rest.starts_with('#')),
+            false => *export == HOOKS,
+        };
+        let has_hooks = self.exports.iter().any(|export| is_hook(&export));
+        let other = self.exports.iter().find_map(|export| export.strip_prefix("rialto:plugin/hooks@"));
+        if let Some(version) = other.filter(|_| !has_hooks).map(|rest| rest.split('#').next().unwrap_or_default()) {
+            let version = printable(version, NAME_CHARS_MAX);
+            return Err(LoadError::World(format!("it is for version {version} of the protocol, this is {VERSION}")));
+        }
         let strange = self.imports.iter().filter(|import| interface_of(import).is_none());
         let strange: Vec<&str> = strange.map(String::as_str).collect();
         if !strange.is_empty() {
             return Err(LoadError::World(format!("it imports {}{}", list(&strange), advice(&strange))));
         }
-        let is_hook = |export: &&String| match self.is_module {
-            true => export.strip_prefix(HOOKS).is_some_and(|rest| rest.starts_with('#')),
-            false => *export == HOOKS,
-        };
-        if self.exports.iter().any(|export| is_hook(&export)) {
+        if has_hooks {
             return Ok(());
-        }
-        let other = self.exports.iter().find_map(|export| export.strip_prefix("rialto:plugin/hooks@"));
-        if let Some(version) = other.map(|rest| rest.split('#').next().unwrap_or_default()) {
-            let version = printable(version, NAME_CHARS_MAX);
-            return Err(LoadError::World(format!("it is for version {version} of the protocol, this is {VERSION}")));
         }
         let what = if self.is_module { "a core module" } else { "a component" };
         let exports: Vec<&str> = self.exports.iter().map(String::as_str).collect();
