@@ -89,6 +89,16 @@ impl Anatomy {
         Ok(())
     }
 
+    /// What it imports, made printable.
+    pub(super) fn imports(&self) -> Vec<String> {
+        self.imports.iter().map(|name| printable(name, NAME_CHARS_MAX)).collect()
+    }
+
+    /// What it exports, made printable.
+    pub(super) fn exports(&self) -> Vec<String> {
+        self.exports.iter().map(|name| printable(name, NAME_CHARS_MAX)).collect()
+    }
+
     /// Whether it imports an interface of the protocol, in any version that fits.
     pub(super) fn uses(&self, interface: &str) -> bool {
         self.imports.iter().any(|import| interface_of(import) == Some(interface))

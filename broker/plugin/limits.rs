@@ -64,6 +64,7 @@ pub(crate) struct Exceeded(pub(super) String);
 
 impl Exceeded {
     /// Something else than a limit that ends a hook.
+    #[cfg(feature = "cli")]
     pub(super) fn of(text: &str) -> Self {
         Self(text.to_owned())
     }

@@ -11,6 +11,8 @@ mod desk;
 mod health;
 mod host;
 mod imports;
+#[cfg(feature = "cli")]
+mod inspection;
 mod limits;
 mod load_error;
 mod mailbox;
@@ -18,6 +20,7 @@ mod manifest;
 mod native;
 mod precompile;
 mod recorder;
+#[cfg(feature = "cli")]
 mod replaying;
 mod runner;
 mod running;
@@ -41,13 +44,16 @@ pub(crate) use compiler::Compiler;
 pub(crate) use compiler::{COMMAND, REFUSED};
 pub(crate) use health::FailurePolicy;
 pub(crate) use host::{Host, spawn};
+#[cfg(feature = "cli")]
+pub(crate) use inspection::Inspection;
 pub(crate) use load_error::LoadError;
 pub(crate) use mailbox::{Asked, Change, Mailbox};
 pub(crate) use manifest::Manifest;
 pub(crate) use native::Native;
 #[cfg(feature = "cli")]
 pub(crate) use precompile::precompile;
-pub(crate) use replaying::{BadStep, Replayed, replay};
+#[cfg(feature = "cli")]
+pub(crate) use replaying::{Replayed, replay};
 pub(crate) use runner::{Isolation, Runner, Surroundings, Version};
 pub use standing::{FailureReport, PluginHealth};
 pub(crate) use standing::{Report, Standing};

@@ -2,6 +2,8 @@
 
 mod build;
 mod compile;
+#[cfg(feature = "plugins")]
+mod inspect;
 mod package;
 mod record;
 #[cfg(feature = "plugins")]
@@ -17,6 +19,8 @@ pub(crate) enum PluginCommand {
     /// Build a plugin crate into a WebAssembly component.
     Build(build::BuildArgs),
     #[cfg(feature = "plugins")]
+    Inspect(inspect::InspectArgs),
+    #[cfg(feature = "plugins")]
     Replay(replay::ReplayArgs),
 }
 
@@ -27,6 +31,8 @@ pub(crate) enum PluginCommand {
 pub(crate) fn run(command: PluginCommand) -> Result<()> {
     match command {
         PluginCommand::Build(args) => build::build(&args),
+        #[cfg(feature = "plugins")]
+        PluginCommand::Inspect(args) => inspect::run(&args),
         #[cfg(feature = "plugins")]
         PluginCommand::Replay(args) => replay::run(&args),
     }

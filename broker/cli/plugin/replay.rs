@@ -17,7 +17,7 @@ use crate::plugin::{Compiler, Host, Manifest, Replayed, replay};
 /// A broker writes recordings when a hook of a plugin with `record = N` traps or exceeds a limit. Exits with 0 when every
 /// hook asks the same and comes to the same, and with 1 at the first difference.
 #[derive(Debug, Args)]
-pub(super) struct ReplayArgs {
+pub(in crate::cli) struct ReplayArgs {
     /// The recording, a .jsonl file.
     file: PathBuf,
     /// The component to repeat it with; otherwise the one that was recorded.
