@@ -225,9 +225,9 @@ impl Owner {
             let first = First::Join { entry, wish, answer: Some(answer) };
             match settling.settle_joining(first, done.wanted) {
                 Ok(()) => true,
-                Err((answer, failure)) => {
+                Err(undone) => {
                     settling.owner.people.tidy(&client.member.session, &settling.owner.books);
-                    answer.into_iter().for_each(|answer| answer.fail(failure.clone()));
+                    undone.answer.into_iter().for_each(|answer| answer.fail(undone.failure.clone()));
                     false
                 }
             }

@@ -27,7 +27,17 @@ pub(super) enum First {
     /// The session that asked is let into the topic.
     Join { entry: Arc<Entry>, wish: Wish, answer: Option<Answer> },
     /// Something has ended.
-    End(Box<dyn FnOnce(&Broker) + Send>),
+    End(End),
+}
+
+/// What is done when something has ended.
+pub(super) type End = Box<dyn FnOnce(&Broker) + Send>;
+
+/// Nothing was done.
+pub(super) struct Undone {
+    pub(super) failure: Failure,
+    /// What is still to be given.
+    pub(super) answer: Option<Answer>,
 }
 
 /// One hook's outcome on its way into the world.
@@ -69,7 +79,7 @@ enum Act {
         client: Client,
         reason: String,
     },
-    End(Cell<Option<Box<dyn FnOnce(&Broker) + Send>>>),
+    End(Cell<Option<End>>),
     /// A message to a topic of another plugin, which decides on it.
     Forward {
         entry: Arc<Entry>,
@@ -88,7 +98,7 @@ impl Settling<'_> {
         let hops = wanted.hops;
         let mut acts = self.first_act(first)?;
         let batch = self.resolve(wanted, keys, &mut acts)?;
-        let positions = self.carry_out(acts, batch, hops).map_err(|(_, failure)| failure)?;
+        let positions = self.carry_out(acts, batch, hops).map_err(|undone| undone.failure)?;
         Ok(positions.into_iter().next().filter(|_| decides))
     }
 
@@ -96,12 +106,12 @@ impl Settling<'_> {
     ///
     /// # Errors
     /// Why nothing of it was done, and the answer that is still to be given.
-    pub(super) fn settle_joining(&self, first: First, wanted: Wanted) -> Result<(), (Option<Answer>, Failure)> {
+    pub(super) fn settle_joining(&self, first: First, wanted: Wanted) -> Result<(), Box<Undone>> {
         let hops = wanted.hops;
-        let mut acts = self.first_act(first).map_err(|failure| (None, failure))?;
+        let mut acts = self.first_act(first).map_err(|failure| undone(&[], failure))?;
         match self.resolve(wanted, Vec::new(), &mut acts) {
             Ok(batch) => self.carry_out(acts, batch, hops).map(|_| ()),
-            Err(failure) => Err((answer_of(&acts), failure)),
+            Err(failure) => Err(undone(&acts, failure)),
         }
     }
 
@@ -170,12 +180,7 @@ impl Settling<'_> {
     }
 
     /// Keeps what is to be kept and then does everything in order.
-    fn carry_out(
-        &self,
-        mut acts: Vec<Act>,
-        mut batch: Batch,
-        hops: u8,
-    ) -> Result<Vec<Position>, (Option<Answer>, Failure)> {
+    fn carry_out(&self, mut acts: Vec<Act>, mut batch: Batch, hops: u8) -> Result<Vec<Position>, Box<Undone>> {
         let core = &self.broker.core;
         let (positions, done) = loop {
             let places: Vec<usize> = (0..acts.len()).filter(|place| acts[*place].step().is_some()).collect();
@@ -189,7 +194,7 @@ impl Settling<'_> {
             };
             match core.engine.publish_all(&steps, batch, core.clock.now(), pass) {
                 Ok(positions) => break (positions, done.get()),
-                Err(NotTogether::NotKept(error)) => return Err((answer_of(&acts), not_kept(&error))),
+                Err(NotTogether::NotKept(error)) => return Err(undone(&acts, not_kept(&error))),
                 Err(NotTogether::Retired(back)) => batch = *back,
             }
             for act in &mut acts {
@@ -197,7 +202,7 @@ impl Settling<'_> {
                     let again = core.directory.entry(entry.stream.topic(), &core.engine);
                     match again {
                         Ok(again) => *entry = again,
-                        Err(failure) => return Err((answer_of(&acts), failure)),
+                        Err(failure) => return Err(undone(&acts, failure)),
                     }
                 }
             }
@@ -312,10 +317,10 @@ impl Act {
     }
 }
 
-/// The answer that is still to be given.
-fn answer_of(acts: &[Act]) -> Option<Answer> {
-    match acts.first() {
+fn undone(acts: &[Act], failure: Failure) -> Box<Undone> {
+    let answer = match acts.first() {
         Some(Act::Join { parts, .. }) => parts.take().map(|(_, answer)| answer),
         _ => None,
-    }
+    };
+    Box::new(Undone { failure, answer })
 }

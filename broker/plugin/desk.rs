@@ -319,7 +319,7 @@ impl Imports for Desk {
             return Err(Refusal::Forbidden("the session is not on a raw endpoint".to_owned()));
         }
         let what = match message {
-            Raw::Text(text) => Sent::Text(text.into()),
+            Raw::Text(text) => Sent::Text(text),
             Raw::Binary(bytes) => Sent::Binary(bytes.into()),
         };
         hook.effect(Effect::Send { session, what })
