@@ -20,7 +20,7 @@ use crate::identity;
 use crate::metrics::Metrics;
 #[cfg(feature = "plugins")]
 use crate::owners::NativePlugin;
-use crate::owners::{LoadFailure, Loading, Owners, Wanted};
+use crate::owners::{LoadFailure, Loading, Owners, Wanted, watch};
 use crate::store::{MemoryStore, Store};
 use crate::usher::Usher;
 
@@ -136,6 +136,8 @@ impl Builder {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(limits.history_bytes, Arc::clone(&metrics)));
         let clock = Clock::default();
         let late = Arc::new(OnceLock::new());
+        // A file that is read again may say so later.
+        let may_watch = self.config_file.is_some() || plugins.values().any(|plugin| plugin.watch);
         let wanted = Wanted {
             plugins,
             topics,
@@ -153,7 +155,8 @@ impl Builder {
             clock,
             late: Arc::clone(&late),
         };
-        let owners = Owners::start(wanted, loading)?;
+        let (ended, when_ended) = sync_channel(0);
+        let owners = Owners::start(wanted, loading, ended)?;
         let hub = Hub::spawn(hub_limits(shards, &limits), &metrics).map_err(StartError::Thread)?;
         let (room_wanted, wishes) = sync_channel(1);
         let (patterns, counts) = (Arc::clone(hub.patterns()), Arc::clone(&metrics));
@@ -179,6 +182,9 @@ impl Builder {
         // Timers that were kept may be due already; until now nobody could do what their hooks want.
         let _ = late.set(Arc::downgrade(&core));
         keep(Arc::downgrade(&core), idle, wishes).map_err(StartError::Thread)?;
+        if may_watch {
+            watch(Arc::downgrade(&core), when_ended).map_err(StartError::Thread)?;
+        }
         Ok(Broker { core })
     }
 }

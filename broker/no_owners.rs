@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, OnceLock, Weak};
 
 use rialto_protocol::Payload;
@@ -62,10 +63,18 @@ pub(crate) enum Bare {
 /// A plugin that owns topics: there is none.
 pub(crate) struct Owner(Infallible);
 
+/// There are no files to watch.
+///
+/// # Errors
+/// None.
+pub(crate) fn watch(_: Weak<Core>, _: Receiver<()>) -> std::io::Result<()> {
+    Ok(())
+}
+
 impl Owners {
     /// # Errors
     /// [`LoadFailure`] when any plugin is wanted.
-    pub(crate) fn start(wanted: Wanted, _: Loading) -> Result<Self, LoadFailure> {
+    pub(crate) fn start(wanted: Wanted, _: Loading, _: SyncSender<()>) -> Result<Self, LoadFailure> {
         let Some((name, plugin)) = wanted.plugins.into_iter().next() else { return Ok(Self) };
         let reason = "this build of Rialto has no plugins (Cargo feature `plugins`)".to_owned();
         Err(LoadFailure::Plugin { name, path: plugin.path.display().to_string(), reason })

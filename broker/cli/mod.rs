@@ -7,6 +7,7 @@ mod check;
 #[cfg(feature = "plugins")]
 mod compile_component;
 mod connection;
+mod control;
 mod history;
 mod lines;
 mod plugin;

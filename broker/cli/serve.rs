@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::complain;
+use super::{complain, control};
 use crate::config::{Api, Config, Limits, TopicRule};
 use crate::{BindError, Broker, Codec, Delivery, PluginStatus, Server, TlsError};
 
@@ -55,7 +55,8 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let mut settings = config.clone();
     settings.sandbox.cache = settings.sandbox.cache.or_else(usual_cache);
-    let broker = Broker::builder().config(settings).compiler(own_program()).start()?;
+    let builder = Broker::builder().config(settings).config_file(path).compiler(own_program());
+    let broker = builder.start()?;
     let mut server = Server::bind(broker.clone(), &config.server).map_err(explain)?;
     if let Some(tls) = &config.tls {
         server = server.with_tls(tls).map_err(explain_tls)?;
@@ -63,8 +64,11 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
     if let Some(api) = &config.api {
         server = server.with_api(api);
     }
+    open_control(&mut server, config.server.control.as_deref())?;
     print(&banner(path, &config, &broker, &server));
+    let reloads = tokio::spawn(reload_on_signal(broker.clone(), signal(SignalKind::hangup())?));
     server.run(signals.next()).await;
+    reloads.abort();
     print("Stopping: sessions are told to come back. A second signal stops at once.\n");
     let deadline = Duration::from_millis(config.server.shutdown_ms);
     tokio::select! {
@@ -79,6 +83,39 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
         }
     }
 }
+
+/// Opens the control socket. One that the operator has named must be there; without the usual one the broker still serves.
+fn open_control(server: &mut Server, named: Option<&Path>) -> anyhow::Result<()> {
+    let port = server.addresses().iter().chain(server.tls_addresses()).map(SocketAddr::port).next();
+    let path = match (named, port) {
+        (Some(path), _) if path.as_os_str().is_empty() => return Ok(()),
+        (Some(path), _) => return Ok(server.open_control(path)?),
+        (None, None) => return Ok(()),
+        (None, Some(port)) => control::usual_folder().join(format!("{port}.sock")),
+    };
+    if let Err(error) = server.open_control(&path) {
+        tracing::warn!(%error, "commands like `rialto plugin reload` cannot reach this broker");
+    }
+    Ok(())
+}
+
+/// Reloads all plugins each time the hang-up signal comes.
+async fn reload_on_signal(broker: Broker, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        reload_all(&broker).await;
+    }
+}
+
+/// The outcome for each plugin has been logged where it happened.
+#[cfg(feature = "plugins")]
+async fn reload_all(broker: &Broker) {
+    if let Err(error) = broker.reload_plugins().await {
+        tracing::error!(%error, "no plugin was reloaded; what ran goes on");
+    }
+}
+
+#[cfg(not(feature = "plugins"))]
+async fn reload_all(_: &Broker) {}
 
 /// This very program, also when its file has been replaced meanwhile.
 fn own_program() -> PathBuf {

@@ -305,6 +305,8 @@ pub struct PluginConfig {
     /// Events that each instance keeps, 0 to 100,000: when a hook traps or exceeds a limit they are written into the folder
     /// [`Sandbox::recordings`], to be replayed. They hold what clients sent. Default 0: none.
     pub record: usize,
+    /// Whether it is loaded again when its file changes. Default false.
+    pub watch: bool,
     /// The plugin's own settings, always an object: `[plugin.NAME.config]`. May hold secrets, so `Debug` leaves it out.
     pub config: serde_json::Value,
 }
@@ -453,6 +455,7 @@ impl Default for PluginConfig {
             failures_ms: 10_000,
             quarantine_ms: 10_000,
             record: 0,
+            watch: false,
             config: serde_json::Value::Object(serde_json::Map::new()),
         }
     }

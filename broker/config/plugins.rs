@@ -33,6 +33,7 @@ pub(super) const KEYS: &[&str] = &[
     "failures_ms",
     "quarantine_ms",
     "record",
+    "watch",
     "config",
 ];
 
@@ -115,6 +116,7 @@ fn check_plugin<'a>(report: &mut Report, name: &str, value: &'a Value<'a>) -> Op
     section.number(report, "failures_ms", Milliseconds, 10..=86_400_000, &mut to.failures_ms);
     section.number(report, "quarantine_ms", Milliseconds, 0..=86_400_000, &mut to.quarantine_ms);
     section.number(report, "record", Items, 0..=100_000, &mut to.record);
+    section.flag(report, "watch", &mut to.watch);
     check_grants(report, &section, &mut to.grants);
     section.choice(report, "isolation", &ISOLATIONS, &mut to.isolation);
     if section.get("path").is_none() && !report.torn {

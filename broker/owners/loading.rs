@@ -1,6 +1,7 @@
 //! Makes running plugins of what the configuration says, when the broker starts and at each reload. It changes nothing that
 //! runs already.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::watching::Trace;
 use super::{Owner, Running, settle_alone};
 use crate::broker::{Broker, Core};
 use crate::capability::{Capabilities, Capability};
@@ -53,6 +55,8 @@ pub(crate) enum LoadFailure {
 pub(super) struct Loader {
     pub(super) with: Loading,
     host: Mutex<Option<Arc<Host>>>,
+    /// What was there when the file of each plugin was read last, whether it ran then or not.
+    read: Mutex<BTreeMap<String, Trace>>,
 }
 
 impl std::fmt::Debug for NativePlugin {
@@ -63,7 +67,7 @@ impl std::fmt::Debug for NativePlugin {
 
 impl Loader {
     pub(super) fn new(with: Loading) -> Self {
-        Self { with, host: Mutex::default() }
+        Self { with, host: Mutex::default(), read: Mutex::default() }
     }
 
     /// Loads a plugin and starts it on a thread of its own.
@@ -95,10 +99,19 @@ impl Loader {
     /// [`LoadFailure`] says what is wrong with it.
     pub(super) fn version(&self, name: &str, plugin: &PluginConfig) -> Result<Version, LoadFailure> {
         let failed = |reason: String| failure(name, &plugin.path.display().to_string(), reason);
+        // Before it is read: what comes after that is new.
+        if let Some(trace) = Trace::of(&plugin.path) {
+            self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), trace);
+        }
         let wasm = read(plugin).map_err(failed)?;
         let grants = grants(plugin).map_err(failed)?;
         let loaded = self.host()?.load(&wasm, name, &grants).map_err(|error| failed(error.to_string()))?;
         Ok(version(Arc::new(loaded.sandbox), loaded.manifest, loaded.may, plugin))
+    }
+
+    /// What was there when the file of a plugin was read last.
+    pub(super) fn last_read(&self, name: &str) -> Option<Trace> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
     }
 
     fn host(&self) -> Result<Arc<Host>, LoadFailure> {

@@ -7,10 +7,12 @@ mod owner;
 mod people;
 mod reloading;
 mod settling;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -25,6 +27,7 @@ pub use self::reloading::ReloadError;
 use self::reloading::Settings;
 pub(crate) use self::reloading::Wanted;
 use self::settling::{First, Settling};
+pub(crate) use self::watching::watch;
 use crate::broker::{Broker, PluginStatus};
 use crate::plugin::{Done, Manifest};
 
@@ -39,14 +42,16 @@ pub(crate) struct Owners {
     settings: Settings,
     /// Whether plugins' threads are to end.
     stopped: AtomicBool,
+    /// Dropped with the broker, which ends the watch over files.
+    _ended: SyncSender<()>,
 }
 
 impl Owners {
-    /// Loads and starts all plugins that are wanted.
+    /// Loads and starts all plugins that are wanted. `ended` is dropped with them.
     ///
     /// # Errors
     /// [`LoadFailure`] for the first that does not run; then none does.
-    pub(crate) fn start(mut wanted: Wanted, with: Loading) -> Result<Self, LoadFailure> {
+    pub(crate) fn start(mut wanted: Wanted, with: Loading, ended: SyncSender<()>) -> Result<Self, LoadFailure> {
         for name in wanted.natives.keys() {
             wanted.plugins.entry(name.clone()).or_default();
         }
@@ -56,6 +61,7 @@ impl Owners {
             loader: Loader::new(with),
             settings: Mutex::new(wanted),
             stopped: AtomicBool::new(false),
+            _ended: ended,
         };
         let started = owners.start_all();
         if started.is_err() {

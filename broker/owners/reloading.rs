@@ -63,10 +63,7 @@ impl Broker {
         aside(self, move |broker| {
             let owners = &broker.core.owners;
             let mut settings = owners.settings.lock().unwrap_or_else(PoisonError::into_inner);
-            read_again(&mut settings)?;
-            let reloaded = owners.reload(broker, &settings, &name);
-            owners.take_rules(broker, &settings);
-            reloaded
+            owners.reload_again(broker, &mut settings, &name)
         })
         .await?
     }
@@ -85,8 +82,11 @@ impl Broker {
                 let reloaded = owners.reload(broker, &settings, &name);
                 (name, reloaded)
             };
-            let reloaded = names.into_iter().filter(|name| !settings.natives.contains_key(name)).map(reload).collect();
-            owners.take_rules(broker, &settings);
+            let reloaded: Vec<_> =
+                names.into_iter().filter(|name| !settings.natives.contains_key(name)).map(reload).collect();
+            if reloaded.iter().all(|(_, outcome)| outcome.is_ok()) {
+                owners.take_rules(broker, &settings);
+            }
             Ok(reloaded)
         })
         .await?
@@ -119,6 +119,19 @@ fn read_again(settings: &mut Wanted) -> Result<(), ReloadError> {
 }
 
 impl Owners {
+    /// Reloads one plugin as the configuration says now.
+    pub(super) fn reload_again(
+        &self,
+        broker: &Broker,
+        settings: &mut Wanted,
+        name: &str,
+    ) -> Result<PluginStatus, ReloadError> {
+        read_again(settings)?;
+        let reloaded = self.reload(broker, settings, name)?;
+        self.take_rules(broker, settings);
+        Ok(reloaded)
+    }
+
     fn reload(&self, broker: &Broker, settings: &Wanted, name: &str) -> Result<PluginStatus, ReloadError> {
         let reloaded = match (self.get(name), settings.plugins.get(name)) {
             _ if settings.natives.contains_key(name) => Err(fixed(name, "is part of this program")),

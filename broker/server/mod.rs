@@ -137,9 +137,9 @@ impl Server {
     ///
     /// # Errors
     /// [`ControlError`] when the socket cannot be had, or others could put another one in its place.
-    pub fn with_control(mut self, path: &Path) -> Result<Self, ControlError> {
+    pub fn open_control(&mut self, path: &Path) -> Result<(), ControlError> {
         self.control = Some(Control::bind(path)?);
-        Ok(self)
+        Ok(())
     }
 
     /// The addresses it listens on without TLS, with the real port where any was asked for.

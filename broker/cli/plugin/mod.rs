@@ -6,8 +6,10 @@ mod compile;
 mod inspect;
 mod package;
 mod record;
+mod reload;
 #[cfg(feature = "plugins")]
 mod replay;
+mod status;
 mod toolchain;
 
 use anyhow::Result;
@@ -22,6 +24,13 @@ pub(crate) enum PluginCommand {
     Inspect(inspect::InspectArgs),
     #[cfg(feature = "plugins")]
     Replay(replay::ReplayArgs),
+    /// Show how the plugins of a running broker do.
+    Status(status::StatusArgs),
+    /// Load a plugin again while the broker runs.
+    ///
+    /// Reads the broker's configuration file and the component again. Sessions, subscriptions, state and timers stay. A plugin
+    /// that is new in the configuration begins to run. When the new version does not run, the old one goes on.
+    Reload(reload::ReloadArgs),
 }
 
 /// Runs one of the commands.
@@ -35,5 +44,7 @@ pub(crate) fn run(command: PluginCommand) -> Result<()> {
         PluginCommand::Inspect(args) => inspect::run(&args),
         #[cfg(feature = "plugins")]
         PluginCommand::Replay(args) => replay::run(&args),
+        PluginCommand::Status(args) => status::run(&args),
+        PluginCommand::Reload(args) => reload::run(&args),
     }
 }
