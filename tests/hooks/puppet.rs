@@ -154,7 +154,7 @@ fn follow(ctx: &Context, steps: &[Step]) -> Result<Vec<Value>> {
                 read.push(json!(ids?));
             }
             Step::Count(topic) => read.push(json!(ctx.sessions(topic).count()?)),
-            Step::Flood(calls) => (0..*calls).for_each(|_| drop(ctx.now_ms())),
+            Step::Flood(calls) => (0..*calls).for_each(|_| _ = ctx.now_ms()),
             Step::Panic(text) => panic!("{text}"),
             Step::Fail(text) => return Err(fail(text.clone())),
             Step::Reject(text) => return Err(reject(text.clone())),
