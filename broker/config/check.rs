@@ -89,7 +89,7 @@ mod tests {
 
     use rialto_protocol::ApiOperation;
 
-    use super::super::{Api, ApiKey, History, Limits, PluginConfig, Server, Tls, TopicRule};
+    use super::super::{Api, ApiKey, Endpoint, History, Limits, PluginConfig, Server, Tls, TopicRule};
     use super::*;
     use crate::topic::Pattern;
 
@@ -124,6 +124,8 @@ mod tests {
         let rule = &mut config.topics[0];
         assert_eq!(rule.history.take(), Some(History::default()));
         assert_eq!(rule.patterns.take(), Some(false));
+        let endpoint = Endpoint { path: "/raw".to_owned(), plugin: "chat".to_owned() };
+        assert_eq!(std::mem::take(&mut config.endpoints), [endpoint]);
         // What depends on the machine is shown by an example.
         assert!(config.sandbox.cache.take().is_some() && config.server.control.take().is_some());
         assert_eq!(Config { tls: None, api: None, ..config.clone() }, parse(&complete()));
@@ -165,6 +167,7 @@ mod tests {
             &table("sandbox"),
             &table("limits"),
             &table("topic").as_array().and_then(|rules| rules.first()).expect("a rule").get_ref(),
+            &table("endpoint").as_array().and_then(|all| all.first()).expect("an endpoint").get_ref(),
             &table("plugin").as_table().expect("plugins")["chat"].get_ref(),
         ];
         for ((header, keys), section) in SECTIONS.iter().zip(sections) {
