@@ -62,6 +62,9 @@ const COMMON: &[File] = &[
 const LARGE: &str =
     "# Its language comes along in the component.\ncomponent_bytes = 33_554_432\nmemory_bytes = 67_108_864";
 
+/// Time to compile those, on a machine that has other things to do.
+const SLOW: &str = "[sandbox]\n# Compiling it takes a while, once: the result is kept.\ncompile_ms = 300_000\n";
+
 /// Runs the command.
 ///
 /// # Errors
@@ -73,10 +76,10 @@ pub(super) fn run(args: &NewArgs) -> Result<()> {
     if folder.exists() {
         bail!("{name} is there already: choose another name, or remove it");
     }
-    let (files, source, limits) = match args.lang {
-        Language::Rust => (RUST, "src/lib.rs", ""),
-        Language::Js => (JAVASCRIPT, "src/plugin.js", LARGE),
-        Language::Python => (PYTHON, "src/plugin.py", LARGE),
+    let (files, source, limits, sandbox) = match args.lang {
+        Language::Rust => (RUST, "src/lib.rs", "", "[sandbox]"),
+        Language::Js => (JAVASCRIPT, "src/plugin.js", LARGE, SLOW),
+        Language::Python => (PYTHON, "src/plugin.py", LARGE, SLOW),
     };
     let words = [
         ("{{name}}", name.to_owned()),
@@ -85,6 +88,7 @@ pub(super) fn run(args: &NewArgs) -> Result<()> {
         ("{{Language}}", args.lang.name().to_owned()),
         ("{{source}}", source.to_owned()),
         ("{{limits}}", limits.to_owned()),
+        ("{{sandbox}}", sandbox.to_owned()),
     ];
     for (path, text) in files.iter().chain(COMMON) {
         let text = words.iter().fold((*text).to_owned(), |text, (word, value)| text.replace(word, value));

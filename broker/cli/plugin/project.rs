@@ -96,7 +96,9 @@ fn push_number(out: &mut Vec<u8>, mut number: usize) {
 pub(super) fn run(command: &mut Command, doing: &str, hint: &str) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     writeln!(std::io::stderr(), "{doing}")?;
-    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {program}: {hint}"))?;
+    // Standard output is for what the command itself has to say.
+    command.stdin(Stdio::null()).stdout(std::io::stderr());
+    let status = command.status().with_context(|| format!("cannot run {program}: {hint}"))?;
     if !status.success() {
         bail!("{program} failed: {status}");
     }

@@ -33,7 +33,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>> {
         "--stub-wasi",
         "-o",
     ]);
-    command.arg(&out).stdout(std::process::Stdio::null());
+    command.arg(&out);
     let built = run(&mut command, &format!("building {folder}/{module}.py with componentize-py"), PYTHON);
     let component = built.and_then(|()| fs::read(&out).context("componentize-py wrote no component"));
     let _ = fs::remove_file(&out);
