@@ -200,10 +200,7 @@ async fn collect(client: &mut Client, ids: &mut Vec<u64>, answered: &mut BTreeSe
 }
 
 /// Reads numbers until `last` has come: each once, in order.
-async fn read_in_order(
-    mut client: Client,
-    mut last: tokio::sync::watch::Receiver<Option<u64>>,
-) -> (u64, Client) {
+async fn read_in_order(mut client: Client, mut last: tokio::sync::watch::Receiver<Option<u64>>) -> (u64, Client) {
     let mut expected = 1;
     loop {
         if (*last.borrow()).is_some_and(|last| expected > last) {
