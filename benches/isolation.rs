@@ -1,4 +1,5 @@
-//! What a plugin that loops for ever costs: its caller, and a session on another topic. `cargo bench --bench isolation`.
+//! What a plugin that loops for ever costs: its caller, and a session on another topic; and what a component costs that
+//! keeps the compiler busy. `cargo bench --bench isolation`.
 //! Compare the two rows of the other session with each other; the absolute times are the machine's.
 
 #![allow(missing_docs, reason = "a bench is a program, not a library")]
@@ -14,13 +15,16 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use hosted::{Hosted, call};
+use hosted::{Hosted, call, start_with};
 use rialto::Codec;
 use serde_json::json;
 use support::Client;
 use tokio::sync::oneshot;
 
 const LOOPS: usize = 100;
+
+/// How long the compiler is kept busy.
+const COMPILE_MS: u64 = 3_000;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -61,6 +65,31 @@ async fn measure() {
     let (loops, busy_times) = tokio::join!(looping, round_trips(&mut other, done));
     row("other session, a plugin loops", busy_times);
     row("caller of the loop, until its error", loops);
+    let (end, done) = oneshot::channel();
+    let bomb = bomb();
+    std::thread::spawn(move || {
+        compile_for_long(&bomb);
+        end.send(()).unwrap();
+    });
+    row("other session, a bomb is compiled", round_trips(&mut other, done).await);
+}
+
+/// Lets a broker compile a component that takes too long, in a process of its own as the binary does it.
+fn compile_for_long(bomb: &[u8]) {
+    let compiler = std::path::Path::new(env!("CARGO_BIN_EXE_rialto"));
+    let refused = start_with(
+        bomb,
+        |config, plugin| (config.sandbox.compile_ms, plugin.component_bytes) = (COMPILE_MS, 256 << 20),
+        Some(compiler),
+    );
+    assert!(refused.err().unwrap().contains("compile_ms"));
+}
+
+/// A component with so much code that the compiler is busy for longer.
+fn bomb() -> Vec<u8> {
+    let body = "local.get 0 local.get 1 i32.mul local.set 0 ".repeat(600);
+    let function = |number| format!("(func (export \"f{number}\") (param i32 i32) (result i32) {body} local.get 0)");
+    component::empty(&(0..10_000).map(function).collect::<String>())
 }
 
 /// Publishes and receives on an open topic until told to stop; a pause between two makes it a client, not a load.

@@ -166,7 +166,7 @@ async fn a_version_that_does_not_run_changes_nothing_and_is_explained() {
     assert!(reloading.reload().await.unwrap_err().to_string().contains("No such file"));
     let unknown = reloading.running.broker.reload_plugin("nobody").await.unwrap_err();
     assert_eq!(unknown.to_string(), "there is no plugin \"nobody\"");
-    assert_eq!(reloading.running.broker.metrics().plugin_reload_errors_total, broken().len() as u64 + 2);
+    assert_eq!(reloading.running.broker.metrics().plugin_reload_errors_total, broken().len() as u64 + 1);
 }
 
 /// Publishes numbers at a steady rate until it is told to stop, with all answers read; gives how many.
@@ -200,11 +200,11 @@ async fn collect(client: &mut Client, ids: &mut Vec<u64>, answered: &mut BTreeSe
 }
 
 /// Reads numbers until `last` has come: each once, in order.
-async fn read_in_order(mut client: Client, mut last: tokio::sync::watch::Receiver<Option<u64>>) -> u64 {
+async fn read_in_order(mut client: Client, mut last: tokio::sync::watch::Receiver<Option<u64>>) -> (u64, Client) {
     let mut expected = 1;
     loop {
         if (*last.borrow()).is_some_and(|last| expected > last) {
-            return expected - 1;
+            return (expected - 1, client);
         }
         tokio::select! {
             message = client.message() => {
@@ -249,7 +249,9 @@ async fn a_thousand_reloads_under_load_lose_double_and_move_nothing() {
     stop.send(()).unwrap();
     let sent = within("the publisher", publishing).await.unwrap();
     end.send(Some(sent)).unwrap();
-    assert_eq!(within("the reader", reading).await.unwrap(), sent);
+    // It stays, so that its leaving is no hook that is counted below.
+    let (read, _reader) = within("the reader", reading).await.unwrap();
+    assert_eq!(read, sent);
     let counted = reloading.running.broker.metrics();
     assert_eq!((counted.plugin_reloads_total, counted.plugin_reload_errors_total), (good, bad));
     assert_eq!((counted.plugin_hooks_total, counted.plugin_failures_total), (sent + 1, 0), "each message once");

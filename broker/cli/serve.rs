@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{complain, control};
 use crate::config::{Api, Config, Limits, TopicRule};
-use crate::{BindError, Broker, Codec, Delivery, PluginStatus, Server, TlsError};
+use crate::{BindError, Broker, Codec, Delivery, Server, TlsError};
 
 /// The exit code for a configuration with problems, the same as that of `rialto check`.
 const BAD_CONFIGURATION: u8 = 2;
@@ -196,8 +196,8 @@ fn print(text: &str) {
 
 fn banner(path: &Path, config: &Config, broker: &Broker, server: &Server) -> String {
     let mut text = format!("Rialto {} serves {}\n\n", env!("CARGO_PKG_VERSION"), path.display());
-    let plugins = broker.plugins();
-    let has_market = plugins.iter().any(|plugin| plugin.name == MARKET);
+    let plugins = describe_plugins(broker);
+    let has_market = plugins.iter().any(|(name, _)| name == MARKET);
     let subprotocols = Codec::ALL.map(Codec::subprotocol).join(", ");
     for (s, addresses) in [("", server.addresses()), ("s", server.tls_addresses())] {
         for address in addresses {
@@ -217,13 +217,13 @@ fn banner(path: &Path, config: &Config, broker: &Broker, server: &Server) -> Str
         }
     }
     let width = config.topics.iter().map(|rule| rule.pattern.as_str().len());
-    let width = width.chain(plugins.iter().map(|plugin| plugin.name.len())).max().unwrap_or(0);
+    let width = width.chain(plugins.iter().map(|(name, _)| name.len())).max().unwrap_or(0);
     text.push_str("\n  Plugins\n");
     if plugins.is_empty() {
         text.push_str("    none\n");
     }
-    for plugin in &plugins {
-        let _ = writeln!(text, "    {:width$}  {}", plugin.name, describe_plugin(plugin));
+    for (name, about) in &plugins {
+        let _ = writeln!(text, "    {name:width$}  {about}");
     }
     text.push_str("  Topics\n");
     for rule in &config.topics {
@@ -258,9 +258,19 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-fn describe_plugin(plugin: &PluginStatus) -> String {
-    let PluginStatus { package, version, hash, bytes, .. } = plugin;
-    format!("{package} {version}, {} KiB, sha256 {}", bytes.div_ceil(1024), &hash[..16])
+/// Each plugin by name, and what it is.
+#[cfg(feature = "plugins")]
+fn describe_plugins(broker: &Broker) -> Vec<(String, String)> {
+    let describe = |plugin: crate::PluginStatus| {
+        let crate::PluginStatus { name, package, version, hash, bytes, .. } = plugin;
+        (name, format!("{package} {version}, {} KiB, sha256 {hash:.16}", bytes.div_ceil(1024)))
+    };
+    broker.plugins().into_iter().map(describe).collect()
+}
+
+#[cfg(not(feature = "plugins"))]
+fn describe_plugins(_: &Broker) -> Vec<(String, String)> {
+    Vec::new()
 }
 
 fn describe_rule(rule: &TopicRule) -> String {

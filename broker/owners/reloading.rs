@@ -11,6 +11,7 @@ use super::loading::{LoadFailure, running};
 use super::{NativePlugin, Owner, Owners};
 use crate::broker::{Broker, PluginStatus};
 use crate::config::{Config, Endpoint, PluginConfig, Rules, TopicRule};
+use crate::topic::is_invisible;
 
 /// Why a plugin was not reloaded. What ran goes on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,7 +141,8 @@ impl Owners {
             (Some(_), None) => {
                 Err(fixed(name, "is gone from the configuration; it runs until the broker is restarted"))
             }
-            (None, None) => Err(ReloadError::Unknown(name.to_owned())),
+            // Whoever asks for what there is not is told so; there is nothing for the operator to see to.
+            (None, None) => return Err(ReloadError::Unknown(shown(name))),
         };
         match &reloaded {
             Ok(PluginStatus { version, hash, .. }) => {
@@ -204,6 +206,12 @@ impl Owners {
         let endpoints = settings.endpoints.iter().map(|endpoint| (endpoint.path.clone(), endpoint.plugin.clone()));
         broker.core.endpoints.set(endpoints);
     }
+}
+
+/// A name as it may be repeated: it comes from outside.
+fn shown(name: &str) -> String {
+    const NAME_CHARS_MAX: usize = 64;
+    name.chars().filter(|character| !is_invisible(*character)).take(NAME_CHARS_MAX).collect()
 }
 
 fn refused(failure: LoadFailure) -> ReloadError {
