@@ -38,6 +38,8 @@ pub struct Builder {
     compiler: Option<PathBuf>,
     #[cfg(feature = "plugins")]
     natives: BTreeMap<String, NativePlugin>,
+    #[cfg(test)]
+    store: Option<Arc<dyn Store>>,
 }
 
 /// Why a broker did not start. Nothing of it runs then.
@@ -121,6 +123,13 @@ impl Builder {
         self
     }
 
+    /// Keeps everything in this store.
+    #[cfg(test)]
+    pub(crate) fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
     /// Starts the broker's threads and loads its plugins.
     ///
     /// # Errors
@@ -134,6 +143,8 @@ impl Builder {
         };
         let rules = Rules::new(&topics);
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(limits.history_bytes, Arc::clone(&metrics)));
+        #[cfg(test)]
+        let store = self.store.unwrap_or(store);
         let clock = Clock::default();
         let late = Arc::new(OnceLock::new());
         // A file that is read again may say so later.

@@ -7,6 +7,8 @@ mod owner;
 mod people;
 mod reloading;
 mod settling;
+#[cfg(test)]
+mod unkept;
 mod watching;
 
 use std::collections::BTreeMap;
