@@ -130,8 +130,16 @@ impl Settling<'_> {
     /// Finds the topics and sessions of what a hook wanted. Gives what is to be kept.
     fn resolve(&self, wanted: Wanted, keys: Vec<KeptKey>, acts: &mut Vec<Act>) -> Result<Batch, Failure> {
         let Wanted { effects, writes, .. } = wanted;
+        let is_end = matches!(acts.first(), Some(Act::End(_)));
         for effect in effects {
-            acts.extend(self.act(effect)?);
+            match self.act(effect) {
+                Ok(act) => acts.extend(act),
+                // An ending gets through however full the broker is; a topic for which there is no room has no audience.
+                Err(failure) if is_end => {
+                    tracing::error!(plugin = &**self.owner.name(), %failure, "a plugin's message could not be published");
+                }
+                Err(failure) => return Err(failure),
+            }
         }
         Ok(Batch { state: Some(writes), keys, ..Batch::at(self.broker.core.clock.monotonic_ms()) })
     }
