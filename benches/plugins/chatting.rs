@@ -8,6 +8,7 @@ use chat::Chat;
 use rialto::{Codec, Server};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::{Kind, start};
@@ -46,7 +47,8 @@ pub(crate) fn chat_messages_per_second(kind: Kind, messages: usize) -> f64 {
         .block_on(async { futures_util::future::join_all((0..SESSIONS).map(|room| enter(address, room))).await });
     let published = broker.metrics().messages_published_total;
     let started = Instant::now();
-    runtime.block_on(futures_util::future::join_all(
+    // They stay, since who leaves is announced by one more message.
+    let stayed = runtime.block_on(futures_util::future::join_all(
         sessions.into_iter().enumerate().map(|(room, session)| speak(session, room, batches)),
     ));
     let taken = started.elapsed();
@@ -54,7 +56,7 @@ pub(crate) fn chat_messages_per_second(kind: Kind, messages: usize) -> f64 {
     // Nothing was refused, so what came back is what was said.
     assert_eq!(broker.metrics().messages_published_total - published, said);
     assert_eq!(broker.metrics().plugin_failures_total, 0);
-    drop(stop);
+    drop((stop, stayed));
     thread.join().expect("the server ends well");
     said as f64 / taken.as_secs_f64()
 }
@@ -74,7 +76,7 @@ async fn enter(address: SocketAddr, room: usize) -> Raw {
 }
 
 /// Says its messages as fast as they are taken, and reads until all have come back.
-async fn speak(raw: Raw, room: usize, batches: usize) {
+async fn speak(raw: Raw, room: usize, batches: usize) -> TcpStream {
     let (mut reader, mut writer) = raw.into_stream().into_split();
     let text = "I hear and I forget. I see and I remember. I do and I understand.";
     let message = json!({"type": "publish", "topic": format!("chat.{room}"), "data": {"text": text}});
@@ -98,6 +100,7 @@ async fn speak(raw: Raw, room: usize, batches: usize) {
         }
     };
     tokio::join!(write, read);
+    reader.reunite(writer).expect("both are of one stream")
 }
 
 /// How long the frame is that begins here.
