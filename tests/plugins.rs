@@ -17,6 +17,8 @@ mod effect;
 mod failure;
 #[path = "plugins/hosted.rs"]
 mod hosted;
+#[path = "plugins/letters.rs"]
+mod letters;
 #[path = "plugins/load.rs"]
 mod load;
 #[path = "plugins/recording.rs"]

@@ -105,13 +105,22 @@ impl Loader {
         }
         let wasm = read(plugin).map_err(failed)?;
         let grants = grants(plugin).map_err(failed)?;
-        let loaded = self.host()?.load(&wasm, name, &grants).map_err(|error| failed(error.to_string()))?;
+        let loaded = self
+            .host()?
+            .load(&wasm, name, &grants, self.compile_threads())
+            .map_err(|error| failed(error.to_string()))?;
         Ok(version(Arc::new(loaded.sandbox), loaded.manifest, loaded.may, plugin))
     }
 
     /// What was there when the file of a plugin was read last.
     pub(super) fn last_read(&self, name: &str) -> Option<Trace> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+    }
+
+    /// All cores until the broker serves; then half of them stay with those it serves.
+    fn compile_threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if self.with.late.get().is_some() { cores.div_ceil(2) } else { cores }
     }
 
     fn host(&self) -> Result<Arc<Host>, LoadFailure> {

@@ -63,18 +63,25 @@ impl Compiler {
         Self { program, time: Duration::from_millis(sandbox.compile_ms), bytes: sandbox.compile_bytes, cache }
     }
 
-    /// The component of these bytes, whose hash is given: from the cache if it is there.
+    /// The component of these bytes, whose hash is given: from the cache if it is there. A child compiles it on so many
+    /// threads.
     ///
     /// # Errors
     /// What is wrong with the component, or which limit it exceeded.
-    pub(super) fn component(&self, engine: &Engine, wasm: &[u8], hash: &str) -> Result<Component, LoadError> {
+    pub(super) fn component(
+        &self,
+        engine: &Engine,
+        wasm: &[u8],
+        hash: &str,
+        threads: usize,
+    ) -> Result<Component, LoadError> {
         let name = Cache::name(engine, hash);
         if let Some(component) = self.cache.as_ref().and_then(|cache| cached(cache, engine, &name)) {
             return Ok(component);
         }
         let started = Instant::now();
         let code = match &self.program {
-            Some(program) => self.compile_in_child(program.into(), wasm)?,
+            Some(program) => self.compile_in_child(program.into(), wasm, threads)?,
             None => self.compile_on_thread(wasm)?,
         };
         tracing::debug!(bytes = wasm.len(), ms = started.elapsed().as_millis() as u64, "compiled a plugin");
@@ -86,7 +93,7 @@ impl Compiler {
         Ok(component)
     }
 
-    fn compile_in_child(&self, program: OsString, wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
+    fn compile_in_child(&self, program: OsString, wasm: &[u8], threads: usize) -> Result<Vec<u8>, LoadError> {
         let cannot =
             |error: io::Error| LoadError::System(format!("cannot run the compiler ({}): {error}", program.display()));
         let mut command = Command::new(&program);
@@ -95,6 +102,8 @@ impl Compiler {
         command.env_clear().current_dir("/");
         // Otherwise it sets a gigabyte of addresses aside before it has done anything.
         command.env("MIMALLOC_ARENA_RESERVE", "32MiB");
+        // wasmtime compiles on the threads of rayon.
+        command.env("RAYON_NUM_THREADS", threads.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(cannot)?;
         let outcome = converse(&mut child, wasm, self.time, self.bytes);

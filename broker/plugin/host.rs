@@ -51,16 +51,22 @@ impl Host {
         Ok(Self { engine, linker, ticker, compiler })
     }
 
-    /// Has a component or core module compiled, and checks its needs, imports and exports. Nothing of it is run.
+    /// Has a component or core module compiled on so many threads, and checks its needs, imports and exports. Nothing of it is run.
     ///
     /// # Errors
     /// [`LoadError`] says what is wrong with it.
-    pub(crate) fn load(&self, wasm: &[u8], name: &str, grants: &[Capability]) -> Result<Loaded, LoadError> {
+    pub(crate) fn load(
+        &self,
+        wasm: &[u8],
+        name: &str,
+        grants: &[Capability],
+        threads: usize,
+    ) -> Result<Loaded, LoadError> {
         let anatomy = Anatomy::read(wasm)?;
         anatomy.check()?;
         let manifest = Manifest::read(wasm, &anatomy);
         let may = manifest.check(name, grants)?;
-        let component = self.compiler.component(&self.engine, wasm, &manifest.hash)?;
+        let component = self.compiler.component(&self.engine, wasm, &manifest.hash, threads)?;
         let world = |error: wasmtime::Error| LoadError::world(&error);
         let pre = self.linker.instantiate_pre(&component).map_err(world)?;
         super::world::check(&self.engine, &component).map_err(world)?;

@@ -4,9 +4,9 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use rialto::Broker;
 use rialto::config::{Config, PluginConfig, TopicRule};
 use rialto::topic::Pattern;
+use rialto::{Broker, Builder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -16,7 +16,8 @@ use crate::support::Running;
 /// A broker whose topics `hostile.>` belong to the hostile plugin; all others are open.
 pub(crate) struct Hosted {
     running: Running,
-    _folder: TempDir,
+    #[allow(dead_code, reason = "it keeps the files; a bench replaces one")]
+    folder: TempDir,
 }
 
 impl Hosted {
@@ -26,14 +27,31 @@ impl Hosted {
 
     /// With other limits of the broker and of the plugin.
     pub(crate) fn with(change: impl FnOnce(&mut Config, &mut PluginConfig)) -> Self {
+        Self::built(change, |builder| builder)
+    }
+
+    /// With a compiler in a process of its own, as the binary has it.
+    #[allow(dead_code, reason = "a bench does")]
+    pub(crate) fn compiled_by(program: &Path, change: impl FnOnce(&mut Config, &mut PluginConfig)) -> Self {
+        Self::built(change, |builder| builder.compiler(program))
+    }
+
+    fn built(change: impl FnOnce(&mut Config, &mut PluginConfig), tell: impl FnOnce(Builder) -> Builder) -> Self {
         static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
         let folder = folder(COMPONENT.get_or_init(component::hostile));
-        let running = Running::with(|config| {
+        let change = |config: &mut Config| {
             let mut plugin = PluginConfig { path: folder.path().join("plugin.wasm"), ..PluginConfig::default() };
             change(config, &mut plugin);
             own(config, plugin);
-        });
-        Self { running, _folder: folder }
+        };
+        let running = Running::built(change, tell);
+        Self { running, folder }
+    }
+
+    /// Puts another component where the plugin was loaded from.
+    #[allow(dead_code, reason = "a bench does")]
+    pub(crate) fn replace(&self, wasm: &[u8]) {
+        std::fs::write(self.folder.path().join("plugin.wasm"), wasm).unwrap();
     }
 }
 

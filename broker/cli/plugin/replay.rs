@@ -45,7 +45,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     // Whatever it asks for is answered from the recording, so everything may be granted.
     let words = ["state", "timers", "sessions", "publish >", "subscribe >"];
     let grants: Vec<Capability> = words.iter().map(|word| Capability::parse(word)).collect::<Result<_, _>>()?;
-    let loaded = host.load(&wasm, &header.plugin, &grants).with_context(|| path.display().to_string())?;
+    let loaded = host.load(&wasm, &header.plugin, &grants, 1).with_context(|| path.display().to_string())?;
     println!("{}", introduced(&recording, &loaded.manifest));
     match replay(&loaded.sandbox, &recording, limits(&PluginConfig::default()))? {
         Replayed::Same { events, ending } => {
