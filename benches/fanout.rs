@@ -1,7 +1,12 @@
 //! How Rialto's fan-out compares with a floor and with other servers: `benches/run`, or `cargo bench --bench fanout`
 //! where the others are installed. It only prints and writes; all else is in `benches/rig`.
 
+#![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
+
+mod plugins;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
@@ -17,8 +22,12 @@ use rialto_bench::machine::Machine;
 use rialto_bench::options::{Options, Task, help};
 use rialto_bench::places::Places;
 use rialto_bench::plan::Plan;
+use rialto_bench::plugins::PluginRound;
 use rialto_bench::report::{Circumstances, Report};
 use rialto_bench::{chart, date, floor, listing, process};
+
+/// Messages of each measurement of plugins in each round.
+const PLUGIN_MESSAGES: usize = 500_000;
 
 const RIALTO: &str = env!("CARGO_BIN_EXE_rialto");
 /// Where results lie and installed peers are looked for.
@@ -48,14 +57,16 @@ fn compare(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     for line in field.skipped.iter().map(ToString::to_string).chain(cores.notes.iter().cloned()) {
         eprintln!("{line}");
     }
+    let plugins = measure_plugins(options, plan.rounds);
     if let Some(core) = cores.load {
         process::pin_self(core)?;
     }
     let mut ticker = Ticker::new();
     let patience = Duration::from_secs(options.patience_seconds.into());
     let comparison = Comparison { plan: &plan, servers: &field.servers, cores: &cores, patience };
-    let found = comparison.run(&mut |moment| ticker.tell(moment));
+    let mut found = comparison.run(&mut |moment| ticker.tell(moment));
     ticker.end();
+    found.plugins = plugins;
     let circumstances = Circumstances {
         date: date::today(),
         command: command(),
@@ -68,6 +79,13 @@ fn compare(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         skipped: field.skipped,
     };
     publish(&Report::new(circumstances, found), options.markdown)
+}
+
+/// Before this process binds itself to one core: brokers of its own run in it.
+fn measure_plugins(options: &Options, rounds: u32) -> Vec<PluginRound> {
+    let messages = if options.quick { PLUGIN_MESSAGES / 10 } else { PLUGIN_MESSAGES };
+    let rounds = if options.only.is_empty() { rounds } else { 0 };
+    (0..rounds).map(|_| plugins::round(messages)).collect()
 }
 
 /// As a person would type it; what cargo adds is left out.

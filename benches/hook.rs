@@ -1,53 +1,69 @@
-//! What a hook costs: a publish that a plugin accepts as it is, beside one without a plugin.
-//! `cargo bench --bench hook`. Compare ratios within one run.
+//! What a hook costs: one Rust source that accepts every message as it is, natively and as a component, beside a topic without a
+//! plugin; and messages through the chat plugin. `cargo bench --bench hook`. Compare ratios within one run.
 
 #![allow(missing_docs, reason = "a bench is a program, not a library")]
-#![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails by panicking and prints its figures")]
 
-#[path = "../tests/support/component.rs"]
-mod component;
+mod plugins;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use std::future::{Future, poll_fn};
-use std::path::PathBuf;
 use std::task::Poll;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use rialto::config::{Config, PluginConfig, TopicRule};
-use rialto::topic::Pattern;
+use criterion::{Criterion, Throughput};
+use plugins::{AGREE, Kind};
 use rialto::{Broker, Payload};
+use rialto_bench::plugins::PluginRound;
+use rialto_bench::row::median;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-criterion_group!(hook, publish);
-criterion_main!(hook);
+/// Messages of each measurement in each round.
+const MESSAGES: usize = 300_000;
+const ROUNDS: usize = 5;
 
-/// A broker whose topics `agree.*` belong to a plugin that agrees to everything.
-fn broker(folder: &tempfile::TempDir) -> Broker {
-    let path: PathBuf = folder.path().join("agree.wasm");
-    std::fs::write(&path, component::empty("")).unwrap();
-    let mut config = Config::default();
-    config.server.shards = 1;
-    config.plugins.insert("agree".to_owned(), PluginConfig { path, ..PluginConfig::default() });
-    let (pattern, plugin) = (Pattern::parse("agree.*").unwrap(), Some("agree".to_owned()));
-    config.topics.insert(0, TopicRule { pattern, plugin, ..TopicRule::default() });
-    Broker::builder().config(config).start().unwrap()
+fn main() {
+    let rounds = std::env::args().skip(1).any(|word| word == "--rounds-only");
+    if !rounds {
+        let mut criterion = Criterion::default().configure_from_args();
+        publish(&mut criterion);
+        criterion.final_summary();
+    }
+    let rounds: Vec<PluginRound> = (0..ROUNDS).map(|_| plugins::round(MESSAGES)).collect();
+    let row = |name: &str, figure: fn(&PluginRound) -> f64| {
+        let values: Vec<f64> = rounds.iter().map(figure).collect();
+        let (least, most) =
+            (values.iter().copied().fold(f64::MAX, f64::min), values.iter().copied().fold(0.0, f64::max));
+        println!("{name:56} {:>12.3} {least:>12.3} {most:>12.3}", median(&values).unwrap());
+    };
+    println!("{:56} {:>12} {:>12} {:>12}", "", "median", "least", "most");
+    row("publish accepted as is, native, µs", |round| round.native_hook_micros);
+    row("publish accepted as is, component, µs", |round| round.component_hook_micros);
+    row("native ÷ component", |round| round.native_hook_micros / round.component_hook_micros);
+    row("chat, native, messages/s", |round| round.native_chat_messages_per_second);
+    row("chat, component, messages/s", |round| round.component_chat_messages_per_second);
 }
 
 fn publish(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().unwrap();
-    let broker = broker(&folder);
+    let brokers = [Kind::Native, Kind::Component].map(plugins::agreeing_broker);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let payload = Payload::json(&json!({"text": "x".repeat(100)})).unwrap();
     for (name, at_once) in [("publish_one_by_one", 1), ("publish_64_at_once", 64)] {
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Elements(at_once));
-        for (name, topic) in [("open", "open.a"), ("plugin_agrees", "agree.a")] {
+        let [native, component] = &brokers;
+        for (name, broker, topic) in
+            [("open", native, "open.a"), ("native", native, AGREE), ("component", component, AGREE)]
+        {
             group.bench_function(name, |bencher| {
-                bencher.iter(|| publish_all(&runtime, &broker, topic, &payload, at_once));
+                bencher.iter(|| publish_all(&runtime, broker, topic, &payload, at_once));
             });
         }
     }
-    runtime.block_on(broker.shutdown(std::time::Duration::ZERO));
+    for broker in brokers {
+        runtime.block_on(broker.shutdown(std::time::Duration::ZERO));
+    }
 }
 
 /// Publishes so many messages at once and waits until all have their position.

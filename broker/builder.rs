@@ -1,20 +1,26 @@
 //! Builds a broker from its configuration: the only place that names concrete engines and stores.
 
+#[cfg(feature = "plugins")]
+use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use crate::broker::{Broker, Core};
 use crate::clock::Clock;
-use crate::config::{Config, Limits, Rules};
+use crate::config::{Config, CurrentRules, Limits, Rules};
 use crate::directory::Directory;
+use crate::endpoints::Endpoints;
 use crate::engine::Engine;
 use crate::guest::Seats;
 use crate::hub::{Hub, HubLimits};
 use crate::identity;
 use crate::metrics::Metrics;
-use crate::owners::Owners;
+#[cfg(feature = "plugins")]
+use crate::owners::NativePlugin;
+use crate::owners::{LoadFailure, Loading, Owners, Wanted, watch};
 use crate::store::{MemoryStore, Store};
 use crate::usher::Usher;
 
@@ -28,6 +34,12 @@ const SWEEP: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     config: Config,
+    config_file: Option<PathBuf>,
+    compiler: Option<PathBuf>,
+    #[cfg(feature = "plugins")]
+    natives: BTreeMap<String, NativePlugin>,
+    #[cfg(test)]
+    store: Option<Arc<dyn Store>>,
 }
 
 /// Why a broker did not start. Nothing of it runs then.
@@ -52,6 +64,15 @@ pub enum StartError {
     },
 }
 
+impl From<LoadFailure> for StartError {
+    fn from(failure: LoadFailure) -> Self {
+        match failure {
+            LoadFailure::Sandbox(reason) => Self::Sandbox(reason),
+            LoadFailure::Plugin { name, path, reason } => Self::Plugin { name, path, reason },
+        }
+    }
+}
+
 impl Broker {
     /// Begins to build a broker.
     pub fn builder() -> Builder {
@@ -69,12 +90,52 @@ impl Builder {
         self
     }
 
+    /// Registers a plugin that is part of this program: the same source as a component's, run without a sandbox, for code that
+    /// you trust, for debuggers and profilers. Give it topics by a rule with this name; a `[plugin.NAME]` of the
+    /// configuration holds its settings and limits, of which those of memory, stack and time do not apply. It may do
+    /// whatever is granted. A panic in it is a failure like a component's trap, unless the program is built to abort.
+    #[cfg(feature = "plugins")]
+    #[must_use]
+    pub fn plugin<P: rialto_plugin::Plugin + Send>(mut self, name: impl Into<String>, plugin: P) -> Self {
+        let manifest = crate::plugin::Native::<P>::manifest();
+        let native = NativePlugin { source: Arc::new(crate::plugin::Native::new(plugin)), manifest };
+        self.natives.insert(name.into(), native);
+        self
+    }
+
+    /// Has plugins compiled by this `rialto` binary, in a process of its own with the limits of
+    /// [`Config::sandbox`]. It must be of the same version as this library.
+    ///
+    /// Without it a thread of this process compiles: a hostile component can then take any memory of this process while
+    /// it is compiled, and where compiling takes longer than `compile_ms` the start fails but the thread goes on until it
+    /// has finished.
+    #[must_use]
+    pub fn compiler(mut self, program: impl Into<PathBuf>) -> Self {
+        self.compiler = Some(program.into());
+        self
+    }
+
+    /// Reads this configuration file again at each reload of a plugin; without it a reload keeps the settings that the
+    /// broker was started with.
+    #[must_use]
+    pub fn config_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.config_file = Some(file.into());
+        self
+    }
+
+    /// Keeps everything in this store.
+    #[cfg(test)]
+    pub(crate) fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
     /// Starts the broker's threads and loads its plugins.
     ///
     /// # Errors
     /// [`StartError`] for the first thing that fails.
     pub fn start(self) -> Result<Broker, StartError> {
-        let Config { server, limits, topics, plugins, .. } = self.config;
+        let Config { server, limits, topics, plugins, endpoints, sandbox, .. } = self.config;
         let metrics = Arc::new(Metrics::default());
         let shards = match server.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -82,8 +143,31 @@ impl Builder {
         };
         let rules = Rules::new(&topics);
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(limits.history_bytes, Arc::clone(&metrics)));
+        #[cfg(test)]
+        let store = self.store.unwrap_or(store);
         let clock = Clock::default();
-        let owners = owners(plugins, &rules, (&store, clock), &metrics)?;
+        let late = Arc::new(OnceLock::new());
+        // A file that is read again may say so later.
+        let may_watch = self.config_file.is_some() || plugins.values().any(|plugin| plugin.watch);
+        let wanted = Wanted {
+            plugins,
+            topics,
+            endpoints: endpoints.clone(),
+            file: self.config_file,
+            #[cfg(feature = "plugins")]
+            natives: self.natives,
+        };
+        let loading = Loading {
+            sandbox,
+            compiler: self.compiler,
+            rules: Arc::new(CurrentRules::new(rules.clone())),
+            store: Arc::clone(&store),
+            metrics: Arc::clone(&metrics),
+            clock,
+            late: Arc::clone(&late),
+        };
+        let (ended, when_ended) = sync_channel(0);
+        let owners = Owners::start(wanted, loading, ended)?;
         let hub = Hub::spawn(hub_limits(shards, &limits), &metrics).map_err(StartError::Thread)?;
         let (room_wanted, wishes) = sync_channel(1);
         let (patterns, counts) = (Arc::clone(hub.patterns()), Arc::clone(&metrics));
@@ -102,10 +186,16 @@ impl Builder {
             store,
             directory,
             owners,
+            endpoints: Endpoints::new(endpoints.into_iter().map(|endpoint| (endpoint.path, endpoint.plugin))),
             next_shard: 0.into(),
         };
         let core = Arc::new(core);
+        // Timers that were kept may be due already; until now nobody could do what their hooks want.
+        let _ = late.set(Arc::downgrade(&core));
         keep(Arc::downgrade(&core), idle, wishes).map_err(StartError::Thread)?;
+        if may_watch {
+            watch(Arc::downgrade(&core), when_ended).map_err(StartError::Thread)?;
+        }
         Ok(Broker { core })
     }
 }
@@ -152,80 +242,4 @@ fn keep(core: Weak<Core>, idle: Duration, wishes: Receiver<()>) -> io::Result<()
     };
     std::thread::Builder::new().name("rialto-keeper".to_owned()).spawn(work)?;
     Ok(())
-}
-
-#[cfg(feature = "plugins")]
-fn owners(
-    plugins: std::collections::BTreeMap<String, crate::config::PluginConfig>,
-    rules: &Rules,
-    (store, clock): (&Arc<dyn Store>, Clock),
-    metrics: &Arc<Metrics>,
-) -> Result<Owners, StartError> {
-    use crate::plugin::{Host, Surroundings};
-
-    if plugins.is_empty() {
-        return Ok(Owners::default());
-    }
-    let host = Host::new().map_err(|error| StartError::Sandbox(error.to_string()))?;
-    let mut loaded = Vec::new();
-    for (name, plugin) in plugins {
-        let path = plugin.path.display().to_string();
-        let failed = |reason: String| StartError::Plugin { name: name.clone(), path: path.clone(), reason };
-        let wasm = std::fs::read(&plugin.path).map_err(|error| failed(error.to_string()))?;
-        if wasm.len() as u64 > plugin.component_bytes {
-            return Err(failed(format!("{} bytes, at most {} are allowed", wasm.len(), plugin.component_bytes)));
-        }
-        let component = host.load(&wasm).map_err(|error| failed(error.to_string()))?;
-        let manifest = component.manifest.clone();
-        let key: Arc<str> = name.as_str().into();
-        let (own_rules, own_name) = (rules.clone(), Arc::clone(&key));
-        let around = Surroundings {
-            name: Arc::clone(&key),
-            config: plugin.config.to_string(),
-            limits: plugin_limits(&plugin),
-            owns: Arc::new(move |topic| {
-                own_rules.options(topic).is_some_and(|options| options.plugin.as_ref() == Some(&own_name))
-            }),
-            store: Arc::clone(store),
-            metrics: Arc::clone(metrics),
-            clock,
-        };
-        let (mailbox, thread) = host.spawn(component, around).map_err(|error| failed(error.to_string()))?;
-        loaded.push((key, manifest, mailbox, thread));
-    }
-    let mut owners = Owners::new(Some(host));
-    for (key, manifest, mailbox, thread) in loaded {
-        owners.add(key, manifest, mailbox, thread);
-    }
-    Ok(owners)
-}
-
-#[cfg(feature = "plugins")]
-fn plugin_limits(plugin: &crate::config::PluginConfig) -> crate::plugin::PluginLimits {
-    crate::plugin::PluginLimits {
-        memory_bytes: usize::try_from(plugin.memory_bytes).unwrap_or(usize::MAX),
-        hook_ms: plugin.hook_ms,
-        mailbox: plugin.mailbox,
-        state_bytes: usize::try_from(plugin.state_bytes).unwrap_or(usize::MAX),
-        output_bytes: plugin.output_bytes,
-        host_calls: plugin.host_calls as u64,
-        effects: plugin.effects,
-    }
-}
-
-#[cfg(not(feature = "plugins"))]
-fn owners(
-    plugins: std::collections::BTreeMap<String, crate::config::PluginConfig>,
-    _: &Rules,
-    _: (&Arc<dyn Store>, Clock),
-    _: &Arc<Metrics>,
-) -> Result<Owners, StartError> {
-    match plugins.into_iter().next() {
-        None => Ok(Owners),
-        Some((name, plugin)) => Err(StartError::Plugin {
-            name,
-            path: plugin.path.display().to_string(),
-            reason: "this build of Rialto has no plugins (Cargo feature `plugins`)".to_owned(),
-        }),
-    }
 }

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
@@ -109,12 +109,25 @@ impl Entry {
     }
 }
 
-/// Finds topics by name.
+/// What holds for topics that come into memory.
 #[derive(Debug)]
-pub(crate) struct Directory {
+struct Ruled {
     rules: Rules,
     /// What is kept of the topics of each rule.
     keeping: Box<[Arc<Keeping>]>,
+}
+
+impl Ruled {
+    fn new(rules: Rules, keys_max: usize) -> Self {
+        let keeping = rules.iter().map(|options| Arc::new(keeping(options, keys_max))).collect();
+        Self { rules, keeping }
+    }
+}
+
+/// Finds topics by name.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    ruled: RwLock<Arc<Ruled>>,
     topics_max: usize,
     presence_members: usize,
     shards: usize,
@@ -138,12 +151,11 @@ impl Directory {
         room_wanted: SyncSender<()>,
     ) -> Self {
         let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
-        let keeping = rules.iter().map(|options| Arc::new(keeping(options, limits.keys))).collect();
+        let ruled = RwLock::new(Arc::new(Ruled::new(rules, limits.keys)));
         let epoch = Mutex::new(Epoch::new());
         let Limits { topics: topics_max, presence_members, .. } = *limits;
         Self {
-            rules,
-            keeping,
+            ruled,
             topics_max,
             presence_members,
             shards,
@@ -168,7 +180,8 @@ impl Directory {
             entry.used_ms.store(self.now_ms(), Relaxed);
             return Ok(entry);
         }
-        let Some(options) = self.rules.options(topic) else {
+        let ruled = self.ruled();
+        let Some(options) = ruled.rules.options(topic) else {
             return Err(Failure::new(ErrorCode::NotFound, format!("no rule is for topic \"{topic}\"")));
         };
         if self.topics.len() >= self.topics_max {
@@ -179,7 +192,7 @@ impl Directory {
         }
         loop {
             let (epoch, forgotten) = self.epoch().next();
-            let entry = Arc::new(self.open(topic, Arc::clone(&options), epoch, engine));
+            let entry = Arc::new(self.open(topic, Arc::clone(&options), &ruled, epoch, engine));
             match self.topics.entry(ByName(Arc::clone(&entry))) {
                 Slot::Occupied(there) => return Ok(Arc::clone(&there.key().0)),
                 // It may have come and gone meanwhile, and gone on where this one does not know of.
@@ -193,8 +206,15 @@ impl Directory {
         }
     }
 
-    fn open(&self, topic: &Topic, options: Arc<TopicOptions>, epoch: Arc<str>, engine: &Engine) -> Entry {
-        let keeping = Arc::clone(&self.keeping[options.rule]);
+    fn open(
+        &self,
+        topic: &Topic,
+        options: Arc<TopicOptions>,
+        ruled: &Ruled,
+        epoch: Arc<str>,
+        engine: &Engine,
+    ) -> Entry {
+        let keeping = Arc::clone(&ruled.keeping[options.rule]);
         let id = self.next.fetch_add(1, Relaxed);
         let stream = engine.open(id, topic.clone(), epoch, keeping);
         let attendance = options.presence.then(|| {
@@ -222,7 +242,7 @@ impl Directory {
     pub(crate) fn owner(&self, topic: &Topic) -> Option<Arc<str>> {
         match self.peek(topic) {
             Some(entry) => entry.options.plugin.clone(),
-            None => self.rules.options(topic)?.plugin.clone(),
+            None => self.ruled().rules.options(topic)?.plugin.clone(),
         }
     }
 
@@ -246,6 +266,16 @@ impl Directory {
         if room > SPARSE_MIN && used < room / 8 {
             self.topics.shrink_to_fit();
         }
+    }
+
+    /// Other rules hold from now on, for topics in memory once they have been forgotten.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nothing is reloaded"))]
+    pub(crate) fn set_rules(&self, rules: Rules, keys_max: usize) {
+        *self.ruled.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Ruled::new(rules, keys_max));
+    }
+
+    fn ruled(&self) -> Arc<Ruled> {
+        Arc::clone(&self.ruled.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn epoch(&self) -> MutexGuard<'_, Epoch> {

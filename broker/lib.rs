@@ -30,11 +30,14 @@ mod answer;
 mod attendance;
 mod broker;
 mod builder;
+mod capability;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod client;
 mod clock;
 pub mod config;
 mod directory;
+mod endpoints;
 #[cfg_attr(not(feature = "plugins"), allow(dead_code, unused_imports, reason = "calls are of plugins"))]
 mod engine;
 mod guest;
@@ -43,7 +46,10 @@ mod identity;
 mod message;
 mod metrics;
 mod operator;
-#[cfg_attr(not(feature = "plugins"), path = "no_owners.rs")]
+#[cfg(not(feature = "plugins"))]
+#[path = "no_owners.rs"]
+mod owners;
+#[cfg(feature = "plugins")]
 mod owners;
 mod pace;
 mod past;
@@ -65,10 +71,16 @@ mod subnet;
 pub mod topic;
 mod usher;
 
-pub use broker::{Broker, PluginStatus, PublishOptions, TopicStatus};
+#[cfg(feature = "plugins")]
+pub use broker::PluginStatus;
+pub use broker::{Broker, PublishOptions, TopicStatus};
 pub use builder::{Builder, StartError};
 pub use hub::Duplex;
 pub use metrics::Snapshot;
+#[cfg(feature = "plugins")]
+pub use owners::ReloadError;
+#[cfg(feature = "plugins")]
+pub use plugin::{FailureReport, PluginHealth};
 pub use rialto_protocol::{
     Answered, ApiOperation, HistoryFrom, Past, PastMessage, PointerError, Policy, Position, Present, Published,
     Sessions, TopicLine,
@@ -78,4 +90,4 @@ pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, E
 pub use server::PairError;
 #[cfg(fuzzing)]
 pub use server::fuzzing;
-pub use server::{BindError, Server, TlsError};
+pub use server::{BindError, ControlError, Server, TlsError};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use rialto_protocol::{Codec, Frame, Member, Payload, Present};
+use rialto_protocol::{Codec, Encoding, Frame, Member, Payload, Present};
 
 use crate::identity::SessionKey;
 use crate::metrics::Metrics;
@@ -24,6 +24,37 @@ pub(crate) struct Message {
     /// What it tells, where it is no message of a publisher.
     passage: Option<Box<Passage>>,
     frames: [OnceLock<Bytes>; 2],
+    /// In a box, because most topics have nobody on a raw endpoint.
+    bare: OnceLock<Box<Bytes>>,
+}
+
+/// How what is said to a session travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// As frames of the protocol in a codec.
+    Frames(Codec),
+    /// As bare payloads, on a raw endpoint: JSON in text messages, opaque bytes in binary ones. Nothing else is said.
+    Bare,
+}
+
+impl Wire {
+    pub(crate) const ALL: [Self; 3] = [Self::Frames(Codec::ALL[0]), Self::Frames(Codec::ALL[1]), Self::Bare];
+
+    /// Its place in [`Wire::ALL`].
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Frames(codec) => codec.index(),
+            Self::Bare => 2,
+        }
+    }
+
+    /// A frame of the protocol as it travels, if it does.
+    pub(crate) fn frame(self, frame: &Frame<'_>) -> Option<Bytes> {
+        match self {
+            Self::Frames(codec) => Some(websocket_frame(codec, frame)),
+            Self::Bare => None,
+        }
+    }
 }
 
 /// Who came to a topic or left it. It travels like a message, on a stream of its own.
@@ -36,7 +67,7 @@ pub(crate) enum Passage {
 }
 
 /// What a publisher gives; the engine makes a [`Message`] of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) payload: Payload,
     /// Who published it, where the topic's rule reveals that.
@@ -48,7 +79,18 @@ pub(crate) struct Draft {
 impl Message {
     pub(crate) fn new(stream: u64, topic: Topic, offset: u64, time_ms: u64, draft: Draft) -> Self {
         let Draft { payload, from, except } = draft;
-        Self { stream, topic, offset, time_ms, from, payload, except, passage: None, frames: Default::default() }
+        Self {
+            stream,
+            topic,
+            offset,
+            time_ms,
+            from,
+            payload,
+            except,
+            passage: None,
+            frames: Default::default(),
+            bare: OnceLock::new(),
+        }
     }
 
     /// What is told those who want to know who is present.
@@ -58,7 +100,11 @@ impl Message {
     }
 
     /// The whole WebSocket frame, header included; server frames are not masked, so all subscribers share the bytes.
-    pub(crate) fn frame(&self, codec: Codec, metrics: &Metrics) -> &Bytes {
+    pub(crate) fn frame(&self, wire: Wire, metrics: &Metrics) -> &Bytes {
+        let codec = match wire {
+            Wire::Frames(codec) => codec,
+            Wire::Bare => return self.bare.get_or_init(|| Box::new(bare_frame(&self.payload))),
+        };
         self.frames[codec.index()].get_or_init(|| {
             metrics.frame_encoded(codec);
             websocket_frame(codec, &self.as_frame())
@@ -112,8 +158,22 @@ pub(crate) fn websocket_frame(codec: Codec, frame: &Frame<'_>) -> Bytes {
     Bytes::from(bytes).slice(start..)
 }
 
+/// A payload without any envelope: JSON as a text message, opaque bytes as a binary one.
+pub(crate) fn bare_frame(payload: &Payload) -> Bytes {
+    match payload.encoding() {
+        Encoding::Bytes => websocket_message(false, payload.content()),
+        Encoding::Json | Encoding::MessagePack => websocket_message(true, &payload.to_json()),
+    }
+}
+
+/// A map of a plugin's own as a frame in a codec.
+pub(crate) fn custom_frame(codec: Codec, payload: &Payload) -> Bytes {
+    let mut bytes = Vec::new();
+    payload.encode(codec, &mut bytes);
+    websocket_message(codec == Codec::Json, &bytes)
+}
+
 /// Any text or binary message as one unmasked WebSocket frame.
-#[cfg(fuzzing)]
 pub(crate) fn websocket_message(text: bool, payload: &[u8]) -> Bytes {
     let mut header = [0; HEADER_BYTES_MAX];
     let length = websocket_header(if text { TEXT } else { BINARY }, payload.len(), &mut header);
@@ -184,9 +244,9 @@ mod tests {
         let topic = Topic::parse("a").expect("a topic");
         let message = Message::new(1, topic, 7, 9, Draft { payload, from: None, except: None });
         for _ in 0..3 {
-            let frame = message.frame(Codec::Json, &metrics);
+            let frame = message.frame(Wire::Frames(Codec::Json), &metrics);
             assert_eq!(&frame[2..], br#"{"type":"message","topic":"a","offset":7,"time":9,"data":"hi"}"#);
-            message.frame(Codec::MessagePack, &metrics);
+            message.frame(Wire::Frames(Codec::MessagePack), &metrics);
         }
         let counted = metrics.snapshot();
         assert_eq!((counted.frames_encoded_json_total, counted.frames_encoded_msgpack_total), (1, 1));

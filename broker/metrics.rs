@@ -30,6 +30,10 @@ pub(crate) struct Metrics {
     pub(crate) plugin_hooks: Counter,
     pub(crate) plugin_failures: Counter,
     pub(crate) plugin_busy: Counter,
+    pub(crate) plugin_reloads: Counter,
+    pub(crate) plugin_reload_errors: Counter,
+    pub(crate) plugin_instances: Gauge,
+    pub(crate) plugin_timers: Gauge,
     pub(crate) tls_handshake_errors: Counter,
     pub(crate) tls_reloads: Counter,
     pub(crate) tls_reload_errors: Counter,
@@ -82,6 +86,10 @@ impl Metrics {
             plugin_hooks_total: self.plugin_hooks.get(),
             plugin_failures_total: self.plugin_failures.get(),
             plugin_busy_total: self.plugin_busy.get(),
+            plugin_reloads_total: self.plugin_reloads.get(),
+            plugin_reload_errors_total: self.plugin_reload_errors.get(),
+            plugin_instances: self.plugin_instances.get(),
+            plugin_timers: self.plugin_timers.get(),
             tls_handshake_errors_total: self.tls_handshake_errors.get(),
             tls_reloads_total: self.tls_reloads.get(),
             tls_reload_errors_total: self.tls_reload_errors.get(),
@@ -154,6 +162,14 @@ pub struct Snapshot {
     pub plugin_failures_total: u64,
     /// Requests turned away because a plugin's mailbox was full.
     pub plugin_busy_total: u64,
+    /// Plugins that were loaded again, or as new ones, while the broker ran.
+    pub plugin_reloads_total: u64,
+    /// Reloads that changed nothing because the new version does not run.
+    pub plugin_reload_errors_total: u64,
+    /// Running copies of plugins.
+    pub plugin_instances: u64,
+    /// Timers of plugins that wait.
+    pub plugin_timers: u64,
     /// TLS handshakes that failed or were not finished in time. Who leaves without a word is not counted.
     pub tls_handshake_errors_total: u64,
     /// Times that a new certificate was taken while the broker ran.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rialto_protocol::{Failure, Present};
 
-use crate::broker::{Broker, Client, Departure, attendance, parse_topic};
+use crate::broker::{Broker, Departure, attendance, parse_topic};
+use crate::client::Client;
 use crate::directory::Entry;
 
 impl Broker {

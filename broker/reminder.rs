@@ -1,11 +1,12 @@
 //! Where the outcome of a request with an idempotency key is remembered: with its topic, or with the plugin that was asked.
+//! It keeps nothing itself.
 
 use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::directory::Entry;
 use crate::engine::{Keyed, Known};
-use crate::store::{Batch, Come, KeptKey, Remembered, Scope, Store};
+use crate::store::{Come, KeptKey, Remembered, Scope, Store};
 
 /// How long the keys of calls are remembered that name no topic: as long as those of a topic whose rule does not say.
 const KEYS_MS: u64 = 120_000;
@@ -36,17 +37,15 @@ impl Reminder {
         }
     }
 
-    /// Remembers what the request came to.
-    pub(crate) fn remember(self, came_to: Come, now: Now) {
+    /// What is to be kept of what the request came to.
+    pub(crate) fn kept(self, came_to: Come) -> KeptKey {
         let Self { keyed, place } = self;
         match place {
-            Place::Topic(entry) => entry.stream.remember(keyed, came_to, now),
-            Place::Plugin { name, store, keys_max } => {
+            Place::Topic(entry) => entry.stream.kept_key(keyed, came_to),
+            Place::Plugin { name, keys_max, .. } => {
                 let Keyed { key, digest } = keyed;
                 let remembered = Remembered { digest, came_to };
-                let scope = Scope::Plugin(name);
-                let keys = vec![KeptKey { scope, key, remembered, keys_ms: KEYS_MS, keys_max }];
-                store.commit(Batch { keys, ..Batch::at(now.monotonic_ms) });
+                KeptKey { scope: Scope::Plugin(name), key, remembered, keys_ms: KEYS_MS, keys_max }
             }
         }
     }

@@ -10,7 +10,8 @@ use rialto_protocol::{
 use rialto_protocol::{Subscribe, Subscribed, Welcome};
 
 use crate::answer::{Answer, Outcome, Part, Standing};
-use crate::broker::{Asked, Broker, Client, Question, Wish, keyed, parse_topic};
+use crate::broker::{Asked, Broker, Question, Wish, keyed, parse_topic};
+use crate::client::Client;
 use crate::config::Limits;
 use crate::directory::Entry;
 use crate::hub::{Push, SessionKey, TooManyPatterns, Traffic, What};
@@ -45,7 +46,7 @@ impl Session {
     pub(crate) fn new(broker: Broker, key: SessionKey, codec: Codec, user: Option<Arc<str>>) -> Self {
         let member = Member { session: identity::session_id(), user };
         let (subscriptions, patterns, traffic) = (SmallMap::default(), SmallMap::default(), Arc::default());
-        Self { broker, client: Client { key, member }, codec, subscriptions, patterns, traffic, published: None }
+        Self { broker, client: Client::new(key, member), codec, subscriptions, patterns, traffic, published: None }
     }
 
     /// Who it is.
@@ -130,6 +131,9 @@ impl Session {
                 self.broker.leave(&self.client, &topic);
             }
         }
+        for topic in self.client.brought.end() {
+            self.broker.leave(&self.client, &topic);
+        }
     }
 
     fn connect(&self, connect: &Connect<'_>, answer: Answer) {
@@ -210,10 +214,10 @@ impl Session {
 
     fn has_place(&mut self) -> bool {
         let bound = self.broker.core.limits.subscriptions;
-        if self.subscriptions.len() + self.patterns.len() >= bound {
+        if self.subscriptions.len() + self.patterns.len() + self.client.brought.len() >= bound {
             self.subscriptions.retain(|_, standing| standing.is_in());
         }
-        self.subscriptions.len() + self.patterns.len() < bound
+        self.subscriptions.len() + self.patterns.len() + self.client.brought.len() < bound
     }
 
     fn has_no_place(&self) -> Failure {
@@ -235,6 +239,7 @@ impl Session {
             match wanted {
                 Wanted::Topic(topic) => match self.subscriptions.remove(&topic).filter(|standing| standing.is_in()) {
                     Some(_) => self.broker.unsubscribe(&self.client, &topic, part),
+                    None if self.client.brought.remove(&topic) => self.broker.unsubscribe(&self.client, &topic, part),
                     None => part.ok(Reply::Unsubscribed),
                 },
                 Wanted::Pattern(pattern) => {
@@ -254,7 +259,7 @@ impl Session {
         match parse_topic(&topic).and_then(|topic| Ok((topic, keyed?))) {
             Ok((topic, keyed)) => {
                 let except = (!echo).then_some(self.client.key);
-                self.published = self.broker.accept(Some(member), except, &topic, payload, keyed, answer);
+                self.published = self.broker.accept(Some(&self.client), except, &topic, payload, keyed, answer);
             }
             Err(failure) => answer.fail(failure),
         }
@@ -275,7 +280,7 @@ impl Session {
             (None, plugin) => Asked::Plugin(plugin.unwrap_or_default().into_owned()),
         };
         let question = Question { method: method.into_owned(), payload, keyed };
-        self.broker.ask(Some(member), asked, question, answer);
+        self.broker.ask(Some(&self.client), asked, question, answer);
     }
 
     fn presence(&self, topic: &str, answer: Answer) {
@@ -296,8 +301,13 @@ impl Session {
     /// Refuses to tell what is in a topic whose plugin has not let the session in: that would get around the plugin.
     fn check_insight(&self, name: &str) -> Result<(), Failure> {
         let topic = parse_topic(name)?;
+        let Some(owner) = self.broker.core.directory.owner(&topic) else { return Ok(()) };
         let is_subscribed = self.subscriptions.get(&topic).is_some_and(|standing| standing.is_subscribed());
-        if is_subscribed || self.broker.core.directory.owner(&topic).is_none() {
+        let has_let_in = || {
+            let owner = self.broker.core.owners.get(&owner);
+            owner.is_some_and(|owner| owner.has_let_in(&topic, &self.client.member.session))
+        };
+        if (is_subscribed || self.client.brought.has(&topic)) && has_let_in() {
             return Ok(());
         }
         let text = "a plugin owns this topic; only who is subscribed to it may ask for that";

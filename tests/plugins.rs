@@ -4,6 +4,9 @@
 
 mod support;
 
+#[cfg(feature = "cli")]
+#[path = "plugins/compile.rs"]
+mod compile;
 #[path = "support/component.rs"]
 mod component;
 #[path = "plugins/deadline.rs"]
@@ -14,5 +17,9 @@ mod effect;
 mod failure;
 #[path = "plugins/hosted.rs"]
 mod hosted;
+#[path = "plugins/letters.rs"]
+mod letters;
 #[path = "plugins/load.rs"]
 mod load;
+#[path = "plugins/recording.rs"]
+mod recording;

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use rialto_protocol::{Answered, ErrorCode, Failure, Member, Payload, Reply};
+use rialto_protocol::{Answered, ErrorCode, Failure, Payload, Reply};
 
 use super::keyed::{keyed, program};
 use super::{Broker, parse_topic, wait};
 use crate::answer::Answer;
+use crate::client::Client;
 use crate::directory::Entry;
 use crate::engine::Keyed;
 use crate::owners::Owner;
@@ -68,14 +69,14 @@ impl Broker {
     }
 
     /// Asks a plugin.
-    pub(crate) fn ask(&self, from: Option<&Member>, asked: Asked, question: Question, answer: Answer) {
+    pub(crate) fn ask(&self, from: Option<&Client>, asked: Asked, question: Question, answer: Answer) {
         match self.asked(asked) {
-            Ok((owner, entry)) => owner.call(self, from.cloned(), entry, question, answer),
+            Ok((owner, entry)) => owner.call(self, from, entry, question, answer),
             Err(failure) => answer.fail(failure),
         }
     }
 
-    fn asked(&self, asked: Asked) -> Result<(&Owner, Option<Arc<Entry>>), Failure> {
+    fn asked(&self, asked: Asked) -> Result<(Arc<Owner>, Option<Arc<Entry>>), Failure> {
         match asked {
             Asked::Topic(topic) => {
                 let entry = self.core.directory.entry(&topic, &self.core.engine)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Limits as Told, Member};
+use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Limits as Told};
 use rialto_protocol::{Policy, Position, Published, Reply};
 
 pub(crate) use self::asking::{Asked, Question};
@@ -22,17 +22,23 @@ use crate::answer::{Answer, Outcome};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::directory::{Directory, Entry};
+use crate::endpoints::Endpoints;
 use crate::engine::Engine;
 use crate::guest::Seats;
-use crate::hub::{Hub, SessionKey};
+use crate::hub::Hub;
 use crate::metrics::{Metrics, Snapshot};
 use crate::owners::{Owner, Owners};
-use crate::store::Store;
+#[cfg(feature = "plugins")]
+use crate::plugin::{FailureReport, PluginHealth};
+use crate::store::{Store, StoreError};
 use crate::topic::Topic;
 use crate::usher::Usher;
 
 /// What the broker's threads are given to end, even where sessions are given none.
 const STOP_WAIT_MIN: Duration = Duration::from_secs(1);
+
+/// When it makes sense to ask again for what could not be kept.
+const NOT_KEPT_RETRY_MS: u64 = 1_000;
 
 /// A running broker. Cheap to clone; all clones are the same broker.
 ///
@@ -45,6 +51,7 @@ pub struct Broker {
 /// A plugin that was loaded, as an operator wants to see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg(feature = "plugins")]
 pub struct PluginStatus {
     /// The plugin's name in the configuration.
     pub name: String,
@@ -56,6 +63,28 @@ pub struct PluginStatus {
     pub hash: String,
     /// The size of the component's file.
     pub bytes: usize,
+    /// The capabilities it asks for.
+    pub needs: Vec<String>,
+    /// The capabilities that the operator grants.
+    pub grants: Vec<String>,
+    /// What it says that it serves.
+    pub serves: Vec<String>,
+    /// Whether it works.
+    pub health: PluginHealth,
+    /// Running copies.
+    pub instances: usize,
+    /// Timers that wait.
+    pub timers: usize,
+    /// Hooks that were called.
+    pub hooks: u64,
+    /// Hooks that failed.
+    pub failures: u64,
+    /// The last failure.
+    pub last_failure: Option<FailureReport>,
+    /// Events of clients that wait for it.
+    pub waiting: usize,
+    /// Bytes of its state, without that of instances of single topics.
+    pub state_bytes: usize,
 }
 
 /// A topic in memory, as an operator wants to see it.
@@ -83,6 +112,7 @@ pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) directory: Directory,
     pub(crate) owners: Owners,
+    pub(crate) endpoints: Endpoints,
     pub(crate) seats: Seats,
     pub(crate) next_shard: AtomicUsize,
     pub(crate) usher: Usher,
@@ -94,13 +124,6 @@ impl Drop for Core {
         self.owners.signal_stop();
         self.hub.signal_stop();
     }
-}
-
-/// Who subscribes, publishes or calls.
-#[derive(Clone, Debug)]
-pub(crate) struct Client {
-    pub(crate) key: SessionKey,
-    pub(crate) member: Member,
 }
 
 impl Broker {
@@ -120,8 +143,9 @@ impl Broker {
     }
 
     /// The plugins that were loaded, by name.
+    #[cfg(feature = "plugins")]
     pub fn plugins(&self) -> Vec<PluginStatus> {
-        self.core.owners.status()
+        self.core.owners.status(self)
     }
 
     /// How many threads own sessions.
@@ -157,13 +181,16 @@ impl Broker {
 
     /// The plugin that owns a topic. It is found without bringing the topic into memory, because endings must get through
     /// however full that is.
-    fn owner_of(&self, topic: &Topic) -> Option<&Owner> {
+    pub(crate) fn owner_of(&self, topic: &Topic) -> Option<Arc<Owner>> {
         self.core.owners.get(&self.core.directory.owner(topic)?)
     }
 
-    fn owner(&self, entry: &Entry) -> Result<Option<&Owner>, Failure> {
+    /// The plugin that decides on what happens in a topic. There is none where the plugin is down and the rule lets everything
+    /// pass then.
+    pub(crate) fn owner(&self, entry: &Entry) -> Result<Option<Arc<Owner>>, Failure> {
         let Some(name) = &entry.options.plugin else { return Ok(None) };
         match self.core.owners.get(name) {
+            Some(owner) if entry.options.passes_on_failure && owner.is_down() => Ok(None),
             Some(owner) => Ok(Some(owner)),
             None => Err(Failure::new(ErrorCode::PluginFailed, format!("plugin \"{name}\" is not loaded"))),
         }
@@ -200,6 +227,12 @@ pub(crate) fn answer_published(answer: Answer, published: Result<Published, Fail
         Ok(published) => answer.ok(Reply::Published(published)),
         Err(failure) => answer.fail(failure),
     }
+}
+
+/// Something could not be kept: the operator is told why, the client that it may try again.
+pub(crate) fn not_kept(error: &StoreError) -> Failure {
+    tracing::error!(%error, "nothing of this was done");
+    Failure::new(ErrorCode::Unavailable, "the broker cannot keep this now").retry_after_ms(NOT_KEPT_RETRY_MS)
 }
 
 async fn wait(outcome: tokio::sync::oneshot::Receiver<Outcome>) -> Outcome {

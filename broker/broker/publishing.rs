@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Published, Reply};
 
 use super::keyed::{key_reused, keyed, program};
-use super::{Broker, answer_published, parse_topic, wait};
+use super::{Broker, answer_published, not_kept, parse_topic, wait};
 use crate::answer::Answer;
+use crate::client::Client;
 use crate::directory::Entry;
 use crate::engine::{Keyed, NotPublished};
 use crate::hub::SessionKey;
@@ -83,7 +84,7 @@ impl Broker {
     /// the topic back, so that whoever publishes can wait for its readers. The session `except` is not sent the message.
     pub(crate) fn accept(
         &self,
-        from: Option<&Member>,
+        from: Option<&Client>,
         except: Option<SessionKey>,
         topic: &Topic,
         payload: Payload,
@@ -98,8 +99,11 @@ impl Broker {
             }
         };
         match self.owner(&entry) {
-            Ok(None) => answer_published(answer, self.emit(&entry, from, except, payload, keyed)),
-            Ok(Some(owner)) => owner.publish(self, &entry, (from.cloned(), except), payload, keyed, answer),
+            Ok(None) => {
+                let from = from.map(|client| &client.member);
+                answer_published(answer, self.emit(&entry, from, except, payload, keyed));
+            }
+            Ok(Some(owner)) => owner.publish(self, &entry, (from, except, 0), payload, keyed, answer),
             Err(failure) => answer.fail(failure),
         }
         Some(entry)
@@ -131,6 +135,7 @@ impl Broker {
                     entry = self.core.directory.entry(entry.stream.topic(), &self.core.engine)?;
                 }
                 Err(NotPublished::KeyReused) => return Err(key_reused()),
+                Err(NotPublished::NotKept(error)) => return Err(not_kept(&error)),
             }
         }
     }

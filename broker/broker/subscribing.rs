@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use rialto_protocol::{Delivery, ErrorCode, Failure, Gap, Policy, Position, Reply, Subscribed};
 
-use super::{Broker, Client};
+use super::Broker;
 use crate::answer::Answer;
 use crate::attendance::Attendance;
+use crate::client::Client;
 use crate::config::TopicOptions;
 use crate::directory::Entry;
 use crate::engine::{Retired, View};
@@ -108,7 +109,7 @@ impl Broker {
     }
 
     /// The same while nothing changes in the topic.
-    fn enter(&self, entry: &Arc<Entry>, view: &View<'_>, client: &Client, wish: &mut Wish, answer: Answer) {
+    pub(crate) fn enter(&self, entry: &Arc<Entry>, view: &View<'_>, client: &Client, wish: &mut Wish, answer: Answer) {
         let Wish { since, last, delivery, field, presence } = std::mem::take(wish);
         let session = client.key;
         let delivery = delivery.unwrap_or_else(|| entry.options.delivery.clone());

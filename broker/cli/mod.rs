@@ -4,7 +4,10 @@ mod api_key;
 mod bench;
 mod call;
 mod check;
+#[cfg(feature = "plugins")]
+mod compile_component;
 mod connection;
+mod control;
 mod history;
 mod lines;
 mod plugin;
@@ -59,6 +62,10 @@ enum Command {
     /// Works with plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// What the broker runs to compile a plugin: not for people.
+    #[cfg(feature = "plugins")]
+    #[command(hide = true, name = crate::plugin::COMMAND)]
+    CompileComponent(compile_component::CompileComponentArgs),
 }
 
 /// Runs the command that the process was started with.
@@ -68,6 +75,8 @@ pub fn main() -> ExitCode {
         None => serve::run(&arguments.config),
         Some(Command::ApiKey(arguments)) => api_key::run(&arguments),
         Some(Command::Bench(command)) => bench::run(command),
+        #[cfg(feature = "plugins")]
+        Some(Command::CompileComponent(args)) => compile_component::run(&args),
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Sub(args)) => sub::run(&args),
         Some(Command::Pub(args)) => publish::run(&args),

@@ -3,18 +3,21 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::complain;
+use super::{complain, control};
 use crate::config::{Api, Config, Limits, TopicRule};
-use crate::{BindError, Broker, Codec, Delivery, PluginStatus, Server, TlsError};
+use crate::{BindError, Broker, Codec, Delivery, Server, TlsError};
 
 /// The exit code for a configuration with problems, the same as that of `rialto check`.
 const BAD_CONFIGURATION: u8 = 2;
+
+/// The plugin that the page at /market calls.
+const MARKET: &str = "market";
 
 /// How many keys of the HTTP API are named at the start.
 const NAMED_MAX: usize = 5;
@@ -50,7 +53,10 @@ pub(super) fn run(path: &Path) -> ExitCode {
 
 async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let broker = Broker::builder().config(config.clone()).start()?;
+    let mut settings = config.clone();
+    settings.sandbox.cache = settings.sandbox.cache.or_else(usual_cache);
+    let builder = Broker::builder().config(settings).config_file(path).compiler(own_program());
+    let broker = builder.start()?;
     let mut server = Server::bind(broker.clone(), &config.server).map_err(explain)?;
     if let Some(tls) = &config.tls {
         server = server.with_tls(tls).map_err(explain_tls)?;
@@ -58,8 +64,11 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
     if let Some(api) = &config.api {
         server = server.with_api(api);
     }
+    open_control(&mut server, config.server.control.as_deref())?;
     print(&banner(path, &config, &broker, &server));
+    let reloads = tokio::spawn(reload_on_signal(broker.clone(), signal(SignalKind::hangup())?));
     server.run(signals.next()).await;
+    reloads.abort();
     print("Stopping: sessions are told to come back. A second signal stops at once.\n");
     let deadline = Duration::from_millis(config.server.shutdown_ms);
     tokio::select! {
@@ -73,6 +82,53 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
             std::process::exit(1)
         }
     }
+}
+
+/// Opens the control socket. One that the operator has named must be there; without the usual one the broker still serves.
+fn open_control(server: &mut Server, named: Option<&Path>) -> anyhow::Result<()> {
+    let port = server.addresses().iter().chain(server.tls_addresses()).map(SocketAddr::port).next();
+    let path = match (named, port) {
+        (Some(path), _) if path.as_os_str().is_empty() => return Ok(()),
+        (Some(path), _) => return Ok(server.open_control(path)?),
+        (None, None) => return Ok(()),
+        (None, Some(port)) => control::usual_folder().join(format!("{port}.sock")),
+    };
+    if let Err(error) = server.open_control(&path) {
+        tracing::warn!(%error, "commands like `rialto plugin reload` cannot reach this broker");
+    }
+    Ok(())
+}
+
+/// Reloads all plugins each time the hang-up signal comes.
+async fn reload_on_signal(broker: Broker, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        reload_all(&broker).await;
+    }
+}
+
+/// The outcome for each plugin has been logged where it happened.
+#[cfg(feature = "plugins")]
+async fn reload_all(broker: &Broker) {
+    if let Err(error) = broker.reload_plugins().await {
+        tracing::error!(%error, "no plugin was reloaded; what ran goes on");
+    }
+}
+
+#[cfg(not(feature = "plugins"))]
+async fn reload_all(_: &Broker) {}
+
+/// This very program, also when its file has been replaced meanwhile.
+fn own_program() -> PathBuf {
+    let linked = PathBuf::from("/proc/self/exe");
+    if linked.exists() { linked } else { std::env::current_exe().unwrap_or(linked) }
+}
+
+/// The folder for compiled plugins of an operator who names none.
+fn usual_cache() -> Option<PathBuf> {
+    // Relative paths here are invalid (XDG Base Directory Specification).
+    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let caches = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
+    caches.map(|caches| caches.join("rialto"))
 }
 
 /// What to do about an address that cannot be had.
@@ -140,12 +196,17 @@ fn print(text: &str) {
 
 fn banner(path: &Path, config: &Config, broker: &Broker, server: &Server) -> String {
     let mut text = format!("Rialto {} serves {}\n\n", env!("CARGO_PKG_VERSION"), path.display());
+    let plugins = describe_plugins(broker);
+    let has_market = plugins.iter().any(|(name, _)| name == MARKET);
     let subprotocols = Codec::ALL.map(Codec::subprotocol).join(", ");
     for (s, addresses) in [("", server.addresses()), ("s", server.tls_addresses())] {
         for address in addresses {
             let host = reachable(*address);
             if config.server.page {
                 line(&mut text, "Chat", &format!("http{s}://{host}/"));
+                if has_market {
+                    line(&mut text, "Market", &format!("http{s}://{host}/market"));
+                }
             }
             line(&mut text, "WebSocket", &format!("ws{s}://{host}/ws  ({subprotocols})"));
             line(&mut text, "Events", &format!("http{s}://{host}/sse?topic=TOPIC"));
@@ -155,15 +216,14 @@ fn banner(path: &Path, config: &Config, broker: &Broker, server: &Server) -> Str
             }
         }
     }
-    let plugins = broker.plugins();
     let width = config.topics.iter().map(|rule| rule.pattern.as_str().len());
-    let width = width.chain(plugins.iter().map(|plugin| plugin.name.len())).max().unwrap_or(0);
+    let width = width.chain(plugins.iter().map(|(name, _)| name.len())).max().unwrap_or(0);
     text.push_str("\n  Plugins\n");
     if plugins.is_empty() {
         text.push_str("    none\n");
     }
-    for plugin in &plugins {
-        let _ = writeln!(text, "    {:width$}  {}", plugin.name, describe_plugin(plugin));
+    for (name, about) in &plugins {
+        let _ = writeln!(text, "    {name:width$}  {about}");
     }
     text.push_str("  Topics\n");
     for rule in &config.topics {
@@ -198,9 +258,19 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-fn describe_plugin(plugin: &PluginStatus) -> String {
-    let PluginStatus { package, version, hash, bytes, .. } = plugin;
-    format!("{package} {version}, {} KiB, sha256 {}", bytes.div_ceil(1024), &hash[..16])
+/// Each plugin by name, and what it is.
+#[cfg(feature = "plugins")]
+fn describe_plugins(broker: &Broker) -> Vec<(String, String)> {
+    let describe = |plugin: crate::PluginStatus| {
+        let crate::PluginStatus { name, package, version, hash, bytes, .. } = plugin;
+        (name, format!("{package} {version}, {} KiB, sha256 {hash:.16}", bytes.div_ceil(1024)))
+    };
+    broker.plugins().into_iter().map(describe).collect()
+}
+
+#[cfg(not(feature = "plugins"))]
+fn describe_plugins(_: &Broker) -> Vec<(String, String)> {
+    Vec::new()
 }
 
 fn describe_rule(rule: &TopicRule) -> String {

@@ -8,8 +8,9 @@ use toml::{
 };
 
 use super::{
-    Config, api, limits, plugins,
+    Config, Sandbox, api, endpoints, limits, plugins,
     problem::Problem,
+    sandbox,
     section::{Report, Value, echo, nearest},
     server, tls, topics,
 };
@@ -19,22 +20,28 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("[server]", server::KEYS),
     ("[tls]", tls::KEYS),
     ("[api]", api::KEYS),
+    ("[sandbox]", sandbox::KEYS),
     ("[limits]", limits::KEYS),
     ("[[topic]]", topics::KEYS),
+    ("[[endpoint]]", endpoints::KEYS),
     ("[plugin.NAME]", plugins::KEYS),
 ];
 
 /// Fills in the defaults for what is not there, and for what is wrong: the result counts only if no problem was added.
 pub(super) fn check<'a>(report: &mut Report, document: &'a DeTable<'a>) -> Config {
-    let mut config = Config::default();
+    let mut config = Config { sandbox: Sandbox::beside(report.folder), ..Config::default() };
     for (key, value) in document.iter() {
         match key.get_ref().as_ref() {
             "server" => config.server = server::check(report, value, document.contains_key("tls")),
             // After `[server]`, whose addresses it needs.
             "tls" => {}
             "api" => config.api = api::check(report, value),
+            "sandbox" => config.sandbox = sandbox::check(report, value),
             "limits" => config.limits = limits::check(report, value),
             "plugin" => config.plugins = plugins::check(report, value),
+            "endpoint" => {
+                config.endpoints = endpoints::check(report, value, &plugins::names(document.get("plugin")));
+            }
             "topic" => {
                 let names = plugins::names(document.get("plugin"));
                 let rules = topics::check(report, value, &names);
@@ -58,7 +65,8 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
         _ => false,
     };
     let home = SECTIONS.iter().find(|(_, keys)| keys.contains(&name)).filter(|_| !is_section);
-    let near = nearest(name, ["server", "tls", "api", "limits", "topic", "plugin"].into_iter());
+    let sections = ["server", "tls", "api", "sandbox", "limits", "topic", "endpoint", "plugin"];
+    let near = nearest(name, sections.into_iter());
     let written = |section: &str| SECTIONS.iter().map(|(header, _)| *header).find(|header| header.contains(section));
     let help = match (home, near.and_then(written)) {
         (Some((section, _)), _) => {
@@ -66,7 +74,9 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
         }
         (None, Some(near)) => format!("did you mean `{near}`?"),
         (None, None) => {
-            "the sections are `[server]`, `[tls]`, `[api]`, `[limits]`, `[[topic]]` and `[plugin.NAME]`".to_owned()
+            "the sections are `[server]`, `[tls]`, `[api]`, `[sandbox]`, `[limits]`, `[[topic]]`, `[[endpoint]]` and \
+             `[plugin.NAME]`"
+                .to_owned()
         }
     };
     let what = if is_section { "section" } else { "key" };
@@ -79,7 +89,7 @@ mod tests {
 
     use rialto_protocol::ApiOperation;
 
-    use super::super::{Api, ApiKey, History, Limits, PluginConfig, Server, Tls, TopicRule};
+    use super::super::{Api, ApiKey, Endpoint, History, Limits, PluginConfig, Server, Tls, TopicRule};
     use super::*;
     use crate::topic::Pattern;
 
@@ -97,7 +107,7 @@ mod tests {
     }
 
     fn with_files(text: &str) -> String {
-        ["../plugins/dist/chat.wasm", "certificate.pem", "key.pem"]
+        ["../plugins/dist/chat.wasm", "../plugins/dist/market.wasm", "certificate.pem", "key.pem"]
             .iter()
             .fold(text.to_owned(), |text, file| text.replace(&format!("\"{file}\""), "\"empty.wasm\""))
     }
@@ -114,6 +124,10 @@ mod tests {
         let rule = &mut config.topics[0];
         assert_eq!(rule.history.take(), Some(History::default()));
         assert_eq!(rule.patterns.take(), Some(false));
+        let endpoint = Endpoint { path: "/raw".to_owned(), plugin: "chat".to_owned() };
+        assert_eq!(std::mem::take(&mut config.endpoints), [endpoint]);
+        // What depends on the machine is shown by an example.
+        assert!(config.sandbox.cache.take().is_some() && config.server.control.take().is_some());
         assert_eq!(Config { tls: None, api: None, ..config.clone() }, parse(&complete()));
         let tls = config.tls.expect("it is shown");
         let (certificate, key) = (tls.certificate.clone(), tls.key.clone());
@@ -123,10 +137,18 @@ mod tests {
         let [ApiKey { name, sha256, allow, topics }] = &keys[..] else { panic!("one key is shown") };
         assert_eq!((name.as_str(), sha256[0], (allow.clone(), topics.clone())), ("backend", 0xd1, everything));
         assert_eq!(config.server, Server::default());
+        let recordings = config.sandbox.recordings.clone();
+        assert!(recordings.ends_with("tests/config/recordings"), "{recordings:?}");
+        assert_eq!(config.sandbox, Sandbox { recordings, ..Sandbox::default() });
         assert_eq!(config.limits, Limits::default());
-        for rule in &config.topics {
+        for (index, rule) in config.topics.iter().enumerate() {
             let (pattern, plugin) = (rule.pattern.clone(), rule.plugin.clone());
-            assert_eq!(*rule, TopicRule { pattern, plugin, history: rule.history, ..TopicRule::default() });
+            let mut expected = TopicRule { pattern, plugin, history: rule.history, ..TopicRule::default() };
+            // The first rule shows the defaults; those after it show what else is useful.
+            if index > 0 {
+                expected.delivery = rule.delivery.clone();
+            }
+            assert_eq!(*rule, expected);
         }
         let chat = &config.plugins["chat"];
         let defaults = PluginConfig { path: chat.path.clone(), config: chat.config.clone(), ..PluginConfig::default() };
@@ -142,8 +164,10 @@ mod tests {
             &table("server"),
             &table("tls"),
             &table("api"),
+            &table("sandbox"),
             &table("limits"),
             &table("topic").as_array().and_then(|rules| rules.first()).expect("a rule").get_ref(),
+            &table("endpoint").as_array().and_then(|all| all.first()).expect("an endpoint").get_ref(),
             &table("plugin").as_table().expect("plugins")["chat"].get_ref(),
         ];
         for ((header, keys), section) in SECTIONS.iter().zip(sections) {

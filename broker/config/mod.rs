@@ -2,27 +2,36 @@
 
 mod api;
 mod check;
+mod endpoints;
 mod hide;
 mod limits;
 mod load;
 mod plugins;
 mod problem;
 mod rules;
+mod sandbox;
 mod section;
 mod server;
 mod syntax;
 mod tls;
 mod topics;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use ipnet::IpNet;
 use rialto_protocol::{Delivery, Policy};
 
+use crate::capability::Capability;
 use crate::topic::Pattern;
 
 pub use api::{Api, ApiKey};
 pub use problem::{Problem, Problems};
+pub(crate) use rules::CurrentRules;
 pub use rules::{Rules, TopicOptions};
 
 /// Everything a broker is told before it starts. [`Config::load`] and [`Config::parse`] check every value; whoever
@@ -35,6 +44,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Which programs may use the HTTP API: `[api]`. Default none: there is no such API.
     pub api: Option<Api>,
+    /// Where and how plugins are compiled: `[sandbox]`.
+    pub sandbox: Sandbox,
     /// Bounds of every queue, map and wait: `[limits]`.
     pub limits: Limits,
     /// What each topic is: the `[[topic]]` tables in file order, the first match wins. Never empty after a load: a file
@@ -42,6 +53,8 @@ pub struct Config {
     pub topics: Vec<TopicRule>,
     /// The plugins to load, by name: the `[plugin.NAME]` tables. At most 256; names are 1 to 64 of `a-z`, `0-9`, `-`.
     pub plugins: BTreeMap<String, PluginConfig>,
+    /// The raw endpoints, at most 1,000, each with another path.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// Where and how the broker serves: `[server]`.
@@ -63,6 +76,11 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// How long sessions may take to end when the broker stops, 0 to 600,000 ms. Default 10,000.
     pub shutdown_ms: u64,
+    /// Path of the control socket, at most 107 bytes: whoever may open it may do all. The empty path means none. Default
+    /// none given: the `rialto` binary takes `$XDG_RUNTIME_DIR/rialto/PORT.sock` or `/tmp/rialto-UID/PORT.sock`, a program
+    /// that embeds the broker none. Relative paths in a file start at the file's folder; after a load they have been joined
+    /// with it.
+    pub control: Option<PathBuf>,
     /// Least severe level that is logged: `error`, `warn`, `info` (the default), `debug` or `trace`.
     pub log: String,
 }
@@ -82,6 +100,23 @@ pub struct Tls {
     /// Time between two looks at the files, 50 to 3,600,000 ms. What has changed is used for new connections once two
     /// looks have seen the same. Default 2,000.
     pub reload_ms: u64,
+}
+
+/// Where and how plugins are compiled, and where recordings of them go: `[sandbox]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Folder of compiled components, so that the next start need not compile them; it is made when it is not there, and
+    /// not used when others can write to it. The empty path means none. Default none given: the `rialto` binary takes
+    /// `$XDG_CACHE_HOME/rialto` or `~/.cache/rialto`, a program that embeds the broker none. Relative paths in a file start
+    /// at the file's folder; after a load they have been joined with it.
+    pub cache: Option<PathBuf>,
+    /// Folder of recordings, made when the first is written. Default `recordings` beside the configuration. Paths as above.
+    pub recordings: PathBuf,
+    /// Time to compile one component, 1,000 to 600,000 ms. Default 30,000.
+    pub compile_ms: u64,
+    /// Address space of the process that compiles, 536,870,912 to 1,099,511,627,776 bytes. Default 2,147,483,648. Without a
+    /// process of its own ([`Builder::compiler`](crate::Builder::compiler)) there is no such bound.
+    pub compile_bytes: u64,
 }
 
 /// Bounds of every queue, map and wait: `[limits]`.
@@ -183,6 +218,37 @@ pub struct TopicRule {
     pub patterns: Option<bool>,
     /// How long idempotency keys of publishes and calls are remembered, 0 to 86,400,000 ms. Default 120,000.
     pub keys_ms: u64,
+    /// What becomes of requests while the plugin is down. Default `refuse`.
+    pub on_failure: OnFailure,
+}
+
+/// What becomes of requests about a topic whose plugin is down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They are refused with `plugin_failed`.
+    #[default]
+    Refuse,
+    /// They are done as if no plugin owned the topic.
+    Pass,
+}
+
+/// What has an instance of a plugin of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// The plugin: one instance, one order for all its topics.
+    #[default]
+    Plugin,
+    /// Each topic, with state of its own.
+    Topic,
+}
+
+/// A path whose WebSockets belong to a plugin: `[[endpoint]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The path, like `/` or `/feed`. What is no WebSocket there is served as without this.
+    pub path: String,
+    /// Name of the plugin, a key of [`Config::plugins`].
+    pub plugin: String,
 }
 
 /// How much of a topic's past is kept: whatever of these is reached first. Kept in memory: it ends with the broker.
@@ -217,6 +283,30 @@ pub struct PluginConfig {
     pub host_calls: usize,
     /// Effects of one hook, 1 to 1,000,000. Default 10,000.
     pub effects: usize,
+    /// Timers that wait, 0 to 10,000,000. Default 10,000.
+    pub timers: usize,
+    /// The capabilities that it is granted: `state`, `timers`, `sessions`, `publish PATTERN` and `subscribe PATTERN`. It
+    /// may what it asks for and is granted; one that asks for more does not load. Default `state`, `timers`, `sessions`.
+    pub grants: Vec<String>,
+    /// Whether its topics share an instance or each has its own. Default `plugin`.
+    pub isolation: Isolation,
+    /// Instances of single topics, 1 to 1,000,000; beyond it the one used longest ago begins anew when it is needed
+    /// again. Default 1,000.
+    pub instances: usize,
+    /// Time until the instance of a topic that nothing happens in is dropped, 10 to 86,400,000 ms. Default 600,000.
+    pub instance_idle_ms: u64,
+    /// So many failures, 1 to 1,000,000, … Default 500: a client that makes a plugin fail on purpose must not get it
+    /// quarantined easily.
+    pub failures: usize,
+    /// … within so long, 10 to 86,400,000 ms, bring quarantine: no hook is called … Default 10,000.
+    pub failures_ms: u64,
+    /// … for so long, 0 to 86,400,000 ms; 0: until it is loaded again. Default 10,000.
+    pub quarantine_ms: u64,
+    /// Events that each instance keeps, 0 to 100,000: when a hook traps or exceeds a limit they are written into the folder
+    /// [`Sandbox::recordings`], to be replayed. They hold what clients sent. Default 0: none.
+    pub record: usize,
+    /// Whether it is loaded again when its file changes. Default false.
+    pub watch: bool,
     /// The plugin's own settings, always an object: `[plugin.NAME.config]`. May hold secrets, so `Debug` leaves it out.
     pub config: serde_json::Value,
 }
@@ -227,9 +317,11 @@ impl Default for Config {
             server: Server::default(),
             tls: None,
             api: None,
+            sandbox: Sandbox::default(),
             limits: Limits::default(),
             topics: vec![TopicRule::default()],
             plugins: BTreeMap::new(),
+            endpoints: Vec::new(),
         }
     }
 }
@@ -244,6 +336,7 @@ impl Default for Server {
             require_origin: false,
             trusted_proxies: Vec::new(),
             shutdown_ms: 10_000,
+            control: None,
             log: "info".to_owned(),
         }
     }
@@ -264,6 +357,20 @@ impl Default for Tls {
 impl Tls {
     /// Largest file of either kind, in bytes.
     pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
+}
+
+impl Sandbox {
+    /// The defaults for a configuration in this folder.
+    fn beside(folder: &Path) -> Self {
+        let recordings = folder.join("recordings");
+        Sandbox { cache: None, recordings, compile_ms: 30_000, compile_bytes: 2_147_483_648 }
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Sandbox::beside(Path::new(""))
+    }
 }
 
 impl Default for Limits {
@@ -316,6 +423,7 @@ impl Default for TopicRule {
             presence: false,
             patterns: None,
             keys_ms: 120_000,
+            on_failure: OnFailure::Refuse,
         }
     }
 }
@@ -338,6 +446,16 @@ impl Default for PluginConfig {
             output_bytes: 1_048_576,
             host_calls: 1_000,
             effects: 10_000,
+            timers: 10_000,
+            grants: Capability::OWN.iter().map(ToString::to_string).collect(),
+            isolation: Isolation::Plugin,
+            instances: 1_000,
+            instance_idle_ms: 600_000,
+            failures: 500,
+            failures_ms: 10_000,
+            quarantine_ms: 10_000,
+            record: 0,
+            watch: false,
             config: serde_json::Value::Object(serde_json::Map::new()),
         }
     }

@@ -6,10 +6,12 @@ use serde_json::{Map, Number};
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    PluginConfig,
+    Isolation, PluginConfig,
     problem::Problem,
     section::{Report, Section, Text, Unit, Value, echo, grouped},
+    server::texts,
 };
+use crate::capability::Capability;
 
 /// The keys of a `[plugin.NAME]`.
 pub(super) const KEYS: &[&str] = &[
@@ -22,8 +24,24 @@ pub(super) const KEYS: &[&str] = &[
     "output_bytes",
     "host_calls",
     "effects",
+    "timers",
+    "grants",
+    "isolation",
+    "instances",
+    "instance_idle_ms",
+    "failures",
+    "failures_ms",
+    "quarantine_ms",
+    "record",
+    "watch",
     "config",
 ];
+
+/// What may have an instance of its own.
+const ISOLATIONS: [(&str, Isolation); 2] = [("plugin", Isolation::Plugin), ("topic", Isolation::Topic)];
+
+/// Most capabilities of a plugin.
+const GRANTS_MAX: usize = 1_000;
 
 /// Most plugins.
 const PLUGINS_MAX: usize = 256;
@@ -91,6 +109,16 @@ fn check_plugin<'a>(report: &mut Report, name: &str, value: &'a Value<'a>) -> Op
     section.number(report, "output_bytes", Bytes, 1_024..=268_435_456, &mut to.output_bytes);
     section.number(report, "host_calls", Items, 1..=1_000_000, &mut to.host_calls);
     section.number(report, "effects", Items, 1..=1_000_000, &mut to.effects);
+    section.number(report, "timers", Items, 0..=10_000_000, &mut to.timers);
+    section.number(report, "instances", Items, 1..=1_000_000, &mut to.instances);
+    section.number(report, "instance_idle_ms", Milliseconds, 10..=86_400_000, &mut to.instance_idle_ms);
+    section.number(report, "failures", Items, 1..=1_000_000, &mut to.failures);
+    section.number(report, "failures_ms", Milliseconds, 10..=86_400_000, &mut to.failures_ms);
+    section.number(report, "quarantine_ms", Milliseconds, 0..=86_400_000, &mut to.quarantine_ms);
+    section.number(report, "record", Items, 0..=100_000, &mut to.record);
+    section.flag(report, "watch", &mut to.watch);
+    check_grants(report, &section, &mut to.grants);
+    section.choice(report, "isolation", &ISOLATIONS, &mut to.isolation);
     if section.get("path").is_none() && !report.torn {
         let title = format!("`{header}` needs a `path`");
         report.add(
@@ -109,6 +137,21 @@ fn check_plugin<'a>(report: &mut Report, name: &str, value: &'a Value<'a>) -> Op
         }
     }
     Some(plugin)
+}
+
+fn check_grants(report: &mut Report, section: &Section, grants: &mut Vec<String>) {
+    let Some(value) = section.get("grants") else { return };
+    grants.clear();
+    for text in texts(report, "grants", value, "write `grants = [\"state\", \"timers\"]`", 0..=GRANTS_MAX) {
+        match Capability::parse(text.value) {
+            Ok(_) => grants.push(text.value.to_owned()),
+            Err(_) => {
+                let title = format!("`{}` is no capability", echo(text.value));
+                let help = "there are state, timers, sessions, publish PATTERN and subscribe PATTERN";
+                report.add(Problem::at(text.span, title).help(help));
+            }
+        }
+    }
 }
 
 /// The component must be there and not too large. Its content is the plugin host's to judge.

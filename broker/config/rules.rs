@@ -1,10 +1,10 @@
 //! Finds the rule of a topic; a plain function of the rules, without clock, lock or cache.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rialto_protocol::{Delivery, Policy};
 
-use super::{History, TopicRule};
+use super::{History, OnFailure, TopicRule};
 use crate::topic::{Pattern, Topic};
 
 /// The topic rules in file order.
@@ -36,6 +36,8 @@ pub struct TopicOptions {
     pub patterns: bool,
     /// How long idempotency keys are remembered, in milliseconds.
     pub keys_ms: u64,
+    /// Whether requests are done without the plugin while that is down.
+    pub passes_on_failure: bool,
 }
 
 impl Rules {
@@ -52,6 +54,7 @@ impl Rules {
             presence: from.presence,
             patterns: from.patterns.unwrap_or(from.plugin.is_none()),
             keys_ms: from.keys_ms,
+            passes_on_failure: from.on_failure == OnFailure::Pass,
         };
         Rules { rules: rules.iter().enumerate().map(options).map(Arc::new).collect() }
     }
@@ -64,6 +67,27 @@ impl Rules {
     /// What the first matching rule says; none if no rule is for this topic. Linear in the rules: ask once per topic.
     pub fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
         self.rules.iter().find(|rule| rule.pattern.matches(topic)).cloned()
+    }
+}
+
+/// The rules that hold now: a reload may replace them.
+#[derive(Debug)]
+pub(crate) struct CurrentRules(RwLock<Rules>);
+
+impl CurrentRules {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self(RwLock::new(rules))
+    }
+
+    /// What the first matching rule says now.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "asked for plugins"))]
+    pub(crate) fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).options(topic)
+    }
+
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nothing is reloaded"))]
+    pub(crate) fn set(&self, rules: Rules) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
 }
 

@@ -99,6 +99,19 @@ impl<'a> Section<'a> {
     }
 
     /// Sets `target` (which holds the default) to an integer within `range`, if there is one.
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(&self, report: &mut Report, key: &str, choices: &[(&str, T)], target: &mut T) {
+        let Some(text) = self.text(report, key, &format!("\"{}\"", choices[0].0)) else { return };
+        match choices.iter().find(|(word, _)| *word == text.value) {
+            Some((_, choice)) => *target = *choice,
+            None => {
+                let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+                let title = format!("`{key}` is {}, not \"{}\"", words.join(" or "), echo(text.value));
+                report.add(Problem::at(text.span, title));
+            }
+        }
+    }
+
     pub(super) fn number<T>(
         &self,
         report: &mut Report,

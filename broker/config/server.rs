@@ -1,6 +1,7 @@
 //! Checks `[server]`: addresses, browser origins, proxies, threads, log level; it opens no socket.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
 use toml::de::DeValue;
@@ -12,8 +13,17 @@ use super::{
 };
 
 /// The keys of `[server]`.
-pub(super) const KEYS: &[&str] =
-    &["listen", "shards", "page", "allowed_origins", "require_origin", "trusted_proxies", "shutdown_ms", "log"];
+pub(super) const KEYS: &[&str] = &[
+    "listen",
+    "shards",
+    "page",
+    "allowed_origins",
+    "require_origin",
+    "trusted_proxies",
+    "shutdown_ms",
+    "control",
+    "log",
+];
 
 /// The log levels, least talkative first.
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
@@ -23,6 +33,9 @@ const LISTEN_MAX: usize = 16;
 
 /// Most browser origins.
 const ORIGINS_MAX: usize = 1_000;
+
+/// Longest path of a Unix domain socket (unix(7)).
+const CONTROL_BYTES_MAX: usize = 107;
 
 /// Most networks of proxies.
 const PROXIES_MAX: usize = 1_000;
@@ -46,6 +59,9 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, tls: bool) ->
         server.trusted_proxies = check_proxies(report, value);
     }
     section.number(report, "shutdown_ms", Unit::Milliseconds, 0..=600_000, &mut server.shutdown_ms);
+    if let Some(path) = section.text(report, "control", "\"/run/rialto/control.sock\"") {
+        server.control = Some(check_control(report, &path));
+    }
     if let Some(level) = section.text(report, "log", "\"info\"") {
         server.log = check_level(report, &level);
     }
@@ -173,6 +189,20 @@ fn network(text: &str) -> Option<IpNet> {
         },
         network => network.ok(),
     }
+}
+
+/// The empty text says that there is none, whatever the folder of the file.
+fn check_control(report: &mut Report, path: &Text) -> PathBuf {
+    if path.value.is_empty() {
+        return PathBuf::new();
+    }
+    let full = report.folder.join(path.value);
+    let bytes = full.as_os_str().len();
+    if bytes > CONTROL_BYTES_MAX {
+        let title = format!("`control` has {bytes} bytes, the path of a socket at most {CONTROL_BYTES_MAX}");
+        report.add(Problem::at(path.span.clone(), title).help("choose a folder with a shorter path"));
+    }
+    full
 }
 
 fn check_level(report: &mut Report, level: &Text) -> String {

@@ -6,7 +6,7 @@ use rialto_protocol::{Delivery, Policy};
 use toml::de::DeValue;
 
 use super::{
-    History, TopicRule,
+    History, OnFailure, TopicRule,
     problem::Problem,
     section::{Report, Section, Text, Unit, Value, as_text, echo, nearest, wrong_type},
 };
@@ -23,7 +23,11 @@ pub(super) const KEYS: &[&str] = &[
     "presence",
     "patterns",
     "keys_ms",
+    "on_failure",
 ];
+
+/// What may become of requests while the plugin is down.
+const ON_FAILURE: [(&str, OnFailure); 2] = [("refuse", OnFailure::Refuse), ("pass", OnFailure::Pass)];
 
 /// The keys of a `delivery` that is written as a table.
 const DELIVERY_KEYS: &[&str] = &["policy", "field", "every_ms"];
@@ -77,6 +81,7 @@ fn check_rule<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&str]) -
         section.flag(report, "patterns", rule.patterns.insert(false));
     }
     section.number(report, "keys_ms", Unit::Milliseconds, 0..=86_400_000, &mut rule.keys_ms);
+    section.choice(report, "on_failure", &ON_FAILURE, &mut rule.on_failure);
     if section.get("pattern").is_none() && !report.torn {
         let title = "a topic rule needs a `pattern`";
         report.add(Problem::at(section.span(), title).help("add `pattern = \"chat.*\"`, or `\">\"` for all topics"));
@@ -202,7 +207,7 @@ fn policies() -> String {
     Policy::ALL.map(Policy::name).join(", ")
 }
 
-fn check_plugin(report: &mut Report, name: &Text, plugins: &[&str]) {
+pub(super) fn check_plugin(report: &mut Report, name: &Text, plugins: &[&str]) {
     if plugins.contains(&name.value) || report.torn {
         return;
     }

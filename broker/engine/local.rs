@@ -7,7 +7,7 @@ use rialto_protocol::{Position, Published};
 
 use crate::clock::Now;
 use crate::message::{Draft, Message, Shared};
-use crate::store::{Batch, Come, Kept, KeptKey, Page, Past, Remembered, Retention, Scope, Span, Store};
+use crate::store::{Batch, Come, Kept, KeptKey, Page, Past, Remembered, Retention, Scope, Span, Store, StoreError};
 use crate::topic::Topic;
 
 use super::keyed::{Keyed, Known};
@@ -35,8 +35,8 @@ pub(crate) struct Stream {
 }
 
 #[derive(Debug)]
-struct State {
-    last: u64,
+pub(super) struct State {
+    pub(super) last: u64,
     retired: bool,
 }
 
@@ -51,6 +51,8 @@ pub(crate) enum NotPublished {
     Retired(Box<(Draft, Option<Keyed>)>),
     /// The key stands for another message.
     KeyReused,
+    /// It could not be kept.
+    NotKept(StoreError),
 }
 
 /// A topic while nothing changes in it.
@@ -91,7 +93,7 @@ impl Stream {
     /// [`Retired`], and `join` was not run.
     pub(crate) fn join<T>(&self, join: impl FnOnce(&View<'_>) -> T) -> Result<T, Retired> {
         let state = self.lock()?;
-        Ok(join(&View { stream: self, last: state.last }))
+        Ok(join(&self.view(state.last)))
     }
 
     /// Ends the stream for good if `unused` says that nobody needs it. Nobody can join while it is asked.
@@ -110,10 +112,12 @@ impl Stream {
         keyed.judge(self.store.recall(&self.scope(), &keyed.key, now.monotonic_ms))
     }
 
-    /// Remembers what a request with a key came to that published nothing.
-    pub(crate) fn remember(&self, keyed: Keyed, came_to: Come, now: Now) {
-        let keys = vec![self.kept_key(keyed, came_to)];
-        self.store.commit(Batch { keys, ..Batch::at(now.monotonic_ms) });
+    /// What is to be kept of a request with a key.
+    pub(crate) fn kept_key(&self, keyed: Keyed, came_to: Come) -> KeptKey {
+        let Keyed { key, digest } = keyed;
+        let remembered = Remembered { digest, came_to };
+        let Keeping { keys_ms, keys_max, .. } = *self.keeping;
+        KeptKey { scope: self.scope(), key, remembered, keys_ms, keys_max }
     }
 
     pub(super) fn publish(
@@ -136,46 +140,46 @@ impl Stream {
                 Known::Same(Come::Answered(_)) => return Err(NotPublished::KeyReused),
             }
         }
+        let position = self.position(state.last + 1);
+        let message = Arc::new(Message::new(self.id, self.topic.clone(), position.offset, now.unix_ms, draft));
+        self.keep(&message, keyed, &position, now).map_err(NotPublished::NotKept)?;
         state.last += 1;
-        let position = self.position(state.last);
-        let message = Arc::new(Message::new(self.id, self.topic.clone(), state.last, now.unix_ms, draft));
-        self.keep(&message, keyed, &position, now);
         hand_over(&message);
         Ok(Published { position: Some(position), duplicate: false })
     }
 
-    fn keep(&self, message: &Shared, keyed: Option<Keyed>, position: &Position, now: Now) {
+    fn keep(&self, message: &Shared, keyed: Option<Keyed>, position: &Position, now: Now) -> Result<(), StoreError> {
         if self.keeping.retention.is_none() && keyed.is_none() {
-            return;
+            return Ok(());
         }
         let mut batch = Batch::at(now.monotonic_ms);
-        if let Some(retention) = self.keeping.retention {
-            batch.messages.push(Kept { message: Arc::clone(message), epoch: Arc::clone(&self.epoch), retention });
-        }
+        batch.messages.extend(self.kept(message));
         if let Some(keyed) = keyed {
             batch.keys.push(self.kept_key(keyed, Come::Published(Some(position.clone()))));
         }
-        self.store.commit(batch);
+        self.store.commit(batch)
     }
 
-    fn kept_key(&self, keyed: Keyed, came_to: Come) -> KeptKey {
-        let Keyed { key, digest } = keyed;
-        let remembered = Remembered { digest, came_to };
-        let Keeping { keys_ms, keys_max, .. } = *self.keeping;
-        KeptKey { scope: self.scope(), key, remembered, keys_ms, keys_max }
+    pub(super) fn kept(&self, message: &Shared) -> Option<Kept> {
+        let retention = self.keeping.retention?;
+        Some(Kept { message: Arc::clone(message), epoch: Arc::clone(&self.epoch), retention })
     }
 
     fn scope(&self) -> Scope {
         Scope::Topic(self.topic.clone())
     }
 
-    fn lock(&self) -> Result<MutexGuard<'_, State>, Retired> {
+    pub(super) fn lock(&self) -> Result<MutexGuard<'_, State>, Retired> {
         // The state is two plain fields that are changed together, so it is whole even after a panic elsewhere.
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.retired { Err(Retired) } else { Ok(state) }
     }
 
-    fn position(&self, offset: u64) -> Position {
+    pub(super) fn view(&self, last: u64) -> View<'_> {
+        View { stream: self, last }
+    }
+
+    pub(super) fn position(&self, offset: u64) -> Position {
         Position { epoch: self.epoch.clone(), offset }
     }
 }

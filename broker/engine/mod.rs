@@ -2,6 +2,8 @@
 
 mod keyed;
 mod local;
+#[cfg(feature = "plugins")]
+mod together;
 
 use std::sync::Arc;
 
@@ -9,6 +11,8 @@ use rialto_protocol::Published;
 
 pub(crate) use keyed::{Keyed, Known};
 pub(crate) use local::{Keeping, NotPublished, Retired, Stream, View};
+#[cfg(feature = "plugins")]
+pub(crate) use together::{NotTogether, Passed, Posting, Step};
 
 use crate::clock::Now;
 use crate::message::{Draft, Shared};

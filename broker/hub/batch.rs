@@ -3,9 +3,8 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use rialto_protocol::Codec;
 
-use crate::message::{Shared, websocket_frame_bytes};
+use crate::message::{Shared, Wire, websocket_frame_bytes};
 use crate::metrics::Metrics;
 
 /// One or more messages of one stream, written one behind the other.
@@ -28,12 +27,12 @@ pub(super) struct Cut {
 
 impl Batch {
     /// Joins the frames of messages; there is at least one.
-    pub(super) fn join(messages: &[Shared], codec: Codec, metrics: &Metrics) -> Self {
+    pub(super) fn join(messages: &[Shared], wire: Wire, metrics: &Metrics) -> Self {
         let bytes = match messages {
-            [only] => only.frame(codec, metrics).clone(),
+            [only] => only.frame(wire, metrics).clone(),
             many => {
-                let mut joined = Vec::with_capacity(many.iter().map(|one| one.frame(codec, metrics).len()).sum());
-                many.iter().for_each(|message| joined.extend_from_slice(message.frame(codec, metrics)));
+                let mut joined = Vec::with_capacity(many.iter().map(|one| one.frame(wire, metrics).len()).sum());
+                many.iter().for_each(|message| joined.extend_from_slice(message.frame(wire, metrics)));
                 joined.into()
             }
         };
@@ -70,7 +69,7 @@ impl Batch {
 pub(super) mod tests {
     use std::sync::Arc;
 
-    use rialto_protocol::Payload;
+    use rialto_protocol::{Codec, Payload};
 
     use super::*;
     use crate::message::{Draft, Message};
@@ -87,8 +86,9 @@ pub(super) mod tests {
     fn a_cut_is_never_within_a_frame() {
         let metrics = Metrics::default();
         let messages = messages(1, 9..=11);
-        let batch = Batch::join(&messages, Codec::Json, &metrics);
-        let lengths: Vec<usize> = messages.iter().map(|message| message.frame(Codec::Json, &metrics).len()).collect();
+        let batch = Batch::join(&messages, Wire::Frames(Codec::Json), &metrics);
+        let lengths: Vec<usize> =
+            messages.iter().map(|message| message.frame(Wire::Frames(Codec::Json), &metrics).len()).collect();
         let (one, two, all) = (lengths[0], lengths[0] + lengths[1], batch.bytes.len());
         for (written, begun, end) in
             [(0, 0, 0), (1, 1, one), (one, 1, one), (one + 1, 2, two), (two, 2, two), (all - 1, 3, all), (all, 3, all)]

@@ -12,6 +12,14 @@ impl Shard {
         }
     }
 
+    /// Ends one session.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
+    pub(crate) fn end(&self, session: SessionKey, closing: &Closing) {
+        if let Some(member) = self.roster.borrow_mut().get(session) {
+            member.line.end(Ending::Closed(closing.clone()));
+        }
+    }
+
     /// Ends the sessions that are meant; gives their number.
     pub(crate) fn evict(&self, is_meant: impl Fn(&Member) -> bool, closing: &Closing) -> u64 {
         let mut roster = self.roster.borrow_mut();

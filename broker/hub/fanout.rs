@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use rialto_protocol::Codec;
 use slab::Slab;
 
 use super::alarms::Alarms;
@@ -11,6 +10,7 @@ use super::listeners::Listeners;
 use super::member::{Member, Tools};
 use super::outbox::Chunk;
 use super::pile::Group;
+use crate::message::Wire;
 
 /// One stream's messages and all who listen to it.
 pub(super) struct Fanout<'s, 't> {
@@ -28,19 +28,19 @@ impl Fanout<'_, '_> {
     /// Gives every listener what it is to get. Gives how many messages were queued, and whether an alarm now rings before
     /// all others.
     pub(super) fn give(&mut self, alarms: &mut Alarms) -> (usize, bool) {
-        let queued = Codec::ALL.map(|codec| self.give_all(codec)).iter().sum();
+        let queued = Wire::ALL.map(|wire| self.give_all(wire)).iter().sum();
         (queued, self.give_sampled(alarms))
     }
 
     /// Gives each listener of a codec the same bytes. Those whose socket is full and who may skip messages get what their
     /// policy says. Gives how many messages were queued.
-    fn give_all(&mut self, codec: Codec) -> usize {
-        let (plain, choosy) = (self.listeners.plain(codec), self.listeners.choosy(codec));
+    fn give_all(&mut self, wire: Wire) -> usize {
+        let (plain, choosy) = (self.listeners.plain(wire), self.listeners.choosy(wire));
         if plain.is_empty() && choosy.is_empty() {
             return 0;
         }
         let mut keep_up = 0;
-        for batch in self.group.batches(codec, !choosy.is_empty(), self.tools.metrics) {
+        for batch in self.group.batches(wire, !choosy.is_empty(), self.tools.metrics) {
             for slot in plain {
                 let member = &mut self.members[*slot as usize];
                 member.outbox.push_messages(Chunk::Batch(Rc::clone(&batch)));

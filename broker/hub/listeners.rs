@@ -1,6 +1,7 @@
 //! Who is subscribed to one stream, apart by what a delivery must do for them. It knows sessions by their slots only.
 
-use rialto_protocol::{Codec, Delivery};
+use crate::message::Wire;
+use rialto_protocol::Delivery;
 
 /// The slots of those who are subscribed to one stream, so that a delivery is one plain loop over each list.
 #[derive(Debug, Default)]
@@ -12,37 +13,39 @@ pub(super) struct Listeners {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
     /// Gets everything.
-    Plain(Codec),
+    Plain(Wire),
     /// Gets everything unless its socket is full.
-    Choosy(Codec),
+    Choosy(Wire),
     /// Gets a message now and then.
     Sampled,
 }
 
 impl List {
-    const COUNT: usize = 5;
+    const COUNT: usize = 7;
 
     const ALL: [Self; Self::COUNT] = [
-        Self::Plain(Codec::ALL[0]),
-        Self::Plain(Codec::ALL[1]),
-        Self::Choosy(Codec::ALL[0]),
-        Self::Choosy(Codec::ALL[1]),
+        Self::Plain(Wire::ALL[0]),
+        Self::Plain(Wire::ALL[1]),
+        Self::Plain(Wire::ALL[2]),
+        Self::Choosy(Wire::ALL[0]),
+        Self::Choosy(Wire::ALL[1]),
+        Self::Choosy(Wire::ALL[2]),
         Self::Sampled,
     ];
 
-    pub(super) fn of(delivery: &Delivery, codec: Codec) -> Self {
+    pub(super) fn of(delivery: &Delivery, wire: Wire) -> Self {
         match delivery {
-            Delivery::Queue => Self::Plain(codec),
-            Delivery::DropOldest | Delivery::Latest | Delivery::LatestBy(_) => Self::Choosy(codec),
+            Delivery::Queue => Self::Plain(wire),
+            Delivery::DropOldest | Delivery::Latest | Delivery::LatestBy(_) => Self::Choosy(wire),
             Delivery::Sample { .. } => Self::Sampled,
         }
     }
 
     fn index(self) -> usize {
         match self {
-            Self::Plain(codec) => codec.index(),
-            Self::Choosy(codec) => 2 + codec.index(),
-            Self::Sampled => 4,
+            Self::Plain(wire) => wire.index(),
+            Self::Choosy(wire) => 3 + wire.index(),
+            Self::Sampled => 6,
         }
     }
 }
@@ -56,13 +59,13 @@ impl Listeners {
     }
 
     /// Those that get everything.
-    pub(super) fn plain(&self, codec: Codec) -> &[u32] {
-        &self.lists[List::Plain(codec).index()]
+    pub(super) fn plain(&self, wire: Wire) -> &[u32] {
+        &self.lists[List::Plain(wire).index()]
     }
 
     /// Those that get everything unless their socket is full.
-    pub(super) fn choosy(&self, codec: Codec) -> &[u32] {
-        &self.lists[List::Choosy(codec).index()]
+    pub(super) fn choosy(&self, wire: Wire) -> &[u32] {
+        &self.lists[List::Choosy(wire).index()]
     }
 
     /// Those that get a message now and then.

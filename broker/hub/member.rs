@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rialto_protocol::{Codec, Delivery, Frame, Gap, Policy};
+use rialto_protocol::{Delivery, Frame, Gap, Policy};
 use rustc_hash::FxBuildHasher;
 
 use super::backlog::{Backlog, Told};
@@ -14,7 +14,7 @@ use super::keys::Keys;
 use super::outbox::{Chunk, Outbox};
 use super::replay::Replays;
 use super::{Audience, FieldPlace, Line, Link, Subscription};
-use crate::message::{Shared, websocket_frame};
+use crate::message::{Shared, Wire};
 use crate::metrics::Metrics;
 use crate::small_map::SmallMap;
 use crate::topic::Topic;
@@ -25,7 +25,7 @@ const CATCH_UP_BYTES: usize = 64 * 1024;
 /// One session.
 pub(super) struct Member {
     pub(super) serial: u64,
-    pub(super) codec: Codec,
+    pub(super) wire: Wire,
     pub(super) link: Rc<Link>,
     pub(super) line: Rc<Line>,
     /// Who it is to the outside, once that is known.
@@ -128,23 +128,23 @@ impl Choice {
     }
 
     /// Takes messages in. Gives how many others are skipped for them, or they themselves.
-    fn take_in(&mut self, messages: &[Shared], codec: Codec, tools: &mut Tools<'_>) -> usize {
+    fn take_in(&mut self, messages: &[Shared], wire: Wire, tools: &mut Tools<'_>) -> usize {
         let Some((last, before)) = messages.split_last() else { return 0 };
         let backlog = self.backlog.get_or_insert_with(|| Backlog::new(messages[0].offset));
         match &self.delivery {
             Delivery::Queue | Delivery::DropOldest => {
                 for message in messages {
-                    backlog.keep(message.offset, message.frame(codec, tools.metrics).clone());
+                    backlog.keep(message.offset, message.frame(wire, tools.metrics).clone());
                 }
                 0
             }
             Delivery::Latest | Delivery::Sample { .. } => {
                 before.iter().for_each(|message| backlog.skip(message.offset));
-                before.len() + backlog.keep_only(last.offset, last.frame(codec, tools.metrics).clone())
+                before.len() + backlog.keep_only(last.offset, last.frame(wire, tools.metrics).clone())
             }
             Delivery::LatestBy(field) => {
                 let keep = |message: &Shared| {
-                    let frame = message.frame(codec, tools.metrics).clone();
+                    let frame = message.frame(wire, tools.metrics).clone();
                     backlog.keep_only_of(tools.keys.of(message, field), message.offset, frame)
                 };
                 messages.iter().map(keep).sum()
@@ -153,7 +153,7 @@ impl Choice {
     }
 
     /// Writes what the session is to be told to its outbox, about `bytes_max` of it. Whether that was everything.
-    fn hand_out(&mut self, bytes_max: usize, codec: Codec, outbox: &mut Outbox, metrics: &Metrics) -> bool {
+    fn hand_out(&mut self, bytes_max: usize, wire: Wire, outbox: &mut Outbox, metrics: &Metrics) -> bool {
         let Some(backlog) = &mut self.backlog else { return true };
         if backlog.is_settled() {
             return true;
@@ -161,13 +161,13 @@ impl Choice {
         let topic = &self.topic;
         let messages = backlog.release(bytes_max, |told| {
             let frame = match told {
-                Told::Message(frame) => frame,
+                Told::Message(frame) => Some(frame),
                 Told::Gap { from, to, reason } => {
                     let topic = topic.as_str().into();
-                    websocket_frame(codec, &Frame::Gap(&Gap { topic, from, to, reason }))
+                    wire.frame(&Frame::Gap(&Gap { topic, from, to, reason }))
                 }
             };
-            outbox.push_messages(Chunk::One(frame));
+            frame.into_iter().for_each(|frame| outbox.push_messages(Chunk::One(frame)));
         });
         metrics.messages_delivered.add(messages as u64);
         let settled = backlog.is_settled();
@@ -184,10 +184,10 @@ impl Choice {
 }
 
 impl Member {
-    pub(super) fn new(serial: u64, link: Rc<Link>, line: Rc<Line>, codec: Codec) -> Self {
+    pub(super) fn new(serial: u64, link: Rc<Link>, line: Rc<Line>, wire: Wire) -> Self {
         Self {
             serial,
-            codec,
+            wire,
             link,
             line,
             who: None,
@@ -314,7 +314,7 @@ impl Member {
     /// Queues a page of the past.
     pub(super) fn page(&mut self, metrics: &Metrics) {
         if let Some(replays) = &mut self.replays {
-            metrics.messages_delivered.add(replays.page(self.codec, &mut self.outbox, metrics) as u64);
+            metrics.messages_delivered.add(replays.page(self.wire, &mut self.outbox, metrics) as u64);
         }
     }
 
@@ -376,10 +376,10 @@ impl Member {
 
     /// Takes messages in. Whether there is anything now that the session is to be told.
     fn take_in(&mut self, stream: u64, messages: &[Shared], tools: &mut Tools<'_>) -> bool {
-        let codec = self.codec;
+        let wire = self.wire;
         self.behind.get_or_insert_default();
         let taken = self.change(stream, |held, _| {
-            let skipped = held.choice.as_mut()?.take_in(messages, codec, tools);
+            let skipped = held.choice.as_mut()?.take_in(messages, wire, tools);
             held.skip(skipped, tools.metrics);
             Some(!messages.is_empty())
         });
@@ -407,9 +407,9 @@ impl Member {
 
     /// Queues what a subscription is behind with. Whether that was everything.
     fn hand_out(&mut self, stream: u64, bytes_max: usize, metrics: &Metrics) -> bool {
-        let codec = self.codec;
+        let wire = self.wire;
         let settled =
-            self.change(stream, |held, outbox| Some(held.choice.as_mut()?.hand_out(bytes_max, codec, outbox, metrics)));
+            self.change(stream, |held, outbox| Some(held.choice.as_mut()?.hand_out(bytes_max, wire, outbox, metrics)));
         settled.unwrap_or(true)
     }
 

@@ -239,7 +239,7 @@ mod tests {
 
     fn batch(stream: u64, offsets: std::ops::RangeInclusive<u64>) -> Chunk {
         let messages = messages(stream, offsets);
-        let batch = Batch::join(&messages, Codec::Json, &Metrics::default());
+        let batch = Batch::join(&messages, crate::message::Wire::Frames(Codec::Json), &Metrics::default());
         batch.hold(&messages);
         Chunk::Batch(Rc::new(batch))
     }

@@ -3,12 +3,11 @@
 
 use std::rc::Rc;
 
-use rialto_protocol::Codec;
 use rustc_hash::FxHashMap;
 
 use super::batch::Batch;
 use super::{Selectors, SessionKey};
-use crate::message::Shared;
+use crate::message::{Shared, Wire};
 use crate::metrics::Metrics;
 
 /// A buffer is not made longer than this by joining: a session that has read a part of it holds all of it.
@@ -83,15 +82,15 @@ impl Group {
 
     /// The frames of the group as buffers that its sessions share: one, unless it would be very large. With `hold` the
     /// messages can be taken back.
-    pub(super) fn batches(&self, codec: Codec, hold: bool, metrics: &Metrics) -> impl Iterator<Item = Rc<Batch>> {
+    pub(super) fn batches(&self, wire: Wire, hold: bool, metrics: &Metrics) -> impl Iterator<Item = Rc<Batch>> {
         let mut rest = &self.messages[..];
         std::iter::from_fn(move || {
-            let (now, later) = rest.split_at(fitting(rest, codec, metrics));
+            let (now, later) = rest.split_at(fitting(rest, wire, metrics));
             rest = later;
             if now.is_empty() {
                 return None;
             }
-            let batch = Batch::join(now, codec, metrics);
+            let batch = Batch::join(now, wire, metrics);
             if hold {
                 batch.hold(now);
             }
@@ -101,10 +100,10 @@ impl Group {
 }
 
 /// How many of the messages one buffer takes: at least one.
-fn fitting(messages: &[Shared], codec: Codec, metrics: &Metrics) -> usize {
+fn fitting(messages: &[Shared], wire: Wire, metrics: &Metrics) -> usize {
     let mut bytes = 0;
     let fits = |message: &&Shared| {
-        bytes += message.frame(codec, metrics).len();
+        bytes += message.frame(wire, metrics).len();
         bytes <= CHUNK_BYTES_MAX
     };
     messages.iter().take_while(fits).count().max(1).min(messages.len())
@@ -114,7 +113,7 @@ fn fitting(messages: &[Shared], codec: Codec, metrics: &Metrics) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use rialto_protocol::Payload;
+    use rialto_protocol::{Codec, Payload};
 
     use super::super::batch::tests::messages;
     use super::*;
@@ -133,10 +132,10 @@ mod tests {
             for offset in 0..count {
                 let draft = Draft { payload: Payload::bytes(vec![0; payload_bytes]), from: None, except: None };
                 let message = Arc::new(Message::new(1, topic.clone(), offset, 0, draft));
-                whole.extend_from_slice(message.frame(Codec::MessagePack, &metrics));
+                whole.extend_from_slice(message.frame(Wire::Frames(Codec::MessagePack), &metrics));
                 group.messages.push(message);
             }
-            let cut: Vec<_> = group.batches(Codec::MessagePack, false, &metrics).collect();
+            let cut: Vec<_> = group.batches(Wire::Frames(Codec::MessagePack), false, &metrics).collect();
             assert_eq!(cut.len(), chunks, "{count} of {payload_bytes}");
             assert_eq!(cut.iter().flat_map(|batch| batch.bytes.iter().copied()).collect::<Vec<u8>>(), whole);
         }

@@ -1,10 +1,10 @@
-//! Frames for one session, kept as values until the session's shard writes them in the session's codec.
+//! Frames for one session, kept as values until the session's shard writes them in the session's wire.
 
 use bytes::Bytes;
-use rialto_protocol::{Codec, Failure, Frame, Gap, Payload, Reply};
+use rialto_protocol::{Failure, Frame, Gap, Payload, Reply};
 
 use super::UnderWay;
-use crate::message::{Passage, websocket_frame};
+use crate::message::{Passage, Wire, bare_frame, custom_frame, websocket_message};
 use crate::topic::Topic;
 
 /// A frame for one session.
@@ -26,6 +26,18 @@ pub(crate) enum What {
     Passage { topic: Topic, passage: Passage },
     /// What of a topic it will not see.
     Gap(Gap),
+    /// A subscription has ended that it did not end itself.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
+    Unsubscribed { topic: Topic, failure: Failure },
+    /// A frame of a plugin's own; a bare value for a session on a raw endpoint.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
+    Custom(Payload),
+    /// A text message for a session on a raw endpoint.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
+    Text(String),
+    /// A binary message for a session on a raw endpoint.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
+    Binary(Bytes),
 }
 
 impl Push {
@@ -35,20 +47,30 @@ impl Push {
             What::Reply { outcome: Ok(reply), .. } => {
                 matches!(reply, Reply::Subscribed(_) | Reply::SubscribedAll(_) | Reply::Unsubscribed)
             }
-            What::Passage { .. } | What::Gap(_) => true,
+            What::Passage { .. } | What::Gap(_) | What::Unsubscribed { .. } => true,
+            What::Custom(_) | What::Text(_) | What::Binary(_) => true,
             What::Reply { .. } | What::Pong { .. } => false,
         }
     }
 
     /// The WebSocket frame, if there is anything to tell.
-    pub(super) fn encode(&self, codec: Codec) -> Option<Bytes> {
+    pub(super) fn encode(&self, wire: Wire) -> Option<Bytes> {
         let frame = match &self.what {
             What::Reply { id, outcome: Ok(reply) } => Frame::Ok { id: (*id)?, reply },
             What::Reply { id, outcome: Err(failure) } => Frame::Error { id: *id, failure },
             What::Pong { id, payload, time_ms } => Frame::Pong { id: *id, payload: payload.as_ref(), time: *time_ms },
             What::Passage { topic, passage } => passage.as_frame(topic.as_str()),
             What::Gap(gap) => Frame::Gap(gap),
+            What::Unsubscribed { topic, failure } => Frame::Unsubscribed { topic: topic.as_str(), failure },
+            What::Custom(payload) => {
+                return Some(match wire {
+                    Wire::Frames(codec) => custom_frame(codec, payload),
+                    Wire::Bare => bare_frame(payload),
+                });
+            }
+            What::Text(text) => return (wire == Wire::Bare).then(|| websocket_message(true, text.as_bytes())),
+            What::Binary(bytes) => return (wire == Wire::Bare).then(|| websocket_message(false, bytes)),
         };
-        Some(websocket_frame(codec, &frame))
+        wire.frame(&frame)
     }
 }

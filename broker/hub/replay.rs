@@ -6,11 +6,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-use rialto_protocol::{Codec, Delivery, Frame, Gap};
+use rialto_protocol::{Delivery, Frame, Gap};
 
 use super::outbox::{Chunk, Outbox};
 use super::{FieldPlace, Subscription};
-use crate::message::{Shared, websocket_frame};
+use crate::message::{Shared, Wire};
 use crate::metrics::Metrics;
 
 /// One stream's past for one session.
@@ -99,14 +99,14 @@ impl Replays {
     }
 
     /// Queues the next page of the replay whose turn it is. Gives the number of its messages.
-    pub(super) fn page(&mut self, codec: Codec, outbox: &mut Outbox, metrics: &Metrics) -> usize {
+    pub(super) fn page(&mut self, wire: Wire, outbox: &mut Outbox, metrics: &Metrics) -> usize {
         let Some(mut pending) = self.reading.pop_front() else { return 0 };
         let Page { gap, messages, is_last } = (pending.replay.read)();
-        if let Some(gap) = gap {
-            outbox.push_messages(Chunk::One(websocket_frame(codec, &Frame::Gap(&gap))));
+        if let Some(frame) = gap.and_then(|gap| wire.frame(&Frame::Gap(&gap))) {
+            outbox.push_messages(Chunk::One(frame));
         }
         for message in &messages {
-            outbox.push_messages(Chunk::One(message.frame(codec, metrics).clone()));
+            outbox.push_messages(Chunk::One(message.frame(wire, metrics).clone()));
         }
         if is_last {
             self.joining.push(pending);
@@ -157,6 +157,8 @@ mod tests {
 
     use super::super::Audience;
     use super::super::batch::tests::messages;
+    use rialto_protocol::Codec;
+
     use super::*;
     use crate::topic::Topic;
 
@@ -180,7 +182,7 @@ mod tests {
         let (mut outbox, metrics) = (Outbox::default(), Metrics::default());
         let mut sent = 0;
         while replays.has_page() {
-            sent += replays.page(Codec::Json, &mut outbox, &metrics);
+            sent += replays.page(Wire::Frames(Codec::Json), &mut outbox, &metrics);
         }
         sent
     }

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rialto_protocol::Codec;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
@@ -16,6 +15,7 @@ use super::patterns::is_pattern;
 use super::pile::Group;
 use super::replay::{Replaying, Replays};
 use super::{Audience, Line, Link, Replay, SessionKey, Subscription, is_attendance};
+use crate::message::Wire;
 use crate::metrics::Metrics;
 
 /// A table with more room than this, of which less than an eighth is used, gives most of it back.
@@ -58,10 +58,10 @@ impl Roster {
         }
     }
 
-    pub(super) fn attach(&mut self, link: Rc<Link>, line: Rc<Line>, codec: Codec) -> SessionKey {
+    pub(super) fn attach(&mut self, link: Rc<Link>, line: Rc<Line>, wire: Wire) -> SessionKey {
         self.serial += 1;
         let serial = self.serial;
-        let slot = self.members.insert(Member::new(serial, link, line, codec));
+        let slot = self.members.insert(Member::new(serial, link, line, wire));
         self.metrics.sessions.add(1);
         self.metrics.sessions_opened.add(1);
         SessionKey { shard: self.shard, slot: u32::try_from(slot).expect("fewer than 2^32 sessions"), serial }
@@ -167,7 +167,7 @@ impl Roster {
             None => {}
         }
         let member = &mut self.members[slot as usize];
-        let list = List::of(held.delivery(), member.codec);
+        let list = List::of(held.delivery(), member.wire);
         let slots = self.streams.entry(stream).or_default().list_mut(list);
         held.place = u32::try_from(slots.len()).expect("fewer than 2^32 sessions");
         slots.push(slot);
@@ -205,7 +205,7 @@ impl Roster {
 
     fn release(&mut self, slot: u32, stream: u64, held: &Held) {
         let member = &mut self.members[slot as usize];
-        let list = List::of(held.delivery(), member.codec);
+        let list = List::of(held.delivery(), member.wire);
         member.choosy -= u32::from(matches!(list, List::Choosy(_)));
         member.patterns -= u32::from(is_pattern(stream));
         let listeners = self.streams.get_mut(&stream).expect("a subscription has its list");
@@ -247,8 +247,8 @@ mod tests {
         for index in 0..10 {
             let (stream, _) = tokio::io::duplex(64);
             let link = Rc::new(Link::other(Box::new(stream)));
-            let codec = Codec::ALL[index % 2];
-            keys.push(roster.attach(link, Rc::new(Line::new(Instant::now())), codec));
+            let wire = Wire::ALL[index % 3];
+            keys.push(roster.attach(link, Rc::new(Line::new(Instant::now())), wire));
         }
         let topic = Topic::parse("t").expect("a topic");
         let policies = [Delivery::Queue, Delivery::Latest, Delivery::Sample { every_ms: 1 }];

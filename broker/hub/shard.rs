@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use rialto_protocol::{Closing, Codec};
+use rialto_protocol::Closing;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
@@ -23,6 +23,7 @@ use super::outbox::Chunk;
 use super::pile::Pile;
 use super::roster::{Addressed, Roster};
 use super::{Command, Ending, HubLimits, Line, Link, Push, Replay, SessionKey, Subscription};
+use crate::message::Wire;
 use crate::metrics::Metrics;
 
 /// How many commands a shard takes out of its inbox at once: what bounds the size of one joined buffer.
@@ -264,7 +265,7 @@ impl Shard {
     fn push(&self, session: SessionKey, push: Push) {
         let mut roster = self.roster.borrow_mut();
         let Some(member) = roster.get(session).filter(|member| !member.finished) else { return };
-        let Some(frame) = push.encode(member.codec) else { return };
+        let Some(frame) = push.encode(member.wire) else { return };
         if push.in_line() {
             drop(roster);
             self.settle(session, |member| member.choosy > 0);
@@ -301,9 +302,9 @@ impl Shard {
     }
 
     /// Makes a connection a session of this shard.
-    pub(crate) fn attach(&self, link: Rc<Link>, codec: Codec) -> (SessionKey, Rc<Line>) {
+    pub(crate) fn attach(&self, link: Rc<Link>, wire: Wire) -> (SessionKey, Rc<Line>) {
         let line = Rc::new(Line::new(Instant::now()));
-        let key = self.roster.borrow_mut().attach(link, Rc::clone(&line), codec);
+        let key = self.roster.borrow_mut().attach(link, Rc::clone(&line), wire);
         if let Some(closing) = &*self.closing.borrow() {
             line.end(Ending::Drained(closing.clone()));
         }

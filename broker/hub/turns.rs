@@ -46,7 +46,7 @@ fn shard(outbox_bytes: usize, outboxes_bytes: usize) -> (Rc<Shard>, Arc<Metrics>
 
 fn attach(shard: &Rc<Shard>, room: usize) -> (SessionKey, Rc<Line>, DuplexStream) {
     let (near, far) = tokio::io::duplex(room);
-    let (key, line) = shard.attach(Rc::new(Link::other(Box::new(near))), Codec::Json);
+    let (key, line) = shard.attach(Rc::new(Link::other(Box::new(near))), crate::message::Wire::Frames(Codec::Json));
     (key, line, far)
 }
 

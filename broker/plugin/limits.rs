@@ -60,7 +60,15 @@ pub(super) struct Budget {
 /// A limit of this hook call is used up; the text names it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Exceeded(pub(super) String);
+pub(crate) struct Exceeded(pub(super) String);
+
+impl Exceeded {
+    /// Something else than a limit that ends a hook.
+    #[cfg(feature = "cli")]
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
 
 impl Budget {
     pub(super) fn new(limits: &PluginLimits) -> Self {
@@ -114,6 +122,7 @@ mod tests {
             output_bytes: 10,
             host_calls: 3,
             effects: 1,
+            timers: 1,
         };
         let mut budget = Budget::new(&limits);
         assert_eq!(budget.call(10), Ok(()));

@@ -2,20 +2,34 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
-use super::{Done, Event, HookError};
+use super::{Done, Event, HookError, Runner};
 
-/// What is done with a hook's outcome, on the plugin's thread, before its next hook runs.
-pub(crate) type Finish = Box<dyn FnOnce(Result<Done, HookError>) + Send>;
+/// What is done with a hook's outcome, on the plugin's thread, before its next hook runs. Whether what it wanted is kept.
+pub(crate) type Finish = Box<dyn FnOnce(Result<Done, HookError>) -> bool + Send>;
+
+/// Something that is done to the plugin itself, between two events.
+pub(crate) type Change = Box<dyn FnOnce(&mut Runner) + Send>;
+
+/// What the plugin's thread has to do next.
+pub(super) enum Letter {
+    Job(Job),
+    Change(Change),
+    /// Nothing came in time.
+    Nothing,
+    /// The mailbox was stopped, or nobody can send anything any more.
+    End,
+}
 
 /// Asked on the plugin's thread, right before the hook, whether it is still to be called.
-pub(crate) type Wanted = Box<dyn FnOnce() -> bool + Send>;
+pub(crate) type Asked = Box<dyn FnOnce() -> bool + Send>;
 
 /// One event and what follows from it.
 pub(super) struct Job {
     pub(super) event: Event,
-    pub(super) wanted: Option<Wanted>,
+    pub(super) wanted: Option<Asked>,
     pub(super) finish: Finish,
     /// Whether the job counts against the bound.
     counted: bool,
@@ -28,8 +42,7 @@ pub(crate) struct Busy;
 /// The sending side.
 #[derive(Clone, Debug)]
 pub(crate) struct Mailbox {
-    /// An empty job only wakes the other side.
-    sender: Sender<Option<Job>>,
+    sender: Sender<Letter>,
     shared: Arc<Shared>,
     bound: usize,
 }
@@ -40,14 +53,14 @@ pub(crate) struct Place<'m>(&'m Mailbox);
 
 impl Place<'_> {
     /// Adds the event.
-    pub(crate) fn fill(self, event: Event, wanted: Option<Wanted>, finish: Finish) {
+    pub(crate) fn fill(self, event: Event, wanted: Option<Asked>, finish: Finish) {
         self.0.send(Job { event, wanted, finish, counted: true });
     }
 }
 
 /// The plugin's side.
 pub(super) struct Jobs {
-    receiver: Receiver<Option<Job>>,
+    receiver: Receiver<Letter>,
     shared: Arc<Shared>,
 }
 
@@ -82,29 +95,46 @@ impl Mailbox {
         self.send(Job { event, wanted: None, finish, counted: false });
     }
 
+    /// Adds something that is done to the plugin itself, behind the events that wait already.
+    pub(crate) fn change(&self, change: Change) {
+        let _ = self.sender.send(Letter::Change(change));
+    }
+
+    /// How many events of clients wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.waiting.load(Acquire)
+    }
+
     /// Ends the plugin's thread after the hook it is in; events that wait are dropped.
     pub(crate) fn stop(&self) {
         self.shared.stopped.store(true, Release);
-        let _ = self.sender.send(None);
+        let _ = self.sender.send(Letter::End);
     }
 
     fn send(&self, job: Job) {
         // Once the thread has ended the broker is stopping; dropping `finish` answers whoever waits.
-        let _ = self.sender.send(Some(job));
+        let _ = self.sender.send(Letter::Job(job));
     }
 }
 
 impl Jobs {
-    /// The next job; none when the mailbox was stopped or nobody can send one any more.
-    pub(super) fn next(&self) -> Option<Job> {
-        let job = self.receiver.recv().ok()??;
+    /// What comes next, within so long if that is bounded.
+    pub(super) fn next(&self, patience: Option<Duration>) -> Letter {
+        let letter = match patience {
+            None => self.receiver.recv().unwrap_or(Letter::End),
+            Some(patience) => match self.receiver.recv_timeout(patience) {
+                Ok(letter) => letter,
+                Err(RecvTimeoutError::Timeout) => Letter::Nothing,
+                Err(RecvTimeoutError::Disconnected) => Letter::End,
+            },
+        };
         if self.shared.stopped.load(Acquire) {
-            return None;
+            return Letter::End;
         }
-        if job.counted {
+        if let Letter::Job(Job { counted: true, .. }) = letter {
             self.shared.waiting.fetch_sub(1, AcqRel);
         }
-        Some(job)
+        letter
     }
 }
 
@@ -120,10 +150,10 @@ mod tests {
         let (mailbox, jobs) = Mailbox::new(2);
         let session = Member { session: "s".into(), user: None };
         let event = Event::Unsubscribe { session, topic: Topic::parse("a").expect("a topic") };
-        let submit = || mailbox.place().map(|place| place.fill(event.clone(), None, Box::new(|_| {}))).is_ok();
+        let submit = || mailbox.place().map(|place| place.fill(event.clone(), None, Box::new(|_| true))).is_ok();
         assert_eq!([submit(), submit(), submit()], [true, true, false]);
-        mailbox.submit_end(event.clone(), Box::new(|_| {}));
-        assert!(jobs.next().is_some());
+        mailbox.submit_end(event.clone(), Box::new(|_| true));
+        assert!(matches!(jobs.next(None), Letter::Job(_)));
         assert_eq!([submit(), submit()], [true, false]);
     }
 }

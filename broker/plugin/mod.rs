@@ -1,48 +1,117 @@
-//! Plugins: sandboxed components with a mailbox each. A hook gives a decision and effects as values; nothing here
-//! publishes, answers or knows a session's connection.
+//! Plugins: sandboxed components with a thread and a mailbox each. A hook gives a decision and what it wants done as values;
+//! nothing here publishes, answers or knows a session's connection.
 
+mod anatomy;
+mod artefact;
+mod books;
+mod cache;
+mod compiler;
 mod convert;
+mod desk;
+mod health;
 mod host;
 mod imports;
-mod instance;
+#[cfg(feature = "cli")]
+mod inspection;
 mod limits;
+mod load_error;
 mod mailbox;
 mod manifest;
+mod native;
+mod precompile;
+mod recorder;
+#[cfg(feature = "cli")]
+mod replaying;
+mod runner;
+mod running;
+mod sandbox;
+mod settings;
+mod standing;
 mod ticker;
 mod world;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
+use bytes::Bytes;
+use rialto_plugin::Raw;
 use rialto_protocol::{Member, Payload};
 
-pub(crate) use host::Host;
-pub(crate) use instance::Surroundings;
-pub(crate) use mailbox::{Mailbox, Wanted};
+pub(crate) use books::Books;
+pub(crate) use compiler::Compiler;
+#[cfg(feature = "cli")]
+pub(crate) use compiler::{COMMAND, REFUSED};
+pub(crate) use health::FailurePolicy;
+pub(crate) use host::{Host, spawn};
+#[cfg(feature = "cli")]
+pub(crate) use inspection::Inspection;
+pub(crate) use load_error::LoadError;
+pub(crate) use mailbox::{Asked, Change, Mailbox};
 pub(crate) use manifest::Manifest;
+pub(crate) use native::Native;
+#[cfg(feature = "cli")]
+pub(crate) use precompile::precompile;
+#[cfg(feature = "cli")]
+pub(crate) use replaying::{Replayed, replay};
+pub(crate) use runner::{Isolation, Runner, Surroundings, Version};
+pub use standing::{FailureReport, PluginHealth};
+pub(crate) use standing::{Report, Standing};
 
+use self::desk::{Answering, Cause};
+use self::running::{Running, Start};
+use crate::clock::Now;
+use crate::store::{KeptTimer, Writes};
 use crate::topic::Topic;
+
+/// Where running copies of a plugin come from.
+pub(crate) trait Source: Send + Sync {
+    /// Makes a running copy and calls its `start`. Gives what it says that it serves.
+    ///
+    /// # Errors
+    /// Why it does not run.
+    fn start(
+        &self,
+        host: Box<dyn Answering>,
+        start: &Start<'_>,
+        limits: PluginLimits,
+        now: Now,
+    ) -> Result<(Box<dyn Running>, Vec<String>), Failed>;
+}
 
 /// Something a plugin is told. Each is one hook.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
+    /// A session has connected to a raw endpoint.
+    Connect { session: Member, endpoint: Arc<str> },
+    /// A session on a raw endpoint has ended.
+    Disconnect { session: Member, endpoint: Arc<str> },
+    /// A session on a raw endpoint has sent a message.
+    Message { session: Member, endpoint: Arc<str>, message: Raw },
     /// A session wants to subscribe.
     Subscribe { session: Member, topic: Topic },
     /// A session has left.
     Unsubscribe { session: Member, topic: Topic },
-    /// Someone published.
-    Publish { session: Option<Member>, topic: Topic, payload: Payload },
+    /// Someone published; where that was a plugin, the message came through so many of them.
+    Publish { session: Option<Member>, topic: Topic, payload: Payload, hops: u8 },
     /// Someone asks.
     Call { session: Option<Member>, topic: Option<Topic>, method: String, payload: Option<Payload> },
+    /// A timer is due, of the plugin or of the instance of one topic.
+    Timer { topic: Option<Topic>, name: String, payload: Option<Payload> },
 }
 
 impl Event {
     /// The hook's name in the plugin protocol.
     pub(crate) fn hook(&self) -> &'static str {
         match self {
+            Self::Connect { .. } => "on-connect",
+            Self::Disconnect { .. } => "on-disconnect",
+            Self::Message { .. } => "on-message",
             Self::Subscribe { .. } => "on-subscribe",
             Self::Unsubscribe { .. } => "on-unsubscribe",
             Self::Publish { .. } => "on-publish",
             Self::Call { .. } => "on-call",
+            Self::Timer { .. } => "on-timer",
         }
     }
 
@@ -52,7 +121,26 @@ impl Event {
             Self::Subscribe { topic, .. } | Self::Unsubscribe { topic, .. } | Self::Publish { topic, .. } => {
                 Some(topic)
             }
-            Self::Call { topic, .. } => topic.as_ref(),
+            Self::Call { topic, .. } | Self::Timer { topic, .. } => topic.as_ref(),
+            Self::Connect { .. } | Self::Disconnect { .. } | Self::Message { .. } => None,
+        }
+    }
+
+    /// Why its hook runs.
+    fn cause(&self) -> Cause {
+        let (session, raw) = match self {
+            Self::Connect { session, .. } | Self::Disconnect { session, .. } | Self::Message { session, .. } => {
+                (Some(session), true)
+            }
+            Self::Subscribe { session, .. } | Self::Unsubscribe { session, .. } => (Some(session), false),
+            Self::Publish { session, .. } | Self::Call { session, .. } => (session.as_ref(), false),
+            Self::Timer { .. } => (None, false),
+        };
+        let session = session.map(|member| Arc::clone(&member.session));
+        match self {
+            Self::Timer { name, .. } => Cause { timer: Some(name.clone()), ..Cause::default() },
+            Self::Publish { hops, .. } => Cause { session, raw, hops: *hops, ..Cause::default() },
+            _ => Cause { session, raw, ..Cause::default() },
         }
     }
 }
@@ -73,15 +161,60 @@ pub(crate) enum Decision {
 /// What a hook asked for, in order.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
-    /// A message to a topic of the plugin.
-    Publish { topic: Topic, payload: Payload },
+    /// A message to a topic of the plugin, or to another one.
+    Publish { topic: Topic, payload: Payload, exclude: Option<Arc<str>>, own: bool },
+    /// Something to one session.
+    Send { session: Arc<str>, what: Sent },
+    /// A session is to be subscribed.
+    Subscribe { session: Arc<str>, topic: Topic, own: bool },
+    /// A subscription is to end.
+    Unsubscribe { session: Arc<str>, topic: Topic, own: bool },
+    /// A session is to end.
+    Disconnect { session: Arc<str>, reason: String },
 }
 
-/// The outcome of a hook that returned `ok`.
+/// What is sent to one session.
+#[derive(Clone, Debug)]
+pub(crate) enum Sent {
+    /// A frame, or a bare value on a raw endpoint.
+    Payload(Payload),
+    /// A text message on a raw endpoint.
+    Text(String),
+    /// A binary message on a raw endpoint.
+    Binary(Bytes),
+}
+
+/// All that a hook wants done.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) effects: Vec<Effect>,
+    /// What is to be kept of its state and timers.
+    pub(crate) writes: Writes,
+    /// Through how many plugins what it was called for came.
+    pub(crate) hops: u8,
+}
+
+impl Wanted {
+    /// The timers to be, and whose they are.
+    fn timers(&self) -> (Arc<str>, BTreeMap<String, Option<KeptTimer>>) {
+        (Arc::clone(&self.writes.namespace), self.writes.timers.clone())
+    }
+}
+
+/// The outcome of a hook that returned `ok`. Nothing of it has happened yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Done {
     pub(crate) decision: Decision,
-    pub(crate) effects: Vec<Effect>,
+    pub(crate) wanted: Wanted,
+}
+
+impl Done {
+    /// The outcome where no hook had to be called.
+    fn nothing(namespace: Arc<str>) -> Self {
+        let writes = Writes { namespace, values: BTreeMap::new(), timers: BTreeMap::new() };
+        let wanted = Wanted { effects: Vec::new(), writes, hops: 0 };
+        Self { decision: Decision::Accepted, wanted }
+    }
 }
 
 /// Why a hook has no outcome. Nothing that it asked for happens.
@@ -110,9 +243,16 @@ pub(crate) enum Failed {
     Said(String),
     /// No instance runs because starting one failed.
     Start(String),
+    /// It failed too often, and is given no chance for now.
+    Quarantined,
 }
 
 impl Failed {
+    /// Whether it counts towards quarantine: the plugin has done something that it must not.
+    fn counts(&self) -> bool {
+        !matches!(self, Self::Said(_) | Self::Quarantined)
+    }
+
     /// The sentence a client gets: what kind of failure, nothing from inside the plugin.
     pub(crate) fn for_client(&self) -> String {
         match self {
@@ -122,6 +262,7 @@ impl Failed {
             Self::Returned(_) => "it returned something that is not valid".to_owned(),
             Self::Said(_) => "it could not do its work".to_owned(),
             Self::Start(_) => "it is not running".to_owned(),
+            Self::Quarantined => "it failed too often and is quarantined".to_owned(),
         }
     }
 }
@@ -135,6 +276,7 @@ impl fmt::Display for Failed {
             Self::Returned(text) => write!(f, "invalid return value: {text}"),
             Self::Said(text) => write!(f, "the hook failed: {text}"),
             Self::Start(text) => write!(f, "cannot start: {text}"),
+            Self::Quarantined => f.write_str("quarantined after too many failures"),
         }
     }
 }
@@ -149,4 +291,5 @@ pub(crate) struct PluginLimits {
     pub(crate) output_bytes: usize,
     pub(crate) host_calls: u64,
     pub(crate) effects: usize,
+    pub(crate) timers: usize,
 }

@@ -4,7 +4,7 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentNamedList, Lift, Lower};
 use wasmtime::{Engine, Error, Result};
 
-use super::imports::bindings::rialto::plugin::types::{Error as Refusal, Payload, Session, Verdict};
+use super::imports::bindings::rialto::plugin::types::{Error as Refusal, Payload, Raw, Session, Verdict};
 
 /// The interface that a plugin exports.
 const HOOKS: &str = "rialto:plugin/hooks@1.0.0";
@@ -15,7 +15,11 @@ const HOOKS: &str = "rialto:plugin/hooks@1.0.0";
 /// Names the first hook that is missing or has another type.
 pub(super) fn check(engine: &Engine, component: &Component) -> Result<()> {
     let hooks = Hooks { engine, component };
-    hooks.has::<(String,), (Result<(), String>,)>("start")?;
+    hooks.has::<(String, Option<String>), (Result<Vec<String>, String>,)>("start")?;
+    hooks.has::<(Session, String), (Result<(), Refusal>,)>("on-connect")?;
+    hooks.has::<(Session, String), (Result<(), Refusal>,)>("on-disconnect")?;
+    hooks.has::<(Session, String, Raw), (Result<(), Refusal>,)>("on-message")?;
+    hooks.has::<(String, Option<Payload>), (Result<(), Refusal>,)>("on-timer")?;
     hooks.has::<(Session, String), (Result<(), Refusal>,)>("on-subscribe")?;
     hooks.has::<(Session, String), (Result<(), Refusal>,)>("on-unsubscribe")?;
     hooks.has::<(Option<Session>, String, Payload), (Result<Verdict, Refusal>,)>("on-publish")?;

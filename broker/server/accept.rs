@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::control::Control;
 use super::lobby::Waiting;
 use super::stream::Stream;
 use super::{Door, Front, http};
@@ -20,8 +21,16 @@ const QUIET: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves all listeners until `stop` is done; then HTTP requests under way are cut off, but not the sessions among them.
-pub(super) async fn serve(doors: Vec<Door>, front: Arc<Front>, stop: impl Future<Output = ()>) {
+pub(super) async fn serve(
+    doors: Vec<Door>,
+    control: Option<Control>,
+    front: Arc<Front>,
+    stop: impl Future<Output = ()>,
+) {
     let mut loops = JoinSet::new();
+    if let Some(control) = control {
+        loops.spawn(control.serve(Arc::clone(&front)));
+    }
     for door in doors {
         loops.spawn(accept(door, Arc::clone(&front)));
     }

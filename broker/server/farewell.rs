@@ -2,10 +2,10 @@
 //! and writes nothing.
 
 use bytes::Bytes;
-use rialto_protocol::{CloseCode, Closing, Codec, Frame};
+use rialto_protocol::{CloseCode, Closing, Frame};
 
 use crate::hub::Ending;
-use crate::message::{websocket_control, websocket_frame};
+use crate::message::{Wire, websocket_control};
 
 const CLOSE: u8 = 0x8;
 const REASON_BYTES_MAX: usize = 123;
@@ -30,12 +30,12 @@ pub(super) fn peer_closed(payload: &[u8]) -> Ending {
 
 /// The last frames of a connection that ends so, the Close included, and whether messages that wait come before them. None
 /// when nobody is there to be told.
-pub(super) fn last_frames(ending: &Ending, codec: Codec) -> Option<(Vec<Bytes>, bool)> {
+pub(super) fn last_frames(ending: &Ending, wire: Wire) -> Option<(Vec<Bytes>, bool)> {
     match ending {
         Ending::Gone => None,
         Ending::PeerClosed(code) => Some((vec![close_frame(*code, "")], false)),
-        Ending::Closed(closing) => Some((closing_frames(closing, codec), false)),
-        Ending::Drained(closing) => Some((closing_frames(closing, codec), true)),
+        Ending::Closed(closing) => Some((closing_frames(closing, wire), false)),
+        Ending::Drained(closing) => Some((closing_frames(closing, wire), true)),
     }
 }
 
@@ -44,12 +44,12 @@ pub(super) fn closed(code: CloseCode, text: &str) -> Ending {
     Ending::Closed(Closing { code: code.number(), message: text.to_owned(), retry_after_ms: None })
 }
 
-fn closing_frames(closing: &Closing, codec: Codec) -> Vec<Bytes> {
+fn closing_frames(closing: &Closing, wire: Wire) -> Vec<Bytes> {
     let close = close_frame(Some(closing.code), &closing.message);
     // Who broke the rules of WebSocket itself is told in WebSocket's own way only.
     match closing.code {
         1002 | 1003 | 1007 | 1009 => vec![close],
-        _ => vec![websocket_frame(codec, &Frame::Closing(closing)), close],
+        _ => wire.frame(&Frame::Closing(closing)).into_iter().chain([close]).collect(),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::broker::Broker;
 use crate::config;
 use crate::guest::Guest;
 use crate::hub::{Duplex, Ending, Link, SessionKey, Shard};
-use crate::message::websocket_message;
+use crate::message::{Wire, websocket_message};
 
 /// Serves HTTP over a stream, as the server does over a socket, until it ends or has become a session.
 pub async fn serve_http(broker: &Broker, settings: &config::Server, stream: impl Duplex + 'static) {
@@ -49,7 +49,7 @@ pub async fn serve_echo(
     listening(listener.local_addr()?);
     let front = Front { echo: true, ..Front::new(broker.clone(), &config::Server::default()) };
     let door = Door { listener, tls: None };
-    accept::serve(vec![door], Arc::new(front), std::future::pending()).await;
+    accept::serve(vec![door], None, Arc::new(front), std::future::pending()).await;
     Ok(())
 }
 
@@ -74,7 +74,7 @@ fn attach(
     link: impl FnOnce() -> std::io::Result<Link> + Send + 'static,
 ) {
     let begin = |shard: &Rc<Shard>, key, _: &Guest| Echo { shard: Rc::clone(shard), key };
-    websocket::attach(broker, lead, Codec::Json, guest, link, begin);
+    websocket::attach(broker, lead, Wire::Frames(Codec::Json), guest, link, begin);
 }
 
 /// Sends each message back.

@@ -83,6 +83,26 @@ fn check_host(host: &str, target: &Uri) -> Result<(), Refused> {
 /// # Errors
 /// [`Refused`] with the status and a sentence for whoever wrote the client.
 pub(super) fn check<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Result<Passed, Refused> {
+    let accept = check_upgrade(request, rules, secure)?;
+    let (codec, named) = subprotocol(request.headers())?;
+    Ok(Passed { codec, named, accept })
+}
+
+/// Checks one request for a raw endpoint, where no subprotocol is agreed on.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_raw<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Result<Passed, Refused> {
+    Ok(Passed { codec: Codec::Json, named: false, accept: check_upgrade(request, rules, secure)? })
+}
+
+/// Whether a request wants to become a WebSocket.
+pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
+    has_token(headers, header::UPGRADE, "websocket")
+}
+
+/// Checks all of a request but the subprotocol. Gives the value of `Sec-WebSocket-Accept`.
+fn check_upgrade<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Result<String, Refused> {
     let headers = request.headers();
     if request.method() != Method::GET {
         let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET");
@@ -110,8 +130,7 @@ pub(super) fn check<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Res
         return Err(no_origin());
     }
     check_origin(headers, host, rules, secure)?;
-    let (codec, named) = subprotocol(headers)?;
-    Ok(Passed { codec, named, accept: accept(key) })
+    Ok(accept(key))
 }
 
 fn subprotocol(headers: &HeaderMap) -> Result<(Codec, bool), Refused> {

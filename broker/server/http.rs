@@ -32,6 +32,7 @@ use super::selection::bad;
 use super::sse::Opening;
 use super::staying::Staying;
 use super::stream::Stream;
+use super::websocket::Speech;
 use super::{Front, api, failed, forwarded, gate, pages};
 use crate::guest::Guest;
 use crate::quota::Place;
@@ -112,7 +113,7 @@ struct Visit<'f> {
 /// A connection that becomes a session.
 struct Leaving {
     upgrade: OnUpgrade,
-    codec: Codec,
+    speech: Speech,
     guest: Guest,
 }
 
@@ -145,8 +146,13 @@ impl Visit<'_> {
                 self.front.broker.core.metrics.connections_refused.add(1);
             }
         };
+        if let Some(endpoint) = self.front.broker.core.endpoints.at(request.uri().path())
+            && gate::wants_upgrade(request.headers())
+        {
+            return self.websocket(request, Some(endpoint)).inspect_err(counted);
+        }
         match (request.uri().path(), api) {
-            ("/ws", _) => self.websocket(request).inspect_err(counted),
+            ("/ws", _) => self.websocket(request, None).inspect_err(counted),
             ("/sse", _) => self.events(&request).await.inspect_err(counted),
             ("/poll", _) => self.poll(&request).await.inspect_err(counted),
             (_, Some(api)) => {
@@ -159,16 +165,21 @@ impl Visit<'_> {
         }
     }
 
-    fn websocket(&self, request: Request<Incoming>) -> Result<Response, Refused> {
+    /// Makes a session of a connection: of the protocol, or of the plugin of a raw endpoint.
+    fn websocket(&self, request: Request<Incoming>, endpoint: Option<Arc<str>>) -> Result<Response, Refused> {
         let origin = self.origin(&request);
-        let passed = gate::check(&request, &self.front.rules, origin.secure)?;
+        let passed = match endpoint {
+            None => gate::check(&request, &self.front.rules, origin.secure)?,
+            Some(_) => gate::check_raw(&request, &self.front.rules, origin.secure)?,
+        };
         let of_address = match self.of_proxied(origin)? {
             None => take(&self.of_address),
             some => some,
         };
         let guest = self.seat(of_address)?;
         let response = switching(&passed);
-        let leaving = Leaving { upgrade: upgrade::on(request), codec: passed.codec, guest };
+        let speech = endpoint.map_or(Speech::Protocol(passed.codec), Speech::Raw);
+        let leaving = Leaving { upgrade: upgrade::on(request), speech, guest };
         *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaving);
         Ok(response)
     }
@@ -281,7 +292,7 @@ fn switching(passed: &Passed) -> Response {
 
 /// Takes the socket out of the HTTP machinery and gives it to a shard.
 async fn hand_over(leaving: Leaving, front: &Front) {
-    let Leaving { upgrade, codec, guest } = leaving;
+    let Leaving { upgrade, speech, guest } = leaving;
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -300,7 +311,7 @@ async fn hand_over(leaving: Leaving, front: &Front) {
     // Copied, because what is left of the request's buffer would live as long as the session.
     let lead = parts.read_buf[..].into();
     let stream = parts.io.into_inner().into_inner();
-    if let Err(error) = stream.start_session(&front.broker, lead, codec, guest) {
+    if let Err(error) = stream.start_session(&front.broker, lead, speech, guest) {
         tracing::warn!(%error, "a socket cannot be moved to its shard");
     }
 }

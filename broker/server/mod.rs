@@ -5,6 +5,7 @@ mod admission;
 mod api;
 mod assembler;
 mod body;
+mod control;
 mod deputy;
 mod dialogue;
 mod failed;
@@ -24,6 +25,7 @@ mod lobby;
 mod pages;
 mod poll;
 mod query;
+mod raw;
 mod refused;
 mod selection;
 mod sse;
@@ -36,6 +38,7 @@ mod websocket;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +48,7 @@ use tokio::sync::watch;
 
 use self::admission::Admission;
 use self::api::Api;
+use self::control::Control;
 use self::gate::Rules;
 use self::lobby::Lobby;
 use self::tls::Tls;
@@ -52,6 +56,7 @@ use crate::broker::Broker;
 use crate::config;
 use crate::hub::Duplex;
 
+pub use self::control::ControlError;
 #[cfg(feature = "tls")]
 pub use self::tls::PairError;
 pub use self::tls::TlsError;
@@ -75,6 +80,7 @@ pub struct Server {
     doors: Vec<Door>,
     addresses: Vec<SocketAddr>,
     tls_addresses: Vec<SocketAddr>,
+    control: Option<Control>,
     front: Arc<Front>,
 }
 
@@ -112,7 +118,8 @@ impl Server {
     /// [`BindError`] for the first address that cannot be had; then none is kept.
     pub fn bind(broker: Broker, settings: &config::Server) -> Result<Self, BindError> {
         let front = Arc::new(Front::new(broker, settings));
-        let mut server = Self { doors: Vec::new(), addresses: Vec::new(), tls_addresses: Vec::new(), front };
+        let (doors, addresses, tls_addresses) = (Vec::new(), Vec::new(), Vec::new());
+        let mut server = Self { doors, addresses, tls_addresses, control: None, front };
         server.addresses = server.listen(&settings.listen, None)?;
         Ok(server)
     }
@@ -123,6 +130,16 @@ impl Server {
         let front = Arc::get_mut(&mut self.front).expect("nothing is served yet, so nobody else has it");
         front.api = Some(Api::new(settings));
         self
+    }
+
+    /// Serves the HTTP API also at this control socket, to whoever may open it: no key is asked for there, and everything is
+    /// allowed. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ControlError`] when the socket cannot be had, or others could put another one in its place.
+    pub fn open_control(&mut self, path: &Path) -> Result<(), ControlError> {
+        self.control = Some(Control::bind(path)?);
+        Ok(())
     }
 
     /// The addresses it listens on without TLS, with the real port where any was asked for.
@@ -138,8 +155,8 @@ impl Server {
     /// Serves until `stop` is done, then takes no more connections. Sessions go on until
     /// [`Broker::shutdown`](crate::Broker::shutdown); those of them that are streams of events need the runtime until then.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { doors, front, .. } = self;
-        accept::serve(doors, front, stop).await;
+        let Self { doors, front, control, .. } = self;
+        accept::serve(doors, control, front, stop).await;
     }
 
     /// Opens a door at each address; gives the addresses with their real ports.

@@ -4,13 +4,12 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use rialto_protocol::Codec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use tokio_rustls::server::TlsStream;
 
-use super::websocket;
+use super::websocket::{self, Speech};
 use crate::broker::Broker;
 use crate::guest::Guest;
 #[cfg(fuzzing)]
@@ -54,16 +53,25 @@ impl Stream {
     }
 
     /// Makes a session of it, on a shard; `first` was read from it already.
-    pub(super) fn start_session(self, broker: &Broker, first: Box<[u8]>, codec: Codec, guest: Guest) -> io::Result<()> {
+    pub(super) fn start_session(
+        self,
+        broker: &Broker,
+        first: Box<[u8]>,
+        speech: Speech,
+        guest: Guest,
+    ) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => websocket::start_tcp(broker, stream.into_std()?, first, codec, guest),
+            Self::Tcp(stream) => websocket::start_tcp(broker, stream.into_std()?, first, speech, guest),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => {
                 let (stream, connection) = stream.into_inner();
-                websocket::start_tls(broker, stream.into_std()?, connection, first, codec, guest);
+                websocket::start_tls(broker, stream.into_std()?, connection, first, speech, guest);
             }
             #[cfg(fuzzing)]
-            Self::Other(stream) => websocket::start_other(broker, stream, first, codec, guest),
+            Self::Other(stream) => match speech {
+                Speech::Protocol(codec) => websocket::start_other(broker, stream, first, codec, guest),
+                Speech::Raw(_) => {}
+            },
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rialto_protocol::{CloseCode, Codec};
@@ -16,15 +17,26 @@ use super::dialogue::{Dialogue, Requests};
 use super::farewell::{closed, last_frames, peer_closed};
 use super::frames::{Frames, Heard, Over};
 use super::incoming::{self, Incoming};
+use super::raw::Raw;
 use crate::broker::Broker;
 use crate::guest::{Guest, Places};
 use crate::hub::{Duplex, Ending, Line, Link, SessionKey, Shard, together};
+use crate::message::Wire;
 use crate::pace::Pace;
 use crate::session::Session;
 
+/// What is spoken on a connection.
+#[derive(Clone, Debug)]
+pub(super) enum Speech {
+    /// The protocol, in a codec.
+    Protocol(Codec),
+    /// Whatever the plugin of this raw endpoint speaks.
+    Raw(Arc<str>),
+}
+
 /// Makes a session of a socket on which the upgrade was answered; `first` was read from it already.
-pub(super) fn start_tcp(broker: &Broker, stream: std::net::TcpStream, first: Box<[u8]>, codec: Codec, guest: Guest) {
-    start(broker, first, codec, guest, move || TcpStream::from_std(stream).map(Link::Tcp));
+pub(super) fn start_tcp(broker: &Broker, stream: std::net::TcpStream, first: Box<[u8]>, speech: Speech, guest: Guest) {
+    start(broker, first, speech, guest, move || TcpStream::from_std(stream).map(Link::Tcp));
 }
 
 /// Makes a session of a socket on which TLS is spoken and the upgrade was answered; `first` was read from it already.
@@ -34,27 +46,38 @@ pub(super) fn start_tls(
     stream: std::net::TcpStream,
     connection: rustls::ServerConnection,
     first: Box<[u8]>,
-    codec: Codec,
+    speech: Speech,
     guest: Guest,
 ) {
     let link = move || TcpStream::from_std(stream).map(|stream| Link::tls(stream, connection));
-    start(broker, first, codec, guest, link);
+    start(broker, first, speech, guest, link);
 }
 
 /// Makes a session of any stream on which the upgrade was answered.
 pub(crate) fn start_other(broker: &Broker, stream: Box<dyn Duplex>, first: Box<[u8]>, codec: Codec, guest: Guest) {
-    start(broker, first, codec, guest, move || Ok(Link::other(stream)));
+    start(broker, first, Speech::Protocol(codec), guest, move || Ok(Link::other(stream)));
 }
 
 fn start(
     broker: &Broker,
     first: Box<[u8]>,
-    codec: Codec,
+    speech: Speech,
     guest: Guest,
     link: impl FnOnce() -> io::Result<Link> + Send + 'static,
 ) {
     let session_broker = broker.clone();
-    attach(broker, first, codec, guest, link, move |shard, key, guest| {
+    let codec = match speech {
+        Speech::Protocol(codec) => codec,
+        Speech::Raw(endpoint) => {
+            return attach(broker, first, Wire::Bare, guest, link, move |shard, key, guest| {
+                let (raw, refused) = Raw::begin(session_broker, key, endpoint, guest.user.clone());
+                shard.introduce(key, &raw.client().member);
+                refused.into_iter().for_each(|closing| shard.end(key, &closing));
+                raw
+            });
+        }
+    };
+    attach(broker, first, Wire::Frames(codec), guest, link, move |shard, key, guest| {
         let session = Session::new(session_broker, key, codec, guest.user.clone());
         shard.introduce(key, session.member());
         shard.send(key, session.welcome());
@@ -67,14 +90,14 @@ fn start(
 pub(super) fn attach<D: Dialogue + 'static>(
     broker: &Broker,
     first: Box<[u8]>,
-    codec: Codec,
+    wire: Wire,
     guest: Guest,
     link: impl FnOnce() -> io::Result<Link> + Send + 'static,
     begin: impl FnOnce(&Rc<Shard>, SessionKey, &Guest) -> D + Send + 'static,
 ) {
     broker.core.hub.run_on(broker.next_shard(), move |shard| match link() {
         Ok(link) => {
-            let connection = Connection::new(shard, link, codec);
+            let connection = Connection::new(shard, link, wire);
             let dialogue = begin(shard, connection.key, &guest);
             Attached::new(first, connection, dialogue, guest).live();
         }
@@ -97,7 +120,7 @@ struct Connection {
     link: Rc<Link>,
     line: Rc<Line>,
     key: SessionKey,
-    codec: Codec,
+    wire: Wire,
     control_frames: Cell<Pace>,
 }
 
@@ -144,10 +167,10 @@ impl<D: Dialogue> Drop for Attached<D> {
 }
 
 impl Connection {
-    fn new(shard: &Rc<Shard>, link: Link, codec: Codec) -> Self {
+    fn new(shard: &Rc<Shard>, link: Link, wire: Wire) -> Self {
         let link = Rc::new(link);
-        let (key, line) = shard.attach(Rc::clone(&link), codec);
-        Self { shard: Rc::clone(shard), link, line, key, codec, control_frames: Cell::default() }
+        let (key, line) = shard.attach(Rc::clone(&link), wire);
+        Self { shard: Rc::clone(shard), link, line, key, wire, control_frames: Cell::default() }
     }
 
     /// Hop 1: frames off the socket, messages to whom they are for, until something ends it.
@@ -219,7 +242,7 @@ impl Connection {
 
     /// Sends exactly one Close, then waits for the peer to hang up.
     async fn say_goodbye(&self, ending: Ending) {
-        let Some((frames, keep_messages)) = last_frames(&ending, self.codec) else { return };
+        let Some((frames, keep_messages)) = last_frames(&ending, self.wire) else { return };
         let deadline = self.shard.limits().close;
         self.shard.finish(self.key, &frames, keep_messages, deadline).await;
         // The side that serves ends the TCP connection first (RFC 6455 section 7.1.1). Unless the peer has said its Close,

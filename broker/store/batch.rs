@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rialto_protocol::Payload;
+
 use super::{Key, Remembered, Scope};
 use crate::message::Shared;
 
 /// Writes that are kept together or not at all.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// Writes to the state of one namespace.
+    /// Writes to the state and the timers of one namespace.
     pub(crate) state: Option<Writes>,
     /// Messages that have their offsets, in their order.
     pub(crate) messages: Vec<Kept>,
@@ -19,11 +21,20 @@ pub(crate) struct Batch {
     pub(crate) now_ms: u64,
 }
 
-/// What each key of a namespace shall hold; none removes it.
-#[derive(Debug)]
+/// What each key and timer of a namespace shall be; none removes it.
+#[derive(Clone, Debug)]
 pub(crate) struct Writes {
     pub(crate) namespace: Arc<str>,
     pub(crate) values: BTreeMap<String, Option<Arc<[u8]>>>,
+    pub(crate) timers: BTreeMap<String, Option<KeptTimer>>,
+}
+
+/// A timer that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeptTimer {
+    /// When it is due by the time of day, Unix milliseconds: the only time that means something to a later process.
+    pub(crate) due_unix_ms: u64,
+    pub(crate) payload: Option<Payload>,
 }
 
 /// A message that is kept.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use rialto_protocol::{Payload, Position};
 
-use super::{Batch, Come, Digest, End, Kept, KeptKey, Key, Page, Remembered, Retention, Scope, Span, Store, Writes};
+use super::{
+    Batch, Come, Digest, End, Kept, KeptKey, KeptTimer, Key, Page, Remembered, Retention, Scope, Span, Store, Writes,
+};
 use crate::message::{Draft, Message};
 use crate::topic::Topic;
 
@@ -30,6 +32,7 @@ pub(crate) fn message(topic: &Topic, epoch: &str, offset: u64, bytes: usize, now
 /// Checks a store; `open` gives an empty one whose messages and keys may take so many bytes.
 pub(crate) fn check(open: impl Fn(usize) -> Box<dyn Store>) {
     state(&*open(1 << 20));
+    timers(&*open(1 << 20));
     messages(&*open(1 << 20));
     keys(&*open(1 << 20));
     together(&*open(1 << 20));
@@ -39,26 +42,47 @@ pub(crate) fn check(open: impl Fn(usize) -> Box<dyn Store>) {
 fn write(namespace: &str, writes: &[(&str, Option<&str>)]) -> Batch {
     let write = |(key, value): &(&str, Option<&str>)| ((*key).to_owned(), value.map(|value| value.as_bytes().into()));
     let values: BTreeMap<_, _> = writes.iter().map(write).collect();
-    Batch { state: Some(Writes { namespace: namespace.into(), values }), ..Batch::at(0) }
+    let timers = BTreeMap::new();
+    Batch { state: Some(Writes { namespace: namespace.into(), values, timers }), ..Batch::at(0) }
 }
 
 fn state(store: &dyn Store) {
-    store.commit(write("chat", &[("b", Some("2")), ("a", Some("1"))]));
-    store.commit(write("other", &[("c", Some("3"))]));
+    store.commit(write("chat", &[("b", Some("2")), ("a", Some("1"))])).expect("kept");
+    store.commit(write("other", &[("c", Some("3"))])).expect("kept");
     let key = |from| store.next("chat", from).map(|(key, _)| key);
     assert_eq!(key(Bound::Included("")).as_deref(), Some("a"));
     assert_eq!(key(Bound::Excluded("a")).as_deref(), Some("b"));
     assert_eq!(key(Bound::Excluded("b")), None);
     assert_eq!(store.get("chat", "b").as_deref(), Some(&b"2"[..]));
     assert_eq!(store.state_bytes("chat"), 4);
-    store.commit(write("chat", &[("b", None)]));
+    store.commit(write("chat", &[("b", None)])).expect("kept");
     assert_eq!((store.get("chat", "b"), store.state_bytes("chat")), (None, 2));
+}
+
+fn timers(store: &dyn Store) {
+    let timer = |due_unix_ms, text: &str| KeptTimer { due_unix_ms, payload: Payload::json(text).ok() };
+    let set = |namespace: &str, writes: &[(&str, Option<KeptTimer>)]| {
+        let timers = writes.iter().map(|(name, timer)| ((*name).to_owned(), timer.clone())).collect();
+        let writes = Writes { namespace: namespace.into(), values: BTreeMap::new(), timers };
+        store.commit(Batch { state: Some(writes), ..Batch::at(0) }).expect("kept");
+    };
+    set("chat", &[("b", Some(timer(2, "two"))), ("a", Some(timer(9, "nine")))]);
+    set("chat/chat.room", &[("c", Some(timer(3, "three")))]);
+    set("chats", &[("d", Some(timer(4, "four")))]);
+    set("chat", &[("a", Some(timer(1, "one"))), ("nothing", None)]);
+    let all = |namespace: &str| {
+        let all = store.timers(namespace).into_iter();
+        all.map(|(namespace, name, timer)| format!("{namespace} {name} {}", timer.due_unix_ms)).collect::<Vec<_>>()
+    };
+    assert_eq!(all("chat"), ["chat a 1", "chat b 2", "chat/chat.room c 3"]);
+    set("chat", &[("a", None), ("b", None)]);
+    assert_eq!((all("chat"), all("other")), (vec!["chat/chat.room c 3".to_owned()], vec![]));
 }
 
 fn messages(store: &dyn Store) {
     let (one, other) = (topic("a"), topic("b"));
     for offset in 1..=5 {
-        store.commit(message(&one, "e", offset, 1, offset));
+        store.commit(message(&one, "e", offset, 1, offset)).expect("kept");
     }
     assert_eq!(store.end(&one), Some(End { epoch: "e".into(), last: 5 }));
     assert_eq!(store.end(&other), None);
@@ -89,7 +113,7 @@ fn key(text: &str, position: Option<u64>) -> KeptKey {
 
 fn keys(store: &dyn Store) {
     for (text, now_ms) in [("k1", 0), ("k2", 1), ("k3", 2)] {
-        store.commit(Batch { keys: vec![key(text, None)], ..Batch::at(now_ms) });
+        store.commit(Batch { keys: vec![key(text, None)], ..Batch::at(now_ms) }).expect("kept");
     }
     let recall = |scope: Scope, text: &str, now_ms| {
         store.recall(&scope, &Key { user: None, text: text.into() }, now_ms).is_some()
@@ -106,7 +130,7 @@ fn together(store: &dyn Store) {
     let mut batch = message(&topic("a"), "e", 1, 1, 0);
     batch.keys.push(key("k", Some(1)));
     batch.state = write("chat", &[("a", Some("1"))]).state;
-    store.commit(batch);
+    store.commit(batch).expect("kept");
     assert_eq!(store.end(&topic("a")).map(|end| end.last), Some(1));
     assert!(store.recall(&Scope::Topic(topic("a")), &Key { user: None, text: "k".into() }, 0).is_some());
     assert!(store.get("chat", "a").is_some());
@@ -116,7 +140,7 @@ fn together(store: &dyn Store) {
 fn bounded(store: &dyn Store) {
     let mut kept = 0;
     for index in 0..10_000 {
-        store.commit(message(&topic(&format!("t{index}")), "e", 1, 10, index));
+        store.commit(message(&topic(&format!("t{index}")), "e", 1, 10, index)).expect("kept");
     }
     for index in 0..10_000 {
         kept += usize::from(store.end(&topic(&format!("t{index}"))).is_some());

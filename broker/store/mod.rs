@@ -4,6 +4,8 @@
 mod batch;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+pub(crate) mod failing;
 mod key;
 mod memory;
 
@@ -11,7 +13,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
-pub(crate) use batch::{Batch, Kept, KeptKey, Retention, Writes};
+pub(crate) use batch::{Batch, Kept, KeptKey, KeptTimer, Retention, Writes};
 pub(crate) use key::{Come, Digest, Key, Remembered, Scope};
 pub(crate) use memory::MemoryStore;
 
@@ -24,7 +26,10 @@ use crate::topic::Topic;
 /// clock's monotonic milliseconds.
 pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Keeps everything that is in a batch, or nothing of it.
-    fn commit(&self, batch: Batch);
+    ///
+    /// # Errors
+    /// [`StoreError`], and nothing is kept.
+    fn commit(&self, batch: Batch) -> Result<(), StoreError>;
 
     /// The value of a key in a namespace.
     fn get(&self, namespace: &str, key: &str) -> Option<Arc<[u8]>>;
@@ -34,6 +39,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 
     /// How many bytes the keys and values of a namespace take.
     fn state_bytes(&self, namespace: &str) -> usize;
+
+    /// All timers of a namespace and of those whose names begin with it and a `/`, with the namespace and the name of each.
+    fn timers(&self, namespace: &str) -> Vec<(Arc<str>, String, KeptTimer)>;
 
     /// Where the kept order of a topic ends; none when nothing of it is kept.
     fn end(&self, topic: &Topic) -> Option<End>;
@@ -47,6 +55,12 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Gives up what has become too old.
     fn forget_old(&self, now_ms: u64);
 }
+
+/// Something could not be kept. The text is for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store failed: {0}")]
+#[cfg_attr(not(test), allow(dead_code, reason = "memory never fails; what writes to a disk does"))]
+pub(crate) struct StoreError(pub(crate) String);
 
 /// Where a topic's order ends.
 #[derive(Clone, Debug, PartialEq, Eq)]

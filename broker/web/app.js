@@ -45,7 +45,7 @@ class App {
   });
 
   start() {
-    new StatusView(this.#client);
+    new StatusView(this.#client, { lostNote: "What you type is kept.", alsoIn: byId("welcome-status") });
     this.#client.on("status", ({ status }) => {
       if (status === "connected" || status === "connecting") return;
       for (const { room } of this.#rooms.values()) room.disconnected();

@@ -115,6 +115,7 @@ export class Composer {
 
   #showOutgoing(outgoing) {
     clearTimeout(this.#outgoingTimer);
+    this.#form.setAttribute("aria-busy", String(outgoing.length > 0));
     if (outgoing.length === 0) {
       this.#outgoing.hidden = true;
       return;

@@ -14,14 +14,22 @@ export class StatusView {
   #bannerText = byId("banner-text");
   #retry = byId("banner-retry");
   #announcer = byId("announcer");
-  #welcomeStatus = byId("welcome-status");
+  #lostNote;
+  #alsoIn;
   #latencyMs = null;
   #wasConnected = false;
   #countdown = 0;
 
-  /** @param {import("/sdk/index.js").RialtoClient} client */
-  constructor(client) {
+  /**
+   * @param {import("/sdk/index.js").RialtoClient} client
+   * @param {object} options
+   * @param {string} options.lostNote What a lost connection means for what is on the page.
+   * @param {HTMLElement | null} [options.alsoIn] Where the banner's words are shown besides.
+   */
+  constructor(client, { lostNote, alsoIn = null }) {
     this.#client = client;
+    this.#lostNote = lostNote;
+    this.#alsoIn = alsoIn;
     client.on("status", (status) => this.#onStatus(status));
     this.#retry.addEventListener("click", () => void client.connect().catch(() => {}));
     setInterval(() => void this.#measure(), PING_EVERY_MS);
@@ -61,7 +69,7 @@ export class StatusView {
     this.#banner.classList.toggle("banner-problem", status.status === "closed");
     this.#retry.hidden = status.status === "connecting";
     this.#retry.textContent = status.status === "closed" ? "Connect again" : "Try now";
-    this.#welcomeStatus.textContent = words;
+    if (this.#alsoIn) this.#alsoIn.textContent = words;
   }
 
   #chipWords({ status }) {
@@ -72,7 +80,7 @@ export class StatusView {
   #bannerWords({ status, reason, attempt }, remainingMs) {
     if (status === "disconnected") {
       const lead = this.#wasConnected ? "Connection lost" : "The broker cannot be reached";
-      return `${lead}. Trying again in ${secondsText(remainingMs)}. What you type is kept.`;
+      return `${lead}. Trying again in ${secondsText(remainingMs)}. ${this.#lostNote}`;
     }
     if (status === "connecting" && (attempt > 0 || this.#wasConnected)) return "Connecting again…";
     if (status === "closed") return `The broker ended this session: ${reason}.`;

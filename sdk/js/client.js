@@ -45,6 +45,7 @@ import { Subscriptions } from "./subscriptions.js";
  * @property {{code: number, reason: string, willReturn: boolean}} disconnected
  * @property {{topic: string, position: Position, previous: Position}} recovered
  * @property {import("./subscription.js").Gap} gap
+ * @property {import("./connection.js").Frame} pushed What a plugin sent to this session alone, of a `type` `x-…`.
  * @property {import("./link.js").Closing} closing
  * @property {Error} error Belongs to no request, or was thrown by a handler.
  *
@@ -85,7 +86,10 @@ export class RialtoClient {
     this.#link = new Link({
       url: webSocketUrl(url), WebSocket, clock, timeoutMs: requestTimeoutMs, network, backoff, token, events,
       onOpen: (connection) => this.#onOpen(connection),
-      onFrame: (frame) => this.#subscriptions.receive(frame),
+      onFrame: (frame) => {
+        if (frame.type.startsWith("x-")) events.emit("pushed", frame);
+        else this.#subscriptions.receive(frame);
+      },
       onLost: () => this.#onLost(),
       onClosed: () => this.#outgoing.abandon(),
     });

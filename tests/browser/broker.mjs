@@ -11,6 +11,27 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const READY_TIMEOUT_MS = 20_000;
 
+/** Ticks often, so that nobody waits; symbols that are not listed are not traded. */
+const MARKET = `
+[[topic]]
+pattern = "market.*"
+plugin = "market"
+delivery = { policy = "latest_by", field = "/symbol" }
+history = { messages = 60 }
+
+[[topic]]
+pattern = "feed.*"
+plugin = "market"
+
+[plugin.market]
+path = ${JSON.stringify(join(ROOT, "plugins/dist/market.wasm"))}
+
+[plugin.market.config]
+tick_ms = 100
+swing = 30
+others_max = 0
+`;
+
 export class Broker {
   #binary;
   #folder;
@@ -38,15 +59,16 @@ export class Broker {
    * Starts the binary named by RIALTO_BIN (default `target/release/rialto`) on a free port.
    *
    * @param {string} [rules] More topic rules, TOML.
+   * @param {{market?: boolean}} [plugins] Whether it has a market besides the chat.
    */
-  static async start(rules = "") {
+  static async start(rules = "", { market = true } = {}) {
     const binary = process.env.RIALTO_BIN ?? join(ROOT, "target/release/rialto");
     await access(binary).catch(() => {
       throw new Error(`${binary} does not exist: cargo build --release`);
     });
     const folder = await mkdtemp(join(tmpdir(), "rialto-browser-"));
     const port = await freePort();
-    await writeFile(join(folder, "rialto.toml"), configuration(port) + rules);
+    await writeFile(join(folder, "rialto.toml"), configuration(port) + (market ? MARKET : "") + rules);
     const broker = new Broker(binary, folder, port);
     await broker.launch();
     return broker;

@@ -222,6 +222,8 @@ test("the broker is killed and started again: both windows come back, draft and 
   const [ada, bo] = await two("restart");
   await ada.say("before");
   await bo.waitForMessages(["Ada: before"]);
+  // Bo may have it before Ada has the answer, and what was not answered would return to the draft.
+  await ada.page.locator('#composer[aria-busy="false"]').waitFor();
   await ada.composer.fill("a draft");
   await broker.kill();
   for (const window of [ada, bo]) {

@@ -1,4 +1,4 @@
-/** Chromium windows on the chat page, and what a person does in them. */
+/** Chromium windows on the broker's pages, and what a person does in them. */
 
 import assert from "node:assert/strict";
 import { access, mkdir } from "node:fs/promises";
@@ -40,8 +40,8 @@ export class Window {
     });
   }
 
-  /** @param {string} url @param {object} [device] */
-  static async open(browser, url, device = DESKTOP) {
+  /** @param {string} url @param {object} [device] @param {string} [ready] What is there when the page has begun. */
+  static async open(browser, url, device = DESKTOP, ready = "#welcome:not([hidden]), #shell:not([hidden])") {
     const context = await browser.newContext(device);
     context.setDefaultTimeout(WAIT_MS);
     const page = await context.newPage();
@@ -52,7 +52,7 @@ export class Window {
       });
     });
     await page.goto(url);
-    await page.locator("#welcome:not([hidden]), #shell:not([hidden])").waitFor();
+    await page.locator(ready).first().waitFor();
     return window;
   }
 

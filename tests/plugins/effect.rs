@@ -97,7 +97,7 @@ async fn effects_over_the_limit_are_refused_one_by_one() {
 async fn state_over_its_quota_is_refused() {
     let hosted = Hosted::with(|_, plugin| plugin.state_bytes = 1_000);
     let mut client = hosted.client(Codec::Json).await;
-    assert_eq!(client.ok(call('5')).await["data"], 2, "half a million bytes are over the limit");
+    assert_eq!(client.ok(call('5')).await["data"], 3, "half a million bytes are over the limit");
     assert!(!is_stored(&mut client).await);
     client.ok(call('e')).await;
     assert!(is_stored(&mut client).await, "a few bytes are not");

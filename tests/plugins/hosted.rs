@@ -1,11 +1,12 @@
 //! A running broker with the hostile plugin in it.
 
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::OnceLock;
 
-use rialto::Broker;
 use rialto::config::{Config, PluginConfig, TopicRule};
 use rialto::topic::Pattern;
+use rialto::{Broker, Builder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -15,7 +16,8 @@ use crate::support::Running;
 /// A broker whose topics `hostile.>` belong to the hostile plugin; all others are open.
 pub(crate) struct Hosted {
     running: Running,
-    _folder: TempDir,
+    #[allow(dead_code, reason = "it keeps the files; a bench replaces one")]
+    folder: TempDir,
 }
 
 impl Hosted {
@@ -25,14 +27,31 @@ impl Hosted {
 
     /// With other limits of the broker and of the plugin.
     pub(crate) fn with(change: impl FnOnce(&mut Config, &mut PluginConfig)) -> Self {
+        Self::built(change, |builder| builder)
+    }
+
+    /// With a compiler in a process of its own, as the binary has it.
+    #[allow(dead_code, reason = "a bench does")]
+    pub(crate) fn compiled_by(program: &Path, change: impl FnOnce(&mut Config, &mut PluginConfig)) -> Self {
+        Self::built(change, |builder| builder.compiler(program))
+    }
+
+    fn built(change: impl FnOnce(&mut Config, &mut PluginConfig), tell: impl FnOnce(Builder) -> Builder) -> Self {
         static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
         let folder = folder(COMPONENT.get_or_init(component::hostile));
-        let running = Running::with(|config| {
+        let change = |config: &mut Config| {
             let mut plugin = PluginConfig { path: folder.path().join("plugin.wasm"), ..PluginConfig::default() };
             change(config, &mut plugin);
             own(config, plugin);
-        });
-        Self { running, _folder: folder }
+        };
+        let running = Running::built(change, tell);
+        Self { running, folder }
+    }
+
+    /// Puts another component where the plugin was loaded from.
+    #[allow(dead_code, reason = "a bench does")]
+    pub(crate) fn replace(&self, wasm: &[u8]) {
+        std::fs::write(self.folder.path().join("plugin.wasm"), wasm).unwrap();
     }
 }
 
@@ -46,12 +65,26 @@ impl Deref for Hosted {
 
 /// Tries to start a broker with a component; gives what the operator is told when it does not start.
 pub(crate) fn start(wasm: &[u8], settings: Value) -> Result<Broker, String> {
+    start_with(wasm, |_, plugin| plugin.config = settings, None)
+}
+
+/// The same with other settings, and with a compiler in a process of its own.
+pub(crate) fn start_with(
+    wasm: &[u8],
+    change: impl FnOnce(&mut Config, &mut PluginConfig),
+    compiler: Option<&Path>,
+) -> Result<Broker, String> {
     let folder = folder(wasm);
     let mut config = Config::default();
     config.server.shards = 1;
-    let plugin = PluginConfig { path: folder.path().join("plugin.wasm"), config: settings, ..PluginConfig::default() };
+    let mut plugin = PluginConfig { path: folder.path().join("plugin.wasm"), ..PluginConfig::default() };
+    change(&mut config, &mut plugin);
     own(&mut config, plugin);
-    Broker::builder().config(config).start().map_err(|error| error.to_string())
+    let mut builder = Broker::builder().config(config);
+    if let Some(compiler) = compiler {
+        builder = builder.compiler(compiler);
+    }
+    builder.start().map_err(|error| error.to_string())
 }
 
 /// A publish that chooses how the plugin behaves.

@@ -1,9 +1,9 @@
 ;; A plugin that does whatever it is asked to do: a letter in what it is told chooses how it misbehaves.
 ;; on-publish: the second byte of the payload (`"t"` in JSON). on-call: the first byte of the method. on-subscribe and
 ;; on-unsubscribe: the last byte of the topic. start: the third byte from the end of the settings (`{"start":"t"}`).
-;; Any letter without a meaning here is good behaviour.
+;; on-message and on-timer: the first byte of the message, of the name. Any letter without a meaning here is good behaviour.
 (module
-  (import "rialto:plugin/messages@1.0.0" "publish" (func $publish (param i32 i32 i32 i32 i32 i32)))
+  (import "rialto:plugin/messages@1.0.0" "publish" (func $publish (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   (import "rialto:plugin/state@1.0.0" "get" (func $get (param i32 i32 i32)))
   (import "rialto:plugin/state@1.0.0" "put" (func $put (param i32 i32 i32 i32 i32)))
   (import "rialto:plugin/system@1.0.0" "log" (func $log (param i32 i32 i32)))
@@ -47,7 +47,7 @@
     (loop $more
       (if (local.get $times)
         (then
-          (call $publish (i32.const 256) (i32.const 9) (i32.const 0) (i32.const 352) (i32.const 8) (i32.const 64))
+          (call $publish (i32.const 256) (i32.const 9) (i32.const 0) (i32.const 352) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 64))
           (local.set $times (i32.sub (local.get $times) (i32.const 1)))
           (br $more)))))
 
@@ -148,7 +148,8 @@
       (then (i32.add (i32.const 1) (i32.load8_u (i32.const 68))))
       (else (i32.const 0))))
 
-  (func (export "rialto:plugin/hooks@1.0.0#start") (param $config i32) (param $length i32) (result i32)
+  (func (export "rialto:plugin/hooks@1.0.0#start")
+    (param $config i32) (param $length i32) (param i32 i32 i32) (result i32)
     (local $letter i32)
     (call $clear)
     (if (i32.gt_u (local.get $length) (i32.const 4))
@@ -211,23 +212,46 @@
     (if (i32.eq (local.get $letter) (i32.const 0x31))
       (then
         (call $get (i32.const 384) (i32.const 3) (i32.const 64))
-        (call $digit (i32.load8_u (i32.const 64)))))
+        (call $digit (i32.load8_u (i32.const 68)))))
     (if (i32.eq (local.get $letter) (i32.const 0x32))
       (then
-        (call $publish (i32.const 288) (i32.const 13) (i32.const 0) (i32.const 352) (i32.const 8) (i32.const 64))
+        (call $publish (i32.const 288) (i32.const 13) (i32.const 0) (i32.const 352) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 64))
         (call $digit (call $refusal))))
     (if (i32.eq (local.get $letter) (i32.const 0x33))
       (then
-        (call $publish (i32.const 320) (i32.const 4) (i32.const 0) (i32.const 352) (i32.const 8) (i32.const 64))
+        (call $publish (i32.const 320) (i32.const 4) (i32.const 0) (i32.const 352) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 64))
         (call $digit (call $refusal))))
     (if (i32.eq (local.get $letter) (i32.const 0x34))
       (then
-        (call $publish (i32.const 256) (i32.const 9) (i32.const 0) (i32.const 448) (i32.const 5) (i32.const 64))
+        (call $publish (i32.const 256) (i32.const 9) (i32.const 0) (i32.const 448) (i32.const 5) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 64))
         (call $digit (call $refusal))))
     (if (i32.eq (local.get $letter) (i32.const 0x35))
       (then
         (call $put (i32.const 384) (i32.const 3) (i32.const 65536) (i32.const 500000) (i32.const 64))
         (call $digit (call $refusal))))
+    (i32.const 0))
+
+  ;; The session and the endpoint are left alone; what misbehaves on a raw endpoint is the first byte of a message.
+  (func (export "rialto:plugin/hooks@1.0.0#on-connect") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (call $clear) (i32.const 0))
+  (func (export "rialto:plugin/hooks@1.0.0#on-disconnect") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (call $clear) (i32.const 0))
+  (func (export "rialto:plugin/hooks@1.0.0#on-message")
+    (param i32 i32 i32 i32 i32 i32 i32) (param i32) (param $content i32) (param $length i32) (result i32)
+    (local $letter i32)
+    (call $clear)
+    (if (local.get $length) (then (local.set $letter (i32.load8_u (local.get $content)))))
+    (call $misbehave (local.get $letter))
+    (drop (call $error (local.get $letter)))
+    (i32.const 0))
+  ;; on-timer: the first byte of the name.
+  (func (export "rialto:plugin/hooks@1.0.0#on-timer")
+    (param $name i32) (param $length i32) (param i32 i32 i32 i32) (result i32)
+    (local $letter i32)
+    (call $clear)
+    (local.set $letter (i32.load8_u (local.get $name)))
+    (call $misbehave (local.get $letter))
+    (drop (call $error (local.get $letter)))
     (i32.const 0))
 
   (func $after

@@ -33,11 +33,55 @@ fn a_component_for_the_world_is_taken() {
 
 #[test]
 fn what_is_no_component_is_refused_with_what_it_is() {
-    says(&refused(b""), &["not a WebAssembly component"]);
-    says(&refused(b"#!/bin/sh\necho hello\n"), &["not a WebAssembly component"]);
-    says(&refused(&[0; 100]), &["not a WebAssembly component"]);
-    says(&refused(b"\0asm"), &["not a WebAssembly component"]);
-    says(&refused(&module(&source("hostile"))), &["core module", "rialto plugin build"]);
+    says(&refused(b""), &["not a WebAssembly component", "the file is empty"]);
+    says(&refused(b"#!/bin/sh\necho hello\n"), &["not a WebAssembly component", "begin", "#!/bin/sh"]);
+    says(&refused(&[0; 100]), &["not a WebAssembly component", "\\x00"]);
+    says(&refused(b"\0asm"), &["not a WebAssembly component", "cut off", "4 bytes"]);
+    says(&refused(b"(module)"), &["text format"]);
+}
+
+#[test]
+fn a_core_module_with_the_names_of_the_world_is_taken() {
+    assert!(start(&module(&source("hostile")), json!({"start": "-"})).is_ok());
+    assert!(start(&module(&source("empty")), json!({})).is_ok());
+}
+
+#[test]
+fn a_core_module_that_does_not_fit_is_refused_with_what_is_missing() {
+    says(&refused(&module("(module)")), &["core module", "exports no hooks", "but nothing", "export!"]);
+    says(&refused(&module(r#"(module (func (export "run")))"#)), &["exports no hooks", "\"run\""]);
+    let without = source("empty").replace("hooks@1.0.0#on-call", "hooks@1.0.0#on-fall");
+    says(&refused(&module(&without)), &["does not fit the world", "on-call"]);
+    let newer = source("empty").replace("hooks@1.0.0", "hooks@2.0.0");
+    says(&refused(&module(&newer)), &["version 2.0.0 of the protocol", "this is 1.0.0"]);
+    let typed = source("empty").replace("#start\") (param i32", "#start\") (param i64");
+    says(&refused(&module(&typed)), &["does not fit the world", "start"]);
+}
+
+#[test]
+fn what_was_built_for_wasi_is_refused_with_how_to_build_it() {
+    for import in ["wasi_snapshot_preview1", "wasi:filesystem/types@0.2.3"] {
+        let import = format!("(module (import \"{import}\" \"x\" (func))");
+        let text = refused(&module(&source("empty").replacen("(module", &import, 1)));
+        says(&text, &["it imports \"wasi", "no WASI", "wasm32-unknown-unknown", "--stub-wasi", "disableFeatures"]);
+    }
+    let wit = world().replace("import system;", "import system;\n    import wasi:io/poll@0.2.3;");
+    let wasi = "package wasi:io@0.2.3 { interface poll { wait: func(); } }";
+    let import = r#"(module (import "wasi:io/poll@0.2.3" "wait" (func))"#;
+    let text = refused(&component(&source("empty").replacen("(module", import, 1), &format!("{wit}\n{wasi}")));
+    says(&text, &["it imports \"wasi:io/poll@0.2.3\"", "--stub-wasi"]);
+    let import = r#"(module (import "__wbindgen_placeholder__" "x" (func))"#;
+    says(&refused(&module(&source("empty").replacen("(module", import, 1))), &["wasm-bindgen"]);
+}
+
+#[test]
+fn a_plugin_that_needs_what_is_not_granted_is_refused_with_the_line_that_grants_it() {
+    let manifest =
+        r#"(@custom "rialto:manifest" "{\"name\":\"n\",\"version\":\"1\",\"needs\":[\"state\",\"publish a.>\"]}")"#;
+    let text = refused(&empty(manifest));
+    says(&text, &["needs \"publish a.>\"", "not granted", "[plugin.hostile]", "\"sessions\", \"publish a.>\"]"]);
+    assert!(start(&empty(&manifest.replace(",\\\"publish a.>\\\"", "")), json!({})).is_ok());
+    says(&refused(&empty(&manifest.replace("publish a.>", "files"))), &["`files` is no capability"]);
 }
 
 #[test]
@@ -52,8 +96,8 @@ fn a_component_for_another_world_is_refused_with_what_is_missing() {
     let text = refused(&component(&source("empty"), &format!("{}{}", &wit[..begin], &wit[end..])));
     says(&text, &["does not fit the world", "on-call"]);
 
-    let wit = world().replace("start: func(config: string)", "start: func(config: u32)");
-    let source = source("empty").replace("#start\") (param i32 i32)", "#start\") (param i32)");
+    let wit = world().replace("start: func(config: string,", "start: func(config: u32,");
+    let source = source("empty").replace("#start\") (param i32 i32 i32 i32 i32)", "#start\") (param i32 i32 i32 i32)");
     let text = refused(&component(&source, &wit));
     says(&text, &["does not fit the world", "start", "expected `string` found `u32`"]);
     assert!(!text.contains("trap"), "nothing of it was run: {text}");

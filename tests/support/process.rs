@@ -21,7 +21,7 @@ pub(crate) struct Process {
     lines: Receiver<String>,
     pub(crate) banner: String,
     pub(crate) address: SocketAddr,
-    _folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 /// A folder with a configuration and, if there is one, a plugin.
@@ -38,6 +38,8 @@ pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rialto"));
     command.arg("--config").arg(folder.join("rialto.toml")).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    // What it keeps and where it listens is nobody else's.
+    command.env("XDG_CACHE_HOME", folder.join("cache")).env("XDG_RUNTIME_DIR", folder);
     command
 }
 
@@ -87,7 +89,7 @@ impl Process {
         }
         let url = banner.split_once("ws://").expect("a URL").1.split_once("/ws").unwrap().0;
         let address = url.parse().unwrap();
-        Self { child, lines, banner, address, _folder: folder }
+        Self { child, lines, banner, address, folder }
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rialto::config::Config;
-use rialto::{Broker, Codec, Server};
+use rialto::{Broker, Builder, Codec, Server};
 use tokio::sync::oneshot;
 
 use super::{Client, Raw, eventually};
@@ -28,12 +28,17 @@ impl Running {
 
     /// Starts with changed settings.
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::built(change, |builder| builder)
+    }
+
+    /// Starts with changed settings and whatever else a builder is told.
+    pub(crate) fn built(change: impl FnOnce(&mut Config), tell: impl FnOnce(Builder) -> Builder) -> Self {
         let mut config = Config::default();
         config.server.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         config.server.shards = 2;
         config.limits.close_ms = 1_000;
         change(&mut config);
-        let broker = Broker::builder().config(config.clone()).start().expect("the broker starts");
+        let broker = tell(Broker::builder().config(config.clone())).start().expect("the broker starts");
         let (stop, stopped) = oneshot::channel();
         let (ready, addresses) = std::sync::mpsc::channel();
         let served = broker.clone();

@@ -142,7 +142,7 @@ mod tests {
     use crate::scenario::Faults;
 
     fn outcomes(measurements: &[Measurement]) -> Vec<(String, Outcome)> {
-        let measured = Measured { rounds: 1, measurements, idle: &[] };
+        let measured = Measured { rounds: 1, measurements, idle: &[], plugins: &[] };
         checks(&measured).into_iter().map(|check| (check.what, check.outcome)).collect()
     }
 

@@ -2,6 +2,7 @@
 
 use crate::plan::TOPICS;
 use crate::plan::{CALM, ONE_STALLED, SATURATED, SATURATED_BOTH, SATURATED_KEPT, SATURATED_MSGPACK, SATURATED_WIDE};
+use crate::plugins::PluginRound;
 use crate::row::Bound::{self, AtLeast, AtMost};
 use crate::row::{Row, Unit};
 use crate::server::{FLOOR_BATCHED, FLOOR_UNBATCHED, RIALTO, RIALTO_KEEPING, RIALTO_TWO};
@@ -18,7 +19,7 @@ pub fn rows(measured: &Measured<'_>, two_shards_apart: bool) -> Vec<Row> {
     rows.push(figures.idle());
     rows.push(figures.two_shards(two_shards_apart));
     rows.push(figures.slow_reader());
-    rows.extend(of_plugins());
+    rows.extend(figures.plugins());
     rows.push(durable());
     rows
 }
@@ -150,6 +151,28 @@ impl Figures<'_> {
         )
     }
 
+    fn plugins(&self) -> [Row; 2] {
+        let rounds = |figure: fn(&PluginRound) -> f64| self.0.plugins.iter().map(figure).collect();
+        let without = "plugins are measured when all loads are";
+        [
+            ratio(
+                "plugin hook round trip (publish accepted as is), native ÷ wasm time per message",
+                AtLeast(0.25),
+                AtLeast(0.5),
+                rounds(|round| round.native_hook_micros / round.component_hook_micros),
+                without,
+            ),
+            Row::new(
+                "messages/s through the chat plugin, one instance",
+                Unit::PerSecond,
+                AtLeast(150_000.0),
+                AtLeast(400_000.0),
+                rounds(|round| round.component_chat_messages_per_second),
+                without,
+            ),
+        ]
+    }
+
     /// Deliveries a second of `server` divided by those of `other`.
     fn rate(&self, server: &str, scenario: &str, round: u32, other: &str) -> Option<f64> {
         let rate = |server: &str| self.0.of(server, scenario, round, deliveries_per_second);
@@ -159,15 +182,6 @@ impl Figures<'_> {
 
 fn ratio(figure: &str, must: Bound, aim: Bound, rounds: Vec<f64>, without: &str) -> Row {
     Row::new(figure, Unit::Ratio, must, aim, rounds, without)
-}
-
-fn of_plugins() -> [Row; 2] {
-    let hook = "plugin hook round trip (publish accepted as is), native ÷ wasm time per message";
-    let chat = "messages/s through the chat plugin, one instance";
-    [
-        Row::due(hook, Unit::Ratio, AtLeast(0.25), AtLeast(0.5), "the bench of plugin hooks"),
-        Row::due(chat, Unit::PerSecond, AtLeast(150_000.0), AtLeast(400_000.0), "the bench of the chat plugin"),
-    ]
 }
 
 fn durable() -> Row {
@@ -183,7 +197,7 @@ mod tests {
     use crate::scenario::Measurement;
 
     fn row(measurements: &[Measurement], apart: bool, figure: &str) -> Row {
-        let measured = Measured { rounds: 2, measurements, idle: &[] };
+        let measured = Measured { rounds: 2, measurements, idle: &[], plugins: &[] };
         rows(&measured, apart).into_iter().find(|row| row.figure.starts_with(figure)).expect("there is such a row")
     }
 
@@ -243,9 +257,9 @@ mod tests {
 
     #[test]
     fn what_is_not_measured_and_what_is_due_is_told() {
-        let none = rows(&Measured { rounds: 3, measurements: &[], idle: &[] }, false);
+        let none = rows(&Measured { rounds: 3, measurements: &[], idle: &[], plugins: &[] }, false);
         assert_eq!(none.len(), 13);
         assert!(none.iter().all(|row| matches!(row.verdict, Verdict::NotMeasured(_) | Verdict::Due(_))), "{none:?}");
-        assert_eq!(none.iter().filter(|row| matches!(row.verdict, Verdict::Due(_))).count(), 3);
+        assert_eq!(none.iter().filter(|row| matches!(row.verdict, Verdict::Due(_))).count(), 1);
     }
 }

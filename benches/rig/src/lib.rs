@@ -34,6 +34,7 @@ mod payload;
 pub mod peer;
 pub mod places;
 pub mod plan;
+pub mod plugins;
 pub mod process;
 pub mod report;
 pub mod row;

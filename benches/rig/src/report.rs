@@ -6,6 +6,7 @@ use crate::check::{self, Check, Outcome};
 use crate::figure;
 use crate::machine::Machine;
 use crate::peer::Absent;
+use crate::plugins::PluginRound;
 use crate::row::{Row, Verdict};
 use crate::scenario::{Idle, Measurement};
 use crate::server::{FLOOR_BATCHED, RIALTO_TWO};
@@ -40,6 +41,8 @@ pub struct Report {
     pub measurements: Vec<Measurement>,
     /// All idle runs.
     pub idle: Vec<Idle>,
+    /// Of plugins, one for each round.
+    pub plugins: Vec<PluginRound>,
 }
 
 /// A server that was compared.
@@ -72,6 +75,8 @@ pub struct Found {
     pub measurements: Vec<Measurement>,
     /// All idle runs.
     pub idle: Vec<Idle>,
+    /// Of plugins, one for each round.
+    pub plugins: Vec<PluginRound>,
     /// Runs that came to nothing.
     pub failures: Vec<Failure>,
     /// How many cores others kept busy in each of the runs under load.
@@ -106,8 +111,8 @@ impl Report {
     pub fn new(circumstances: Circumstances, found: Found) -> Self {
         let Circumstances { date, command, machine, notes, quick, rounds, two_shards_apart, servers, skipped } =
             circumstances;
-        let Found { measurements, idle, failures, bystanders } = found;
-        let measured = Measured { rounds, measurements: &measurements, idle: &idle };
+        let Found { measurements, idle, plugins, failures, bystanders } = found;
+        let measured = Measured { rounds, measurements: &measurements, idle: &idle, plugins: &plugins };
         let rows = figure::rows(&measured, two_shards_apart);
         let rows = if quick { rows.into_iter().map(Row::unjudged).collect() } else { rows };
         let mut checks = check::checks(&measured);
@@ -126,12 +131,18 @@ impl Report {
             checks,
             measurements,
             idle,
+            plugins,
         }
     }
 
     /// The figures of each server, in the order in which they were compared; Rialto with two shards has only a row.
     pub fn summaries(&self) -> Vec<Summary> {
-        let measured = Measured { rounds: self.rounds, measurements: &self.measurements, idle: &self.idle };
+        let measured = Measured {
+            rounds: self.rounds,
+            measurements: &self.measurements,
+            idle: &self.idle,
+            plugins: &self.plugins,
+        };
         let servers = self.servers.iter().filter(|server| server.name != RIALTO_TWO);
         servers.map(|server| measured.summary(&server.name, &server.version, FLOOR_BATCHED)).collect()
     }

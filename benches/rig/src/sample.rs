@@ -3,6 +3,7 @@
 use crate::machine::Machine;
 use crate::peer::Absent;
 use crate::plan::{CALM, Plan, SATURATED, TOPICS};
+use crate::plugins::PluginRound;
 use crate::report::{Circumstances, Contender, Failure, Found, Report};
 use crate::scenario::{Faults, Idle, Measurement, Percentiles};
 use crate::server::{FLOOR_BATCHED, FLOOR_UNBATCHED, RIALTO};
@@ -31,6 +32,15 @@ pub(crate) fn measurement(server: &str, scenario: &str, round: u32, millions: f6
     }
 }
 
+fn plugins(round: u32) -> PluginRound {
+    PluginRound {
+        native_hook_micros: 1.0 + f64::from(round),
+        component_hook_micros: 4.0,
+        native_chat_messages_per_second: 300_000.0,
+        component_chat_messages_per_second: 200_000.0 + 100_000.0 * f64::from(round),
+    }
+}
+
 pub(crate) fn found() -> Found {
     let idle = |server: &str, bytes: f64| Idle {
         server: server.to_owned(),
@@ -52,6 +62,7 @@ pub(crate) fn found() -> Found {
     Found {
         measurements: (0..2).flat_map(round).collect(),
         idle: vec![idle(RIALTO, 1_800.0), idle(RIALTO, 1_900.0), idle(PEER, 260.0)],
+        plugins: (0..2).map(plugins).collect(),
         failures: vec![Failure {
             server: PEER.to_owned(),
             load: CALM.to_owned(),

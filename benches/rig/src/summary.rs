@@ -1,6 +1,7 @@
 //! What all rounds showed of one server, as the medians that tables and charts show. It judges nothing.
 
 use crate::plan::{CALM, SATURATED};
+use crate::plugins::PluginRound;
 use crate::row::median;
 use crate::scenario::{Faults, Idle, Measurement};
 
@@ -53,6 +54,8 @@ pub struct Measured<'a> {
     pub measurements: &'a [Measurement],
     /// Idle.
     pub idle: &'a [Idle],
+    /// Of plugins, one for each round.
+    pub plugins: &'a [PluginRound],
 }
 
 impl<'a> Measured<'a> {
@@ -136,7 +139,8 @@ mod tests {
     #[test]
     fn medians_over_the_rounds() {
         let found = sample::found();
-        let measured = Measured { rounds: 2, measurements: &found.measurements, idle: &found.idle };
+        let measured =
+            Measured { rounds: 2, measurements: &found.measurements, idle: &found.idle, plugins: &found.plugins };
         let summary = measured.summary(RIALTO, "0.1.0", FLOOR_BATCHED);
         assert_eq!(summary.deliveries_per_second, Some(3_500_000.0));
         assert_eq!(summary.of_floor, Some(0.875));

@@ -1,9 +1,17 @@
 //! `rialto plugin build`: from a plugin crate to a component, its record, and the check that a committed one is fresh.
 
 use super::compile::compile;
+#[cfg(feature = "plugins")]
+use super::language::{Language, of_package_json, of_pyproject};
 use super::package::Package;
+#[cfg(feature = "plugins")]
+use super::project::Project;
 use super::record::{Record, sha256_hex};
 use super::toolchain::Toolchain;
+#[cfg(feature = "plugins")]
+use super::{javascript, python};
+#[cfg(feature = "plugins")]
+use crate::plugin::Inspection;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::fs;
@@ -16,7 +24,7 @@ use std::path::{Path, PathBuf};
 /// more arguments for it, separated by spaces.
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
-    /// Folder of the plugin crate.
+    /// Folder of the plugin: with a Cargo.toml, package.json or pyproject.toml.
     #[arg(default_value = ".")]
     dir: PathBuf,
     /// File to write [default: <target>/plugins/<crate>.wasm].
@@ -35,6 +43,18 @@ pub(crate) struct BuildArgs {
 /// # Errors
 /// When the crate does not compile into a plugin, a file cannot be written, or the checked file is stale.
 pub(crate) fn build(args: &BuildArgs) -> Result<()> {
+    #[cfg(feature = "plugins")]
+    match Language::of(&args.dir)? {
+        Language::Rust => {}
+        Language::Js => {
+            let project = of_package_json(&args.dir)?;
+            return write_other(&project, javascript::build(&project)?, args);
+        }
+        Language::Python => {
+            let project = of_pyproject(&args.dir)?;
+            return write_other(&project, python::build(&project)?, args);
+        }
+    }
     if !args.dir.join("Cargo.toml").is_file() {
         bail!("{} is not the folder of a crate: it has no Cargo.toml", args.dir.display());
     }
@@ -60,6 +80,23 @@ fn write(toolchain: &Toolchain, package: &Package, args: &BuildArgs) -> Result<(
     let Package { name, version, .. } = package;
     let Record { bytes, sha256, .. } = record;
     writeln!(io::stdout(), "{name} {version}: {bytes} bytes, sha256 {sha256}, {}", out.display())?;
+    Ok(())
+}
+
+/// Writes the component of a plugin that is not written in Rust.
+#[cfg(feature = "plugins")]
+fn write_other(project: &Project, component: Vec<u8>, args: &BuildArgs) -> Result<()> {
+    if args.record || args.check.is_some() {
+        bail!("--record and --check are for plugins in Rust: other languages do not give the same bytes again");
+    }
+    let component = project.with_manifest(component);
+    if let Some(fault) = Inspection::of(&component)?.fault {
+        bail!("{} does not fit: {fault}", project.name);
+    }
+    let out = args.out.clone().unwrap_or_else(|| project.out());
+    write_whole(&out, &component)?;
+    let (bytes, sha256) = (component.len(), sha256_hex(&component));
+    writeln!(io::stdout(), "{} {}: {bytes} bytes, sha256 {sha256}, {}", project.name, project.version, out.display())?;
     Ok(())
 }
 

@@ -2,9 +2,29 @@
 
 mod build;
 mod compile;
+#[cfg(feature = "plugins")]
+mod inspect;
+#[cfg(feature = "plugins")]
+mod javascript;
+#[cfg(feature = "plugins")]
+mod language;
+#[cfg(feature = "plugins")]
+mod new;
 mod package;
+#[cfg(feature = "plugins")]
+mod project;
+#[cfg(feature = "plugins")]
+mod python;
 mod record;
+mod reload;
+#[cfg(feature = "plugins")]
+mod replay;
+mod status;
+#[cfg(feature = "plugins")]
+mod test;
 mod toolchain;
+#[cfg(feature = "plugins")]
+mod vendor;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -12,8 +32,26 @@ use clap::Subcommand;
 /// The commands below `rialto plugin`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// Build a plugin crate into a WebAssembly component.
+    #[cfg(feature = "plugins")]
+    New(new::NewArgs),
+    /// Build a plugin into a WebAssembly component.
+    ///
+    /// A plugin in Rust needs the target wasm32-unknown-unknown; for one in JavaScript or Python the tools are installed into its
+    /// folder when they are not there.
     Build(build::BuildArgs),
+    #[cfg(feature = "plugins")]
+    Test(test::TestArgs),
+    #[cfg(feature = "plugins")]
+    Inspect(inspect::InspectArgs),
+    #[cfg(feature = "plugins")]
+    Replay(replay::ReplayArgs),
+    /// Show how the plugins of a running broker do.
+    Status(status::StatusArgs),
+    /// Load a plugin again while the broker runs.
+    ///
+    /// Reads the broker's configuration file and the component again. Sessions, subscriptions, state and timers stay. A plugin
+    /// that is new in the configuration begins to run. When the new version does not run, the old one goes on.
+    Reload(reload::ReloadArgs),
 }
 
 /// Runs one of the commands.
@@ -22,6 +60,16 @@ pub(crate) enum PluginCommand {
 /// When the command does not succeed; the process should print the error and exit with 1.
 pub(crate) fn run(command: PluginCommand) -> Result<()> {
     match command {
+        #[cfg(feature = "plugins")]
+        PluginCommand::New(args) => new::run(&args),
         PluginCommand::Build(args) => build::build(&args),
+        #[cfg(feature = "plugins")]
+        PluginCommand::Test(args) => test::run(&args),
+        #[cfg(feature = "plugins")]
+        PluginCommand::Inspect(args) => inspect::run(&args),
+        #[cfg(feature = "plugins")]
+        PluginCommand::Replay(args) => replay::run(&args),
+        PluginCommand::Status(args) => status::run(&args),
+        PluginCommand::Reload(args) => reload::run(&args),
     }
 }

@@ -1,9 +1,10 @@
 //! What each operation of the HTTP API does to the broker, as far as the key that asks for it is good for that.
 
 use rialto_protocol::{ApiAnswer, ApiRequest, Broadcast, Call, CloseCode, Disconnect, ErrorCode, Failure, History};
-use rialto_protocol::{Payload, Publish, Published, Reply, TopicLine, Topics};
+use rialto_protocol::{Payload, PluginLine, Publish, Published, Reply, TopicLine, Topics};
 
 use super::keys::{selects, selects_all};
+use super::plugins;
 use crate::broker::{Asked, Broker, keyed, parse_topic};
 use crate::config::ApiKey;
 use crate::store::Digest;
@@ -32,6 +33,8 @@ pub(super) enum Told {
     Broadcast(Vec<(String, Result<Published, Failure>)>),
     Disconnected(u64),
     Topics(Vec<TopicLine>, bool),
+    Plugins(Vec<PluginLine>),
+    Plugin(Box<PluginLine>),
 }
 
 impl Told {
@@ -41,6 +44,8 @@ impl Told {
             Self::Broadcast(outcomes) => ApiAnswer::Broadcast(outcomes),
             Self::Disconnected(sessions) => ApiAnswer::Disconnected(*sessions),
             Self::Topics(lines, more) => ApiAnswer::Topics(lines, *more),
+            Self::Plugins(plugins) => ApiAnswer::Plugins(plugins),
+            Self::Plugin(plugin) => ApiAnswer::Plugin(plugin),
         }
     }
 }
@@ -55,7 +60,23 @@ pub(super) async fn carry_out(broker: &Broker, key: &ApiKey, asked: ApiRequest<'
         ApiRequest::Presence(topic) => present(broker, key, &topic),
         ApiRequest::Disconnect(disconnect) => end_sessions(broker, disconnect).await,
         ApiRequest::Topics(topics) => list(broker, key, topics).await,
+        ApiRequest::Plugins => {
+            check_all(key, "plugins are listed")?;
+            Ok(Told::Plugins(plugins::list(broker)))
+        }
+        ApiRequest::Reload(name) => {
+            check_all(key, "plugins are loaded")?;
+            plugins::reload(broker, &name).await.map(|plugin| Told::Plugin(Box::new(plugin)))
+        }
     }
+}
+
+/// What concerns no single topic is for keys that are good for all.
+fn check_all(key: &ApiKey, what: &str) -> Result<(), Failure> {
+    if selects_all(key) {
+        return Ok(());
+    }
+    Err(Failure::new(ErrorCode::Forbidden, format!("{what} with keys that are good for all topics only")))
 }
 
 async fn publish_one(broker: &Broker, key: &ApiKey, publish: Publish<'_>) -> Result<Told, Failure> {

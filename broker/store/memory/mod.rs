@@ -15,7 +15,9 @@ use dashmap::mapref::entry::Entry as Slot;
 use self::log::Log;
 use self::memo::Memo;
 use self::space::Space;
-use super::{Batch, End, Kept, KeptKey, Key, Page, Past, Remembered, Scope, Span, Store, Writes};
+use super::{
+    Batch, End, Kept, KeptKey, KeptTimer, Key, Page, Past, Remembered, Scope, Span, Store, StoreError, Writes,
+};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
 
@@ -203,11 +205,13 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn commit(&self, batch: Batch) {
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let Batch { state, messages, keys, now_ms } = batch;
         // Nothing here can fail, so a batch that was begun is finished.
-        if let Some(Writes { namespace, values }) = state.filter(|writes| !writes.values.is_empty()) {
-            lock(&self.spaces).entry(namespace).or_default().write(values);
+        if let Some(Writes { namespace, values, timers }) = state
+            && !(values.is_empty() && timers.is_empty())
+        {
+            lock(&self.spaces).entry(namespace).or_default().write(values, timers);
         }
         for kept in messages {
             self.keep(kept, now_ms);
@@ -216,6 +220,7 @@ impl Store for MemoryStore {
             self.remember(kept, now_ms);
         }
         self.make_room();
+        Ok(())
     }
 
     fn get(&self, namespace: &str, key: &str) -> Option<Arc<[u8]>> {
@@ -228,6 +233,15 @@ impl Store for MemoryStore {
 
     fn state_bytes(&self, namespace: &str) -> usize {
         lock(&self.spaces).get(namespace).map_or(0, Space::bytes)
+    }
+
+    fn timers(&self, namespace: &str) -> Vec<(Arc<str>, String, KeptTimer)> {
+        let spaces = lock(&self.spaces);
+        let is_within =
+            |name: &str| name.strip_prefix(namespace).is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/', ..]));
+        let within = spaces.range::<str, _>((Bound::Included(namespace), Bound::Unbounded));
+        let within = within.take_while(|(name, _)| name.starts_with(namespace)).filter(|(name, _)| is_within(name));
+        within.flat_map(|(name, space)| space.timers().map(|(timer, kept)| (Arc::clone(name), timer, kept))).collect()
     }
 
     fn end(&self, topic: &Topic) -> Option<End> {
@@ -306,20 +320,20 @@ mod tests {
         let store = MemoryStore::new(150_000, Arc::clone(&metrics));
         let topics: Vec<Topic> = (0..20).map(|index| conformance::topic(&format!("t{index}"))).collect();
         for (now_ms, topic) in topics.iter().enumerate() {
-            store.commit(conformance::message(topic, "e", 1, 2_000, now_ms as u64));
+            store.commit(conformance::message(topic, "e", 1, 2_000, now_ms as u64)).expect("kept");
         }
         // The first is used again and stays, the second has to go.
         let mut offset = 1;
         while store.end(&topics[1]).is_some() {
             offset += 1;
-            store.commit(conformance::message(&topics[0], "e", offset, 2_000, 100 + offset));
+            store.commit(conformance::message(&topics[0], "e", offset, 2_000, 100 + offset)).expect("kept");
         }
         assert!(store.end(&topics[0]).is_some_and(|end| end.last == offset));
         assert!(metrics.snapshot().history_bytes <= 150_000);
         assert!(metrics.snapshot().histories_dropped_total > 0);
         // One that alone takes too much gives up its older half, again and again.
         for offset in 1..200 {
-            store.commit(conformance::message(&topics[5], "other", offset, 2_000, 1_000 + offset));
+            store.commit(conformance::message(&topics[5], "other", offset, 2_000, 1_000 + offset)).expect("kept");
             assert!(metrics.snapshot().history_bytes <= 150_000);
         }
         let past = store.read(&topics[5], Span::After(0), conformance::ALL, 1_200);
@@ -344,8 +358,8 @@ mod tests {
             let mut lost = 0;
             for now_ms in 1..=6_000 {
                 let topic = conformance::topic(&format!("t{now_ms}"));
-                store.commit(conformance::message(&topic, "e", 1, 100, now_ms));
-                store.commit(conformance::message(&topic, "e", 2, 100, now_ms));
+                store.commit(conformance::message(&topic, "e", 1, 100, now_ms)).expect("kept");
+                store.commit(conformance::message(&topic, "e", 2, 100, now_ms)).expect("kept");
                 lost += 2 - store.read(&topic, Span::After(0), conformance::ALL, now_ms).messages.len();
             }
             is_over.store(true, Release);

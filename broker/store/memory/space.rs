@@ -1,14 +1,17 @@
-//! The state of one namespace in memory: keys with their values in byte order, and how much they take.
+//! The state of one namespace in memory: keys with their values in byte order, how much they take, and timers.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+
+use crate::store::KeptTimer;
 
 /// Entries of one namespace.
 #[derive(Debug, Default)]
 pub(super) struct Space {
     entries: BTreeMap<String, Arc<[u8]>>,
     bytes: usize,
+    timers: BTreeMap<String, KeptTimer>,
 }
 
 impl Space {
@@ -25,8 +28,22 @@ impl Space {
         self.bytes
     }
 
-    pub(super) fn write(&mut self, writes: BTreeMap<String, Option<Arc<[u8]>>>) {
-        for (key, value) in writes {
+    pub(super) fn timers(&self) -> impl Iterator<Item = (String, KeptTimer)> {
+        self.timers.iter().map(|(name, timer)| (name.clone(), timer.clone()))
+    }
+
+    pub(super) fn write(
+        &mut self,
+        values: BTreeMap<String, Option<Arc<[u8]>>>,
+        timers: BTreeMap<String, Option<KeptTimer>>,
+    ) {
+        for (name, timer) in timers {
+            match timer {
+                Some(timer) => self.timers.insert(name, timer),
+                None => self.timers.remove(&name),
+            };
+        }
+        for (key, value) in values {
             let key_bytes = key.len();
             let old = match value {
                 Some(value) => {
@@ -57,7 +74,7 @@ mod tests {
         ] {
             let write =
                 |(key, value): &(&str, Option<&str>)| ((*key).to_owned(), value.map(|value| value.as_bytes().into()));
-            space.write(writes.iter().map(write).collect());
+            space.write(writes.iter().map(write).collect(), BTreeMap::new());
             assert_eq!(space.bytes(), bytes);
         }
     }

@@ -120,4 +120,4 @@ fn room_topic(call: &Call) -> Result<&str> {
     topic.ok_or_else(|| Refusal::NoTopic.because(format!("{:?} is called on a room: give its topic", call.method)))
 }
 
-rialto_plugin::export!(Chat);
+rialto_plugin::export!(Chat, needs: ["state"]);

@@ -59,9 +59,9 @@ impl<'a> Room<'a> {
     /// Forgets a session and returns the name that it had.
     pub(crate) fn leave(&self, session: &Session) -> Result<Option<String>> {
         let Some(member) = self.member(session)? else { return Ok(None) };
-        self.sessions.delete(&self.key(&session.id));
+        self.sessions.delete(&self.key(&session.id))?;
         if let Some(name) = &member.name {
-            self.names.delete(&self.key(&fold(name)));
+            self.names.delete(&self.key(&fold(name)))?;
         }
         Ok(member.name)
     }
@@ -99,7 +99,7 @@ impl<'a> Room<'a> {
             return Err(Refusal::NameTaken { name: name.as_str() }.because(reason));
         }
         if let Some(old_fold) = old_fold {
-            self.names.delete(&self.key(&old_fold));
+            self.names.delete(&self.key(&old_fold))?;
             names.remove(&old_fold);
         } else if names.by_fold.len() >= members_max as usize {
             return Err(Refusal::RoomFull.because(format!("the room is full: the limit is {members_max} members")));

@@ -189,3 +189,14 @@ test("an address no socket can be made for closes instead of retrying", async ()
   assert.equal(client.status.status, "closed");
   await settled();
 });
+
+test("what a plugin sends to this session is told as it came, and to no subscription", async () => {
+  const { client, sockets: [socket] } = await connectedClient();
+  const pushed = [];
+  client.on("pushed", (frame) => pushed.push(frame));
+  client.subscribe("market.SALT", { onMessage: () => assert.fail("a message") });
+  const frame = { type: "x-snapshot", topic: "market.SALT", data: { tail: [] } };
+  await socket.receive(frame);
+  await socket.receive({ type: "y-snapshot", topic: "market.SALT" });
+  assert.deepEqual(pushed, [frame]);
+});

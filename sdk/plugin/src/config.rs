@@ -27,12 +27,24 @@ use serde::de::DeserializeOwned;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     json: String,
+    topic: Option<String>,
 }
 
 impl Config {
     /// The settings as a JSON object; an empty text stands for no settings.
     pub fn from_json(json: impl Into<String>) -> Self {
-        Self { json: json.into() }
+        Self { json: json.into(), topic: None }
+    }
+
+    /// The same settings, for the instance of one topic.
+    #[must_use]
+    pub fn for_topic(self, topic: Option<String>) -> Self {
+        Self { topic, ..self }
+    }
+
+    /// The one topic of this instance, where the operator has chosen `isolation = "topic"`.
+    pub fn topic(&self) -> Option<&str> {
+        self.topic.as_deref()
     }
 
     /// The settings as JSON.

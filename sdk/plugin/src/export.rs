@@ -2,12 +2,27 @@
 
 /// Makes a type that implements [`Plugin`](crate::Plugin) the plugin of this crate. Use it once, at the top level.
 ///
+/// After the type come the capabilities that the plugin needs, as literals: `"state"`, `"timers"`, `"sessions"`,
+/// `"publish PATTERN"` (topics that are not its own) and `"subscribe PATTERN"`. The operator's configuration grants them;
+/// what is not both asked and granted is refused.
+///
+/// ```
+/// # use rialto_plugin::prelude::*;
+/// # #[derive(Default)]
+/// # struct Ticker;
+/// # impl Plugin for Ticker {}
+/// rialto_plugin::export!(Ticker, needs: ["state", "timers", "publish alerts.>"]);
+/// ```
+///
 /// For WebAssembly it exports the hooks and embeds a custom section `rialto:manifest` with the name and version of the
-/// crate and the version of the plugin protocol, as JSON:
-/// `{"name":"chat","version":"0.1.0","protocol":"1.0.0"}`. Natively it only checks the type.
+/// crate, the version of the plugin protocol and what the plugin needs, as JSON:
+/// `{"name":"chat","version":"0.1.0","protocol":"1.0.0","needs":["state"]}`. Natively it only checks the type.
 #[macro_export]
 macro_rules! export {
     ($plugin:ty) => {
+        $crate::export!($plugin, needs: []);
+    };
+    ($plugin:ty, needs: [$($first:literal $(, $need:literal)*)? $(,)?]) => {
         const _: () = {
             const fn is_plugin<P: $crate::Plugin>() {}
             is_plugin::<$plugin>();
@@ -23,7 +38,9 @@ macro_rules! export {
                 env!("CARGO_PKG_NAME"),
                 "\",\"version\":\"",
                 env!("CARGO_PKG_VERSION"),
-                "\",\"protocol\":\"1.0.0\"}"
+                "\",\"protocol\":\"1.0.0\",\"needs\":[",
+                $("\"", $first, "\"", $(",\"", $need, "\"",)*)?
+                "]}"
             );
             #[used]
             #[unsafe(link_section = "rialto:manifest")]

@@ -1,9 +1,9 @@
 //! The WebAssembly side: the hooks that the broker calls and the imports that it offers, in the SDK's own types.
 
-use crate::imports::{Imports, Level, Refusal};
-use crate::{Call, Config, Context, Encoding, Error, Message, Payload, Plugin, Session, Verdict};
+use crate::imports::{Entry, Imports, Level, Refusal};
+use crate::{Call, Config, Context, Encoding, Error, Message, Payload, Plugin, Raw, Session, Timer, Verdict};
 use bindings::exports::rialto::plugin::hooks::Guest;
-use bindings::rialto::plugin::{messages, state, system, types};
+use bindings::rialto::plugin::{messages, sessions, state, system, timers, types};
 use std::any::Any;
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -32,12 +32,36 @@ thread_local! {
 pub struct Exported<P>(PhantomData<P>);
 
 impl<P: Plugin> Guest for Exported<P> {
-    fn start(config: String) -> Result<(), String> {
+    fn start(config: String, topic: Option<String>) -> Result<Vec<String>, String> {
         std::panic::set_hook(Box::new(log_panic));
-        with_instance::<P, _>(|plugin, ctx| plugin.start(ctx, Config::from_json(config))).map_err(|error| match error {
+        let config = Config::from_json(config).for_topic(topic);
+        let started = with_instance::<P, _>(|plugin, ctx| {
+            plugin.start(ctx, config)?;
+            Ok(plugin.serves())
+        });
+        started.map_err(|error| match error {
             Error::Rejected { reason, .. } => reason,
             Error::Failed(text) => text,
         })
+    }
+
+    fn on_connect(session: types::Session, endpoint: String) -> Result<(), types::Error> {
+        let session = Session::from(session);
+        with_instance::<P, _>(|plugin, ctx| plugin.on_connect(ctx, &session, &endpoint)).map_err(Into::into)
+    }
+
+    fn on_disconnect(session: types::Session, endpoint: String) -> Result<(), types::Error> {
+        let session = Session::from(session);
+        with_instance::<P, _>(|plugin, ctx| plugin.on_disconnect(ctx, &session, &endpoint)).map_err(Into::into)
+    }
+
+    fn on_message(session: types::Session, endpoint: String, message: types::Raw) -> Result<(), types::Error> {
+        let session = Session::from(session);
+        let message = match message {
+            types::Raw::Text(text) => Raw::Text(text),
+            types::Raw::Binary(bytes) => Raw::Binary(bytes),
+        };
+        with_instance::<P, _>(|plugin, ctx| plugin.on_message(ctx, &session, &endpoint, message)).map_err(Into::into)
     }
 
     fn on_subscribe(session: types::Session, topic: String) -> Result<(), types::Error> {
@@ -73,6 +97,11 @@ impl<P: Plugin> Guest for Exported<P> {
         let reply = with_instance::<P, _>(|plugin, ctx| plugin.on_call(ctx, call))?;
         Ok(reply.payload.map(Into::into))
     }
+
+    fn on_timer(name: String, payload: Option<types::Payload>) -> Result<(), types::Error> {
+        let timer = Timer { name, payload: payload.map(Into::into) };
+        with_instance::<P, _>(|plugin, ctx| plugin.on_timer(ctx, timer)).map_err(Into::into)
+    }
 }
 
 fn with_instance<P: Plugin, T>(hook: impl FnOnce(&mut P, &mut Context) -> crate::Result<T>) -> crate::Result<T> {
@@ -93,31 +122,69 @@ fn log_panic(panic: &PanicHookInfo) {
 struct Broker;
 
 impl Imports for Broker {
-    fn publish(&self, topic: &str, payload: Payload) -> Result<(), Refusal> {
-        messages::publish(topic, &payload.into()).map_err(|refusal| match refusal {
-            messages::Refusal::Forbidden(text) => Refusal::Forbidden(text),
-            messages::Refusal::Invalid(text) => Refusal::Invalid(text),
-            messages::Refusal::Limit(text) => Refusal::Limit(text),
-        })
+    fn publish(&self, topic: &str, payload: Payload, exclude: Option<&str>) -> Result<(), Refusal> {
+        Ok(messages::publish(topic, &payload.into(), exclude)?)
     }
 
-    fn get(&self, key: &str) -> Option<Vec<u8>> {
-        state::get(key)
+    fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {
+        Ok(messages::send(session, &payload.into())?)
+    }
+
+    fn send_raw(&self, session: &str, message: Raw) -> Result<(), Refusal> {
+        let message = match message {
+            Raw::Text(text) => types::Raw::Text(text),
+            Raw::Binary(bytes) => types::Raw::Binary(bytes),
+        };
+        Ok(messages::send_raw(session, &message)?)
+    }
+
+    fn sessions(&self, topic: &str, after: Option<&str>, limit: u32) -> Result<Vec<Session>, Refusal> {
+        Ok(sessions::members(topic, after, limit)?.into_iter().map(Session::from).collect())
+    }
+
+    fn session_count(&self, topic: &str) -> Result<u64, Refusal> {
+        Ok(sessions::count(topic)?)
+    }
+
+    fn subscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
+        Ok(sessions::subscribe(session, topic)?)
+    }
+
+    fn unsubscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
+        Ok(sessions::unsubscribe(session, topic)?)
+    }
+
+    fn disconnect(&self, session: &str, reason: &str) -> Result<(), Refusal> {
+        Ok(sessions::disconnect(session, reason)?)
+    }
+
+    fn set_timer(&self, name: &str, delay_ms: u64, payload: Option<Payload>) -> Result<(), Refusal> {
+        let payload = payload.map(types::Payload::from);
+        Ok(timers::set_timer(name, delay_ms, payload.as_ref())?)
+    }
+
+    fn cancel_timer(&self, name: &str) -> Result<(), Refusal> {
+        Ok(timers::cancel_timer(name)?)
+    }
+
+    fn timer_due_ms(&self, name: &str) -> Result<Option<u64>, Refusal> {
+        Ok(timers::due(name)?)
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        Ok(state::get(key)?)
     }
 
     fn put(&self, key: &str, value: Vec<u8>) -> Result<(), Refusal> {
-        state::put(key, &value).map_err(|refusal| match refusal {
-            state::Refusal::Invalid(text) => Refusal::Invalid(text),
-            state::Refusal::Limit(text) => Refusal::Limit(text),
-        })
+        Ok(state::put(key, &value)?)
     }
 
-    fn delete(&self, key: &str) {
-        state::delete(key);
+    fn delete(&self, key: &str) -> Result<(), Refusal> {
+        Ok(state::delete(key)?)
     }
 
-    fn scan(&self, prefix: &str, after: Option<&str>, limit: u32) -> Vec<(String, Vec<u8>)> {
-        state::scan(prefix, after, limit)
+    fn scan(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<Entry>, Refusal> {
+        Ok(state::scan(prefix, after, limit)?)
     }
 
     fn log(&self, level: Level, text: &str) {
@@ -136,6 +203,16 @@ impl Imports for Broker {
 
     fn random(&self) -> u64 {
         system::random()
+    }
+}
+
+impl From<types::Refusal> for Refusal {
+    fn from(refusal: types::Refusal) -> Self {
+        match refusal {
+            types::Refusal::Forbidden(text) => Self::Forbidden(text),
+            types::Refusal::Invalid(text) => Self::Invalid(text),
+            types::Refusal::Limit(text) => Self::Limit(text),
+        }
     }
 }
 

@@ -47,10 +47,14 @@ mod message;
 mod payload;
 mod plugin;
 pub mod prelude;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod recording;
 mod session;
+mod sessions;
 mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod timer;
 
 pub use call::{Call, Reply};
 pub use config::Config;
@@ -58,13 +62,15 @@ pub use context::Context;
 pub use error::{Error, Result, fail, reject};
 #[doc(hidden)]
 pub use export::section_bytes;
-pub use imports::{Imports, Level, Refusal};
-pub use message::{Message, Verdict};
+pub use imports::{Entry, Imports, Level, Refusal};
+pub use message::{Message, Raw, Verdict};
 pub use payload::{DecodeError, EncodeError, Encoding, Payload};
 pub use plugin::Plugin;
 pub use serde_json::json;
 pub use session::Session;
+pub use sessions::{Listing, Sessions};
 pub use state::{Scan, State};
+pub use timer::Timer;
 
 /// The examples of README.md, compiled and run with the doctests.
 #[cfg(doctest)]

@@ -1,7 +1,7 @@
-//! A message that a client published, and what becomes of it.
+//! What clients send: a message that was published and what becomes of it, and a raw message.
 
 use crate::error::Result;
-use crate::payload::{DecodeError, EncodeError, Payload};
+use crate::payload::{DecodeError, EncodeError, Encoding, Payload};
 use crate::session::Session;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,6 +27,29 @@ pub enum Verdict {
     Replace(Payload),
     /// It goes nowhere; the client's publish still succeeds, without a position.
     Swallow,
+}
+
+/// One message of a socket on a raw endpoint, without any envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Raw {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary(Vec<u8>),
+}
+
+impl Raw {
+    /// Reads a text message as JSON, a binary one as MessagePack.
+    ///
+    /// # Errors
+    /// When it is not a `T`. With `?` the hook ends in a rejection; the session is told nothing.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        let (encoding, content) = match self {
+            Self::Text(text) => (Encoding::Json, text.clone().into_bytes()),
+            Self::Binary(bytes) => (Encoding::Msgpack, bytes.clone()),
+        };
+        Payload { encoding, content }.decode()
+    }
 }
 
 impl Message {
@@ -55,7 +78,6 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::Encoding;
 
     #[test]
     fn a_replacement_is_in_the_codec_of_the_message() {

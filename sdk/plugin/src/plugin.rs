@@ -4,8 +4,9 @@ use crate::call::{Call, Reply};
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::{Detail, Result, reject};
-use crate::message::{Message, Verdict};
+use crate::message::{Message, Raw, Verdict};
 use crate::session::Session;
+use crate::timer::Timer;
 
 /// The logic of the topics that the operator gives to this plugin.
 ///
@@ -24,7 +25,41 @@ pub trait Plugin: Default + 'static {
         Ok(())
     }
 
-    /// A session wants to subscribe to a topic of this plugin. It may be called again for a topic that the session has.
+    /// What this plugin serves, asked once after [`start`](Self::start): one line for each thing, such as
+    /// `call claim {"name"}`. `rialto plugin status` shows it.
+    fn serves(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// A session has connected to a raw endpoint of this plugin.
+    ///
+    /// # Errors
+    /// An error refuses it: its socket is closed with 1008 and the reason.
+    fn on_connect(&mut self, ctx: &mut Context, session: &Session, endpoint: &str) -> Result<()> {
+        let _ = (ctx, session, endpoint);
+        Ok(())
+    }
+
+    /// A session on a raw endpoint of this plugin has ended.
+    ///
+    /// # Errors
+    /// An error discards what this hook asked for; the session is gone in any case.
+    fn on_disconnect(&mut self, ctx: &mut Context, session: &Session, endpoint: &str) -> Result<()> {
+        let _ = (ctx, session, endpoint);
+        Ok(())
+    }
+
+    /// A session on a raw endpoint of this plugin has sent a message.
+    ///
+    /// # Errors
+    /// An error discards what this hook asked for. The session is told nothing: what it is to hear, the plugin sends.
+    fn on_message(&mut self, ctx: &mut Context, session: &Session, endpoint: &str, message: Raw) -> Result<()> {
+        let _ = (ctx, session, endpoint, message);
+        Ok(())
+    }
+
+    /// A session wants to subscribe to a topic of this plugin. What this hook sends to the session arrives after the
+    /// answer and before the first message.
     ///
     /// # Errors
     /// An error refuses the subscription.
@@ -59,5 +94,14 @@ pub trait Plugin: Default + 'static {
         let _ = ctx;
         let reason = format!("no such method: {:?}", call.method);
         Err(reject(reason).detail(&Detail { kind: "unknown_method" }))
+    }
+
+    /// A timer that this plugin has set is due. It is gone when the hook returns `Ok`, unless the hook sets it again.
+    ///
+    /// # Errors
+    /// After an error the hook is called again, twice at most.
+    fn on_timer(&mut self, ctx: &mut Context, timer: Timer) -> Result<()> {
+        let _ = (ctx, timer);
+        Ok(())
     }
 }

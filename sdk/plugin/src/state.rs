@@ -1,7 +1,7 @@
 //! Typed tables in the plugin's key-value state.
 
 use crate::error::{Error, Result, fail};
-use crate::imports::{Imports, Refusal};
+use crate::imports::{Entry, Imports, Refusal};
 use crate::payload::{Encoding, Payload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,8 +43,11 @@ impl<'a, T> State<'a, T> {
     }
 
     /// Removes an entry, if it exists.
-    pub fn delete(&self, key: &str) {
-        self.imports.delete(&state_key(self.table, key));
+    ///
+    /// # Errors
+    /// When the capability `state` is missing.
+    pub fn delete(&self, key: &str) -> Result<(), Refusal> {
+        self.imports.delete(&state_key(self.table, key))
     }
 }
 
@@ -68,7 +71,7 @@ impl<'a, T: DeserializeOwned> State<'a, T> {
     /// # Errors
     /// A failure when what lies there is not a `T`, such as after an incompatible new version of the plugin.
     pub fn get(&self, key: &str) -> Result<Option<T>> {
-        match self.imports.get(&state_key(self.table, key)) {
+        match self.imports.get(&state_key(self.table, key))? {
             Some(content) => decode(self.table, key, content).map(Some),
             None => Ok(None),
         }
@@ -91,19 +94,19 @@ impl<'a, T: DeserializeOwned> State<'a, T> {
     /// # Errors
     /// As [`State::get`].
     pub fn page(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<(String, T)>> {
-        self.fetch(prefix, after, limit)
+        self.fetch(prefix, after, limit)?
             .into_iter()
             .map(|(key, content)| decode(self.table, &key, content).map(|value| (key, value)))
             .collect()
     }
 
-    fn fetch(&self, prefix: &str, after: Option<&str>, limit: u32) -> Vec<(String, Vec<u8>)> {
+    fn fetch(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<Entry>, Refusal> {
         let after = after.map(|key| state_key(self.table, key));
-        let mut entries = self.imports.scan(&state_key(self.table, prefix), after.as_deref(), limit);
+        let mut entries = self.imports.scan(&state_key(self.table, prefix), after.as_deref(), limit)?;
         for (key, _) in &mut entries {
             key.drain(..=self.table.len());
         }
-        entries
+        Ok(entries)
     }
 }
 
@@ -121,7 +124,13 @@ impl<T: DeserializeOwned> Iterator for Scan<'_, T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.page.len() == 0 && !self.finished {
-            let entries = self.state.fetch(&self.prefix, self.after.as_deref(), SCAN_PAGE_ENTRIES);
+            let entries = match self.state.fetch(&self.prefix, self.after.as_deref(), SCAN_PAGE_ENTRIES) {
+                Ok(entries) => entries,
+                Err(refusal) => {
+                    self.finished = true;
+                    return Some(Err(refusal.into()));
+                }
+            };
             self.finished = entries.len() < SCAN_PAGE_ENTRIES as usize;
             self.after = entries.last().map(|(key, _)| key.clone());
             self.page = entries.into_iter();

@@ -82,7 +82,7 @@ fn take(ctx: &Context, step: Step) -> Result<Option<usize>> {
             }
         }
         Step::Get(key) => return Ok(texts.get(&key)?.map(|text| text.len())),
-        Step::Delete(key) => texts.delete(&key),
+        Step::Delete(key) => texts.delete(&key)?,
         Step::Scan(prefix) => return Ok(Some(texts.scan(&prefix).collect::<Result<Vec<_>>>()?.len())),
         Step::Log(text) => ctx.warn(text),
         Step::Reject => return Err(reject("no").detail(&json!({"kind": "no"}))),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::fields::{Field, Fields};
 use crate::frame::{Failure, Member, Position};
+use crate::plugins::{PluginLine, write_plugin, write_plugins};
 use crate::reply::{Published, Reply, write_published, write_reply};
 use crate::request::{Call, History, Publish, call, history, publish, required};
 use crate::value::{json, msgpack};
@@ -28,6 +29,10 @@ pub enum ApiOperation {
     Disconnect,
     /// List the topics in memory.
     Topics,
+    /// List the plugins.
+    Plugins,
+    /// Load a plugin again.
+    Reload,
 }
 
 /// One request of the HTTP API.
@@ -47,6 +52,10 @@ pub enum ApiRequest<'b> {
     Disconnect(Disconnect<'b>),
     /// List the topics in memory.
     Topics(Topics<'b>),
+    /// List the plugins.
+    Plugins,
+    /// Load the plugin of this name again.
+    Reload(Cow<'b, str>),
 }
 
 /// The fields of `broadcast`.
@@ -102,6 +111,10 @@ pub enum ApiAnswer<'a> {
     Disconnected(u64),
     /// Topics in memory by name, and whether there are more behind them.
     Topics(&'a [TopicLine], bool),
+    /// The plugins by name.
+    Plugins(&'a [PluginLine]),
+    /// One plugin.
+    Plugin(&'a PluginLine),
 }
 
 /// A topic in memory.
@@ -140,8 +153,17 @@ impl Sessions<'_> {
 
 impl ApiOperation {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Publish, Self::Broadcast, Self::Call, Self::History, Self::Presence, Self::Disconnect, Self::Topics];
+    pub const ALL: [Self; 9] = [
+        Self::Publish,
+        Self::Broadcast,
+        Self::Call,
+        Self::History,
+        Self::Presence,
+        Self::Disconnect,
+        Self::Topics,
+        Self::Plugins,
+        Self::Reload,
+    ];
 
     /// The name in paths and in the configuration.
     pub const fn name(self) -> &'static str {
@@ -153,6 +175,8 @@ impl ApiOperation {
             Self::Presence => "presence",
             Self::Disconnect => "disconnect",
             Self::Topics => "topics",
+            Self::Plugins => "plugins",
+            Self::Reload => "plugins/reload",
         }
     }
 
@@ -178,6 +202,8 @@ impl<'b> ApiRequest<'b> {
             ApiOperation::Presence => required(&fields, Field::Topic).map(Self::Presence),
             ApiOperation::Disconnect => disconnect(&fields).map(Self::Disconnect),
             ApiOperation::Topics => topics(&fields).map(Self::Topics),
+            ApiOperation::Plugins => Ok(Self::Plugins),
+            ApiOperation::Reload => required(&fields, Field::Plugin).map(Self::Reload),
         }
     }
 }
@@ -225,6 +251,8 @@ impl ApiAnswer<'_> {
             Self::Broadcast(outcomes) => write_broadcast(out, outcomes),
             Self::Disconnected(sessions) => out.number_field("sessions", *sessions),
             Self::Topics(lines, more) => write_topics(out, lines, *more),
+            Self::Plugins(plugins) => write_plugins(out, plugins),
+            Self::Plugin(plugin) => write_plugin(out, plugin),
         }
         out.end();
     }
@@ -269,6 +297,7 @@ fn write_topics(out: &mut impl Writer, lines: &[TopicLine], more: bool) {
 mod tests {
     use super::*;
     use crate::ErrorCode;
+    use crate::plugins::PluginFailureLine;
 
     fn text(answer: &ApiAnswer<'_>) -> String {
         let mut out = Vec::new();
@@ -299,6 +328,9 @@ mod tests {
             ),
             (ApiOperation::Topics, "{}", Ok(())),
             (ApiOperation::Topics, r#"{"limit":-1}"#, Err("field \"limit\" is not a count")),
+            (ApiOperation::Plugins, "{}", Ok(())),
+            (ApiOperation::Reload, r#"{"plugin":"chat"}"#, Ok(())),
+            (ApiOperation::Reload, "{}", Err("field \"plugin\" is missing")),
         ] {
             let decoded = ApiRequest::decode(operation, Codec::Json, body.as_bytes());
             assert_eq!(decoded.map(|_| ()), expected.map_err(str::to_owned), "{body}");
@@ -317,6 +349,15 @@ mod tests {
         let position = Position { epoch: "e".into(), offset: 3 };
         let published = Published { position: Some(position.clone()), duplicate: true };
         let failure = Failure::new(ErrorCode::Busy, "later").retry_after_ms(5);
+        let failed = PluginFailureLine { hook: "on-call".into(), topic: None, text: "trap".into(), time: 9 };
+        let plugin = PluginLine {
+            name: "chat".into(),
+            needs: vec!["state".into()],
+            state: "running".into(),
+            instances: 1,
+            last_failure: Some(failed),
+            ..PluginLine::default()
+        };
         let lines = [TopicLine { topic: "a".into(), position, subscribers: 2 }];
         for (answer, expected) in [
             (
@@ -335,6 +376,15 @@ mod tests {
             (
                 ApiAnswer::Topics(&lines, false),
                 r#"{"topics":[{"topic":"a","position":{"epoch":"e","offset":3},"subscribers":2}],"more":false}"#,
+            ),
+            (ApiAnswer::Plugins(&[]), r#"{"plugins":[]}"#),
+            (
+                ApiAnswer::Plugin(&plugin),
+                concat!(
+                    r#"{"name":"chat","package":"","version":"","hash":"","bytes":0,"needs":["state"],"grants":[],"#,
+                    r#""serves":[],"state":"running","instances":1,"timers":0,"hooks":0,"failures":0,"waiting":0,"#,
+                    r#""state_bytes":0,"native":false,"last_failure":{"hook":"on-call","text":"trap","time":9}}"#
+                ),
             ),
         ] {
             assert_eq!(text(&answer), expected);

@@ -198,6 +198,13 @@ pub enum Frame<'a> {
         /// Who.
         present: &'a Present,
     },
+    /// A subscription has ended that the session did not end itself.
+    Unsubscribed {
+        /// The topic.
+        topic: &'a str,
+        /// Why.
+        failure: &'a Failure,
+    },
     /// The connection is about to be closed.
     Closing(&'a Closing),
 }
@@ -258,6 +265,11 @@ impl Frame<'_> {
                 out.text_field("type", "presence");
                 out.text_field("topic", topic);
                 write_present(out, present);
+            }
+            Self::Unsubscribed { topic, failure } => {
+                out.text_field("type", "unsubscribed");
+                out.text_field("topic", topic);
+                write_failure(out, failure);
             }
             Self::Closing(closing) => {
                 out.text_field("type", "closing");

@@ -83,6 +83,15 @@ impl Payload {
         text.into()
     }
 
+    /// Appends the content to `out` as a value in a codec, transcoded if it is written otherwise. Opaque bytes are a base64
+    /// text in JSON.
+    pub fn encode(&self, codec: Codec, out: &mut Vec<u8>) {
+        match codec {
+            Codec::Json => self.tell(&mut json::Writer::new(out)),
+            Codec::MessagePack => self.tell(&mut msgpack::Writer::new(out)),
+        }
+    }
+
     /// The content as a value of the program, by way of JSON.
     ///
     /// # Errors

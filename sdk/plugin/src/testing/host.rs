@@ -1,16 +1,21 @@
 //! The double itself: feeds events to a plugin and keeps what its hooks do.
 
+use super::effect::{Effect, Sent};
 use super::failure::Failure;
-use super::ledger::{Ledger, Published};
+use super::ledger::{Ledger, Published, Waiting};
 use super::limits::Limits;
 use crate::imports::{Imports, Level};
 use crate::payload::{Encoding, Payload};
 use crate::state::state_key;
-use crate::{Call, Config, Context, Message, Plugin, Result, Session, Verdict};
+use crate::{Call, Config, Context, Message, Plugin, Raw, Result, Session, Timer, Verdict};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// How often a timer is run whose hook fails, and how long between two tries.
+const TRIES_MAX: u32 = 3;
+const RETRY_MS: u64 = 1_000;
 
 /// Runs a plugin natively, with the transactions, checks and [`Limits`] of the broker.
 ///
@@ -21,7 +26,7 @@ pub struct Host<P> {
     plugin: P,
     config: Config,
     ledger: Ledger,
-    published: Vec<Published>,
+    effects: Vec<Effect>,
 }
 
 impl<P: Plugin> Host<P> {
@@ -39,7 +44,7 @@ impl<P: Plugin> Host<P> {
     /// When the plugin does not start, or the settings cannot be written as JSON.
     pub fn with_config(plugin: P, config: &impl Serialize) -> Result<Self, Failure> {
         let json = serde_json::to_string(config).map_err(|error| Failure::Failed(error.to_string()))?;
-        let mut host = Self { plugin, config: Config::from_json(json), ledger: Ledger::new(), published: Vec::new() };
+        let mut host = Self { plugin, config: Config::from_json(json), ledger: Ledger::new(), effects: Vec::new() };
         host.start()?;
         Ok(host)
     }
@@ -49,6 +54,14 @@ impl<P: Plugin> Host<P> {
     #[must_use]
     pub fn owns(mut self, pattern: impl Into<String>) -> Self {
         self.ledger.own(pattern.into());
+        self
+    }
+
+    /// Lets the plugin do only what needs these capabilities, as `export!` names them. Without this it may do anything
+    /// to its own topics and sessions, and nothing to other topics.
+    #[must_use]
+    pub fn needs(mut self, needs: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.ledger.need(needs.into_iter().map(Into::into).collect());
         self
     }
 
@@ -79,7 +92,9 @@ impl<P: Plugin> Host<P> {
     pub fn subscribe(&mut self, session: impl Into<Session>, topic: &str) -> Result<(), Failure> {
         self.check_owned(topic);
         let session = session.into();
-        self.run(|plugin, ctx| plugin.on_subscribe(ctx, &session, topic).map(|()| None)).map(drop)
+        self.run_for(Some(&session), |plugin, ctx| plugin.on_subscribe(ctx, &session, topic).map(|()| None))?;
+        self.ledger.enter(topic, &session);
+        Ok(())
     }
 
     /// A session leaves a topic.
@@ -89,7 +104,57 @@ impl<P: Plugin> Host<P> {
     pub fn unsubscribe(&mut self, session: impl Into<Session>, topic: &str) -> Result<(), Failure> {
         self.check_owned(topic);
         let session = session.into();
-        self.run(|plugin, ctx| plugin.on_unsubscribe(ctx, &session, topic).map(|()| None)).map(drop)
+        self.ledger.leave(topic, &session.id);
+        self.run_for(Some(&session), |plugin, ctx| plugin.on_unsubscribe(ctx, &session, topic).map(|()| None)).map(drop)
+    }
+
+    /// A session ends: it leaves all topics that it is on.
+    ///
+    /// # Errors
+    /// The first failure of the plugin; the session is gone in any case.
+    pub fn end(&mut self, session: impl Into<Session>) -> Result<(), Failure> {
+        let session = session.into();
+        let mut first = Ok(());
+        for topic in self.ledger.topics_of(&session.id) {
+            first = first.and(self.unsubscribe(&session, &topic));
+        }
+        first
+    }
+
+    /// A session connects to a raw endpoint.
+    ///
+    /// # Errors
+    /// When the plugin refuses it or fails.
+    pub fn connect(&mut self, session: impl Into<Session>, endpoint: &str) -> Result<(), Failure> {
+        let session = session.into();
+        self.ledger.come_in(endpoint, &session);
+        let connected =
+            self.run_for(Some(&session), |plugin, ctx| plugin.on_connect(ctx, &session, endpoint).map(|()| None));
+        if connected.is_err() {
+            self.ledger.go_out(&session.id);
+        }
+        connected.map(drop)
+    }
+
+    /// A session on a raw endpoint ends.
+    ///
+    /// # Errors
+    /// When the plugin fails.
+    pub fn disconnect(&mut self, session: impl Into<Session>, endpoint: &str) -> Result<(), Failure> {
+        let session = session.into();
+        self.ledger.go_out(&session.id);
+        self.run_for(Some(&session), |plugin, ctx| plugin.on_disconnect(ctx, &session, endpoint).map(|()| None))
+            .map(drop)
+    }
+
+    /// A session on a raw endpoint sends a message.
+    ///
+    /// # Errors
+    /// When the plugin fails.
+    pub fn message(&mut self, session: impl Into<Session>, endpoint: &str, message: Raw) -> Result<(), Failure> {
+        let session = session.into();
+        self.run_for(Some(&session), |plugin, ctx| plugin.on_message(ctx, &session, endpoint, message).map(|()| None))
+            .map(drop)
     }
 
     /// A session publishes `data` as JSON. The answer is the data that goes out, if any does.
@@ -114,8 +179,9 @@ impl<P: Plugin> Host<P> {
     pub fn publish_message(&mut self, message: Message) -> Result<Option<Published>, Failure> {
         self.check_owned(&message.topic);
         let (topic, original) = (message.topic.clone(), message.payload.clone());
-        let place = self.published.len();
-        let output = self.run(|plugin, ctx| match plugin.on_publish(ctx, message)? {
+        let place = self.effects.len();
+        let session = message.session.clone();
+        let output = self.run_for(session.as_ref(), |plugin, ctx| match plugin.on_publish(ctx, message)? {
             Verdict::Accept => Ok(Some(original)),
             Verdict::Replace(payload) => Ok(Some(payload)),
             Verdict::Swallow => Ok(None),
@@ -123,7 +189,7 @@ impl<P: Plugin> Host<P> {
         let published = output.map(|(payload, data)| Published { topic, data, payload });
         if let Some(published) = published.clone() {
             // The decided message goes out before those that the hook published.
-            self.published.insert(place, published);
+            self.effects.insert(place, Effect::Published(published));
         }
         Ok(published)
     }
@@ -153,12 +219,45 @@ impl<P: Plugin> Host<P> {
         if let Some(topic) = &call.topic {
             self.check_owned(topic);
         }
-        self.run(|plugin, ctx| plugin.on_call(ctx, call).map(|reply| reply.payload))
+        let session = call.session.clone();
+        self.run_for(session.as_ref(), |plugin, ctx| plugin.on_call(ctx, call).map(|reply| reply.payload))
     }
 
-    /// Moves the clock forward.
+    /// Moves the clock forward. Timers that become due run on the way, each at its time, those of one time by name; one
+    /// whose hook fails is run again after one and three seconds, and then given up.
     pub fn advance(&mut self, ms: u64) {
-        self.ledger.advance(ms);
+        let until_ms = self.ledger.clock_ms() + ms;
+        while let Some((name, timer)) = self.ledger.first_timer().filter(|(_, timer)| timer.due_ms <= until_ms) {
+            let now_ms = self.ledger.clock_ms().max(timer.due_ms);
+            self.ledger.set_clock(now_ms);
+            if self.fire(&name).is_err() {
+                let failures = timer.failures + 1;
+                let due_ms = now_ms + RETRY_MS * u64::from(failures);
+                let again = (failures < TRIES_MAX).then_some(Waiting { due_ms, failures, ..timer });
+                self.ledger.put_timer(&name, again);
+                self.ledger.commit();
+            }
+        }
+        self.ledger.set_clock(until_ms);
+    }
+
+    /// Runs a timer now, whenever it is due.
+    ///
+    /// # Errors
+    /// When the plugin fails; the timer stays.
+    ///
+    /// # Panics
+    /// When there is no timer of this name.
+    pub fn fire(&mut self, name: &str) -> Result<(), Failure> {
+        let timer = self.ledger.timer(name).unwrap_or_else(|| panic!("there is no timer {name:?}"));
+        self.ledger.put_timer(name, None);
+        let timer = Timer::new(name, timer.payload);
+        self.run_for(None, |plugin, ctx| plugin.on_timer(ctx, timer).map(|()| None)).map(drop)
+    }
+
+    /// The timers that wait, each with the time at which it is due.
+    pub fn timers(&self) -> BTreeMap<String, u64> {
+        self.ledger.timers()
     }
 
     /// The clock: Unix time in milliseconds. It begins at 1 January 2026.
@@ -167,13 +266,38 @@ impl<P: Plugin> Host<P> {
     }
 
     /// All messages that went out since the start, or since [`Host::take_published`], in order.
-    pub fn published(&self) -> &[Published] {
-        &self.published
+    pub fn published(&self) -> Vec<Published> {
+        self.effects.iter().filter_map(published).collect()
     }
 
-    /// The messages that went out since the last time.
+    /// The messages that went out since the last time. What else happened is forgotten with them.
     pub fn take_published(&mut self) -> Vec<Published> {
-        std::mem::take(&mut self.published)
+        self.take_effects().iter().filter_map(published).collect()
+    }
+
+    /// All that hooks asked for and that happened, since the start or the last time that anything was taken, in order.
+    pub fn effects(&self) -> &[Effect] {
+        &self.effects
+    }
+
+    /// The same, which begins anew with this.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// What was sent to one session, as plain JSON; a text on a raw endpoint as text, a binary message as a list of bytes.
+    pub fn sent(&self, session: impl Into<Session>) -> Vec<Value> {
+        let to = session.into();
+        let sent = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Sent { session, what } if session.id == to.id => Some(what),
+            _ => None,
+        });
+        sent.map(|what| match what {
+            Sent::Payload { data, .. } => data.clone(),
+            Sent::Raw(Raw::Text(text)) => Value::from(text.as_str()),
+            Sent::Raw(Raw::Binary(bytes)) => Value::from(bytes.as_slice()),
+        })
+        .collect()
     }
 
     /// All log lines since the start.
@@ -212,14 +336,16 @@ impl<P: Plugin> Host<P> {
 
     fn start(&mut self) -> Result<(), Failure> {
         let config = self.config.clone();
-        self.run(|plugin, ctx| plugin.start(ctx, config).map(|()| None)).map(drop)
+        self.run_for(None, |plugin, ctx| plugin.start(ctx, config).map(|()| None)).map(drop)
     }
 
-    /// Runs one hook as a transaction and returns what it answers with.
-    fn run(
+    /// Runs one hook that a session caused, as a transaction, and returns what it answers with.
+    fn run_for(
         &mut self,
+        session: Option<&Session>,
         hook: impl FnOnce(&mut P, &mut Context) -> Result<Option<Payload>>,
     ) -> Result<Option<(Payload, Value)>, Failure> {
+        self.ledger.begin(session.cloned());
         let imports: &dyn Imports = &self.ledger;
         let output = hook(&mut self.plugin, &mut Context::new(imports)).map_err(Failure::from);
         let checked = output.and_then(|payload| match payload {
@@ -230,7 +356,7 @@ impl<P: Plugin> Host<P> {
             None => Ok(None),
         });
         if checked.is_ok() {
-            self.published.extend(self.ledger.commit());
+            self.effects.extend(self.ledger.commit());
         } else {
             self.ledger.roll_back();
         }
@@ -239,5 +365,12 @@ impl<P: Plugin> Host<P> {
 
     fn check_owned(&self, topic: &str) {
         assert!(self.ledger.owns(topic), "topic {topic:?} does not belong to the plugin, so no event of it reaches it");
+    }
+}
+
+fn published(effect: &Effect) -> Option<Published> {
+    match effect {
+        Effect::Published(published) => Some(published.clone()),
+        _ => None,
     }
 }

@@ -12,10 +12,12 @@ pub struct Limits {
     pub effects: usize,
     /// Bytes of all keys and values of the plugin's state.
     pub state_bytes: usize,
+    /// Timers that wait.
+    pub timers: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { host_calls: 1000, transfer_bytes: 1 << 20, effects: 10_000, state_bytes: 64 << 20 }
+        Self { host_calls: 1000, transfer_bytes: 1 << 20, effects: 10_000, state_bytes: 64 << 20, timers: 10_000 }
     }
 }

@@ -27,6 +27,7 @@
 //! assert_eq!(host.published().len(), 2);
 //! ```
 
+mod effect;
 mod failure;
 mod host;
 mod ledger;
@@ -34,6 +35,7 @@ mod limits;
 mod pattern;
 mod value;
 
+pub use effect::{Effect, Sent};
 pub use failure::Failure;
 pub use host::Host;
 pub use ledger::Published;

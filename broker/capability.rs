@@ -1,0 +1,151 @@
+//! Capabilities: what a plugin asks for and what the operator grants, in the same words. It enforces nothing.
+
+use std::fmt;
+
+use crate::topic::{Pattern, Topic};
+
+/// One thing a plugin may do beyond answering its hooks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Capability {
+    /// Keep state.
+    State,
+    /// Set timers.
+    Timers,
+    /// List the sessions on its topics, subscribe, unsubscribe and end them.
+    Sessions,
+    /// Publish to topics that are not its own.
+    Publish(Pattern),
+    /// Subscribe sessions to topics that are not its own.
+    Subscribe(Pattern),
+}
+
+/// A text that names no capability.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no capability: there are `state`, `timers`, `sessions`, `publish PATTERN` and `subscribe PATTERN`")]
+pub(crate) struct NoCapability(String);
+
+impl Capability {
+    /// What every plugin is granted where the operator says nothing: what concerns itself only.
+    pub(crate) const OWN: [Self; 3] = [Self::State, Self::Timers, Self::Sessions];
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`NoCapability`] with the text.
+    pub(crate) fn parse(text: &str) -> Result<Self, NoCapability> {
+        let unknown = || NoCapability(text.chars().filter(|character| !character.is_control()).take(80).collect());
+        let pattern = |text: &str| Pattern::parse(text.trim_start()).map_err(|_| unknown());
+        match text.split_once(' ') {
+            None => match text {
+                "state" => Ok(Self::State),
+                "timers" => Ok(Self::Timers),
+                "sessions" => Ok(Self::Sessions),
+                _ => Err(unknown()),
+            },
+            Some(("publish", topics)) => pattern(topics).map(Self::Publish),
+            Some(("subscribe", topics)) => pattern(topics).map(Self::Subscribe),
+            Some(_) => Err(unknown()),
+        }
+    }
+
+    /// Whether who has this has the other too.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Publish(mine), Self::Publish(other)) | (Self::Subscribe(mine), Self::Subscribe(other)) => {
+                mine.covers(other)
+            }
+            _ => self == other,
+        }
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State => f.write_str("state"),
+            Self::Timers => f.write_str("timers"),
+            Self::Sessions => f.write_str("sessions"),
+            Self::Publish(pattern) => write!(f, "publish {pattern}"),
+            Self::Subscribe(pattern) => write!(f, "subscribe {pattern}"),
+        }
+    }
+}
+
+/// What a plugin may do: what it needs, all of which was granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nobody asks for anything"))]
+pub(crate) struct Capabilities {
+    pub(crate) state: bool,
+    pub(crate) timers: bool,
+    pub(crate) sessions: bool,
+    publish: Vec<Pattern>,
+    subscribe: Vec<Pattern>,
+}
+
+#[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nobody asks for anything"))]
+impl Capabilities {
+    /// What `needs` come to, if each is granted.
+    ///
+    /// # Errors
+    /// The first need that is not.
+    pub(crate) fn of(needs: &[Capability], grants: &[Capability]) -> Result<Self, Capability> {
+        let mut all = Self::default();
+        for need in needs {
+            if !grants.iter().any(|grant| grant.covers(need)) {
+                return Err(need.clone());
+            }
+            match need {
+                Capability::State => all.state = true,
+                Capability::Timers => all.timers = true,
+                Capability::Sessions => all.sessions = true,
+                Capability::Publish(pattern) => all.publish.push(pattern.clone()),
+                Capability::Subscribe(pattern) => all.subscribe.push(pattern.clone()),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether it may publish to a topic that is not its own.
+    pub(crate) fn may_publish(&self, topic: &Topic) -> bool {
+        self.publish.iter().any(|pattern| pattern.matches(topic))
+    }
+
+    /// Whether it may subscribe sessions to a topic that is not its own.
+    pub(crate) fn may_subscribe(&self, topic: &Topic) -> bool {
+        self.subscribe.iter().any(|pattern| pattern.matches(topic))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(texts: &[&str]) -> Vec<Capability> {
+        texts.iter().map(|text| Capability::parse(text).expect("a capability")).collect()
+    }
+
+    #[test]
+    fn words_are_read_and_written() {
+        for text in ["state", "timers", "sessions", "publish alerts.>", "subscribe market.*"] {
+            assert_eq!(Capability::parse(text).map(|capability| capability.to_string()).as_deref(), Ok(text));
+        }
+        for text in ["", "State", "publish", "publish ", "publish a..b", "state now", "subscribe $x"] {
+            let error = Capability::parse(text).expect_err(text).to_string();
+            assert!(error.starts_with(&format!("`{text}` is no capability")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_plugin_may_do_what_it_asked_for_and_was_granted() {
+        let grants = all(&["state", "publish alerts.>"]);
+        let may = Capabilities::of(&all(&["state", "publish alerts.*"]), &grants).expect("all is granted");
+        let topic = |name: &str| Topic::parse(name).expect("a topic");
+        assert!(may.state && !may.timers && may.may_publish(&topic("alerts.a")));
+        assert!(!may.may_publish(&topic("alerts.a.b")), "granted, and not asked for");
+        assert!(!may.may_subscribe(&topic("alerts.a")));
+        for (needs, missing) in [("timers", "timers"), ("publish >", "publish >"), ("subscribe a", "subscribe a")] {
+            let refused = Capabilities::of(&all(&["state", needs]), &grants).expect_err(needs);
+            assert_eq!(refused.to_string(), missing);
+        }
+    }
+}

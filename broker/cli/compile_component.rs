@@ -1,0 +1,66 @@
+//! The hidden command by which the broker compiles a component in a process of its own: it limits itself, reads the
+//! component from standard input and writes machine code to standard output. It opens nothing.
+
+use std::io::{self, Read as _, Write as _};
+use std::process::ExitCode;
+
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
+
+use crate::plugin::{REFUSED, precompile};
+
+/// How far it stands back behind the threads that serve.
+const NICE: i32 = 19;
+
+/// Largest component, the upper end of `component_bytes`.
+const COMPONENT_BYTES_MAX: u64 = 268_435_456;
+
+/// Arguments of the hidden command.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompileComponentArgs {
+    /// Most bytes of address space.
+    bytes: u64,
+    /// Most seconds of processor time, on every core.
+    seconds: u64,
+}
+
+/// Ends with 0 and the code on standard output, or with another exit code and the reason on standard error.
+pub(crate) fn run(args: &CompileComponentArgs) -> ExitCode {
+    if let Err(error) = limit(args) {
+        return refuse(&format!("the compiler cannot limit itself: {error}"));
+    }
+    let mut wasm = Vec::new();
+    if let Err(error) = io::stdin().lock().take(COMPONENT_BYTES_MAX).read_to_end(&mut wasm) {
+        return refuse(&format!("the compiler cannot read the component: {error}"));
+    }
+    match precompile(&wasm) {
+        Ok(code) => match write(&code) {
+            Ok(()) => ExitCode::SUCCESS,
+            // The broker that asked is gone.
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(error) => refuse(&error.to_string()),
+    }
+}
+
+fn limit(args: &CompileComponentArgs) -> io::Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let set = |resource, most: u64| setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+    set(Resource::Core, 0)?;
+    set(Resource::Cpu, args.seconds.saturating_mul(cores).saturating_add(1))?;
+    set(Resource::As, args.bytes)?;
+    // Whoever is not allowed to stand back compiles all the same.
+    let _ = nice(NICE);
+    Ok(())
+}
+
+fn write(code: &[u8]) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    output.write_all(code)?;
+    output.flush()
+}
+
+fn refuse(text: &str) -> ExitCode {
+    // That nobody reads it changes nothing.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+    ExitCode::from(REFUSED)
+}

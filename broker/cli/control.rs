@@ -1,0 +1,115 @@
+//! Speaks to a broker of this machine by its control socket: finds the socket, asks one thing, and hears the answer.
+
+use std::env;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::Value;
+
+/// Most bytes of an answer.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+
+/// Which broker of this machine to speak to.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Broker")]
+pub(crate) struct ControlArgs {
+    /// Its control socket, as `control` in its configuration names it
+    #[arg(long, value_name = "PATH", conflicts_with = "port")]
+    control: Option<PathBuf>,
+    /// The port that it serves on; needed only where several brokers run
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+}
+
+impl ControlArgs {
+    /// Asks for an operation of the HTTP API.
+    ///
+    /// # Errors
+    /// When no broker is there, or with what it says.
+    pub(crate) fn ask(&self, operation: &str, body: &Value) -> Result<Value> {
+        let path = self.find()?;
+        let mut stream = UnixStream::connect(&path).map_err(|error| {
+            anyhow!("cannot reach a broker at {}: {error}\n  = help: is it running, and is it yours?", path.display())
+        })?;
+        let body = body.to_string();
+        let head = format!(
+            "POST /api/v1/{operation} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).context("the broker hung up")?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).context("the broker hung up")?;
+        read(&answer)
+    }
+
+    fn find(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.control {
+            return Ok(path.clone());
+        }
+        let folder = usual_folder();
+        if let Some(port) = self.port {
+            return Ok(folder.join(format!("{port}.sock")));
+        }
+        let entries = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+        let sockets = entries.filter(|path| path.extension().is_some_and(|ending| ending == "sock"));
+        // A broker that died has left its socket.
+        let mut alive: Vec<PathBuf> = sockets.filter(|path| UnixStream::connect(path).is_ok()).collect();
+        match (alive.pop(), alive.len()) {
+            (Some(path), 0) => Ok(path),
+            (None, _) => bail!(
+                "no broker of yours is running (no socket in {})\n  = help: `rialto` starts one",
+                folder.display()
+            ),
+            (Some(_), others) => {
+                bail!("{} brokers of yours are running\n  = help: choose one with --port", others + 1)
+            }
+        }
+    }
+}
+
+/// Where brokers of this user have their control sockets, each named after its port.
+pub(crate) fn usual_folder() -> PathBuf {
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    match runtime {
+        Some(folder) => folder.join("rialto"),
+        None => PathBuf::from(format!("/tmp/rialto-{}", rustix::process::geteuid().as_raw())),
+    }
+}
+
+/// The body of an HTTP answer, or what it says that is wrong.
+fn read(answer: &[u8]) -> Result<Value> {
+    let head =
+        answer.windows(4).position(|four| four == b"\r\n\r\n").context("this is no broker: it answers no HTTP")?;
+    let (head, body) = (String::from_utf8_lossy(&answer[..head]), &answer[head + 4..]);
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    let body: Value = serde_json::from_slice(body).context("the broker's answer is cut off")?;
+    if status == "200" {
+        return Ok(body);
+    }
+    Err(anyhow!("{}", body["message"].as_str().unwrap_or("the broker refuses")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_and_failures_told() {
+        let good = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(read(good).expect("an answer"), serde_json::json!({}));
+        for (answer, expected) in [
+            (
+                &b"HTTP/1.1 404 Not Found\r\n\r\n{\"code\":\"not_found\",\"message\":\"there is no plugin\"}"[..],
+                "there is no plugin",
+            ),
+            (b"HTTP/1.1 200 OK\r\n\r\n{", "cut off"),
+            (b"SSH-2.0", "no broker"),
+        ] {
+            let told = read(answer).expect_err("a failure").to_string();
+            assert!(told.contains(expected), "{told}");
+        }
+    }
+}

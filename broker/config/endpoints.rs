@@ -1,0 +1,78 @@
+//! Checks the `[[endpoint]]` tables: paths that are good and belong to a plugin of the file, each once.
+
+use toml::de::DeValue;
+
+use super::{
+    Endpoint,
+    problem::Problem,
+    section::{Report, Section, Value, echo},
+    topics::check_plugin,
+};
+
+/// The keys of an `[[endpoint]]`.
+pub(super) const KEYS: &[&str] = &["path", "plugin"];
+
+/// Most raw endpoints, and most bytes of a path.
+const ENDPOINTS_MAX: usize = 1_000;
+const PATH_BYTES_MAX: usize = 255;
+
+/// Paths that are taken.
+const TAKEN: [&str; 3] = ["/ws", "/sse", "/poll"];
+
+/// How an endpoint is written.
+const EXAMPLE: &str = "write a line `[[endpoint]]`, and below it `path = \"/\"` and `plugin = \"chat\"`";
+
+/// `plugins` are the names that the file gives to plugins, whatever else is wrong with them.
+pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&str]) -> Vec<Endpoint> {
+    let DeValue::Array(tables) = value.get_ref() else {
+        let title = "endpoints are a list: `[[endpoint]]`, with two brackets";
+        report.add(Problem::at(value.span(), title).help(EXAMPLE));
+        return Vec::new();
+    };
+    if let Some(first_too_many) = tables.get(ENDPOINTS_MAX) {
+        let title = format!("{} endpoints, at most {ENDPOINTS_MAX}", tables.len());
+        report.add(Problem::at(first_too_many.span(), title));
+        return Vec::new();
+    }
+    let mut found: Vec<Endpoint> = Vec::new();
+    for table in tables.iter() {
+        if let Some(endpoint) = check_endpoint(report, table, plugins, &found) {
+            found.push(endpoint);
+        }
+    }
+    found
+}
+
+fn check_endpoint<'a>(
+    report: &mut Report,
+    value: &'a Value<'a>,
+    plugins: &[&str],
+    found: &[Endpoint],
+) -> Option<Endpoint> {
+    let section = Section::open(report, "[[endpoint]]", KEYS, value)?;
+    let plugin = section.text(report, "plugin", "\"chat\"");
+    let path = section.text(report, "path", "\"/\"");
+    for key in KEYS.iter().filter(|key| section.get(key).is_none()) {
+        if !report.torn {
+            report.add(Problem::at(section.span(), format!("an endpoint needs a `{key}`")).help(EXAMPLE));
+        }
+    }
+    let (plugin, path) = (plugin?, path?);
+    check_plugin(report, &plugin, plugins);
+    let text = path.value;
+    let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
+    let fault = if !text.starts_with('/') || !is_visible || text.len() > PATH_BYTES_MAX {
+        Some(format!("`path` is a path like \"/\" or \"/feed\", not \"{}\"", echo(text)))
+    } else if TAKEN.contains(&text) || text == "/api" || text.starts_with("/api/") {
+        Some(format!("\"{}\" is the broker's own", echo(text)))
+    } else if found.iter().any(|other| other.path == text) {
+        Some(format!("\"{}\" has a plugin already", echo(text)))
+    } else {
+        None
+    };
+    if let Some(title) = fault {
+        report.add(Problem::at(path.span, title));
+        return None;
+    }
+    Some(Endpoint { path: text.to_owned(), plugin: plugin.value.to_owned() })
+}

@@ -1,0 +1,93 @@
+//! Looks at the files of plugins whose table says `watch`, and reloads those that have changed. It reads none of them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+
+use super::Owners;
+use crate::broker::{Broker, Core};
+
+/// How often files are looked at. What has changed is loaded once two looks have seen the same, so that whoever writes a
+/// file piece by piece is not interrupted.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What tells one version of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Trace {
+    modified: SystemTime,
+    bytes: u64,
+    inode: u64,
+}
+
+impl Trace {
+    /// What is there now, if anything is.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let about = std::fs::metadata(path).ok()?;
+        Some(Self { modified: about.modified().ok()?, bytes: about.len(), inode: about.ino() })
+    }
+}
+
+/// Whether a file is to be loaded: it is not what was read last, and stands still again. A file that is gone is no new version.
+fn is_new(read: Option<Trace>, seen: Option<Trace>, now: Option<Trace>) -> bool {
+    now.is_some() && now == seen && now != read
+}
+
+/// Watches until the broker is dropped, which `ended` tells at once.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(crate) fn watch(core: Weak<Core>, ended: Receiver<()>) -> io::Result<()> {
+    let work = move || {
+        let mut seen = BTreeMap::new();
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
+            let Some(core) = core.upgrade() else { return };
+            core.owners.look(&Broker { core: core.clone() }, &mut seen);
+        }
+    };
+    std::thread::Builder::new().name("rialto-watch".to_owned()).spawn(work)?;
+    Ok(())
+}
+
+impl Owners {
+    /// One look at all files that are watched.
+    fn look(&self, broker: &Broker, seen: &mut BTreeMap<String, Option<Trace>>) {
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = settings.plugins.iter().filter(|(_, plugin)| plugin.watch);
+        let watched: Vec<(String, Option<Trace>)> =
+            watched.map(|(name, plugin)| (name.clone(), Trace::of(&plugin.path))).collect();
+        let before = std::mem::take(seen);
+        for (name, now) in watched {
+            let last = before.get(&name).copied().flatten();
+            if is_new(self.loader.last_read(&name), last, now) {
+                // Why it does not run has been told to the operator.
+                let _ = self.reload_again(broker, &mut settings, &name);
+            }
+            seen.insert(name, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_loaded_once_it_has_changed_and_stands_still() {
+        let trace = |bytes| Some(Trace { modified: SystemTime::UNIX_EPOCH, bytes, inode: 1 });
+        for (read, seen, now, expected) in [
+            (trace(1), trace(1), trace(1), false),
+            (trace(1), trace(1), trace(2), false),
+            (trace(1), trace(2), trace(2), true),
+            (trace(1), trace(2), None, false),
+            (trace(1), None, None, false),
+            (trace(1), None, trace(1), false),
+            (None, trace(1), trace(1), true),
+        ] {
+            assert_eq!(is_new(read, seen, now), expected, "{read:?} {seen:?} {now:?}");
+        }
+    }
+}

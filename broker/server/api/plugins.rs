@@ -1,0 +1,68 @@
+//! The plugins as the HTTP API tells of them, and their reload.
+
+use rialto_protocol::{ErrorCode, Failure, PluginLine};
+
+use crate::broker::Broker;
+
+/// All plugins.
+#[cfg(feature = "plugins")]
+pub(super) fn list(broker: &Broker) -> Vec<PluginLine> {
+    broker.plugins().into_iter().map(line).collect()
+}
+
+/// Loads a plugin again.
+///
+/// # Errors
+/// Why the old version goes on.
+#[cfg(feature = "plugins")]
+pub(super) async fn reload(broker: &Broker, name: &str) -> Result<PluginLine, Failure> {
+    use crate::owners::ReloadError;
+
+    broker.reload_plugin(name).await.map(line).map_err(|error| {
+        let code = match error {
+            ReloadError::Unknown(_) => ErrorCode::NotFound,
+            ReloadError::Stopping => ErrorCode::Unavailable,
+            _ => ErrorCode::Rejected,
+        };
+        Failure::new(code, error.to_string())
+    })
+}
+
+#[cfg(feature = "plugins")]
+fn line(status: crate::broker::PluginStatus) -> PluginLine {
+    use crate::plugin::FailureReport;
+    use rialto_protocol::PluginFailureLine;
+
+    let failure = |FailureReport { hook, topic, text, time_ms }| PluginFailureLine { hook, topic, text, time: time_ms };
+    PluginLine {
+        // What was loaded from a file has the hash of that.
+        native: status.hash.is_empty(),
+        name: status.name,
+        package: status.package,
+        version: status.version,
+        hash: status.hash,
+        bytes: status.bytes as u64,
+        needs: status.needs,
+        grants: status.grants,
+        serves: status.serves,
+        state: status.health.as_str().to_owned(),
+        instances: status.instances as u64,
+        timers: status.timers as u64,
+        hooks: status.hooks,
+        failures: status.failures,
+        last_failure: status.last_failure.map(failure),
+        waiting: status.waiting as u64,
+        state_bytes: status.state_bytes as u64,
+    }
+}
+
+#[cfg(not(feature = "plugins"))]
+pub(super) fn list(_: &Broker) -> Vec<PluginLine> {
+    Vec::new()
+}
+
+#[cfg(not(feature = "plugins"))]
+pub(super) async fn reload(_: &Broker, name: &str) -> Result<PluginLine, Failure> {
+    let text = format!("there is no plugin \"{name}\": this build of Rialto has none (Cargo feature `plugins`)");
+    Err(Failure::new(ErrorCode::NotFound, text))
+}

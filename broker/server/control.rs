@@ -1,0 +1,175 @@
+//! The control socket: the HTTP API for whoever may open a file of this machine, without a key. It listens on a Unix domain
+//! socket that only its owner can open; what is asked there is the business of `api`.
+
+use std::convert::Infallible;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+use super::Front;
+use super::api::Api;
+
+/// Connections at a time; later ones wait until one of these has ended.
+const CONNECTIONS_MAX: usize = 16;
+
+/// How long accepting pauses when the system has no more descriptors or memory.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// The control socket cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the control socket {path}: {reason}", path = path.display())]
+pub struct ControlError {
+    /// Where it was to be.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub reason: io::Error,
+}
+
+/// A control socket that listens. Its file goes with it.
+#[derive(Debug)]
+pub(super) struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Control {
+    /// Opens the socket, in a folder that is made if it is not there. What a broker that died has left is replaced.
+    ///
+    /// # Errors
+    /// [`ControlError`], also when others may write to the folder or another broker listens there.
+    pub(super) fn bind(path: &Path) -> Result<Self, ControlError> {
+        let open = || {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            check_folder(folder)?;
+            remove_left(path)?;
+            let listener = UnixListener::bind(path)?;
+            fs::set_permissions(path, Permissions::from_mode(0o600))?;
+            Ok(listener)
+        };
+        match open() {
+            Ok(listener) => Ok(Self { listener, path: path.to_owned() }),
+            Err(reason) => Err(ControlError { path: path.to_owned(), reason }),
+        }
+    }
+
+    /// Serves until requests are no longer served.
+    pub(super) async fn serve(self, front: Arc<Front>) {
+        let api = Arc::new(Api::of_operator());
+        let mut connections = JoinSet::new();
+        let stopping = front.stopping();
+        tokio::pin!(stopping);
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                    Ok((stream, _)) => {
+                        connections.spawn(converse(stream, Arc::clone(&api), Arc::clone(&front)));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept connections to the control socket at the moment");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+                () = &mut stopping => return,
+            }
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+async fn converse(stream: UnixStream, api: Arc<Api>, front: Arc<Front>) {
+    let (api, asked) = (&*api, &*front);
+    let service = service_fn(move |request| async move { Ok::<_, Infallible>(api.answer(asked, request).await) });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(front.header)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection to the control socket ended badly");
+    }
+}
+
+/// Who could write to the folder could put another socket in the place of ours.
+fn check_folder(folder: &Path) -> io::Result<()> {
+    let about = fs::metadata(folder)?;
+    if ![0, rustix::process::geteuid().as_raw()].contains(&about.uid()) {
+        let text = format!("{} belongs to another user", folder.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    if about.mode() & 0o022 != 0 {
+        let text = format!("others may write to {}", folder.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    Ok(())
+}
+
+/// Removes the socket of a broker that is no more.
+fn remove_left(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(about) if !about.file_type().is_socket() => {
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "something that is no socket is there"))
+        }
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another broker listens there")),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+    }
+
+    #[test]
+    fn only_its_owner_may_open_it_and_it_goes_with_the_broker() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rialto/1.sock");
+        let runtime = runtime();
+        let _inside = runtime.enter();
+        let control = Control::bind(&path).expect("a socket");
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().expect("a folder"))), (0o600, 0o700));
+        let again = Control::bind(&path).expect_err("it is in use").to_string();
+        assert!(again.contains("another broker listens there"), "{again}");
+        drop(control);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_dead_broker_left_is_replaced_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("1.sock");
+        let runtime = runtime();
+        let _inside = runtime.enter();
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket that nobody listens on soon"));
+        assert!(path.exists());
+        drop(Control::bind(&path).expect("the old one is replaced"));
+        fs::write(&path, "text").expect("a file");
+        let told = Control::bind(&path).expect_err("it is no socket").to_string();
+        assert!(told.contains("no socket"), "{told}");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
+        let told = Control::bind(&folder.path().join("2.sock")).expect_err("others could").to_string();
+        assert!(told.contains("others may write"), "{told}");
+    }
+}

@@ -1,0 +1,69 @@
+//! A store that keeps nothing whenever a test says so: what a full disk looks like from above.
+
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+
+use super::{Batch, End, KeptTimer, Key, MemoryStore, Page, Past, Remembered, Scope, Span, Store, StoreError};
+use crate::topic::Topic;
+
+/// A store in memory whose next commits fail.
+#[derive(Debug)]
+pub(crate) struct FailingStore {
+    within: MemoryStore,
+    failures: AtomicUsize,
+}
+
+impl FailingStore {
+    pub(crate) fn new() -> Self {
+        Self { within: MemoryStore::new(1 << 20, Arc::default()), failures: AtomicUsize::new(0) }
+    }
+
+    /// Lets so many commits fail from now on.
+    pub(crate) fn fail(&self, commits: usize) {
+        self.failures.store(commits, Release);
+    }
+}
+
+impl Store for FailingStore {
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        let left = self.failures.load(Acquire);
+        if left > 0 {
+            self.failures.fetch_sub(1, AcqRel);
+            return Err(StoreError("a test wants it so".to_owned()));
+        }
+        self.within.commit(batch)
+    }
+
+    fn get(&self, namespace: &str, key: &str) -> Option<Arc<[u8]>> {
+        self.within.get(namespace, key)
+    }
+
+    fn next(&self, namespace: &str, from: Bound<&str>) -> Option<(String, Arc<[u8]>)> {
+        self.within.next(namespace, from)
+    }
+
+    fn state_bytes(&self, namespace: &str) -> usize {
+        self.within.state_bytes(namespace)
+    }
+
+    fn timers(&self, namespace: &str) -> Vec<(Arc<str>, String, KeptTimer)> {
+        self.within.timers(namespace)
+    }
+
+    fn end(&self, topic: &Topic) -> Option<End> {
+        self.within.end(topic)
+    }
+
+    fn read(&self, topic: &Topic, span: Span, page: Page, now_ms: u64) -> Past {
+        self.within.read(topic, span, page, now_ms)
+    }
+
+    fn recall(&self, scope: &Scope, key: &Key, now_ms: u64) -> Option<Remembered> {
+        self.within.recall(scope, key, now_ms)
+    }
+
+    fn forget_old(&self, now_ms: u64) {
+        self.within.forget_old(now_ms);
+    }
+}

@@ -1,0 +1,266 @@
+//! The host of a replay: tells a hook what it was told before, and notes where it asks something else.
+
+use super::event::{Ask, HostCall, Step, Told};
+use crate::imports::{Entry, Imports, Level, Refusal};
+use crate::message::Raw;
+use crate::payload::Payload;
+use crate::session::Session;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Where a replay is no longer what was recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// The number of the event.
+    pub number: u64,
+    /// The hook, and what it was about.
+    pub event: String,
+    /// What the recording has there.
+    pub recorded: String,
+    /// What came instead.
+    pub replayed: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "first difference at event {}, {}", self.number, self.event)?;
+        writeln!(f, "  recorded: {}", self.recorded)?;
+        write!(f, "  replayed: {}", self.replayed)
+    }
+}
+
+/// Answers one hook at a time from its recording.
+#[derive(Debug, Default)]
+pub struct Player {
+    state: RefCell<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    number: u64,
+    event: String,
+    now_ms: u64,
+    calls: VecDeque<HostCall>,
+    outcome: String,
+    /// Whether the recorded hook was ended from outside after its last call.
+    ended: bool,
+    difference: Option<Difference>,
+    /// Whether the hook has asked more than was recorded before it was ended.
+    over: bool,
+}
+
+impl Player {
+    /// The next hook is this one.
+    pub fn begin(&self, step: &Step) {
+        let mut state = self.state.borrow_mut();
+        state.number = step.number;
+        state.event = format!("{} ({})", step.event.hook(), step.event.about());
+        state.now_ms = step.now_ms;
+        state.calls = step.calls.iter().cloned().collect();
+        state.outcome = describe(&step.outcome);
+        state.ended = matches!(step.outcome, super::Outcome::Limit(_) | super::Outcome::Deadline);
+        state.over = false;
+    }
+
+    /// The time of day that the hook sees.
+    pub fn now_ms(&self) -> u64 {
+        self.state.borrow().now_ms
+    }
+
+    /// Whether the hook must not go on: it asked something else, or more than before it was ended.
+    pub fn is_over(&self) -> bool {
+        let state = self.state.borrow();
+        state.over || state.difference.is_some()
+    }
+
+    /// Whether the hook reached the place where it was ended from outside.
+    pub fn has_reached_its_end(&self) -> bool {
+        self.state.borrow().over
+    }
+
+    /// Notes that a hook came to something else.
+    pub fn differs(&self, recorded: String, replayed: String) {
+        let mut state = self.state.borrow_mut();
+        if state.difference.is_none() {
+            let (number, event) = (state.number, state.event.clone());
+            state.difference = Some(Difference { number, event, recorded, replayed });
+        }
+    }
+
+    /// Passes over the line that a panic leaves in the log of a component, and not in that of a native plugin: the outcome
+    /// tells it too.
+    pub fn skip_panic(&self) {
+        let mut state = self.state.borrow_mut();
+        if state.calls.front().is_some_and(|call| matches!(&call.ask, Ask::Log { text, .. } if is_panic(text))) {
+            state.calls.pop_front();
+        }
+    }
+
+    /// Notes a host call that was recorded and did not come.
+    pub fn finish(&self) {
+        let missing = self.state.borrow().calls.front().map(|call| describe(&call.ask));
+        if let Some(missing) = missing {
+            self.differs(missing, "the hook has ended".to_owned());
+        }
+    }
+
+    /// The first difference, if there is one.
+    pub fn difference(&self) -> Option<Difference> {
+        self.state.borrow().difference.clone()
+    }
+
+    /// What was told before, if this was asked before.
+    fn tell(&self, ask: Ask) -> Option<Told> {
+        let mut state = self.state.borrow_mut();
+        if state.difference.is_some() || state.over {
+            return None;
+        }
+        match state.calls.pop_front() {
+            Some(call) if call.ask == ask => Some(call.told),
+            None if state.ended => {
+                state.over = true;
+                None
+            }
+            other => {
+                let recorded = match other {
+                    Some(call) => describe(&call.ask),
+                    None => format!("the hook has ended: {}", state.outcome),
+                };
+                drop(state);
+                self.differs(recorded, describe(&ask));
+                None
+            }
+        }
+    }
+
+    fn done(&self, ask: Ask) -> Result<(), Refusal> {
+        match self.tell(ask) {
+            Some(Told::Refused(refusal)) => Err(refusal),
+            Some(_) => Ok(()),
+            None => Err(over()),
+        }
+    }
+}
+
+/// Something of a recording as a line for people, cut where it is long.
+pub(crate) fn describe(value: &impl serde::Serialize) -> String {
+    const LONGEST: usize = 300;
+    let mut text = serde_json::to_string(value).unwrap_or_default();
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
+}
+
+fn over() -> Refusal {
+    Refusal::Forbidden("the replay is over".to_owned())
+}
+
+impl Imports for Player {
+    fn publish(&self, topic: &str, payload: Payload, exclude: Option<&str>) -> Result<(), Refusal> {
+        self.done(Ask::Publish { topic: topic.to_owned(), payload, exclude: exclude.map(str::to_owned) })
+    }
+
+    fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {
+        self.done(Ask::Send { session: session.to_owned(), payload })
+    }
+
+    fn send_raw(&self, session: &str, message: Raw) -> Result<(), Refusal> {
+        self.done(Ask::SendRaw { session: session.to_owned(), message })
+    }
+
+    fn sessions(&self, topic: &str, after: Option<&str>, limit: u32) -> Result<Vec<Session>, Refusal> {
+        match self.tell(Ask::Sessions { topic: topic.to_owned(), after: after.map(str::to_owned), limit }) {
+            Some(Told::Sessions(sessions)) => Ok(sessions),
+            Some(Told::Refused(refusal)) => Err(refusal),
+            _ => Err(over()),
+        }
+    }
+
+    fn session_count(&self, topic: &str) -> Result<u64, Refusal> {
+        match self.tell(Ask::SessionCount { topic: topic.to_owned() }) {
+            Some(Told::Number(count)) => Ok(count),
+            Some(Told::Refused(refusal)) => Err(refusal),
+            _ => Err(over()),
+        }
+    }
+
+    fn subscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
+        self.done(Ask::Subscribe { session: session.to_owned(), topic: topic.to_owned() })
+    }
+
+    fn unsubscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
+        self.done(Ask::Unsubscribe { session: session.to_owned(), topic: topic.to_owned() })
+    }
+
+    fn disconnect(&self, session: &str, reason: &str) -> Result<(), Refusal> {
+        self.done(Ask::Disconnect { session: session.to_owned(), reason: reason.to_owned() })
+    }
+
+    fn set_timer(&self, name: &str, delay_ms: u64, payload: Option<Payload>) -> Result<(), Refusal> {
+        self.done(Ask::SetTimer { name: name.to_owned(), delay_ms, payload })
+    }
+
+    fn cancel_timer(&self, name: &str) -> Result<(), Refusal> {
+        self.done(Ask::CancelTimer { name: name.to_owned() })
+    }
+
+    fn timer_due_ms(&self, name: &str) -> Result<Option<u64>, Refusal> {
+        match self.tell(Ask::TimerDue { name: name.to_owned() }) {
+            Some(Told::Due(due_ms)) => Ok(due_ms),
+            Some(Told::Refused(refusal)) => Err(refusal),
+            _ => Err(over()),
+        }
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        match self.tell(Ask::Get { key: key.to_owned() }) {
+            Some(Told::Value(value)) => Ok(value),
+            Some(Told::Refused(refusal)) => Err(refusal),
+            _ => Err(over()),
+        }
+    }
+
+    fn put(&self, key: &str, value: Vec<u8>) -> Result<(), Refusal> {
+        self.done(Ask::Put { key: key.to_owned(), value })
+    }
+
+    fn delete(&self, key: &str) -> Result<(), Refusal> {
+        self.done(Ask::Delete { key: key.to_owned() })
+    }
+
+    fn scan(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<Entry>, Refusal> {
+        match self.tell(Ask::Scan { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit }) {
+            Some(Told::Entries(entries)) => Ok(entries),
+            Some(Told::Refused(refusal)) => Err(refusal),
+            _ => Err(over()),
+        }
+    }
+
+    fn log(&self, level: Level, text: &str) {
+        if is_panic(text) {
+            return self.skip_panic();
+        }
+        self.tell(Ask::Log { level, text: text.to_owned() });
+    }
+
+    fn now_ms(&self) -> u64 {
+        match self.tell(Ask::Now) {
+            Some(Told::Number(now_ms)) => now_ms,
+            _ => self.now_ms(),
+        }
+    }
+
+    fn random(&self) -> u64 {
+        match self.tell(Ask::Random) {
+            Some(Told::Number(bits)) => bits,
+            _ => 0,
+        }
+    }
+}
+
+fn is_panic(text: &str) -> bool {
+    text.starts_with("panicked at ")
+}

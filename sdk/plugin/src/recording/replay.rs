@@ -1,0 +1,257 @@
+//! A recording repeated natively.
+
+use super::event::{Event, Outcome, Step};
+use super::file::Recording;
+use super::playing::{Difference, Player, describe};
+use crate::imports::{Entry, Imports, Level, Refusal};
+use crate::message::{Message, Raw, Verdict};
+use crate::payload::Payload;
+use crate::session::Session;
+use crate::timer::Timer;
+use crate::{Call, Config, Context, Error, Plugin};
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
+use std::sync::Once;
+
+/// What a replay came to.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Replayed {
+    /// Every hook asked the same and came to the same.
+    Same {
+        /// How many hooks there were, `start` included.
+        events: usize,
+        /// What the last one came to.
+        ending: Outcome,
+    },
+    /// Something differs.
+    Different(Difference),
+}
+
+impl fmt::Display for Replayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same { events, ending: Outcome::Trap(text) } => {
+                write!(f, "no difference in {events} events, which end in the same trap: {text}")
+            }
+            Self::Same { events, ending } => {
+                write!(f, "no difference in {events} events; the last came to {}", describe(ending))
+            }
+            Self::Different(difference) => difference.fmt(f),
+        }
+    }
+}
+
+thread_local! {
+    static IN_HOOK: Cell<bool> = const { Cell::new(false) };
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// A hook must not go on.
+struct Over;
+
+impl Recording {
+    /// Repeats the recording with `P`, natively. A hook that was ended by its deadline is repeated up to its last host call;
+    /// one that loops without any is not: the replay ends before it.
+    pub fn replay<P: Plugin>(&self) -> Replayed {
+        let player = Player::default();
+        let mut plugin = P::default();
+        let mut ending = Outcome::Accepted;
+        let mut events = 0;
+        for step in &self.steps {
+            if step.outcome == Outcome::Deadline && step.calls.is_empty() {
+                break;
+            }
+            player.begin(step);
+            ending = run(&mut plugin, &player, step);
+            let is_same = player.has_reached_its_end() || is_same(&step.outcome, &ending);
+            if is_same && !player.has_reached_its_end() {
+                player.finish();
+            } else if !is_same {
+                player.differs(describe(&step.outcome), describe(&ending));
+            }
+            if let Some(difference) = player.difference() {
+                return Replayed::Different(difference);
+            }
+            if player.has_reached_its_end() {
+                ending = step.outcome.clone();
+            }
+            events += 1;
+        }
+        Replayed::Same { events, ending }
+    }
+}
+
+/// Whether two outcomes are the same. Of a panic the text, the line and the file's own name count: the folders before that
+/// depend on where it was built.
+pub(crate) fn is_same(recorded: &Outcome, replayed: &Outcome) -> bool {
+    match (recorded, replayed) {
+        (Outcome::Trap(recorded), Outcome::Trap(replayed)) => place(recorded) == place(replayed),
+        _ => recorded == replayed,
+    }
+}
+
+fn place(trap: &str) -> (&str, &str) {
+    let text = trap.strip_prefix("panicked at ").unwrap_or(trap);
+    let text = text.split("; error while executing").next().unwrap_or(text);
+    let (file, rest) = text.split_once(':').unwrap_or((text, ""));
+    (file.rsplit(['/', '\\']).next().unwrap_or(file), rest)
+}
+
+impl Outcome {
+    /// Whether a replay that came to `replayed` came to this. Of a panic the text, the line and the file's own name count.
+    pub fn is_same_as(&self, replayed: &Self) -> bool {
+        is_same(self, replayed)
+    }
+}
+
+fn run<P: Plugin>(plugin: &mut P, player: &Player, step: &Step) -> Outcome {
+    static SPEAK: Once = Once::new();
+    SPEAK.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| match IN_HOOK.get() {
+            true => PANIC.set(Some(told(panic))),
+            false => others(panic),
+        }));
+    });
+    let strict = Strict(player);
+    IN_HOOK.set(true);
+    let ended = catch_unwind(AssertUnwindSafe(|| call(plugin, &mut Context::new(&strict), &step.event)));
+    IN_HOOK.set(false);
+    match ended {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(Error::Rejected { reason, detail })) => match &step.event {
+            Event::Start { .. } => Outcome::Failed(reason),
+            _ => Outcome::Rejected { reason, detail },
+        },
+        Ok(Err(Error::Failed(text))) => Outcome::Failed(text),
+        Err(_) => {
+            let text = PANIC.take().unwrap_or_else(|| "panicked".to_owned());
+            player.skip_panic();
+            Outcome::Trap(text)
+        }
+    }
+}
+
+fn told(panic: &PanicHookInfo<'_>) -> String {
+    let (file, line) = panic.location().map_or(("unknown", 0), |place| (place.file(), place.line()));
+    let message = panic.payload_as_str().unwrap_or("a value that is not text");
+    format!("panicked at {file}:{line}: {message}")
+}
+
+fn call<P: Plugin>(plugin: &mut P, ctx: &mut Context<'_>, event: &Event) -> crate::Result<Outcome> {
+    let accepted = |()| Outcome::Accepted;
+    match event.clone() {
+        Event::Start { config, topic } => {
+            plugin.start(ctx, Config::from_json(config).for_topic(topic))?;
+            Ok(Outcome::Serves(plugin.serves()))
+        }
+        Event::OnConnect { session, endpoint } => plugin.on_connect(ctx, &session, &endpoint).map(accepted),
+        Event::OnDisconnect { session, endpoint } => plugin.on_disconnect(ctx, &session, &endpoint).map(accepted),
+        Event::OnMessage { session, endpoint, message } => {
+            plugin.on_message(ctx, &session, &endpoint, message).map(accepted)
+        }
+        Event::OnSubscribe { session, topic } => plugin.on_subscribe(ctx, &session, &topic).map(accepted),
+        Event::OnUnsubscribe { session, topic } => plugin.on_unsubscribe(ctx, &session, &topic).map(accepted),
+        Event::OnPublish { session, topic, payload } => {
+            Ok(match plugin.on_publish(ctx, Message { session, topic, payload })? {
+                Verdict::Accept => Outcome::Accepted,
+                Verdict::Replace(payload) => Outcome::Replaced(payload),
+                Verdict::Swallow => Outcome::Swallowed,
+            })
+        }
+        Event::OnCall { session, topic, method, payload } => {
+            let reply = plugin.on_call(ctx, Call { session, topic, method, payload })?;
+            Ok(Outcome::Reply(reply.payload))
+        }
+        Event::OnTimer { name, payload } => plugin.on_timer(ctx, Timer { name, payload }).map(accepted),
+    }
+}
+
+/// A player whose hooks end where they must not go on.
+struct Strict<'p>(&'p Player);
+
+impl Strict<'_> {
+    fn ask<T>(&self, ask: impl FnOnce(&Player) -> T) -> T {
+        let told = ask(self.0);
+        if self.0.is_over() {
+            resume_unwind(Box::new(Over));
+        }
+        told
+    }
+}
+
+impl Imports for Strict<'_> {
+    fn publish(&self, topic: &str, payload: Payload, exclude: Option<&str>) -> Result<(), Refusal> {
+        self.ask(|player| player.publish(topic, payload, exclude))
+    }
+
+    fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {
+        self.ask(|player| player.send(session, payload))
+    }
+
+    fn send_raw(&self, session: &str, message: Raw) -> Result<(), Refusal> {
+        self.ask(|player| player.send_raw(session, message))
+    }
+
+    fn sessions(&self, topic: &str, after: Option<&str>, limit: u32) -> Result<Vec<Session>, Refusal> {
+        self.ask(|player| player.sessions(topic, after, limit))
+    }
+
+    fn session_count(&self, topic: &str) -> Result<u64, Refusal> {
+        self.ask(|player| player.session_count(topic))
+    }
+
+    fn subscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
+        self.ask(|player| player.subscribe(session, topic))
+    }
+
+    fn unsubscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
+        self.ask(|player| player.unsubscribe(session, topic))
+    }
+
+    fn disconnect(&self, session: &str, reason: &str) -> Result<(), Refusal> {
+        self.ask(|player| player.disconnect(session, reason))
+    }
+
+    fn set_timer(&self, name: &str, delay_ms: u64, payload: Option<Payload>) -> Result<(), Refusal> {
+        self.ask(|player| player.set_timer(name, delay_ms, payload))
+    }
+
+    fn cancel_timer(&self, name: &str) -> Result<(), Refusal> {
+        self.ask(|player| player.cancel_timer(name))
+    }
+
+    fn timer_due_ms(&self, name: &str) -> Result<Option<u64>, Refusal> {
+        self.ask(|player| player.timer_due_ms(name))
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        self.ask(|player| player.get(key))
+    }
+
+    fn put(&self, key: &str, value: Vec<u8>) -> Result<(), Refusal> {
+        self.ask(|player| player.put(key, value))
+    }
+
+    fn delete(&self, key: &str) -> Result<(), Refusal> {
+        self.ask(|player| player.delete(key))
+    }
+
+    fn scan(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<Entry>, Refusal> {
+        self.ask(|player| player.scan(prefix, after, limit))
+    }
+
+    fn log(&self, level: Level, text: &str) {
+        self.ask(|player| player.log(level, text));
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.ask(Imports::now_ms)
+    }
+
+    fn random(&self) -> u64 {
+        self.ask(Imports::random)
+    }
+}
