@@ -218,6 +218,19 @@ impl Desk {
         Err(Refusal::Forbidden(format!("no session \"{shown}\" is on a topic or an endpoint of this plugin")))
     }
 
+    /// A session and a topic to which the plugin may bind it, and whether that is its own.
+    fn subscription(&self, hook: &mut Hook, session: &str, topic: &str) -> Result<(Arc<str>, Topic, bool), Refusal> {
+        hook.call(session.len() + topic.len())?;
+        self.needs(self.ground.may.sessions, "sessions")?;
+        let (session, _) = self.known(hook, session)?;
+        let topic = parse(topic)?;
+        let own = (self.ground.owns)(&topic);
+        match own || self.ground.may.may_subscribe(&topic) {
+            true => Ok((session, topic, own)),
+            false => Err(foreign(&topic)),
+        }
+    }
+
     fn own(&self, topic: &str) -> Result<Topic, Refusal> {
         let topic = parse(topic)?;
         match (self.ground.owns)(&topic) {
@@ -349,27 +362,13 @@ impl Imports for Desk {
 
     fn subscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
         let hook = &mut *self.hook.borrow_mut();
-        hook.call(session.len() + topic.len())?;
-        self.needs(self.ground.may.sessions, "sessions")?;
-        let (session, _) = self.known(hook, session)?;
-        let topic = parse(topic)?;
-        let own = (self.ground.owns)(&topic);
-        if !own && !self.ground.may.may_subscribe(&topic) {
-            return Err(foreign(&topic));
-        }
+        let (session, topic, own) = self.subscription(hook, session, topic)?;
         hook.effect(Effect::Subscribe { session, topic, own })
     }
 
     fn unsubscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
         let hook = &mut *self.hook.borrow_mut();
-        hook.call(session.len() + topic.len())?;
-        self.needs(self.ground.may.sessions, "sessions")?;
-        let (session, _) = self.known(hook, session)?;
-        let topic = parse(topic)?;
-        let own = (self.ground.owns)(&topic);
-        if !own && !self.ground.may.may_subscribe(&topic) {
-            return Err(foreign(&topic));
-        }
+        let (session, topic, own) = self.subscription(hook, session, topic)?;
         hook.effect(Effect::Unsubscribe { session, topic, own })
     }
 

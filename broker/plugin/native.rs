@@ -2,26 +2,16 @@
 //! hooks are not bounded.
 
 use std::any::type_name;
-use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use rialto_plugin::{
-    Call, Config, Context, Entry, Error, Imports, Level, Message, Payload, Plugin, Raw, Refusal, Session, Timer,
-};
+use rialto_plugin::native::{self, Interrupted, Limited};
+use rialto_plugin::{Call, Config, Context, Error, Message, Plugin, Timer};
 
 use super::convert::{payload_to_guest, session_to_guest};
 use super::desk::{Answering, Cause};
-use super::limits::Exceeded;
 use super::running::{Answer, Running, Start};
 use super::{Event, Failed, Manifest, PluginLimits, Source};
 use crate::clock::Now;
-
-thread_local! {
-    /// Whether a hook runs on this thread, and what its panic said.
-    static IN_HOOK: Cell<bool> = const { Cell::new(false) };
-    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
-}
 
 /// A plugin of this program. The first copy is the one it was registered with, later ones are new.
 pub(crate) struct Native<P> {
@@ -33,19 +23,8 @@ struct NativeCopy<P> {
     host: Box<dyn Answering>,
 }
 
-/// A hook ends in the middle because of a limit.
-struct Ended;
-
 impl<P: Plugin + Send> Native<P> {
     pub(crate) fn new(first: P) -> Self {
-        static SPEAK: Once = Once::new();
-        SPEAK.call_once(|| {
-            let others = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |panic| match IN_HOOK.get() {
-                true => PANIC.set(Some(told(panic))),
-                false => others(panic),
-            }));
-        });
         Self { first: Mutex::new(Some(first)) }
     }
 
@@ -92,27 +71,22 @@ impl<P: Plugin + Send> Running for NativeCopy<P> {
     }
 }
 
+impl Limited for dyn Answering + '_ {
+    fn is_over(&self) -> bool {
+        self.exceeded().is_some()
+    }
+}
+
 /// Runs a hook. What it panics with is its failure.
 fn guarded<T>(
     host: &dyn Answering,
     hook: impl FnOnce(&mut Context<'_>) -> rialto_plugin::Result<T>,
 ) -> Result<rialto_plugin::Result<T>, Failed> {
-    let strict = Strict(host);
-    IN_HOOK.set(true);
-    let ended = catch_unwind(AssertUnwindSafe(|| hook(&mut Context::new(&strict))));
-    IN_HOOK.set(false);
-    match (ended, host.exceeded()) {
-        (_, Some(exceeded)) => Err(Failed::Limit(exceeded.to_string())),
-        (Ok(outcome), None) => Ok(outcome),
-        (Err(_), None) => Err(Failed::Trap(PANIC.take().unwrap_or_else(|| "panicked".to_owned()))),
-    }
-}
-
-/// What a panic says, in the words of the SDK's guest.
-fn told(panic: &PanicHookInfo<'_>) -> String {
-    let (file, line) = panic.location().map_or(("unknown", 0), |place| (place.file(), place.line()));
-    let message = panic.payload_as_str().unwrap_or("a value that is not text");
-    format!("panicked at {file}:{line}: {message}")
+    native::hook(host, hook).map_err(|interrupted| match (interrupted, host.exceeded()) {
+        (_, Some(exceeded)) => Failed::Limit(exceeded.to_string()),
+        (Interrupted::Panicked(text), None) => Failed::Trap(text),
+        (Interrupted::Over, None) => Failed::Trap("ended".to_owned()),
+    })
 }
 
 fn invoke<P: Plugin>(plugin: &mut P, ctx: &mut Context<'_>, event: &Event) -> Result<Answer, Error> {
@@ -147,92 +121,5 @@ fn invoke<P: Plugin>(plugin: &mut P, ctx: &mut Context<'_>, event: &Event) -> Re
         Event::Timer { name, payload, .. } => {
             plugin.on_timer(ctx, Timer::new(name, payload.as_ref().map(payload_to_guest))).map(accepted)
         }
-    }
-}
-
-/// A host beyond whose limits a hook ends at once, as a component's does.
-struct Strict<'h>(&'h dyn Answering);
-
-impl Strict<'_> {
-    fn ask<T>(&self, ask: impl FnOnce(&dyn Answering) -> T) -> T {
-        let told = ask(self.0);
-        if let Some(Exceeded(_)) = self.0.exceeded() {
-            resume_unwind(Box::new(Ended));
-        }
-        told
-    }
-}
-
-impl Imports for Strict<'_> {
-    fn publish(&self, topic: &str, payload: Payload, exclude: Option<&str>) -> Result<(), Refusal> {
-        self.ask(|host| host.publish(topic, payload, exclude))
-    }
-
-    fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {
-        self.ask(|host| host.send(session, payload))
-    }
-
-    fn send_raw(&self, session: &str, message: Raw) -> Result<(), Refusal> {
-        self.ask(|host| host.send_raw(session, message))
-    }
-
-    fn sessions(&self, topic: &str, after: Option<&str>, limit: u32) -> Result<Vec<Session>, Refusal> {
-        self.ask(|host| host.sessions(topic, after, limit))
-    }
-
-    fn session_count(&self, topic: &str) -> Result<u64, Refusal> {
-        self.ask(|host| host.session_count(topic))
-    }
-
-    fn subscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
-        self.ask(|host| host.subscribe(session, topic))
-    }
-
-    fn unsubscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
-        self.ask(|host| host.unsubscribe(session, topic))
-    }
-
-    fn disconnect(&self, session: &str, reason: &str) -> Result<(), Refusal> {
-        self.ask(|host| host.disconnect(session, reason))
-    }
-
-    fn set_timer(&self, name: &str, delay_ms: u64, payload: Option<Payload>) -> Result<(), Refusal> {
-        self.ask(|host| host.set_timer(name, delay_ms, payload))
-    }
-
-    fn cancel_timer(&self, name: &str) -> Result<(), Refusal> {
-        self.ask(|host| host.cancel_timer(name))
-    }
-
-    fn timer_due_ms(&self, name: &str) -> Result<Option<u64>, Refusal> {
-        self.ask(|host| host.timer_due_ms(name))
-    }
-
-    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
-        self.ask(|host| host.get(key))
-    }
-
-    fn put(&self, key: &str, value: Vec<u8>) -> Result<(), Refusal> {
-        self.ask(|host| host.put(key, value))
-    }
-
-    fn delete(&self, key: &str) -> Result<(), Refusal> {
-        self.ask(|host| host.delete(key))
-    }
-
-    fn scan(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<Entry>, Refusal> {
-        self.ask(|host| host.scan(prefix, after, limit))
-    }
-
-    fn log(&self, level: Level, text: &str) {
-        self.ask(|host| host.log(level, text));
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.ask(|host| host.now_ms())
-    }
-
-    fn random(&self) -> u64 {
-        self.ask(|host| host.random())
     }
 }

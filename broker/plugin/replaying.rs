@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rialto_plugin::native::Limited as _;
 use rialto_plugin::recording::{self, Difference, Outcome, Player, Recording};
 use rialto_plugin::{Entry, Imports, Level, Payload, Raw, Refusal, Session};
 use rialto_protocol::Member;

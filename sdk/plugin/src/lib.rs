@@ -44,6 +44,9 @@ mod export;
 pub mod guest;
 mod imports;
 mod message;
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub mod native;
 mod payload;
 mod plugin;
 pub mod prelude;

@@ -3,6 +3,7 @@
 use super::event::{Ask, HostCall, Step, Told};
 use crate::imports::{Entry, Imports, Level, Refusal};
 use crate::message::Raw;
+use crate::native::Limited;
 use crate::payload::Payload;
 use crate::session::Session;
 use std::cell::RefCell;
@@ -66,12 +67,6 @@ impl Player {
     /// The time of day that the hook sees.
     pub fn now_ms(&self) -> u64 {
         self.state.borrow().now_ms
-    }
-
-    /// Whether the hook must not go on: it asked something else, or more than before it was ended.
-    pub fn is_over(&self) -> bool {
-        let state = self.state.borrow();
-        state.over || state.difference.is_some()
     }
 
     /// Whether the hook reached the place where it was ended from outside.
@@ -156,6 +151,14 @@ pub(crate) fn describe(value: &impl serde::Serialize) -> String {
 
 fn over() -> Refusal {
     Refusal::Forbidden("the replay is over".to_owned())
+}
+
+impl Limited for Player {
+    /// Whether it asked something else, or more than before it was ended.
+    fn is_over(&self) -> bool {
+        let state = self.state.borrow();
+        state.over || state.difference.is_some()
+    }
 }
 
 impl Imports for Player {

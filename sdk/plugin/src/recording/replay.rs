@@ -3,16 +3,11 @@
 use super::event::{Event, Outcome, Step};
 use super::file::Recording;
 use super::playing::{Difference, Player, describe};
-use crate::imports::{Entry, Imports, Level, Refusal};
-use crate::message::{Message, Raw, Verdict};
-use crate::payload::Payload;
-use crate::session::Session;
+use crate::message::{Message, Verdict};
+use crate::native::{self, Interrupted};
 use crate::timer::Timer;
 use crate::{Call, Config, Context, Error, Plugin};
-use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
-use std::sync::Once;
 
 /// What a replay came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,14 +37,6 @@ impl fmt::Display for Replayed {
         }
     }
 }
-
-thread_local! {
-    static IN_HOOK: Cell<bool> = const { Cell::new(false) };
-    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// A hook must not go on.
-struct Over;
 
 impl Recording {
     /// Repeats the recording with `P`, natively. A hook that was ended by its deadline is repeated up to its last host call;
@@ -107,37 +94,20 @@ impl Outcome {
 }
 
 fn run<P: Plugin>(plugin: &mut P, player: &Player, step: &Step) -> Outcome {
-    static SPEAK: Once = Once::new();
-    SPEAK.call_once(|| {
-        let others = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| match IN_HOOK.get() {
-            true => PANIC.set(Some(told(panic))),
-            false => others(panic),
-        }));
-    });
-    let strict = Strict(player);
-    IN_HOOK.set(true);
-    let ended = catch_unwind(AssertUnwindSafe(|| call(plugin, &mut Context::new(&strict), &step.event)));
-    IN_HOOK.set(false);
-    match ended {
+    match native::hook(player, |ctx| call(plugin, ctx, &step.event)) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(Error::Rejected { reason, detail })) => match &step.event {
             Event::Start { .. } => Outcome::Failed(reason),
             _ => Outcome::Rejected { reason, detail },
         },
         Ok(Err(Error::Failed(text))) => Outcome::Failed(text),
-        Err(_) => {
-            let text = PANIC.take().unwrap_or_else(|| "panicked".to_owned());
+        Err(Interrupted::Panicked(text)) => {
             player.skip_panic();
             Outcome::Trap(text)
         }
+        // The player knows why.
+        Err(Interrupted::Over) => Outcome::Deadline,
     }
-}
-
-fn told(panic: &PanicHookInfo<'_>) -> String {
-    let (file, line) = panic.location().map_or(("unknown", 0), |place| (place.file(), place.line()));
-    let message = panic.payload_as_str().unwrap_or("a value that is not text");
-    format!("panicked at {file}:{line}: {message}")
 }
 
 fn call<P: Plugin>(plugin: &mut P, ctx: &mut Context<'_>, event: &Event) -> crate::Result<Outcome> {
@@ -166,92 +136,5 @@ fn call<P: Plugin>(plugin: &mut P, ctx: &mut Context<'_>, event: &Event) -> crat
             Ok(Outcome::Reply(reply.payload))
         }
         Event::OnTimer { name, payload } => plugin.on_timer(ctx, Timer { name, payload }).map(accepted),
-    }
-}
-
-/// A player whose hooks end where they must not go on.
-struct Strict<'p>(&'p Player);
-
-impl Strict<'_> {
-    fn ask<T>(&self, ask: impl FnOnce(&Player) -> T) -> T {
-        let told = ask(self.0);
-        if self.0.is_over() {
-            resume_unwind(Box::new(Over));
-        }
-        told
-    }
-}
-
-impl Imports for Strict<'_> {
-    fn publish(&self, topic: &str, payload: Payload, exclude: Option<&str>) -> Result<(), Refusal> {
-        self.ask(|player| player.publish(topic, payload, exclude))
-    }
-
-    fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {
-        self.ask(|player| player.send(session, payload))
-    }
-
-    fn send_raw(&self, session: &str, message: Raw) -> Result<(), Refusal> {
-        self.ask(|player| player.send_raw(session, message))
-    }
-
-    fn sessions(&self, topic: &str, after: Option<&str>, limit: u32) -> Result<Vec<Session>, Refusal> {
-        self.ask(|player| player.sessions(topic, after, limit))
-    }
-
-    fn session_count(&self, topic: &str) -> Result<u64, Refusal> {
-        self.ask(|player| player.session_count(topic))
-    }
-
-    fn subscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
-        self.ask(|player| player.subscribe(session, topic))
-    }
-
-    fn unsubscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
-        self.ask(|player| player.unsubscribe(session, topic))
-    }
-
-    fn disconnect(&self, session: &str, reason: &str) -> Result<(), Refusal> {
-        self.ask(|player| player.disconnect(session, reason))
-    }
-
-    fn set_timer(&self, name: &str, delay_ms: u64, payload: Option<Payload>) -> Result<(), Refusal> {
-        self.ask(|player| player.set_timer(name, delay_ms, payload))
-    }
-
-    fn cancel_timer(&self, name: &str) -> Result<(), Refusal> {
-        self.ask(|player| player.cancel_timer(name))
-    }
-
-    fn timer_due_ms(&self, name: &str) -> Result<Option<u64>, Refusal> {
-        self.ask(|player| player.timer_due_ms(name))
-    }
-
-    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
-        self.ask(|player| player.get(key))
-    }
-
-    fn put(&self, key: &str, value: Vec<u8>) -> Result<(), Refusal> {
-        self.ask(|player| player.put(key, value))
-    }
-
-    fn delete(&self, key: &str) -> Result<(), Refusal> {
-        self.ask(|player| player.delete(key))
-    }
-
-    fn scan(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<Entry>, Refusal> {
-        self.ask(|player| player.scan(prefix, after, limit))
-    }
-
-    fn log(&self, level: Level, text: &str) {
-        self.ask(|player| player.log(level, text));
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.ask(Imports::now_ms)
-    }
-
-    fn random(&self) -> u64 {
-        self.ask(Imports::random)
     }
 }
