@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use crate::plugin::{REFUSED, precompile};
 
 /// How far it stands back behind the threads that serve.
-const NICE: i32 = 19;
+const NICE: i32 = 10;
 
 /// Largest component, the upper end of `component_bytes`.
 const COMPONENT_BYTES_MAX: u64 = 268_435_456;

@@ -112,7 +112,8 @@ pub struct Sandbox {
     pub cache: Option<PathBuf>,
     /// Folder of recordings, made when the first is written. Default `recordings` beside the configuration. Paths as above.
     pub recordings: PathBuf,
-    /// Time to compile one component, 1,000 to 600,000 ms. Default 30,000.
+    /// Time to compile one component, 1,000 to 600,000 ms. Default 120,000: while the broker serves, the compiler has half of
+    /// the cores and stands back behind everything else on them.
     pub compile_ms: u64,
     /// Address space of the process that compiles, 536,870,912 to 1,099,511,627,776 bytes. Default 2,147,483,648. Without a
     /// process of its own ([`Builder::compiler`](crate::Builder::compiler)) there is no such bound.
@@ -363,7 +364,7 @@ impl Sandbox {
     /// The defaults for a configuration in this folder.
     fn beside(folder: &Path) -> Self {
         let recordings = folder.join("recordings");
-        Sandbox { cache: None, recordings, compile_ms: 30_000, compile_bytes: 2_147_483_648 }
+        Sandbox { cache: None, recordings, compile_ms: 120_000, compile_bytes: 2_147_483_648 }
     }
 }
 
