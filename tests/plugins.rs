@@ -11,10 +11,15 @@ mod compile;
 mod component;
 #[path = "plugins/deadline.rs"]
 mod deadline;
+#[path = "support/dice.rs"]
+#[allow(dead_code, reason = "this uses a part of it")]
+mod dice;
 #[path = "plugins/effect.rs"]
 mod effect;
 #[path = "plugins/failure.rs"]
 mod failure;
+#[path = "plugins/generated.rs"]
+mod generated;
 #[path = "plugins/hosted.rs"]
 mod hosted;
 #[path = "plugins/letters.rs"]
