@@ -141,6 +141,8 @@ impl Shard {
                 Command::Deliver { message, selectors } => self.pile.borrow_mut().add(message, selectors),
                 Command::Push { session, push } => self.push(session, push),
                 Command::Subscribe { session, subscription } => {
+                    // What came before the end of a replay is in its pages: a pattern must not bring it again.
+                    self.deliver();
                     let Some(subscription) = self.admit(session, subscription) else { continue };
                     // What patterns have brought of the topic is not held for a policy to reach back to.
                     self.settle(session, |member| {

@@ -12,7 +12,9 @@ use tokio::io::{AsyncReadExt as _, DuplexStream};
 use super::batch::tests::messages;
 use super::budget::Budget;
 use super::patterns::Selector;
-use super::{Audience, Command, HubLimits, Line, Link, Push, Selectors, SessionKey, Shard, Subscription, What};
+use super::{
+    Audience, Command, HubLimits, Line, Link, Page, Push, Replay, Selectors, SessionKey, Shard, Subscription, What,
+};
 use crate::message::{Draft, Message, websocket_frame_bytes};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
@@ -362,6 +364,31 @@ fn what_a_pattern_brought_is_not_lost_when_the_topic_is_subscribed_to_in_the_sam
         turn.push(deliver_to(6, Some(&patterns), None));
         shard.turn(&mut turn);
         assert_eq!(told(&read(&shard, key, &line, &mut far).await), ["1", "2", "3", "4", "5", "6"]);
+    });
+}
+
+#[test]
+fn what_the_past_had_is_not_brought_again_by_a_pattern_in_the_turn_in_which_it_ends() {
+    run(async {
+        let (shard, _) = shard(100_000, 1_000_000);
+        let (audience, patterns) = (audience(), selectors(1..=1));
+        let (key, line, mut far) = attach(&shard, 64_000);
+        let read_all = || Page { gap: None, messages: messages(1, 1..=3), is_last: true };
+        let replay = Replay { id: 7, stream: 1, read: Box::new(read_all) };
+        shard.turn(&mut vec![
+            Command::Replay { session: key, replay },
+            select(key, &patterns[0]),
+            Command::Release { session: key, replay: 7 },
+        ]);
+        assert_eq!(told(&read(&shard, key, &line, &mut far).await), ["1", "2", "3"]);
+        let mut end = subscribe(key, 1, Delivery::Queue, &audience);
+        if let Command::Subscribe { subscription, .. } = &mut end {
+            subscription.replay = Some(7);
+        }
+        // The last two were published before their page was read, and come only now.
+        let [second, third, fourth] = [2, 3, 4].map(|offset| deliver_to(offset, Some(&patterns), None));
+        shard.turn(&mut vec![second, third, end, fourth]);
+        assert_eq!(told(&read(&shard, key, &line, &mut far).await), ["4"]);
     });
 }
 
