@@ -11,18 +11,18 @@ use std::time::Duration;
 use crate::broker::{Broker, Core};
 use crate::clock::Clock;
 use crate::config::{Config, CurrentRules, Limits, Rules};
-use crate::directory::Directory;
 use crate::endpoints::Endpoints;
 use crate::engine::Engine;
-use crate::guest::Seats;
 use crate::hub::{Hub, HubLimits};
 use crate::identity;
+use crate::limits::seats::Seats;
 use crate::metrics::Metrics;
-#[cfg(feature = "plugins")]
-use crate::owners::NativePlugin;
-use crate::owners::{LoadFailure, Loading, Owners, Wanted, watch};
 use crate::store::{MemoryStore, Store};
-use crate::usher::Usher;
+#[cfg(feature = "plugins")]
+use crate::topic_plugins::NativePlugin;
+use crate::topic_plugins::{LoadFailure, Loading, Owners, Wanted, watch};
+use crate::topics::Directory;
+use crate::topics::presence_timer::Usher;
 
 /// The least time between two walks over all topics because room was wanted.
 const WISH_PAUSE: Duration = Duration::from_millis(100);

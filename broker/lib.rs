@@ -26,50 +26,37 @@
 //!
 //! `broker/ARCHITECTURE.md` explains how it is built, `broker/PROTOCOL.md` what clients say.
 
-mod answer;
-mod attendance;
 mod broker;
 mod builder;
 mod capability;
 #[cfg(feature = "cli")]
 pub mod cli;
-mod client;
 mod clock;
+mod collections;
 pub mod config;
-mod directory;
 mod endpoints;
 #[cfg_attr(not(feature = "plugins"), allow(dead_code, unused_imports, reason = "calls are of plugins"))]
 mod engine;
-mod guest;
 mod hub;
 mod identity;
+mod limits;
 mod message;
 mod metrics;
-mod operator;
-#[cfg(not(feature = "plugins"))]
-#[path = "no_owners.rs"]
-mod owners;
-#[cfg(feature = "plugins")]
-mod owners;
-mod pace;
-mod past;
 #[cfg(feature = "plugins")]
 mod plugin;
 mod presence;
-mod quota;
-mod recovery;
-#[cfg(feature = "plugins")]
-mod reminder;
-mod replay;
-mod roll;
+mod request;
 mod server;
 mod session;
-mod small_map;
 #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "state and calls are of plugins"))]
 mod store;
-mod subnet;
 pub mod topic;
-mod usher;
+#[cfg(feature = "plugins")]
+mod topic_plugins;
+#[cfg(not(feature = "plugins"))]
+#[path = "no_owners.rs"]
+mod topic_plugins;
+mod topics;
 
 #[cfg(feature = "plugins")]
 pub use broker::PluginStatus;
@@ -77,8 +64,6 @@ pub use broker::{Broker, PublishOptions, TopicStatus};
 pub use builder::{Builder, StartError};
 pub use hub::Duplex;
 pub use metrics::Snapshot;
-#[cfg(feature = "plugins")]
-pub use owners::ReloadError;
 #[cfg(feature = "plugins")]
 pub use plugin::{FailureReport, PluginHealth};
 pub use rialto_protocol::{
@@ -91,3 +76,5 @@ pub use server::PairError;
 #[cfg(fuzzing)]
 pub use server::fuzzing;
 pub use server::{BindError, ControlError, Server, TlsError};
+#[cfg(feature = "plugins")]
+pub use topic_plugins::ReloadError;

@@ -8,17 +8,17 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use rialto_protocol::Payload;
 
-use crate::answer::Answer;
 use crate::broker::{Broker, Core, Question, Wish};
-use crate::client::Client;
 use crate::clock::Clock;
 use crate::config::{CurrentRules, Endpoint, PluginConfig, Sandbox, TopicRule};
-use crate::directory::Entry;
 use crate::engine::Keyed;
 use crate::hub::{SessionKey, UnderWay};
 use crate::metrics::Metrics;
+use crate::request::caller::Client;
+use crate::request::responder::Answer;
 use crate::store::Store;
 use crate::topic::Topic;
+use crate::topics::Entry;
 
 /// No plugins.
 #[derive(Debug)]

@@ -9,17 +9,17 @@ use rialto_protocol::{
 };
 use rialto_protocol::{Subscribe, Subscribed, Welcome};
 
-use crate::answer::{Answer, Outcome, Part, Standing};
 use crate::broker::{Asked, Broker, Question, Wish, keyed, parse_topic};
-use crate::client::Client;
+use crate::collections::small_map::SmallMap;
 use crate::config::Limits;
-use crate::directory::Entry;
 use crate::hub::{Push, SessionKey, TooManyPatterns, Traffic, What};
 use crate::identity;
 use crate::message::websocket_frame;
-use crate::small_map::SmallMap;
+use crate::request::caller::Client;
+use crate::request::responder::{Answer, Outcome, Part, Standing};
 use crate::store::Digest;
 use crate::topic::{Pattern, Topic};
+use crate::topics::Entry;
 
 /// Name and version as `welcome` tells them.
 const SERVER: &str = concat!("rialto/", env!("CARGO_PKG_VERSION"));

@@ -1,9 +1,12 @@
 //! The broker: joins topics, engine, hub and plugins. It knows sessions only by their keys, and no transport.
 
-mod asking;
-mod keyed;
-mod publishing;
-mod subscribing;
+pub(crate) mod admin;
+mod call;
+pub(crate) mod history;
+mod idempotency;
+pub(crate) mod presence;
+mod publish;
+mod subscribe;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,27 +15,27 @@ use std::time::Duration;
 use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Limits as Told};
 use rialto_protocol::{Policy, Position, Published, Reply};
 
-pub(crate) use self::asking::{Asked, Question};
+pub(crate) use self::call::{Asked, Question};
 #[cfg(feature = "plugins")]
-pub(crate) use self::keyed::key_reused;
-pub(crate) use self::keyed::{keyed, program};
-pub use self::publishing::PublishOptions;
-pub(crate) use self::subscribing::{Departure, Wish, attendance};
-use crate::answer::{Answer, Outcome};
+pub(crate) use self::idempotency::key_reused;
+pub(crate) use self::idempotency::{keyed, program};
+pub use self::publish::PublishOptions;
+pub(crate) use self::subscribe::{Departure, Wish, attendance};
 use crate::clock::Clock;
 use crate::config::Limits;
-use crate::directory::{Directory, Entry};
 use crate::endpoints::Endpoints;
 use crate::engine::Engine;
-use crate::guest::Seats;
 use crate::hub::Hub;
+use crate::limits::seats::Seats;
 use crate::metrics::{Metrics, Snapshot};
-use crate::owners::{Owner, Owners};
 #[cfg(feature = "plugins")]
 use crate::plugin::{FailureReport, PluginHealth};
+use crate::request::responder::{Answer, Outcome};
 use crate::store::{Store, StoreError};
 use crate::topic::Topic;
-use crate::usher::Usher;
+use crate::topic_plugins::{Owner, Owners};
+use crate::topics::presence_timer::Usher;
+use crate::topics::{Directory, Entry};
 
 /// What the broker's threads are given to end, even where sessions are given none.
 const STOP_WAIT_MIN: Duration = Duration::from_secs(1);

@@ -1,11 +1,9 @@
 //! `rialto check FILE`: says whether a configuration is sound, and what it would serve; it starts nothing.
 
-use std::{
-    fmt::Write as _,
-    io::{self, IsTerminal, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use crate::Delivery;
 use crate::config::Config;

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 
-use crate::plugin::{REFUSED, precompile};
+use crate::plugin::REFUSED;
+use crate::plugin::precompile;
 
 /// How far it stands back behind the threads that serve.
 const NICE: i32 = 10;

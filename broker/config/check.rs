@@ -89,8 +89,8 @@ mod tests {
 
     use rialto_protocol::ApiOperation;
 
-    use super::super::{Api, ApiKey, Endpoint, History, Limits, PluginConfig, Server, Tls, TopicRule};
     use super::*;
+    use crate::config::{Api, ApiKey, Endpoint, History, Limits, PluginConfig, Server, Tls, TopicRule};
     use crate::topic::Pattern;
 
     const COMPLETE: &str = include_str!("../../config/rialto.toml");

@@ -1,10 +1,8 @@
 //! Reads a configuration file and hands out a checked `Config` or all its problems; the only place that reads it.
 
-use std::{
-    fs::File,
-    io::{self, ErrorKind, Read},
-    path::Path,
-};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
 
 use super::{
     Config, check, hide,

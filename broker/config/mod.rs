@@ -29,10 +29,10 @@ use rialto_protocol::{Delivery, Policy};
 use crate::capability::Capability;
 use crate::topic::Pattern;
 
-pub use api::{Api, ApiKey};
-pub use problem::{Problem, Problems};
-pub(crate) use rules::CurrentRules;
-pub use rules::{Rules, TopicOptions};
+pub use self::api::{Api, ApiKey};
+pub use self::problem::{Problem, Problems};
+pub(crate) use self::rules::CurrentRules;
+pub use self::rules::{Rules, TopicOptions};
 
 /// Everything a broker is told before it starts. [`Config::load`] and [`Config::parse`] check every value; whoever
 /// fills the structs by hand keeps to the ranges written at the fields.

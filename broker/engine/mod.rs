@@ -1,18 +1,18 @@
 //! Engines: what gives messages their order and carries them. An engine knows no sessions and no plugins.
 
-mod keyed;
-mod local;
+mod idempotency;
+mod stream;
 #[cfg(feature = "plugins")]
-mod together;
+mod transaction;
 
 use std::sync::Arc;
 
 use rialto_protocol::Published;
 
-pub(crate) use keyed::{Keyed, Known};
-pub(crate) use local::{Keeping, NotPublished, Retired, Stream, View};
+pub(crate) use self::idempotency::{Keyed, Known};
+pub(crate) use self::stream::{Keeping, NotPublished, Retired, Stream, View};
 #[cfg(feature = "plugins")]
-pub(crate) use together::{NotTogether, Passed, Posting, Step};
+pub(crate) use self::transaction::{NotTogether, Passed, Posting, Step};
 
 use crate::clock::Now;
 use crate::message::{Draft, Shared};

@@ -1,39 +1,11 @@
 //! The hub: all shards, and the doors through which the rest of the broker reaches their sessions. It knows no topic's
 //! rules and no plugin.
 
-mod alarms;
-mod audience;
-mod backlog;
-mod batch;
 mod budget;
-mod eviction;
-mod fanout;
-mod gathering;
-mod inbox;
-mod keys;
-mod lane;
-mod line;
-mod link;
-mod listeners;
-mod member;
-mod outbox;
-mod patterns;
-mod pile;
-mod push;
-mod reach;
-mod replay;
-mod roster;
-mod sampling;
+mod routing;
+mod session;
 mod shard;
-mod shedding;
-#[cfg(feature = "tls")]
-mod tls;
-mod traffic;
-mod trie;
-#[cfg(test)]
-mod turns;
-mod watch;
-mod writing;
+mod transport;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,25 +14,25 @@ use std::time::Duration;
 
 use rialto_protocol::Closing;
 
-pub(crate) use audience::{Audience, FieldPlace, TooManyFields};
-pub(crate) use inbox::{Command, Subscription, together};
-pub(crate) use line::{Ending, Line};
-pub use link::Duplex;
-pub(crate) use link::Link;
-pub(crate) use patterns::{Patterns, Selectors, TooManyPatterns};
-pub(crate) use push::{Push, What};
-pub(crate) use reach::Reach;
-pub(crate) use replay::{Page, Replay};
-pub(crate) use shard::Shard;
-pub(crate) use traffic::{Traffic, UnderWay};
+pub(crate) use self::routing::audience::{Audience, FieldPlace, TooManyFields};
+pub(crate) use self::routing::patterns::{Patterns, Selectors, TooManyPatterns};
+pub(crate) use self::routing::reach::Reach;
+pub(crate) use self::session::in_flight::{Traffic, UnderWay};
+pub(crate) use self::session::push::{Push, What};
+pub(crate) use self::session::replay::{Page, Replay};
+pub(crate) use self::session::signals::{Ending, Line};
+pub(crate) use self::shard::Shard;
+pub(crate) use self::shard::inbox::{Command, Subscription, together};
+pub use self::transport::Duplex;
+pub(crate) use self::transport::Link;
 
+use self::budget::Budget;
+use self::routing::patterns::Selector;
+use self::shard::inbox::Inbox;
 pub(crate) use crate::identity::SessionKey;
 use crate::message::Shared;
 use crate::metrics::Metrics;
 use crate::topic::Pattern;
-use budget::Budget;
-use inbox::Inbox;
-use patterns::Selector;
 
 /// What the shards need to know of the configuration.
 #[derive(Clone, Copy, Debug)]

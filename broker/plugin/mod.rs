@@ -1,34 +1,9 @@
 //! Plugins: sandboxed components with a thread and a mailbox each. A hook gives a decision and what it wants done as values;
 //! nothing here publishes, answers or knows a session's connection.
 
-mod anatomy;
-mod artefact;
-mod books;
-mod cache;
-mod compiler;
-mod convert;
-mod desk;
-mod health;
-mod host;
-mod imports;
-#[cfg(feature = "cli")]
-mod inspection;
-mod limits;
-mod load_error;
-mod mailbox;
-mod manifest;
-mod native;
-mod precompile;
-mod recorder;
-#[cfg(feature = "cli")]
-mod replaying;
-mod runner;
-mod running;
-mod sandbox;
-mod settings;
-mod standing;
-mod ticker;
-mod world;
+mod load;
+mod record;
+mod run;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,28 +13,28 @@ use bytes::Bytes;
 use rialto_plugin::Raw;
 use rialto_protocol::{Member, Payload};
 
-pub(crate) use books::Books;
-pub(crate) use compiler::Compiler;
+pub(crate) use self::load::compiler::Compiler;
 #[cfg(feature = "cli")]
-pub(crate) use compiler::{COMMAND, REFUSED};
-pub(crate) use health::FailurePolicy;
-pub(crate) use host::{Host, spawn};
+pub(crate) use self::load::compiler::{COMMAND, REFUSED};
+pub(crate) use self::load::error::LoadError;
 #[cfg(feature = "cli")]
-pub(crate) use inspection::Inspection;
-pub(crate) use load_error::LoadError;
-pub(crate) use mailbox::{Asked, Change, Mailbox};
-pub(crate) use manifest::Manifest;
-pub(crate) use native::Native;
+pub(crate) use self::load::inspection::Inspection;
+pub(crate) use self::load::manifest::Manifest;
 #[cfg(feature = "cli")]
-pub(crate) use precompile::precompile;
+pub(crate) use self::load::precompile::precompile;
+pub(crate) use self::load::{Host, spawn};
 #[cfg(feature = "cli")]
-pub(crate) use replaying::{Replayed, replay};
-pub(crate) use runner::{Isolation, Runner, Surroundings, Version};
-pub use standing::{FailureReport, PluginHealth};
-pub(crate) use standing::{Report, Standing};
+pub(crate) use self::record::replay::{Replayed, replay};
+pub(crate) use self::run::health::FailurePolicy;
+pub(crate) use self::run::mailbox::{Asked, Change, Mailbox};
+pub(crate) use self::run::native::Native;
+pub(crate) use self::run::registry::Books;
+pub use self::run::status::{FailureReport, PluginHealth};
+pub(crate) use self::run::status::{Report, Standing};
+pub(crate) use self::run::worker::{Isolation, Runner, Surroundings, Version};
 
-use self::desk::{Answering, Cause};
-use self::running::{Running, Start};
+use self::run::hook_context::{Answering, Cause};
+use self::run::instance::{Running, Start};
 use crate::clock::Now;
 use crate::store::{KeptTimer, Writes};
 use crate::topic::Topic;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::admission::connections::Waiting;
 use super::control::Control;
-use super::lobby::Waiting;
-use super::stream::Stream;
+use super::http::stream::Stream;
 use super::{Door, Front, http};
 
 /// The least time between two words about that.

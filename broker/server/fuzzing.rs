@@ -10,15 +10,15 @@ use hyper_util::rt::TokioIo;
 use rialto_protocol::Codec;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::assembler::Kind;
-use super::dialogue::Dialogue;
-use super::guarded::Guarded;
-use super::stream::Stream;
+use super::admission::stream_guard::Guarded;
+use super::http::stream::Stream;
+use super::websocket::assembler::Kind;
+use super::websocket::handler::Dialogue;
 use super::{Door, Front, accept, http, websocket};
 use crate::broker::Broker;
 use crate::config;
-use crate::guest::Guest;
 use crate::hub::{Duplex, Ending, Link, SessionKey, Shard};
+use crate::limits::seats::Guest;
 use crate::message::{Wire, websocket_message};
 
 /// Serves HTTP over a stream, as the server does over a socket, until it ends or has become a session.

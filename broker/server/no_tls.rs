@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
 
-use super::stream::Stream;
+use super::http::stream::Stream;
 use super::{BindError, Server};
 use crate::config;
 

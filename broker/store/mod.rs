@@ -13,9 +13,9 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
-pub(crate) use batch::{Batch, Kept, KeptKey, KeptTimer, Retention, Writes};
-pub(crate) use key::{Come, Digest, Key, Remembered, Scope};
-pub(crate) use memory::MemoryStore;
+pub(crate) use self::batch::{Batch, Kept, KeptKey, KeptTimer, Retention, Writes};
+pub(crate) use self::key::{Come, Digest, Key, Remembered, Scope};
+pub(crate) use self::memory::MemoryStore;
 
 use crate::message::Shared;
 use crate::topic::Topic;

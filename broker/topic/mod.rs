@@ -4,7 +4,7 @@ mod text;
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-use text::Text;
+use self::text::Text;
 
 /// Longest topic or pattern, in bytes of UTF-8.
 pub const TOPIC_BYTES_MAX: usize = 255;

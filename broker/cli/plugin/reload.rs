@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::super::control::ControlArgs;
 use super::status::describe;
+use crate::cli::control::ControlArgs;
 
 /// Options of `rialto plugin reload`.
 #[derive(Debug, Args)]

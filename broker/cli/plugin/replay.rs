@@ -9,8 +9,8 @@ use rialto_plugin::recording::{Outcome, Recording};
 
 use crate::capability::Capability;
 use crate::config::{PluginConfig, Sandbox};
-use crate::owners::limits;
 use crate::plugin::{Compiler, Host, Manifest, Replayed, replay};
+use crate::topic_plugins::limits;
 
 /// Repeat a recording: the same events, and every answer of the broker as it was.
 ///

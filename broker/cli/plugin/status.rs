@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::super::control::ControlArgs;
+use crate::cli::control::ControlArgs;
 use crate::topic::is_invisible;
 
 /// Options of `rialto plugin status`.

@@ -13,8 +13,9 @@ use hyper::{Method, Request, StatusCode};
 use rialto_protocol::{ApiOperation, ApiRequest, Codec, ErrorCode, Failure};
 
 use self::keys::Keys;
-use super::body::{Body, Response};
-use super::{Front, failed};
+use super::Front;
+use super::http::body::{Body, Response};
+use super::http::failure;
 use crate::config;
 
 const ROOT: &str = "/api/";
@@ -113,7 +114,7 @@ impl Api {
         tracing::debug!(key = key.name, operation = operation.name(), "a request of a program");
         let told = operations::carry_out(&front.broker, key, asked).await;
         let told = told.map_err(|failure| Fault::new(failure, codec))?;
-        Ok(failed::answer(StatusCode::OK, codec, &told.as_answer()))
+        Ok(failure::answer(StatusCode::OK, codec, &told.as_answer()))
     }
 }
 
@@ -154,7 +155,7 @@ fn codec(headers: &HeaderMap) -> Option<Codec> {
     if headers.contains_key(header::CONTENT_ENCODING) {
         return None;
     }
-    failed::codec_of(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
+    failure::codec_of(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
 }
 
 fn document(method: &Method) -> Response {
@@ -169,12 +170,12 @@ fn document(method: &Method) -> Response {
 }
 
 fn unknown() -> Response {
-    failed::respond(&Failure::new(ErrorCode::NotFound, "the API has no such operation"), Codec::Json)
+    failure::respond(&Failure::new(ErrorCode::NotFound, "the API has no such operation"), Codec::Json)
 }
 
 fn wrong_method(allow: &'static str) -> Response {
     let failure = Failure::new(ErrorCode::BadRequest, "this address has another method");
-    let mut response = failed::respond(&failure, Codec::Json);
+    let mut response = failure::respond(&failure, Codec::Json);
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     let headers = response.headers_mut();
     headers.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -198,7 +199,7 @@ impl Fault {
     }
 
     fn into_response(self) -> Response {
-        let mut response = failed::respond(&self.failure, self.codec);
+        let mut response = failure::respond(&self.failure, self.codec);
         if let Some(status) = self.status {
             *response.status_mut() = status;
         }

@@ -16,7 +16,7 @@ pub(super) fn list(broker: &Broker) -> Vec<PluginLine> {
 /// Why the old version goes on.
 #[cfg(feature = "plugins")]
 pub(super) async fn reload(broker: &Broker, name: &str) -> Result<PluginLine, Failure> {
-    use crate::owners::ReloadError;
+    use crate::topic_plugins::ReloadError;
 
     broker.reload_plugin(name).await.map(line).map_err(|error| {
         let code = match error {

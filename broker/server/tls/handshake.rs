@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Tls;
-use crate::server::stream::Stream;
+use crate::server::http::stream::Stream;
 
 /// How every TLS connection begins: a record of type handshake (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;

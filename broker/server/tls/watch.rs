@@ -150,8 +150,8 @@ mod tests {
     use rcgen::KeyPair;
     use tempfile::TempDir;
 
-    use super::super::pair::tests::issue;
     use super::*;
+    use crate::server::tls::pair::tests::issue;
 
     const DAY: u64 = 86_400;
     /// Most certificates here are valid from day 100 to day 200; this is within.

@@ -1,0 +1,76 @@
+//! Reading a topic's past on request: one bounded page at a time. What a subscription gets of it is the business of `replay`.
+
+use rialto_protocol::{ErrorCode, Failure, HistoryFrom, Past, PastMessage, Position};
+
+use super::{Broker, parse_topic};
+use crate::engine::View;
+use crate::store::{Page, Span};
+
+/// Messages of a request that does not say how many, and the most of any request.
+const LIMIT: u64 = 100;
+const LIMIT_MAX: u64 = 300;
+
+/// Bytes of payload in one answer: one message may be larger.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+impl Broker {
+    /// Past messages of a topic in their order: those after a position, the newest before one, or the newest of all. Without
+    /// a limit 100, at most 300, and at most 1 MiB of payload.
+    ///
+    /// # Errors
+    /// `bad_request` for a name that is no topic or a limit of 0, `not_found` where no rule is for it, `unavailable` where its
+    /// rule keeps no history, `expired` for a position of another epoch or whose next messages are no longer kept.
+    pub fn history(&self, topic: &str, from: Option<HistoryFrom>, limit: Option<u64>) -> Result<Past, Failure> {
+        let topic = parse_topic(topic)?;
+        let limit = limit.unwrap_or(LIMIT).min(LIMIT_MAX);
+        if limit == 0 {
+            return Err(Failure::new(ErrorCode::BadRequest, "field \"limit\" is 0"));
+        }
+        let messages = usize::try_from(limit).unwrap_or(usize::MAX);
+        let page = Page { messages, bytes: ANSWER_BYTES_MAX };
+        loop {
+            let entry = self.core.directory.entry(&topic, &self.core.engine)?;
+            if !entry.stream.has_history() {
+                return Err(Failure::new(ErrorCode::Unavailable, "this topic keeps no history"));
+            }
+            // A topic that was forgotten in between is looked up again.
+            if let Ok(read) = entry.stream.join(|view| self.read(view, from.as_ref(), page)) {
+                return read;
+            }
+        }
+    }
+
+    fn read(&self, view: &View<'_>, from: Option<&HistoryFrom>, page: Page) -> Result<Past, Failure> {
+        let position = view.position();
+        let (span, given) = match from {
+            None => (Span::Before(u64::MAX), None),
+            Some(HistoryFrom::Since(since)) => (Span::After(since.offset), Some(since)),
+            Some(HistoryFrom::Before(before)) => (Span::Before(before.offset), Some(before)),
+        };
+        let past = view.read(span, page, self.core.clock.now());
+        let first = past.first.unwrap_or(position.offset + 1);
+        let leads_on = match span {
+            Span::After(offset) => offset <= position.offset && offset + 1 >= first,
+            Span::Before(_) => true,
+        };
+        if given.is_some_and(|given| given.epoch != position.epoch) || !leads_on {
+            return Err(expired(&position, first));
+        }
+        let message = |message: crate::message::Shared| PastMessage {
+            offset: message.offset,
+            time: message.time_ms,
+            from: message.from.clone(),
+            payload: message.payload.clone(),
+        };
+        Ok(Past { messages: past.messages.into_iter().map(message).collect(), position, more: past.more })
+    }
+}
+
+fn expired(position: &Position, first: u64) -> Failure {
+    let Position { epoch, offset } = position;
+    let kept = if first <= *offset { format!("offsets {first} to {offset}") } else { "nothing".to_owned() };
+    Failure::new(
+        ErrorCode::Expired,
+        format!("the position is not in the history: of epoch \"{epoch}\" it keeps {kept}"),
+    )
+}

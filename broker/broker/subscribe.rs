@@ -1,0 +1,214 @@
+//! How sessions come into topics and leave them: what they may ask for, what of the past they are sent, and who is told.
+
+use std::sync::Arc;
+
+use rialto_protocol::{Delivery, ErrorCode, Failure, Gap, Policy, Position, Reply, Subscribed};
+
+use super::Broker;
+use crate::config::TopicOptions;
+use crate::engine::{Retired, View};
+use crate::hub::{FieldPlace, Push, Subscription, TooManyFields, What};
+use crate::presence::Attendance;
+use crate::request::caller::Client;
+use crate::request::responder::Answer;
+use crate::store::Span;
+use crate::topic::Topic;
+use crate::topics::Entry;
+use crate::topics::recovery::plan;
+use crate::topics::replay::{PAGE, Reading};
+
+/// What a session wants of a topic that it subscribes to.
+#[derive(Debug, Default)]
+pub(crate) struct Wish {
+    /// The last position it has seen.
+    pub(crate) since: Option<Position>,
+    /// How many past messages to send first, or where nothing leads on from `since`.
+    pub(crate) last: Option<u64>,
+    /// The delivery policy; none means the topic's own.
+    pub(crate) delivery: Option<Delivery>,
+    /// What is reserved for the policy.
+    pub(crate) field: Option<FieldPlace>,
+    /// Whether it wants to be told who comes and goes.
+    pub(crate) presence: bool,
+}
+
+/// How a session leaves a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// As it wished.
+    Final,
+    /// It has ended, and its user may come back.
+    MayReturn,
+}
+
+impl Broker {
+    /// Subscribes a session, after asking the topic's plugin if there is one.
+    pub(crate) fn subscribe(&self, client: &Client, topic: &Topic, mut wish: Wish, answer: Answer) {
+        let entry = match self.core.directory.entry(topic, &self.core.engine) {
+            Ok(entry) => entry,
+            Err(failure) => return answer.fail(failure),
+        };
+        if let Err(failure) = self.choose(&entry, &mut wish) {
+            return answer.fail(failure);
+        }
+        if wish.presence
+            && let Err(failure) = attendance(&entry)
+        {
+            return answer.fail(failure);
+        }
+        match self.owner(&entry) {
+            Ok(None) => self.join(entry, client, wish, answer),
+            Ok(Some(owner)) => owner.subscribe(self, entry, client, wish, answer),
+            Err(failure) => answer.fail(failure),
+        }
+    }
+
+    /// Settles the delivery policy of a subscription and reserves what it needs, before anybody else is asked.
+    fn choose(&self, entry: &Entry, wish: &mut Wish) -> Result<(), Failure> {
+        let TopicOptions { delivery: own, delivery_max, .. } = &*entry.options;
+        let delivery = wish.delivery.get_or_insert_with(|| own.clone());
+        let is_more = match (&*delivery, own) {
+            (Delivery::Sample { every_ms }, Delivery::Sample { every_ms: least })
+                if *delivery_max == Policy::Sample =>
+            {
+                every_ms < least
+            }
+            _ => delivery.policy() < *delivery_max,
+        };
+        if is_more {
+            let most = if *delivery_max == Policy::Sample { own.to_string() } else { delivery_max.to_string() };
+            let text = format!("of this topic a session may get \"{most}\" at most, not \"{delivery}\"");
+            return Err(Failure::new(ErrorCode::Forbidden, text));
+        }
+        let fields_max = self.core.limits.conflation_fields;
+        wish.field = entry.reach.audience().reserve(delivery, fields_max).map_err(|TooManyFields| {
+            let text = format!("subscribers of one topic may ask for {fields_max} different fields");
+            Failure::new(ErrorCode::TooMany, text)
+        })?;
+        Ok(())
+    }
+
+    /// Lets a session into a topic: its answer, what of the past it wants, then every message after that.
+    pub(crate) fn join(&self, mut entry: Arc<Entry>, client: &Client, mut wish: Wish, answer: Answer) {
+        let mut answer = Some(answer);
+        while let Err(Retired) = entry.stream.join(|view| {
+            if let Some(answer) = answer.take() {
+                self.enter(&entry, view, client, &mut wish, answer);
+            }
+        }) {
+            match self.core.directory.entry(entry.stream.topic(), &self.core.engine) {
+                Ok(fresh) => {
+                    entry = fresh;
+                    let delivery = wish.delivery.get_or_insert_with(|| entry.options.delivery.clone());
+                    // A topic that has just come back has no other subscribers whose fields could be too many.
+                    wish.field = entry.reach.audience().reserve(delivery, usize::MAX).ok().flatten();
+                }
+                Err(failure) => return answer.into_iter().for_each(|answer| answer.fail(failure.clone())),
+            }
+        }
+    }
+
+    /// The same while nothing changes in the topic.
+    pub(crate) fn enter(&self, entry: &Arc<Entry>, view: &View<'_>, client: &Client, wish: &mut Wish, answer: Answer) {
+        let Wish { since, last, delivery, field, presence } = std::mem::take(wish);
+        let session = client.key;
+        let delivery = delivery.unwrap_or_else(|| entry.options.delivery.clone());
+        let (topic, position): (Arc<str>, _) = (entry.stream.topic().as_str().into(), view.position());
+        let mut subscribed = Subscribed { topic, position: None, recovered: None, more: None, present: None };
+        let hub = &self.core.hub;
+        entry.reach.enter(session.shard());
+        let (mut replay, mut told) = (None, None);
+        if since.is_some() || last.is_some() {
+            let now = self.core.clock.now();
+            let kept = view.read(Span::After(position.offset), PAGE, now).first.unwrap_or(position.offset + 1);
+            let plan = plan(since.as_ref(), last, &position, kept);
+            subscribed.recovered = plan.recovered;
+            subscribed.more = Some(plan.after.is_some_and(|after| view.read(Span::After(after), PAGE, now).more));
+            self.count_recovery(plan.recovered);
+            if plan.gap.is_some() && plan.after.is_none() && answer.is_whole() {
+                // There is nothing to read, so live messages need not wait: those of a topic without history would be lost.
+                told = plan.gap;
+            } else if plan.gap.is_some() || plan.after.is_some() {
+                let after = plan.after.unwrap_or(position.offset);
+                let reading = Reading::new(hub, self.core.clock, entry, session, after, plan.gap, delivery.clone());
+                replay = Some(reading);
+            }
+        }
+        subscribed.position = Some(position);
+        subscribed.present = self.attend(entry, client, presence);
+        let follow = self.follow(entry, client, subscribed.present.clone());
+        match replay {
+            None => {
+                let (topic, audience) = (entry.stream.topic().clone(), Arc::clone(entry.reach.audience()));
+                let stream = entry.stream.id();
+                if told.is_some() {
+                    // A replay that is under way ends here.
+                    hub.unsubscribe(session, stream);
+                }
+                hub.subscribe(session, Subscription { stream, topic, delivery, field, audience, replay: None });
+                match follow {
+                    Some(follow) => answer.ok_then(Reply::Subscribed(subscribed), follow),
+                    None => answer.ok(Reply::Subscribed(subscribed)),
+                }
+                if let Some((from, to, reason)) = told {
+                    let topic = entry.stream.topic().as_str().into();
+                    let what = What::Gap(Gap { topic, from, to, reason });
+                    hub.push(session, Push { what, under_way: None });
+                }
+            }
+            Some(reading) => {
+                let replay = reading.reserving(field).into_replay();
+                let (hub, id) = (hub.clone(), replay.id);
+                hub.replay(session, replay);
+                answer.ok_then(Reply::Subscribed(subscribed), move || {
+                    follow.into_iter().for_each(|follow| follow());
+                    hub.release(session, id);
+                });
+            }
+        }
+    }
+
+    fn count_recovery(&self, recovered: Option<bool>) {
+        match recovered {
+            Some(true) => self.core.metrics.recoveries.add(1),
+            Some(false) => self.core.metrics.recoveries_lost.add(1),
+            None => {}
+        }
+    }
+
+    /// Ends a subscription and tells the topic's plugin.
+    pub(crate) fn unsubscribe(&self, client: &Client, topic: &Topic, answer: Answer) {
+        match self.owner_of(topic) {
+            Some(owner) => owner.unsubscribe(self, topic, client, Some(answer)),
+            None => {
+                self.release(client, topic, Departure::Final);
+                answer.ok(Reply::Unsubscribed);
+            }
+        }
+    }
+
+    /// Takes a session out of a topic. A topic that is not in memory has nobody in it.
+    pub(crate) fn release(&self, client: &Client, topic: &Topic, departure: Departure) {
+        let Some(entry) = self.core.directory.peek(topic) else { return };
+        self.core.hub.unsubscribe(client.key, entry.stream.id());
+        self.depart(&entry, client, departure);
+    }
+
+    /// A session has ended: the plugins of its topics are told, and those who want to know who is present. Its shard ends the
+    /// subscriptions itself.
+    pub(crate) fn leave(&self, client: &Client, topic: &Topic) {
+        match self.owner_of(topic) {
+            Some(owner) => owner.unsubscribe(self, topic, client, None),
+            None => self.release(client, topic, Departure::MayReturn),
+        }
+    }
+}
+
+/// Who is present, where the topic's rule wants that to be known.
+///
+/// # Errors
+/// `unavailable` where it does not.
+pub(crate) fn attendance(entry: &Entry) -> Result<&Attendance, Failure> {
+    let text = "this topic keeps no presence";
+    entry.attendance.as_deref().ok_or_else(|| Failure::new(ErrorCode::Unavailable, text))
+}

@@ -1,0 +1,100 @@
+//! A queue that is empty or has one entry nearly always, and then takes no memory of its own. It knows nothing of its
+//! entries.
+
+use std::collections::VecDeque;
+
+/// Entries in order.
+#[derive(Debug)]
+#[allow(clippy::box_collection, reason = "a queue in place would take 24 bytes more of every lane")]
+pub(crate) struct Lane<T> {
+    first: Option<T>,
+    /// Those behind the first. Once there, it stays until [`Lane::shrink`], so that a busy lane asks for memory seldom.
+    more: Option<Box<VecDeque<T>>>,
+}
+
+/// There is more than one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Several;
+
+impl<T> Default for Lane<T> {
+    fn default() -> Self {
+        Self { first: None, more: None }
+    }
+}
+
+impl<T> Lane<T> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// The first entry, if there is no other.
+    pub(crate) fn only(&self) -> Result<Option<&T>, Several> {
+        match &self.more {
+            Some(more) if !more.is_empty() => Err(Several),
+            _ => Ok(self.first.as_ref()),
+        }
+    }
+
+    pub(crate) fn push(&mut self, entry: T) {
+        if self.first.is_none() {
+            self.first = Some(entry);
+        } else {
+            self.more.get_or_insert_default().push_back(entry);
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let next = self.more.as_mut().and_then(|more| more.pop_front());
+        std::mem::replace(&mut self.first, next)
+    }
+
+    /// The entry that was pushed last.
+    pub(crate) fn last_mut(&mut self) -> Option<&mut T> {
+        match self.more.as_mut().and_then(|more| more.back_mut()) {
+            None => self.first.as_mut(),
+            last => last,
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().chain(self.more.iter().flat_map(|more| more.iter()))
+    }
+
+    /// Takes everything out.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = T> + use<T> {
+        let Self { first, more } = std::mem::take(self);
+        first.into_iter().chain(more.into_iter().flat_map(|more| more.into_iter()))
+    }
+
+    /// Gives back the memory of a lane that is no longer busy.
+    pub(crate) fn shrink(&mut self) {
+        if self.more.as_ref().is_some_and(|more| more.is_empty()) {
+            self.more = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_keep_their_order() {
+        let mut lane = Lane::default();
+        let mut expected = 0;
+        assert_eq!(lane.only(), Ok(None));
+        for entry in 0..100 {
+            lane.push(entry);
+            assert_eq!(lane.last_mut().copied(), Some(entry));
+            assert_eq!(lane.only(), if lane.iter().count() == 1 { Ok(Some(&entry)) } else { Err(Several) });
+            if entry % 3 == 0 {
+                assert_eq!(lane.pop(), Some(expected));
+                expected += 1;
+                lane.shrink();
+            }
+        }
+        assert_eq!(lane.iter().copied().collect::<Vec<_>>(), (expected..100).collect::<Vec<_>>());
+        assert_eq!(lane.take().collect::<Vec<_>>(), (expected..100).collect::<Vec<_>>());
+        assert!(lane.is_empty() && lane.pop().is_none());
+    }
+}

@@ -1,0 +1,230 @@
+//! Several messages, and whatever is to be kept with them, as one: all get their places and are kept, or none. It decides
+//! nothing.
+
+use std::sync::{Arc, MutexGuard};
+
+use rialto_protocol::Position;
+
+use super::stream::{Retired, State, Stream, View};
+use super::{Engine, Keyed};
+use crate::clock::Now;
+use crate::message::{Draft, Message, Shared};
+use crate::store::{Batch, Come, StoreError};
+
+/// One of several things that are done as one.
+#[derive(Clone, Copy)]
+pub(crate) enum Step<'p> {
+    /// A message is published.
+    Post(Posting<'p>),
+    /// Somebody is let into a topic.
+    Join(&'p Stream),
+}
+
+/// What was done in a step.
+pub(crate) enum Passed<'p> {
+    /// The message has its place, and is to be handed over.
+    Message(&'p Shared),
+    /// Whoever is let in now receives exactly the messages after this.
+    Joined(View<'p>),
+}
+
+/// A message that is to be published with others.
+#[derive(Clone, Copy)]
+pub(crate) struct Posting<'p> {
+    pub(crate) stream: &'p Stream,
+    pub(crate) draft: &'p Draft,
+    /// The key of the request that it answers.
+    pub(crate) keyed: Option<&'p Keyed>,
+}
+
+/// Why nothing of it was done.
+#[derive(Debug)]
+pub(crate) enum NotTogether {
+    /// One of the topics has to be looked up again.
+    Retired(Box<Batch>),
+    /// It could not be kept.
+    NotKept(StoreError),
+}
+
+impl Engine {
+    /// Gives each message its place, keeps all of them with what is in the batch, and goes through the steps in their order,
+    /// each with its index. Nobody sees one of the messages without everything being kept. Gives the positions of the
+    /// messages.
+    ///
+    /// # Errors
+    /// [`NotTogether`], and nothing has happened.
+    pub(crate) fn publish_all(
+        &self,
+        steps: &[Step<'_>],
+        mut batch: Batch,
+        now: Now,
+        mut pass: impl FnMut(usize, Passed<'_>),
+    ) -> Result<Vec<Position>, NotTogether> {
+        let Self::Local(store) = self;
+        let mut held = match hold(steps) {
+            Ok(held) => held,
+            Err(Retired) => return Err(NotTogether::Retired(Box::new(batch))),
+        };
+        let mut messages = Vec::with_capacity(steps.len());
+        let mut positions = Vec::with_capacity(steps.len());
+        for step in steps {
+            let Step::Post(Posting { stream, draft, keyed }) = step else { continue };
+            let last = held.last_mut(stream);
+            *last += 1;
+            let position = stream.position(*last);
+            let message = stream.place(position.offset, now, (*draft).clone());
+            batch.messages.extend(stream.kept(&message));
+            if let Some(keyed) = *keyed {
+                batch.keys.push(stream.kept_key(keyed.clone(), Come::Published(Some(position.clone()))));
+            }
+            messages.push(message);
+            positions.push(position);
+        }
+        store.commit(batch).map_err(NotTogether::NotKept)?;
+        let mut messages = messages.iter();
+        for (index, step) in steps.iter().enumerate() {
+            match (step, messages.as_slice().first()) {
+                (Step::Post(posting), Some(message)) => {
+                    messages.next();
+                    held.state(posting.stream).last = message.offset;
+                    pass(index, Passed::Message(message));
+                }
+                (Step::Join(stream), _) => pass(index, Passed::Joined(stream.view(held.state(stream).last))),
+                (Step::Post(_), None) => unreachable!("a message was made of each posting"),
+            }
+        }
+        Ok(positions)
+    }
+}
+
+/// Streams in which nobody else gets a place meanwhile, each with the last offset that is given away.
+struct Held<'s> {
+    streams: Vec<(u64, MutexGuard<'s, State>, u64)>,
+}
+
+/// Holds each stream once. Always in the order of their ids, so that two who hold several do not wait for each other.
+fn hold<'p>(steps: &[Step<'p>]) -> Result<Held<'p>, Retired> {
+    let stream = |step: &Step<'p>| match step {
+        Step::Post(posting) => posting.stream,
+        Step::Join(stream) => stream,
+    };
+    let mut streams: Vec<&'p Stream> = steps.iter().map(stream).collect();
+    streams.sort_unstable_by_key(|stream| stream.id());
+    streams.dedup_by_key(|stream| stream.id());
+    let hold = |stream: &'p Stream| {
+        let state = stream.lock()?;
+        let last = state.last;
+        Ok((stream.id(), state, last))
+    };
+    Ok(Held { streams: streams.into_iter().map(hold).collect::<Result<_, Retired>>()? })
+}
+
+impl Held<'_> {
+    fn place(&self, stream: &Stream) -> usize {
+        let place = self.streams.binary_search_by_key(&stream.id(), |(id, ..)| *id);
+        place.expect("the stream of every step is held")
+    }
+
+    fn last_mut(&mut self, stream: &Stream) -> &mut u64 {
+        let place = self.place(stream);
+        &mut self.streams[place].2
+    }
+
+    fn state(&mut self, stream: &Stream) -> &mut State {
+        let place = self.place(stream);
+        &mut self.streams[place].1
+    }
+}
+
+impl Stream {
+    fn place(&self, offset: u64, now: Now, draft: Draft) -> Shared {
+        Arc::new(Message::new(self.id(), self.topic().clone(), offset, now.unix_ms, draft))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rialto_protocol::Payload;
+
+    use super::*;
+    use crate::engine::Keeping;
+    use crate::store::failing::FailingStore;
+    use crate::store::{Digest, Key, Page, Retention, Scope, Span, Store, Writes};
+    use crate::topic::Topic;
+
+    fn draft(text: &str) -> Draft {
+        Draft { payload: Payload::json(text).expect("a text"), from: None, except: None }
+    }
+
+    fn open(engine: &Engine, id: u64, topic: &str) -> Stream {
+        let retention = Some(Retention { messages: 10, bytes: 1_000, age_ms: 1_000 });
+        let keeping = Keeping { retention, keys_ms: 1_000, keys_max: 10 };
+        engine.open(id, Topic::parse(topic).expect("a topic"), "e".into(), keeping.into())
+    }
+
+    fn keyed() -> Keyed {
+        Keyed { key: Key { user: None, text: "k".into() }, digest: Digest::of(None, None) }
+    }
+
+    fn state(value: &str) -> Batch {
+        let values = [("key".to_owned(), Some(value.as_bytes().into()))].into();
+        Batch { state: Some(Writes { namespace: "p".into(), values, timers: Default::default() }), ..Batch::at(0) }
+    }
+
+    #[test]
+    fn all_get_their_places_in_order_and_are_kept_or_none() {
+        let store = Arc::new(FailingStore::new());
+        let engine = Engine::Local(Arc::clone(&store) as Arc<dyn Store>);
+        let (b, a) = (open(&engine, 2, "b"), open(&engine, 1, "a"));
+        let (drafts, keyed) = ([draft("1"), draft("2"), draft("3")], keyed());
+        let post = |stream, draft, keyed| Step::Post(Posting { stream, draft, keyed });
+        let steps = [
+            post(&b, &drafts[0], Some(&keyed)),
+            Step::Join(&a),
+            post(&a, &drafts[1], None),
+            post(&b, &drafts[2], None),
+            Step::Join(&b),
+        ];
+        for attempt in 0..4 {
+            store.fail(usize::from(attempt % 2 == 0));
+            let mut handed = Vec::new();
+            let text = attempt.to_string();
+            let published = engine.publish_all(&steps, state(&text), Now::default(), |index, passed| {
+                handed.push(match passed {
+                    Passed::Message(message) => (index, format!("message of {}", message.topic), message.offset),
+                    Passed::Joined(view) => (index, "joined".to_owned(), view.position().offset),
+                });
+            });
+            let known = store.recall(&Scope::Topic(b.topic().clone()), &keyed.key, 0).is_some();
+            let kept = store.read(a.topic(), Span::After(0), Page { messages: 10, bytes: 1_000 }, 0).messages.len();
+            match published {
+                Ok(positions) => {
+                    let before = (attempt - 1) / 2;
+                    let (first, second) = (before * 2 + 1, before + 1);
+                    let offsets: Vec<u64> = positions.iter().map(|position| position.offset).collect();
+                    assert_eq!(offsets, [first, second, first + 1]);
+                    let expected = [
+                        (0, "message of b", first),
+                        (1, "joined", second - 1),
+                        (2, "message of a", second),
+                        (3, "message of b", first + 1),
+                        (4, "joined", first + 1),
+                    ];
+                    assert_eq!(handed, expected.map(|(index, what, offset)| (index, what.to_owned(), offset)));
+                    assert_eq!(store.get("p", "key").as_deref(), Some(text.as_bytes()));
+                    assert!(known && kept as u64 == second);
+                }
+                Err(error) => {
+                    assert!(attempt % 2 == 0 && matches!(error, NotTogether::NotKept(_)), "{error:?}");
+                    assert!(handed.is_empty(), "nothing is handed over");
+                    assert_eq!((known, kept), (attempt > 0, attempt as usize / 2));
+                    assert_ne!(store.get("p", "key").as_deref(), Some(text.as_bytes()));
+                }
+            }
+        }
+        assert!(a.retire_if(|| true));
+        let gone = engine.publish_all(&steps, state("x"), Now::default(), |_, _| panic!("nothing is handed over"));
+        assert!(matches!(gone, Err(NotTogether::Retired(_))));
+        assert_eq!(b.join(|view| view.position().offset), Ok(4), "nobody holds the others");
+    }
+}

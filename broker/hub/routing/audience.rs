@@ -1,0 +1,175 @@
+//! Which shards have subscribers for a topic, and what those subscribers have missed. It counts; it delivers nothing.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rialto_protocol::{Delivery, Pointer, Policy};
+
+use super::patterns::Retirement;
+use crate::metrics::Counter;
+
+/// The number of a topic's subscribers on each shard.
+#[derive(Debug)]
+pub(crate) struct Audience {
+    counts: Counts,
+    skipped: [Counter; Policy::ALL.len()],
+    /// The field of the topic's own policy, which is there for everyone.
+    own_field: Option<Pointer>,
+    /// The other fields that subscriptions keep the latest messages by, each with their number.
+    fields: Mutex<Vec<(Pointer, u32)>>,
+    /// Of a pattern: what is to be done when nobody is left.
+    retirement: Option<Box<Retirement>>,
+}
+
+/// One number for each shard.
+#[derive(Debug)]
+enum Counts {
+    Few([AtomicU32; FEW]),
+    Many(Box<[AtomicU32]>),
+}
+
+/// So many shards need no memory besides.
+const FEW: usize = 8;
+
+/// A subscription's part in the fields of its topic, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct FieldPlace {
+    audience: Arc<Audience>,
+    field: Pointer,
+}
+
+/// The subscribers of the topic ask for as many different fields as may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooManyFields;
+
+impl Audience {
+    /// Nobody yet. `delivery` is the topic's own policy.
+    pub(crate) fn new(shards: usize, delivery: &Delivery) -> Self {
+        let counts = match shards {
+            ..=FEW => Counts::Few(Default::default()),
+            _ => Counts::Many((0..shards).map(|_| AtomicU32::new(0)).collect()),
+        };
+        let own_field = match delivery {
+            Delivery::LatestBy(field) => Some(field.clone()),
+            _ => None,
+        };
+        Self { counts, skipped: Default::default(), own_field, fields: Mutex::default(), retirement: None }
+    }
+
+    /// Nobody yet, of a pattern.
+    pub(in crate::hub) fn of_pattern(shards: usize, retirement: Retirement) -> Self {
+        Self { retirement: Some(Box::new(retirement)), ..Self::new(shards, &Delivery::Queue) }
+    }
+
+    /// One more subscriber; of a topic by [`Reach::enter`](crate::hub::Reach::enter) only, else its publishers do not find it.
+    pub(crate) fn enter(&self, shard: usize) {
+        self.counts[shard].fetch_add(1, AcqRel);
+    }
+
+    /// One subscriber less.
+    pub(crate) fn leave(&self, shard: usize) {
+        let before = self.counts[shard].fetch_sub(1, AcqRel);
+        debug_assert!(before > 0, "nobody leaves who has not entered");
+        if before == 1
+            && let Some(retirement) = &self.retirement
+        {
+            retirement.retire();
+        }
+    }
+
+    /// Reserves what a policy needs: of `latest_by` its field.
+    ///
+    /// # Errors
+    /// [`TooManyFields`] when the field would be one more than `fields_max`.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        delivery: &Delivery,
+        fields_max: usize,
+    ) -> Result<Option<FieldPlace>, TooManyFields> {
+        let Delivery::LatestBy(field) = delivery else { return Ok(None) };
+        if self.own_field.as_ref() == Some(field) {
+            return Ok(None);
+        }
+        let mut fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
+        let different = fields.len();
+        match fields.iter_mut().find(|(known, _)| known == field) {
+            Some((_, count)) => *count += 1,
+            None if different < fields_max => fields.push((field.clone(), 1)),
+            None => return Err(TooManyFields),
+        }
+        Ok(Some(FieldPlace { audience: Arc::clone(self), field: field.clone() }))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.counts.iter().all(|count| count.load(Acquire) == 0)
+    }
+
+    /// All subscribers.
+    pub(crate) fn subscribers(&self) -> u64 {
+        self.counts.iter().map(|count| u64::from(count.load(Acquire))).sum()
+    }
+
+    /// Whether a shard has subscribers.
+    pub(in crate::hub) fn has(&self, shard: usize) -> bool {
+        self.counts[shard].load(Acquire) > 0
+    }
+
+    /// The shards that have subscribers.
+    pub(in crate::hub) fn shards(&self) -> impl Iterator<Item = usize> {
+        let present = self.counts.iter().enumerate().filter(|(_, count)| count.load(Acquire) > 0);
+        present.map(|(shard, _)| shard)
+    }
+
+    /// Counts messages that a subscriber does not get.
+    pub(in crate::hub) fn skip(&self, policy: Policy, messages: usize) {
+        self.skipped[policy.index()].add(messages as u64);
+    }
+
+    /// Messages that subscribers did not get, by policy.
+    pub(crate) fn skipped(&self) -> [u64; Policy::ALL.len()] {
+        self.skipped.each_ref().map(Counter::get)
+    }
+}
+
+impl Deref for Counts {
+    type Target = [AtomicU32];
+
+    fn deref(&self) -> &[AtomicU32] {
+        match self {
+            Self::Few(few) => few,
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl Drop for FieldPlace {
+    fn drop(&mut self) {
+        let mut fields = self.audience.fields.lock().unwrap_or_else(PoisonError::into_inner);
+        fields.retain_mut(|(known, count)| {
+            *count -= u32::from(*known == self.field);
+            *count > 0
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_bounded_by_topic_and_free_again_when_nobody_uses_them() {
+        let by = |field: &str| Delivery::LatestBy(Pointer::parse(field).expect("a pointer"));
+        let audience = Arc::new(Audience::new(1, &by("/own")));
+        let reserve = |field: &str| audience.reserve(&by(field), 2);
+        let places = [reserve("/a"), reserve("/b"), reserve("/a")].map(|place| place.expect("there is room"));
+        assert_eq!(reserve("/c").err(), Some(TooManyFields));
+        assert!(reserve("/own").expect("the topic's own").is_none());
+        assert!(audience.reserve(&Delivery::Latest, 0).expect("no field").is_none());
+        let [first, _second, third] = places;
+        drop(first);
+        assert_eq!(reserve("/c").err(), Some(TooManyFields), "one subscription still has /a");
+        drop(third);
+        assert!(reserve("/c").expect("there is room again").is_some());
+    }
+}

@@ -1,0 +1,6 @@
+//! Which sessions a message goes to: the audiences of topics, and patterns.
+
+pub(super) mod audience;
+pub(super) mod patterns;
+pub(super) mod reach;
+pub(super) mod trie;

@@ -1,0 +1,76 @@
+//! Frames for one session, kept as values until the session's shard writes them in the session's wire.
+
+use bytes::Bytes;
+use rialto_protocol::{Failure, Frame, Gap, Payload, Reply};
+
+use crate::hub::UnderWay;
+use crate::message::{Passage, Wire, bare_frame, custom_frame, websocket_message};
+use crate::topic::Topic;
+
+/// A frame for one session.
+#[derive(Debug)]
+pub(crate) struct Push {
+    pub(crate) what: What,
+    /// The request that this answers is under way until the frame is in the outbox.
+    pub(crate) under_way: Option<UnderWay>,
+}
+
+/// What a session is told.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// The answer to a request. Without an id, success is not told.
+    Reply { id: Option<u64>, outcome: Result<Reply, Failure> },
+    /// The answer to `ping`.
+    Pong { id: Option<u64>, payload: Option<Payload>, time_ms: u64 },
+    /// Who came to a topic or left it.
+    Passage { topic: Topic, passage: Passage },
+    /// What of a topic it will not see.
+    Gap(Gap),
+    /// A subscription has ended that it did not end itself.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
+    Unsubscribed { topic: Topic, failure: Failure },
+    /// A frame of a plugin's own; a bare value for a session on a raw endpoint.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
+    Custom(Payload),
+    /// A text message for a session on a raw endpoint.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
+    Text(String),
+    /// A binary message for a session on a raw endpoint.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
+    Binary(Bytes),
+}
+
+impl Push {
+    /// Whether the frame must keep its place among the messages: what says where a subscription begins or ends.
+    pub(in crate::hub) fn in_line(&self) -> bool {
+        match &self.what {
+            What::Reply { outcome: Ok(reply), .. } => {
+                matches!(reply, Reply::Subscribed(_) | Reply::SubscribedAll(_) | Reply::Unsubscribed)
+            }
+            What::Passage { .. } | What::Gap(_) | What::Unsubscribed { .. } => true,
+            What::Custom(_) | What::Text(_) | What::Binary(_) => true,
+            What::Reply { .. } | What::Pong { .. } => false,
+        }
+    }
+
+    /// The WebSocket frame, if there is anything to tell.
+    pub(in crate::hub) fn encode(&self, wire: Wire) -> Option<Bytes> {
+        let frame = match &self.what {
+            What::Reply { id, outcome: Ok(reply) } => Frame::Ok { id: (*id)?, reply },
+            What::Reply { id, outcome: Err(failure) } => Frame::Error { id: *id, failure },
+            What::Pong { id, payload, time_ms } => Frame::Pong { id: *id, payload: payload.as_ref(), time: *time_ms },
+            What::Passage { topic, passage } => passage.as_frame(topic.as_str()),
+            What::Gap(gap) => Frame::Gap(gap),
+            What::Unsubscribed { topic, failure } => Frame::Unsubscribed { topic: topic.as_str(), failure },
+            What::Custom(payload) => {
+                return Some(match wire {
+                    Wire::Frames(codec) => custom_frame(codec, payload),
+                    Wire::Bare => bare_frame(payload),
+                });
+            }
+            What::Text(text) => return (wire == Wire::Bare).then(|| websocket_message(true, text.as_bytes())),
+            What::Binary(bytes) => return (wire == Wire::Bare).then(|| websocket_message(false, bytes)),
+        };
+        wire.frame(&frame)
+    }
+}

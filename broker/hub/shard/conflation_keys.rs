@@ -1,0 +1,24 @@
+//! The keys of messages by field, each found once however many sessions need it. Forgotten after every turn.
+
+use rialto_protocol::{Key, Pointer};
+use rustc_hash::FxHashMap;
+
+use crate::message::Message;
+
+/// The keys found in one turn.
+#[derive(Default)]
+pub(in crate::hub) struct Keys {
+    found: FxHashMap<(u64, u64, Pointer), Key>,
+}
+
+impl Keys {
+    /// The key of a message.
+    pub(in crate::hub) fn of(&mut self, message: &Message, field: &Pointer) -> Key {
+        let place = (message.stream, message.offset, field.clone());
+        self.found.entry(place).or_insert_with(|| Key::of(&message.payload, field)).clone()
+    }
+
+    pub(in crate::hub) fn clear(&mut self) {
+        self.found.clear();
+    }
+}

@@ -1,0 +1,342 @@
+//! A shard: one thread that owns its sessions, writes to their sockets itself and wakes nobody per delivery.
+
+pub(super) mod batch;
+pub(super) mod conflation_keys;
+pub(super) mod eviction;
+pub(super) mod fanout;
+pub(super) mod inbox;
+pub(super) mod listeners;
+pub(super) mod liveness;
+pub(super) mod recipients;
+pub(super) mod sample_timers;
+pub(super) mod sampling;
+pub(super) mod sessions;
+pub(super) mod shedding;
+#[cfg(test)]
+pub(super) mod tests;
+pub(super) mod turn;
+pub(super) mod writing;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use rialto_protocol::Closing;
+use tokio::sync::Notify;
+use tokio::task::LocalSet;
+
+use self::batch::Batch;
+use self::conflation_keys::Keys;
+use self::fanout::{Fanout, note};
+use self::inbox::Inbox;
+use self::listeners::Listeners;
+use self::sessions::{Addressed, Roster};
+use self::turn::Pile;
+use super::budget::Budget;
+use super::session::outbox::Chunk;
+use super::session::{Member, Tools};
+use super::{Command, Ending, HubLimits, Line, Link, Push, Replay, SessionKey, Subscription};
+use crate::message::Wire;
+use crate::metrics::Metrics;
+
+/// How many commands a shard takes out of its inbox at once: what bounds the size of one joined buffer.
+const BATCH_MAX: usize = 256;
+
+/// The state of one shard, used on its own thread only.
+pub(crate) struct Shard {
+    pub(super) index: usize,
+    pub(super) limits: HubLimits,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) roster: RefCell<Roster>,
+    pub(super) dirty: RefCell<Vec<u32>>,
+    pile: RefCell<Pile>,
+    pub(super) turn: RefCell<Turn>,
+    pub(super) tally: Tally,
+    /// Told when an alarm is set that rings before all others.
+    pub(super) alarm: Notify,
+    /// Set when all sessions are told to end; those that come later are told at once.
+    closing: RefCell<Option<Closing>>,
+}
+
+/// What lives as long as one turn.
+#[derive(Default)]
+pub(super) struct Turn {
+    /// Batches of which messages may be taken back.
+    pub(super) batches: Vec<Rc<Batch>>,
+    pub(super) keys: Keys,
+}
+
+/// What outboxes grew and shrank by, and what was put into them, until all is told at the end of a turn.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) grown: Cell<usize>,
+    pub(super) shrunk: Cell<usize>,
+    pub(super) largest: Cell<usize>,
+    pub(super) delivered: Cell<usize>,
+}
+
+/// Starts a shard's thread.
+pub(super) fn spawn(
+    index: usize,
+    limits: HubLimits,
+    inbox: Arc<Inbox>,
+    budget: Arc<Budget>,
+    metrics: Arc<Metrics>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    std::thread::Builder::new().name(format!("rialto-shard-{index}")).spawn(move || {
+        // Dropped last, whatever ends the thread.
+        let _closed = Closed(Arc::clone(&inbox));
+        let shard = Rc::new(Shard::new(index, limits, budget, metrics));
+        let tasks = LocalSet::new();
+        tasks.spawn_local(Rc::clone(&shard).watch());
+        tasks.spawn_local(Rc::clone(&shard).send_samples());
+        tasks.spawn_local(Rc::clone(&shard).shed_when_asked());
+        // Leaving this drops every task that is left, and with it every socket.
+        tasks.block_on(&runtime, Rc::clone(&shard).work(&inbox));
+        shard.roster.borrow_mut().clear();
+    })
+}
+
+/// Lets go whoever waits for a shard that has ended.
+struct Closed(Arc<Inbox>);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
+}
+
+impl Shard {
+    pub(super) fn new(index: usize, limits: HubLimits, budget: Arc<Budget>, metrics: Arc<Metrics>) -> Self {
+        let number = u16::try_from(index).expect("the configuration bounds the number of shards");
+        Self {
+            index,
+            limits,
+            roster: RefCell::new(Roster::new(number, Arc::clone(&metrics))),
+            metrics,
+            budget,
+            dirty: RefCell::default(),
+            pile: RefCell::default(),
+            turn: RefCell::default(),
+            tally: Tally::default(),
+            alarm: Notify::new(),
+            closing: RefCell::default(),
+        }
+    }
+
+    /// Takes the inbox turn by turn until it is told to stop.
+    async fn work(self: Rc<Self>, inbox: &Inbox) {
+        let mut commands = VecDeque::new();
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        loop {
+            if commands.is_empty() {
+                inbox.take(&mut commands).await;
+            }
+            batch.extend(commands.drain(..commands.len().min(BATCH_MAX)));
+            let messages = batch.iter().filter(|command| matches!(command, Command::Deliver { .. })).count();
+            let go_on = self.turn(&mut batch);
+            inbox.taken(messages);
+            if !go_on {
+                return;
+            }
+            // Sessions read between two turns; what they publish makes the next batch larger.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Carries out one batch of commands and writes once to each session that got something.
+    pub(super) fn turn(self: &Rc<Self>, batch: &mut Vec<Command>) -> bool {
+        let mut go_on = true;
+        for command in batch.drain(..) {
+            match command {
+                Command::Deliver { message, selectors } => self.pile.borrow_mut().add(message, selectors),
+                Command::Push { session, push } => self.push(session, push),
+                Command::Subscribe { session, subscription } => {
+                    // What came before the end of a replay is in its pages: a pattern must not bring it again.
+                    self.deliver();
+                    let Some(subscription) = self.admit(session, subscription) else { continue };
+                    // What patterns have brought of the topic is not held for a policy to reach back to.
+                    self.settle(session, |member| {
+                        member.patterns > 0 || member.subscriptions.get(&subscription.stream).is_some()
+                    });
+                    self.queue(session, |roster| roster.subscribe(session, subscription));
+                }
+                Command::Select { session, stream, audience } => {
+                    self.deliver();
+                    self.queue(session, |roster| roster.select(session, stream, audience));
+                }
+                Command::Unsubscribe { session, stream } => {
+                    self.settle(session, |member| member.subscriptions.get(&stream).is_some());
+                    self.queue(session, |roster| roster.unsubscribe(session, stream));
+                }
+                Command::Replay { session, replay } => self.hold_replay(session, replay),
+                Command::Release { session, replay } => self.release_replay(session, replay),
+                Command::CloseAll(closing) => self.close_all(closing),
+                Command::Run(work) => work(self),
+                Command::Stop => go_on = false,
+            }
+        }
+        self.deliver();
+        self.flush_dirty();
+        go_on
+    }
+
+    fn close_all(&self, closing: Closing) {
+        self.deliver();
+        for (_, member) in self.roster.borrow_mut().iter_mut() {
+            member.line.end(Ending::Drained(closing.clone()));
+        }
+        *self.closing.borrow_mut() = Some(closing);
+    }
+
+    /// Appends the messages of this turn to the outboxes of their subscribers: per stream and codec one buffer, made once.
+    fn deliver(&self) {
+        let pile = &mut *self.pile.borrow_mut();
+        let roster = &mut *self.roster.borrow_mut();
+        let dirty = &mut *self.dirty.borrow_mut();
+        let Turn { batches, keys } = &mut *self.turn.borrow_mut();
+        let tools = &mut self.tools(keys);
+        let mut delivered = 0;
+        for group in pile.groups() {
+            let Some(Addressed { members, listeners, apart, alarms }) = roster.addressed(group) else { continue };
+            let mut fanout = Fanout { group, members, listeners, dirty, batches, tools };
+            let (queued, mut first) = fanout.give(alarms);
+            delivered += queued;
+            for (session, list) in apart {
+                let (group, listeners) = (&group.without(*session), &Listeners::only(session.slot, *list));
+                let mut fanout = Fanout { group, members, listeners, dirty, batches, tools };
+                let (queued, rings_first) = fanout.give(alarms);
+                delivered += queued;
+                first |= rings_first;
+            }
+            if first {
+                self.alarm.notify_one();
+            }
+        }
+        self.tally.delivered.set(self.tally.delivered.get() + delivered);
+        pile.clear();
+    }
+
+    /// Writes once to each session that got something.
+    pub(super) fn flush_dirty(&self) {
+        let mut dirty = self.dirty.take();
+        {
+            let roster = &mut *self.roster.borrow_mut();
+            for slot in dirty.drain(..) {
+                let Some(member) = roster.at(slot) else { continue };
+                member.dirty = false;
+                if self.flush(member) {
+                    roster.silence(slot);
+                    self.count(roster.at(slot));
+                }
+            }
+        }
+        // Give the list back, so that it keeps its memory.
+        *self.dirty.borrow_mut() = dirty;
+        let turn = &mut *self.turn.borrow_mut();
+        turn.batches.drain(..).for_each(|batch| batch.let_go());
+        turn.keys.clear();
+        self.metrics.messages_delivered.add(self.tally.delivered.take() as u64);
+        self.tell_budget();
+    }
+
+    /// What its sessions are held to.
+    pub(crate) fn limits(&self) -> &HubLimits {
+        &self.limits
+    }
+
+    pub(super) fn tools<'s>(&'s self, keys: &'s mut Keys) -> Tools<'s> {
+        Tools { keys, metrics: &self.metrics, outbox_bytes: self.limits.outbox_bytes }
+    }
+
+    /// A subscription that is to take effect, unless a replay is in its way or no longer behind it.
+    fn admit(&self, session: SessionKey, subscription: Subscription) -> Option<Subscription> {
+        let mut roster = self.roster.borrow_mut();
+        let admitted = match roster.get(session) {
+            Some(member) => member.admit(subscription),
+            None => Err(subscription),
+        };
+        admitted.map_err(|refused| refused.audience.leave(session.shard())).ok()
+    }
+
+    /// Puts a replay in the place of a subscription.
+    fn hold_replay(&self, session: SessionKey, replay: Replay) {
+        self.settle(session, |member| member.subscriptions.get(&replay.stream).is_some());
+        self.queue(session, |roster| roster.hold_replay(session, replay));
+    }
+
+    /// Begins to send a session what was before. Its own task reads the pages whenever the socket has taken the last one.
+    fn release_replay(&self, session: SessionKey, replay: u64) {
+        let mut roster = self.roster.borrow_mut();
+        let Some(member) = roster.get(session) else { return };
+        if let Some(replays) = &mut member.replays {
+            replays.release(replay);
+            member.line.full.notify_one();
+        }
+    }
+
+    fn push(&self, session: SessionKey, push: Push) {
+        let mut roster = self.roster.borrow_mut();
+        let Some(member) = roster.get(session).filter(|member| !member.finished) else { return };
+        let Some(frame) = push.encode(member.wire) else { return };
+        if push.in_line() {
+            drop(roster);
+            self.settle(session, |member| member.choosy > 0);
+            self.queue(session, |roster| {
+                if let Some(member) = roster.get(session) {
+                    member.outbox.push_messages(Chunk::One(frame));
+                }
+            });
+        } else {
+            member.outbox.push_control(frame);
+            note(member, session.slot, &mut self.dirty.borrow_mut());
+        }
+        drop(push.under_way);
+    }
+
+    /// Delivers the messages of this turn that came before something that must stay behind them. Where it `concerns` messages
+    /// that may be skipped, they are also written, so that no policy reaches back behind it.
+    fn settle(&self, session: SessionKey, concerns: impl FnOnce(&Member) -> bool) {
+        self.deliver();
+        let roster = &mut *self.roster.borrow_mut();
+        let Some(member) = roster.get(session) else { return };
+        if concerns(member) && self.flush(member) {
+            roster.silence(session.slot);
+        }
+    }
+
+    /// Does something after which the session may have more to write.
+    fn queue(&self, session: SessionKey, queue: impl FnOnce(&mut Roster)) {
+        let roster = &mut *self.roster.borrow_mut();
+        queue(roster);
+        if let Some(member) = roster.get(session) {
+            note(member, session.slot, &mut self.dirty.borrow_mut());
+        }
+    }
+
+    /// Makes a connection a session of this shard.
+    pub(crate) fn attach(&self, link: Rc<Link>, wire: Wire) -> (SessionKey, Rc<Line>) {
+        let line = Rc::new(Line::new(Instant::now()));
+        let key = self.roster.borrow_mut().attach(link, Rc::clone(&line), wire);
+        if let Some(closing) = &*self.closing.borrow() {
+            line.end(Ending::Drained(closing.clone()));
+        }
+        (key, line)
+    }
+
+    /// Forgets a session: its subscriptions end, its key becomes invalid.
+    pub(crate) fn detach(&self, session: SessionKey) {
+        if let Some(member) = self.roster.borrow_mut().get(session) {
+            let counted_bytes = std::mem::take(&mut member.counted_bytes);
+            self.tally.shrunk.set(self.tally.shrunk.get() + counted_bytes);
+        }
+        self.tell_budget();
+        self.roster.borrow_mut().detach(session);
+    }
+}

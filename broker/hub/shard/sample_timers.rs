@@ -1,0 +1,61 @@
+//! When sampled subscriptions are due. It knows times and places only; it waits for nothing.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+/// The alarms of one shard, at most one for each sampled subscription.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Alarms {
+    set: BTreeSet<(Instant, u32, u64)>,
+}
+
+impl Alarms {
+    /// Sets an alarm for a session's stream. Whether it is the first to ring.
+    pub(in crate::hub) fn set(&mut self, at: Instant, slot: u32, stream: u64) -> bool {
+        self.set.insert((at, slot, stream));
+        self.next() == Some(at)
+    }
+
+    /// Takes an alarm back.
+    pub(in crate::hub) fn cancel(&mut self, at: Instant, slot: u32, stream: u64) {
+        self.set.remove(&(at, slot, stream));
+    }
+
+    /// When the first one rings.
+    pub(in crate::hub) fn next(&self) -> Option<Instant> {
+        self.set.first().map(|(at, ..)| *at)
+    }
+
+    /// Takes out one that rings by `now`.
+    pub(in crate::hub) fn ringing(&mut self, now: Instant) -> Option<(u32, u64)> {
+        let (at, slot, stream) = *self.set.first()?;
+        if at > now {
+            return None;
+        }
+        self.set.pop_first();
+        Some((slot, stream))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn alarms_ring_in_order_unless_they_are_taken_back() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut alarms = Alarms::default();
+        assert!(alarms.set(at(20), 1, 10));
+        assert!(alarms.set(at(10), 2, 10));
+        assert!(!alarms.set(at(30), 1, 11));
+        assert_eq!((alarms.ringing(at(9)), alarms.next()), (None, Some(at(10))));
+        alarms.cancel(at(20), 1, 10);
+        assert_eq!(
+            [alarms.ringing(at(40)), alarms.ringing(at(40)), alarms.ringing(at(40))],
+            [Some((2, 10)), Some((1, 11)), None]
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! The messages of one turn, sorted by stream so that each stream's frames become one contiguous buffer. It delivers
+//! nothing.
+
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+
+use super::batch::Batch;
+use crate::hub::{Selectors, SessionKey};
+use crate::message::{Shared, Wire};
+use crate::metrics::Metrics;
+
+/// A buffer is not made longer than this by joining: a session that has read a part of it holds all of it.
+const CHUNK_BYTES_MAX: usize = 256 * 1024;
+
+/// Messages by stream, in order within each stream. Its memory is used again from turn to turn.
+#[derive(Default)]
+pub(in crate::hub) struct Pile {
+    groups: Vec<Group>,
+    used: usize,
+    places: FxHashMap<u64, usize>,
+}
+
+/// The messages of one stream.
+#[derive(Default)]
+pub(in crate::hub) struct Group {
+    pub(in crate::hub) stream: u64,
+    pub(in crate::hub) messages: Vec<Shared>,
+    /// The patterns that select the last of them. Those of an earlier one that are not among these have no listener any more,
+    /// and those that came between have none yet: a shard delivers its pile before it lets anyone in or out.
+    pub(in crate::hub) selectors: Option<Selectors>,
+    /// Who is not sent some of them.
+    pub(in crate::hub) spared: Vec<SessionKey>,
+}
+
+impl Pile {
+    pub(in crate::hub) fn add(&mut self, message: Shared, selectors: Option<Selectors>) {
+        let place = self.place(message.stream);
+        let group = &mut self.groups[place];
+        group.selectors = selectors;
+        group.spared.extend(message.except);
+        group.messages.push(message);
+    }
+
+    fn place(&mut self, stream: u64) -> usize {
+        // Most turns are about one stream; the table is asked only when the stream changes.
+        if self.used > 0 && self.groups[self.used - 1].stream == stream {
+            return self.used - 1;
+        }
+        let place = *self.places.entry(stream).or_insert(self.used);
+        if place == self.used {
+            if self.used == self.groups.len() {
+                self.groups.push(Group::default());
+            }
+            self.groups[place].stream = stream;
+            self.used += 1;
+        }
+        place
+    }
+
+    pub(in crate::hub) fn groups(&self) -> &[Group] {
+        &self.groups[..self.used]
+    }
+
+    pub(in crate::hub) fn clear(&mut self) {
+        for group in &mut self.groups[..self.used] {
+            group.messages.clear();
+            group.selectors = None;
+            group.spared.clear();
+        }
+        self.places.clear();
+        self.used = 0;
+    }
+}
+
+impl Group {
+    /// What of the group a session gets that published some of it and wanted no echo.
+    pub(in crate::hub) fn without(&self, session: SessionKey) -> Self {
+        let messages = self.messages.iter().filter(|message| message.except != Some(session)).cloned().collect();
+        Self { stream: self.stream, messages, ..Self::default() }
+    }
+
+    /// The frames of the group as buffers that its sessions share: one, unless it would be very large. With `hold` the
+    /// messages can be taken back.
+    pub(in crate::hub) fn batches(&self, wire: Wire, hold: bool, metrics: &Metrics) -> impl Iterator<Item = Rc<Batch>> {
+        let mut rest = &self.messages[..];
+        std::iter::from_fn(move || {
+            let (now, later) = rest.split_at(fitting(rest, wire, metrics));
+            rest = later;
+            if now.is_empty() {
+                return None;
+            }
+            let batch = Batch::join(now, wire, metrics);
+            if hold {
+                batch.hold(now);
+            }
+            Some(Rc::new(batch))
+        })
+    }
+}
+
+/// How many of the messages one buffer takes: at least one.
+fn fitting(messages: &[Shared], wire: Wire, metrics: &Metrics) -> usize {
+    let mut bytes = 0;
+    let fits = |message: &&Shared| {
+        bytes += message.frame(wire, metrics).len();
+        bytes <= CHUNK_BYTES_MAX
+    };
+    messages.iter().take_while(fits).count().max(1).min(messages.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rialto_protocol::{Codec, Payload};
+
+    use super::*;
+    use crate::hub::shard::batch::tests::messages;
+    use crate::message::{Draft, Message};
+    use crate::topic::Topic;
+
+    #[test]
+    fn large_groups_are_cut_between_messages() {
+        let metrics = Metrics::default();
+        let topic = Topic::parse("t").expect("a topic");
+        for (count, payload_bytes, chunks) in
+            [(1, 10, 1), (50, 1_000, 1), (20, 100_000, 10), (3, 300_000, 3), (0, 0, 0)]
+        {
+            let mut group = Group::default();
+            let mut whole = Vec::new();
+            for offset in 0..count {
+                let draft = Draft { payload: Payload::bytes(vec![0; payload_bytes]), from: None, except: None };
+                let message = Arc::new(Message::new(1, topic.clone(), offset, 0, draft));
+                whole.extend_from_slice(message.frame(Wire::Frames(Codec::MessagePack), &metrics));
+                group.messages.push(message);
+            }
+            let cut: Vec<_> = group.batches(Wire::Frames(Codec::MessagePack), false, &metrics).collect();
+            assert_eq!(cut.len(), chunks, "{count} of {payload_bytes}");
+            assert_eq!(cut.iter().flat_map(|batch| batch.bytes.iter().copied()).collect::<Vec<u8>>(), whole);
+        }
+    }
+
+    #[test]
+    fn groups_keep_the_order_within_each_stream() {
+        let mut pile = Pile::default();
+        for _ in 0..2 {
+            for (stream, offset) in [(1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (2, 2)] {
+                pile.add(messages(stream, offset..=offset).remove(0), None);
+            }
+            let seen: Vec<(u64, Vec<u64>)> = pile
+                .groups()
+                .iter()
+                .map(|group| (group.stream, group.messages.iter().map(|message| message.offset).collect()))
+                .collect();
+            assert_eq!(seen, [(1, vec![1, 2, 3]), (2, vec![1, 2]), (3, vec![1])]);
+            pile.clear();
+            assert!(pile.groups().is_empty());
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The byte stream under a session, written by its shard and read by its task through shared references. It knows no
+//! frames.
+
+#[cfg(feature = "tls")]
+pub(super) mod tls;
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+#[cfg(feature = "tls")]
+use self::tls::Tls;
+
+/// `MSG_NOSIGNAL`: a peer that is gone is an error and no signal, whatever the program has done about signals. Where it is
+/// another number or unknown, the standard library has seen to that.
+const NO_SIGNAL: i32 = if cfg!(any(target_os = "android", target_os = "linux")) { 0x4000 } else { 0 };
+
+/// A byte stream in both directions, as an embedding program may bring one.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// One connection.
+pub(crate) enum Link {
+    /// A socket of this process.
+    Tcp(TcpStream),
+    /// A socket of this process, encrypted. In a box, because it is far larger than the others.
+    #[cfg(feature = "tls")]
+    Tls(Box<Tls>),
+    /// Any other stream. It may have a buffer of its own.
+    Other(Other),
+}
+
+/// A stream that an embedding program brought.
+pub(crate) struct Other {
+    stream: RefCell<Box<dyn Duplex>>,
+    /// Whether the stream may sit on bytes that it has taken.
+    unflushed: Cell<bool>,
+}
+
+impl Link {
+    /// A link over a socket on which TLS is spoken.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(socket: TcpStream, connection: rustls::ServerConnection) -> Self {
+        Self::Tls(Box::new(Tls::new(socket, connection)))
+    }
+
+    /// A link over a stream that an embedding program brought.
+    pub(crate) fn other(stream: Box<dyn Duplex>) -> Self {
+        Self::Other(Other { stream: RefCell::new(stream), unflushed: Cell::new(false) })
+    }
+
+    /// Writes as much as the stream takes right now.
+    pub(crate) fn write_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => send_now(stream, slices),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.write_now(slices),
+            Self::Other(_) => match self.poll_write(&mut Context::from_waker(Waker::noop()), slices) {
+                Poll::Ready(result) => result,
+                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            },
+        }
+    }
+
+    /// Writes as much as the stream takes, and wakes the caller when it takes more.
+    pub(crate) fn poll_write(&self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => loop {
+                ready!(stream.poll_write_ready(context))?;
+                match stream.try_write_vectored(slices) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => return Poll::Ready(result),
+                }
+            },
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.poll_write(context, slices),
+            Self::Other(other) => {
+                let written = ready!(Pin::new(&mut **other.stream.borrow_mut()).poll_write_vectored(context, slices))?;
+                other.unflushed.set(true);
+                Poll::Ready(Ok(written))
+            }
+        }
+    }
+
+    /// Makes sure that the stream itself sits on no bytes, and wakes the caller when it can go on with that.
+    pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.poll_flush(context),
+            Self::Other(other) => {
+                if other.unflushed.get() {
+                    ready!(Pin::new(&mut **other.stream.borrow_mut()).poll_flush(context))?;
+                    other.unflushed.set(false);
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Whether [`Link::poll_flush`] is done at once.
+    pub(crate) fn flush_now(&self) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.flush_now(),
+            Self::Other(_) => self.poll_flush(&mut Context::from_waker(Waker::noop())),
+        }
+    }
+
+    /// Whether the peer's side has taken bytes since this was last asked, where a write that is taken does not say it: the
+    /// stream may have taken far more than goes out.
+    pub(crate) fn moved(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.moved(),
+            Self::Tcp(_) | Self::Other(_) => false,
+        }
+    }
+
+    /// Reads what is there, and wakes the caller when there is more.
+    pub(crate) fn poll_read(&self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => loop {
+                ready!(stream.poll_read_ready(context))?;
+                match stream.try_read_buf(buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => return Poll::Ready(result.map(|_| ())),
+                }
+            },
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.poll_read(context, buffer),
+            Self::Other(other) => Pin::new(&mut **other.stream.borrow_mut()).poll_read(context, buffer),
+        }
+    }
+
+    /// Says that nothing more will be written.
+    pub(crate) async fn shutdown(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.shutdown().await,
+            Self::Other(other) => {
+                poll_fn(|context| Pin::new(&mut **other.stream.borrow_mut()).poll_shutdown(context)).await
+            }
+        }
+    }
+}
+
+/// Past the runtime, which would look up first what it knows about the socket: that costs more than asking it.
+#[inline]
+pub(super) fn send_now(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    match slices {
+        [one] => SockRef::from(stream).send_with_flags(one, NO_SIGNAL),
+        many => SockRef::from(stream).send_vectored_with_flags(many, NO_SIGNAL),
+    }
+}

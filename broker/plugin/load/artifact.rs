@@ -1,0 +1,98 @@
+//! Machine code of a component, and the one door through which it becomes a component again. Only code that our own
+//! compiler has just made, or that bears the seal of our own cache, gets to that door.
+#![allow(unsafe_code, reason = "the engine must be told to trust machine code; nothing else in this broker is unsafe")]
+
+use wasmtime::component::Component;
+use wasmtime::{Engine, Result};
+
+/// What a sealed artefact begins with.
+const MARK: &[u8; 8] = b"rialto\x01\n";
+
+/// The bytes before the machine code: the mark and the seal.
+const HEAD_BYTES: usize = MARK.len() + blake3::OUT_LEN;
+
+/// Makes seals. Who does not have it cannot make one that is accepted.
+#[derive(Clone)]
+pub(in crate::plugin) struct SealKey(pub(in crate::plugin) [u8; blake3::KEY_LEN]);
+
+/// Machine code that may be trusted, behind room for its mark and seal.
+pub(in crate::plugin) struct Artefact(Vec<u8>);
+
+/// Not what was sealed under this name with this key.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is not what was written")]
+pub(in crate::plugin) struct Broken;
+
+impl Artefact {
+    /// What the compiler gave, in this process or in its child.
+    pub(in crate::plugin) fn compiled(code: &[u8]) -> Self {
+        let mut bytes = vec![0; HEAD_BYTES];
+        bytes.extend_from_slice(code);
+        Self(bytes)
+    }
+
+    /// Takes what [`Artefact::sealed`] gave, if every bit of it is as it was.
+    ///
+    /// # Errors
+    /// When one is not, or when it was sealed under another name or with another key.
+    pub(in crate::plugin) fn open(bytes: Vec<u8>, name: &str, key: &SealKey) -> Result<Self, Broken> {
+        let (head, code) = bytes.split_at_checked(HEAD_BYTES).ok_or(Broken)?;
+        let (mark, written) = head.split_at(MARK.len());
+        let written: [u8; blake3::OUT_LEN] = written.try_into().map_err(|_| Broken)?;
+        // Hashes compare in constant time.
+        if mark != MARK || seal(code, name, key) != blake3::Hash::from_bytes(written) {
+            return Err(Broken);
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The bytes to keep under this name.
+    pub(in crate::plugin) fn sealed(&mut self, name: &str, key: &SealKey) -> &[u8] {
+        let seal = seal(self.code(), name, key);
+        self.0[..MARK.len()].copy_from_slice(MARK);
+        self.0[MARK.len()..HEAD_BYTES].copy_from_slice(seal.as_bytes());
+        &self.0
+    }
+
+    /// The component that this is the code of.
+    ///
+    /// # Errors
+    /// When it was compiled by another version of the engine or with other settings.
+    pub(in crate::plugin) fn component(&self, engine: &Engine) -> Result<Component> {
+        // SAFETY: the bytes come from `Engine::precompile_component` (`compiled`), or have been found unchanged since then
+        // by a hash that only holders of our key can make (`open`). The engine itself checks version and settings.
+        unsafe { Component::deserialize(engine, self.code()) }
+    }
+
+    fn code(&self) -> &[u8] {
+        &self.0[HEAD_BYTES..]
+    }
+}
+
+fn seal(code: &[u8], name: &str, key: &SealKey) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new_keyed(&key.0);
+    hasher.update(MARK).update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes()).update(code);
+    hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_holds_for_these_bytes_this_name_and_this_key_only() {
+        let (key, other) = (SealKey([1; 32]), SealKey([2; 32]));
+        let sealed = Artefact::compiled(b"some code").sealed("name", &key).to_vec();
+        let opens = |bytes: &[u8], name: &str, key: &SealKey| Artefact::open(bytes.to_vec(), name, key).is_ok();
+        assert!(opens(&sealed, "name", &key));
+        assert!(!opens(&sealed, "other", &key));
+        assert!(!opens(&sealed, "name", &other));
+        for place in 0..sealed.len() {
+            let mut flipped = sealed.clone();
+            flipped[place] ^= 1;
+            assert!(!opens(&flipped, "name", &key), "byte {place}");
+            assert!(!opens(&sealed[..place], "name", &key), "cut at {place}");
+        }
+        assert!(!opens(&[sealed.as_slice(), b"x"].concat(), "name", &key));
+    }
+}

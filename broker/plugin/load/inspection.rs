@@ -1,0 +1,64 @@
+//! What can be said of a component before anything of it runs, for people. It compiles nothing.
+
+use wasmparser::{Parser, Payload as Section};
+
+use super::component::Anatomy;
+use crate::plugin::{LoadError, Manifest};
+
+/// The size of a page of memory (WebAssembly core specification, section 4.2.8).
+const PAGE_BYTES: u64 = 65_536;
+
+/// A component looked at.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    pub(crate) manifest: Manifest,
+    /// Whether it is a core module, of which a component is made when it is loaded.
+    pub(crate) is_module: bool,
+    pub(crate) imports: Vec<String>,
+    pub(crate) exports: Vec<String>,
+    /// What its memories take at first, in bytes.
+    pub(crate) memory_bytes: u64,
+    /// Its code, and its data, in bytes.
+    pub(crate) code_bytes: usize,
+    pub(crate) data_bytes: usize,
+    /// What is wrong with it, as far as its names tell.
+    pub(crate) fault: Option<String>,
+}
+
+impl Inspection {
+    /// Looks at a file.
+    ///
+    /// # Errors
+    /// [`LoadError`] when it is no WebAssembly at all, or not all of it.
+    pub(crate) fn of(wasm: &[u8]) -> Result<Self, LoadError> {
+        let anatomy = Anatomy::read(wasm)?;
+        let mut inspection = Self {
+            manifest: Manifest::read(wasm, &anatomy),
+            is_module: anatomy.is_module,
+            imports: anatomy.imports(),
+            exports: anatomy.exports(),
+            memory_bytes: 0,
+            code_bytes: 0,
+            data_bytes: 0,
+            fault: anatomy.check().err().map(|error| error.to_string()),
+        };
+        inspection.measure(wasm);
+        Ok(inspection)
+    }
+
+    fn measure(&mut self, wasm: &[u8]) {
+        for section in Parser::new(0).parse_all(wasm) {
+            match section {
+                Ok(Section::MemorySection(memories)) => {
+                    let pages = memories.into_iter().flatten().map(|memory| memory.initial);
+                    self.memory_bytes = pages
+                        .fold(self.memory_bytes, |sum, pages| sum.saturating_add(pages.saturating_mul(PAGE_BYTES)));
+                }
+                Ok(Section::CodeSectionStart { range, .. }) => self.code_bytes += range.len(),
+                Ok(Section::DataSection(data)) => self.data_bytes += data.range().len(),
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}

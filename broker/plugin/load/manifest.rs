@@ -1,0 +1,162 @@
+//! What a component says of itself without being run: its manifest section with what it needs, and the hash of its bytes.
+
+use std::fmt::Write as _;
+use std::slice;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use wasmparser::{Parser, Payload as Section};
+
+use super::component::{Anatomy, printable};
+use crate::capability::{Capabilities, Capability, NoCapability};
+use crate::plugin::LoadError;
+
+/// The custom section in which the SDK leaves the manifest.
+const SECTION: &str = "rialto:manifest";
+
+/// Most characters of a name that a component gives itself, and of what it needs.
+const NAME_CHARS_MAX: usize = 64;
+const NEED_CHARS_MAX: usize = 300;
+
+/// Most capabilities that one plugin needs.
+const NEEDS_MAX: usize = 1_000;
+
+/// Name and version of a component, what it needs, and what identifies its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    /// The plugin's own name, `unnamed` when the component does not say.
+    pub(crate) name: String,
+    /// The plugin's own version, `?` when the component does not say.
+    pub(crate) version: String,
+    /// The capabilities it asks for; those that its imports stand for when it does not say.
+    pub(crate) needs: Vec<String>,
+    /// SHA-256 of the file, in hexadecimal.
+    pub(crate) hash: String,
+    /// The file's size.
+    pub(crate) bytes: usize,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    name: String,
+    version: String,
+    needs: Option<Vec<String>>,
+}
+
+impl Manifest {
+    /// Reads the manifest of a component, or of the modules inside it.
+    pub(in crate::plugin) fn read(wasm: &[u8], anatomy: &Anatomy) -> Self {
+        let said = said(wasm);
+        let needs = match said.as_ref().and_then(|said| said.needs.as_ref()) {
+            Some(words) => words.iter().take(NEEDS_MAX).map(|word| printable(word, NEED_CHARS_MAX)).collect(),
+            None => imported(anatomy),
+        };
+        let mut hash = String::with_capacity(64);
+        for byte in Sha256::digest(wasm) {
+            write!(hash, "{byte:02x}").expect("writing into memory does not fail");
+        }
+        let (name, version) = said.map_or(("unnamed".to_owned(), "?".to_owned()), |said| (said.name, said.version));
+        let (name, version) = (printable(&name, NAME_CHARS_MAX), printable(&version, NAME_CHARS_MAX));
+        Self { name, version, needs, hash, bytes: wasm.len() }
+    }
+
+    /// What it may do as the plugin of this name: all it needs, if that is granted.
+    ///
+    /// # Errors
+    /// Names what is not, and the line that would grant it.
+    pub(in crate::plugin) fn check(&self, plugin: &str, grants: &[Capability]) -> Result<Capabilities, LoadError> {
+        let strange = |error: NoCapability| LoadError::Needs(format!("cannot have what it needs: {error}"));
+        let needs = self.needs.iter().map(|word| Capability::parse(word).map_err(strange));
+        let needs = needs.collect::<Result<Vec<_>, _>>()?;
+        let is_granted = |need: &&Capability| Capabilities::of(slice::from_ref(*need), grants).is_ok();
+        let missing: Vec<&Capability> = needs.iter().filter(|need| !is_granted(need)).collect();
+        let all: Vec<&Capability> = grants.iter().chain(missing.iter().copied()).collect();
+        Capabilities::of(&needs, grants).map_err(|_| {
+            let (missing, all) = (quoted(&missing), quoted(&all));
+            LoadError::Needs(format!("needs {missing}, which is not granted; in [plugin.{plugin}]: grants = [{all}]"))
+        })
+    }
+}
+
+/// Capabilities as they are written in the configuration.
+fn quoted(capabilities: &[&Capability]) -> String {
+    let quote = |capability: &&Capability| format!("{:?}", capability.to_string());
+    capabilities.iter().map(quote).collect::<Vec<_>>().join(", ")
+}
+
+/// The capabilities that stand behind what is imported.
+fn imported(anatomy: &Anatomy) -> Vec<String> {
+    let interfaces = ["state", "timers", "sessions"].into_iter();
+    interfaces.filter(|interface| anatomy.uses(interface)).map(str::to_owned).collect()
+}
+
+fn said(wasm: &[u8]) -> Option<Said> {
+    // The parser walks into nested modules and components by itself.
+    for section in Parser::new(0).parse_all(wasm) {
+        match section {
+            Ok(Section::CustomSection(section)) if section.name() == SECTION => {
+                return serde_json::from_slice(section.data()).ok();
+            }
+            Ok(_) => {}
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A module without anything, and a section after it.
+    fn module(manifest: Option<&str>) -> Vec<u8> {
+        let mut wasm = b"\0asm\x01\0\0\0".to_vec();
+        if let Some(manifest) = manifest {
+            let name = SECTION.as_bytes();
+            let size = u8::try_from(1 + name.len() + manifest.len()).expect("a small section");
+            assert!(size < 128, "one byte holds the size");
+            wasm.extend([0, size, name.len() as u8]);
+            wasm.extend(name);
+            wasm.extend(manifest.as_bytes());
+        }
+        wasm
+    }
+
+    fn read(manifest: Option<&str>) -> Manifest {
+        let wasm = module(manifest);
+        Manifest::read(&wasm, &Anatomy::read(&wasm).expect("a module"))
+    }
+
+    #[test]
+    fn a_component_that_says_nothing_has_a_hash_and_no_name() {
+        let manifest = read(None);
+        assert_eq!((manifest.name.as_str(), manifest.version.as_str()), ("unnamed", "?"));
+        assert_eq!(manifest.hash, "93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476");
+        assert!(manifest.needs.is_empty());
+    }
+
+    #[test]
+    fn what_a_component_says_of_itself_is_made_printable() {
+        let manifest = read(Some(r#"{"name":"a\u001b[31mb","version":"1\n"}"#));
+        assert_eq!((manifest.name.as_str(), manifest.version.as_str()), ("a[31mb", "1"));
+    }
+
+    #[test]
+    fn what_is_needed_and_not_granted_is_named_with_the_line_to_write() {
+        let manifest = read(Some(r#"{"name":"a","version":"1","needs":["state","publish a.b"]}"#));
+        let grant =
+            |words: &[&str]| words.iter().map(|word| Capability::parse(word).expect("a word")).collect::<Vec<_>>();
+        assert!(manifest.check("x", &grant(&["publish a.>", "state", "timers"])).is_ok());
+        let told = manifest.check("x", &grant(&["state", "publish b"])).expect_err("not granted").to_string();
+        let expected = "needs \"publish a.b\", which is not granted; in [plugin.x]: \
+                        grants = [\"state\", \"publish b\", \"publish a.b\"]";
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_need_that_there_is_not_is_told() {
+        let told = read(Some(r#"{"name":"a","version":"1","needs":["files"]}"#));
+        let told = told.check("x", &Capability::OWN).expect_err("unknown").to_string();
+        assert!(told.starts_with("cannot have what it needs: `files` is no capability: "), "{told}");
+    }
+}

@@ -1,0 +1,112 @@
+//! The WebAssembly engine: has components compiled, checks that they fit the plugin world and starts their threads.
+
+pub(super) mod artifact;
+pub(super) mod cache;
+pub(super) mod compiler;
+pub(super) mod component;
+pub(super) mod engine_settings;
+pub(super) mod error;
+#[cfg(feature = "cli")]
+pub(super) mod inspection;
+pub(super) mod manifest;
+pub(super) mod precompile;
+pub(super) mod type_check;
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use wasmtime::Engine;
+use wasmtime::component::{HasSelf, Linker};
+
+use self::component::Anatomy;
+use super::run::deadline::Ticker;
+use super::run::imports::Guest;
+use super::run::imports::bindings::{Plugin, PluginPre};
+use super::run::mailbox::Mailbox;
+use super::run::sandbox::Sandbox;
+use super::run::worker::{Runner, Surroundings, Version};
+use super::{Compiler, LoadError, Manifest};
+use crate::capability::{Capabilities, Capability};
+
+/// More than twice what a guest may use.
+const THREAD_STACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// A component that fits.
+pub(crate) struct Loaded {
+    pub(crate) manifest: Manifest,
+    /// All that it needs, which was granted.
+    pub(crate) may: Capabilities,
+    pub(crate) sandbox: Sandbox,
+}
+
+/// The engine that all plugins share.
+pub(crate) struct Host {
+    engine: Engine,
+    linker: Linker<Guest>,
+    ticker: Arc<Ticker>,
+    compiler: Compiler,
+}
+
+impl Host {
+    /// Starts the engine and the thread that watches deadlines.
+    ///
+    /// # Errors
+    /// When this machine cannot run WebAssembly, or gives no thread.
+    pub(crate) fn new(compiler: Compiler) -> Result<Self, LoadError> {
+        let system = |error: &dyn fmt::Display| LoadError::System(format!("no WebAssembly engine: {error}"));
+        let engine = engine_settings::engine().map_err(|error| system(&error))?;
+        let mut linker = Linker::new(&engine);
+        Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest)
+            .map_err(|error| system(&error))?;
+        let ticker = Ticker::spawn(&engine).map_err(|error| system(&error))?;
+        Ok(Self { engine, linker, ticker, compiler })
+    }
+
+    /// Has a component or core module compiled on so many threads, and checks its needs, imports and exports. Nothing of it is run.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what is wrong with it.
+    pub(crate) fn load(
+        &self,
+        wasm: &[u8],
+        name: &str,
+        grants: &[Capability],
+        threads: usize,
+    ) -> Result<Loaded, LoadError> {
+        let anatomy = Anatomy::read(wasm)?;
+        anatomy.check()?;
+        let manifest = Manifest::read(wasm, &anatomy);
+        let may = manifest.check(name, grants)?;
+        let component = self.compiler.component(&self.engine, wasm, &manifest.hash, threads)?;
+        let world = |error: wasmtime::Error| LoadError::world(&error);
+        let pre = self.linker.instantiate_pre(&component).map_err(world)?;
+        self::type_check::check(&self.engine, &component).map_err(world)?;
+        let pre = PluginPre::new(pre).map_err(world)?;
+        let sandbox = Sandbox::new(pre, Arc::clone(&self.ticker));
+        Ok(Loaded { manifest, may, sandbox })
+    }
+}
+
+/// Starts a plugin on a thread of its own. `start` of the plugin has returned `ok` when this returns.
+///
+/// # Errors
+/// [`LoadError::System`] with the reason why it did not start.
+pub(crate) fn spawn(version: Version, around: Surroundings) -> Result<(Mailbox, JoinHandle<()>), LoadError> {
+    let (mailbox, jobs) = Mailbox::new(version.limits.mailbox);
+    let name = around.name.to_string();
+    let runner =
+        Runner::start(version, around).map_err(|failed| LoadError::System(format!("cannot start: {failed}")))?;
+    let thread = std::thread::Builder::new()
+        .name(format!("plugin-{name}"))
+        .stack_size(THREAD_STACK_BYTES)
+        .spawn(move || runner.run(&jobs))
+        .map_err(|error| LoadError::System(format!("no thread for plugin \"{name}\": {error}")))?;
+    Ok((mailbox, thread))
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.ticker.stop();
+    }
+}

@@ -1,0 +1,51 @@
+//! From a component or core module to machine code. Runs in a process or on a thread of its own, whose limits are not
+//! its business; it reads no file and runs nothing.
+
+use wasmparser::{Parser, Payload as Section};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+use super::component::Anatomy;
+use super::engine_settings;
+use crate::plugin::LoadError;
+
+/// The world that core modules are made components for, when they do not bring it along.
+const WORLD: &str = include_str!("../../../sdk/plugin/wit/v1/plugin.wit");
+
+/// The custom sections by which a core module says for which world it was built.
+const DESCRIBED_BY: &str = "component-type";
+
+/// Compiles with our settings.
+///
+/// # Errors
+/// When it is not valid, or more than the compiler can do.
+pub(crate) fn precompile(wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let engine =
+        engine_settings::engine().map_err(|error| LoadError::System(format!("no WebAssembly engine: {error}")))?;
+    let compiled = if Anatomy::read(wasm)?.is_module {
+        engine.precompile_component(&encode(wasm)?)
+    } else {
+        engine.precompile_component(wasm)
+    };
+    compiled.map_err(|error| LoadError::compile(&format!("{error:#}")))
+}
+
+/// Makes a component of a core module.
+fn encode(module: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let mut module = module.to_vec();
+    if !is_described(&module) {
+        let mut resolve = Resolve::default();
+        let package = resolve.push_str("plugin.wit", WORLD).expect("our own world is valid");
+        let world = resolve.select_world(&[package], Some("plugin")).expect("our own world is there");
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+            .expect("our own world can be described");
+    }
+    let encoded = ComponentEncoder::default().validate(true).module(&module).and_then(|mut encoder| encoder.encode());
+    // The chain of reasons: what failed comes last and matters most.
+    encoded.map_err(|error| LoadError::world_of_module(&format!("{error:#}")))
+}
+
+fn is_described(module: &[u8]) -> bool {
+    let mut sections = Parser::new(0).parse_all(module);
+    sections.any(|section| matches!(section, Ok(Section::CustomSection(it)) if it.name().starts_with(DESCRIBED_BY)))
+}

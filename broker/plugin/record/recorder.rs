@@ -1,0 +1,325 @@
+//! What an instance does on tape, and the file that is made of it when a hook fails. It decides nothing.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rialto_plugin::recording::{self, Ask, Header, HostCall, Outcome, Tape, Told};
+use rialto_plugin::{Entry, Error, Imports, Level, Payload, Raw, Refusal, Session, Verdict};
+
+use crate::clock::Now;
+use crate::plugin::run::convert::{payload_to_guest, session_to_guest};
+use crate::plugin::run::hook_context::{Answering, Cause};
+use crate::plugin::run::instance::Answer;
+use crate::plugin::run::limits::Exceeded;
+use crate::plugin::{Event, Failed, Wanted};
+
+/// What the events of one instance may take in memory.
+const BYTES_MAX: usize = 16 << 20;
+
+/// The newest recordings that are kept in a folder.
+const FILES_MAX: usize = 100;
+
+/// The tape of one instance.
+pub(in crate::plugin) struct Recorder {
+    calls: Calls,
+    tape: Tape,
+}
+
+type Calls = Arc<Mutex<Vec<HostCall>>>;
+
+impl Recorder {
+    /// A tape of so many events, and a host that is overheard.
+    pub(in crate::plugin) fn new(events: usize, host: Box<dyn Answering>) -> (Self, Box<dyn Answering>) {
+        let calls = Calls::default();
+        let overheard = Overheard { host, calls: Arc::clone(&calls) };
+        (Self { calls, tape: Tape::new(events, BYTES_MAX) }, Box::new(overheard))
+    }
+
+    /// The instance has started, or has not.
+    pub(in crate::plugin) fn started(
+        &mut self,
+        config: &str,
+        topic: Option<String>,
+        now: Now,
+        outcome: Result<&Vec<String>, &Failed>,
+    ) {
+        let outcome = match outcome {
+            Ok(serves) => Outcome::Serves(serves.clone()),
+            Err(failed) => failure(failed),
+        };
+        self.note(recording::Event::Start { config: config.to_owned(), topic }, now, outcome);
+    }
+
+    /// A hook has returned, or has not.
+    pub(in crate::plugin) fn called(
+        &mut self,
+        event: &Event,
+        now: Now,
+        answer: &Result<Result<Answer, Error>, Failed>,
+    ) {
+        let outcome = match answer {
+            Ok(answer) => answered(answer),
+            Err(failed) => failure(failed),
+        };
+        self.note(described(event), now, outcome);
+    }
+
+    fn note(&mut self, event: recording::Event, now: Now, outcome: Outcome) {
+        let calls = std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner));
+        self.tape.add(now.unix_ms, event, calls, outcome);
+    }
+
+    /// Writes what is on the tape into a folder that only its owner may read; older files give way.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub(in crate::plugin) fn save(&self, folder: &Path, header: Header, now: Now) -> io::Result<PathBuf> {
+        let mut maker = fs::DirBuilder::new();
+        maker.recursive(true);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+            maker.mode(0o700);
+            options.mode(0o600);
+        }
+        maker.create(folder)?;
+        let plugin = header.plugin.clone();
+        let text = self.tape.recording(header).to_text();
+        // Two failures within a millisecond are two files.
+        for number in 0.. {
+            let path = folder.join(format!("{plugin}-{}-{number}.jsonl", now.unix_ms));
+            match options.open(&path) {
+                Ok(mut file) => {
+                    file.write_all(text.as_bytes())?;
+                    tidy(folder)?;
+                    return Ok(path);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < FILES_MAX => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+/// Removes the oldest recordings beyond the bound.
+fn tidy(folder: &Path) -> io::Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.path().extension().is_some_and(|ending| ending == "jsonl") {
+            files.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    files.sort();
+    for (_, path) in files.iter().rev().skip(FILES_MAX) {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+pub(in crate::plugin) fn answered(answer: &Result<Answer, Error>) -> Outcome {
+    match answer.clone() {
+        Ok(Answer::Accepted | Answer::Verdict(Verdict::Accept)) => Outcome::Accepted,
+        Ok(Answer::Verdict(Verdict::Replace(payload))) => Outcome::Replaced(payload),
+        Ok(Answer::Verdict(Verdict::Swallow)) => Outcome::Swallowed,
+        Ok(Answer::Reply(payload)) => Outcome::Reply(payload),
+        Err(Error::Rejected { reason, detail }) => Outcome::Rejected { reason, detail },
+        Err(Error::Failed(text)) => Outcome::Failed(text),
+    }
+}
+
+pub(in crate::plugin) fn failure(failed: &Failed) -> Outcome {
+    match failed {
+        Failed::Deadline { .. } => Outcome::Deadline,
+        Failed::Limit(text) => Outcome::Limit(text.clone()),
+        Failed::Trap(text) => Outcome::Trap(text.clone()),
+        Failed::Returned(text) | Failed::Said(text) | Failed::Start(text) => Outcome::Failed(text.clone()),
+        Failed::Quarantined => Outcome::Failed("quarantined".to_owned()),
+    }
+}
+
+fn described(event: &Event) -> recording::Event {
+    use recording::Event as Told;
+    match event {
+        Event::Connect { session, endpoint } => {
+            Told::OnConnect { session: session_to_guest(session), endpoint: endpoint.to_string() }
+        }
+        Event::Disconnect { session, endpoint } => {
+            Told::OnDisconnect { session: session_to_guest(session), endpoint: endpoint.to_string() }
+        }
+        Event::Message { session, endpoint, message } => Told::OnMessage {
+            session: session_to_guest(session),
+            endpoint: endpoint.to_string(),
+            message: message.clone(),
+        },
+        Event::Subscribe { session, topic } => {
+            Told::OnSubscribe { session: session_to_guest(session), topic: topic.to_string() }
+        }
+        Event::Unsubscribe { session, topic } => {
+            Told::OnUnsubscribe { session: session_to_guest(session), topic: topic.to_string() }
+        }
+        Event::Publish { session, topic, payload, .. } => Told::OnPublish {
+            session: session.as_ref().map(session_to_guest),
+            topic: topic.to_string(),
+            payload: payload_to_guest(payload),
+        },
+        Event::Call { session, topic, method, payload } => Told::OnCall {
+            session: session.as_ref().map(session_to_guest),
+            topic: topic.as_ref().map(ToString::to_string),
+            method: method.clone(),
+            payload: payload.as_ref().map(payload_to_guest),
+        },
+        Event::Timer { name, payload, .. } => {
+            Told::OnTimer { name: name.clone(), payload: payload.as_ref().map(payload_to_guest) }
+        }
+    }
+}
+
+/// A host whose every word is noted.
+struct Overheard {
+    host: Box<dyn Answering>,
+    calls: Calls,
+}
+
+impl Overheard {
+    fn note(&self, ask: Ask, told: Told) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(HostCall { ask, told });
+    }
+
+    fn noted<T>(&self, ask: Ask, told: Result<T, Refusal>, tell: impl FnOnce(&T) -> Told) -> Result<T, Refusal> {
+        // What ended the hook is its outcome, and no answer.
+        if self.host.exceeded().is_none() {
+            self.note(ask, told.as_ref().map_or_else(|refusal| Told::Refused(refusal.clone()), tell));
+        }
+        told
+    }
+}
+
+impl Answering for Overheard {
+    fn begin(&self, cause: Cause, now: Now) {
+        self.host.begin(cause, now);
+    }
+
+    fn take(&self) -> Wanted {
+        self.host.take()
+    }
+
+    fn last_error_line(&self) -> Option<String> {
+        self.host.last_error_line()
+    }
+
+    fn exceeded(&self) -> Option<Exceeded> {
+        self.host.exceeded()
+    }
+
+    fn returned(&self, bytes: usize) -> Result<(), Exceeded> {
+        self.host.returned(bytes)
+    }
+}
+
+fn text(text: Option<&str>) -> Option<String> {
+    text.map(str::to_owned)
+}
+
+impl Imports for Overheard {
+    fn publish(&self, topic: &str, payload: Payload, exclude: Option<&str>) -> Result<(), Refusal> {
+        let ask = Ask::Publish { topic: topic.to_owned(), payload: payload.clone(), exclude: text(exclude) };
+        self.noted(ask, self.host.publish(topic, payload, exclude), |()| Told::Done)
+    }
+
+    fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {
+        let ask = Ask::Send { session: session.to_owned(), payload: payload.clone() };
+        self.noted(ask, self.host.send(session, payload), |()| Told::Done)
+    }
+
+    fn send_raw(&self, session: &str, message: Raw) -> Result<(), Refusal> {
+        let ask = Ask::SendRaw { session: session.to_owned(), message: message.clone() };
+        self.noted(ask, self.host.send_raw(session, message), |()| Told::Done)
+    }
+
+    fn sessions(&self, topic: &str, after: Option<&str>, limit: u32) -> Result<Vec<Session>, Refusal> {
+        let ask = Ask::Sessions { topic: topic.to_owned(), after: text(after), limit };
+        self.noted(ask, self.host.sessions(topic, after, limit), |all| Told::Sessions(all.clone()))
+    }
+
+    fn session_count(&self, topic: &str) -> Result<u64, Refusal> {
+        let ask = Ask::SessionCount { topic: topic.to_owned() };
+        self.noted(ask, self.host.session_count(topic), |count| Told::Number(*count))
+    }
+
+    fn subscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
+        let ask = Ask::Subscribe { session: session.to_owned(), topic: topic.to_owned() };
+        self.noted(ask, self.host.subscribe(session, topic), |()| Told::Done)
+    }
+
+    fn unsubscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
+        let ask = Ask::Unsubscribe { session: session.to_owned(), topic: topic.to_owned() };
+        self.noted(ask, self.host.unsubscribe(session, topic), |()| Told::Done)
+    }
+
+    fn disconnect(&self, session: &str, reason: &str) -> Result<(), Refusal> {
+        let ask = Ask::Disconnect { session: session.to_owned(), reason: reason.to_owned() };
+        self.noted(ask, self.host.disconnect(session, reason), |()| Told::Done)
+    }
+
+    fn set_timer(&self, name: &str, delay_ms: u64, payload: Option<Payload>) -> Result<(), Refusal> {
+        let ask = Ask::SetTimer { name: name.to_owned(), delay_ms, payload: payload.clone() };
+        self.noted(ask, self.host.set_timer(name, delay_ms, payload), |()| Told::Done)
+    }
+
+    fn cancel_timer(&self, name: &str) -> Result<(), Refusal> {
+        let ask = Ask::CancelTimer { name: name.to_owned() };
+        self.noted(ask, self.host.cancel_timer(name), |()| Told::Done)
+    }
+
+    fn timer_due_ms(&self, name: &str) -> Result<Option<u64>, Refusal> {
+        let ask = Ask::TimerDue { name: name.to_owned() };
+        self.noted(ask, self.host.timer_due_ms(name), |due_ms| Told::Due(*due_ms))
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        self.noted(Ask::Get { key: key.to_owned() }, self.host.get(key), |value| Told::Value(value.clone()))
+    }
+
+    fn put(&self, key: &str, value: Vec<u8>) -> Result<(), Refusal> {
+        let ask = Ask::Put { key: key.to_owned(), value: value.clone() };
+        self.noted(ask, self.host.put(key, value), |()| Told::Done)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), Refusal> {
+        self.noted(Ask::Delete { key: key.to_owned() }, self.host.delete(key), |()| Told::Done)
+    }
+
+    fn scan(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<Entry>, Refusal> {
+        let ask = Ask::Scan { prefix: prefix.to_owned(), after: text(after), limit };
+        self.noted(ask, self.host.scan(prefix, after, limit), |entries| Told::Entries(entries.clone()))
+    }
+
+    fn log(&self, level: Level, line: &str) {
+        self.host.log(level, line);
+        if self.host.exceeded().is_none() {
+            self.note(Ask::Log { level, text: line.to_owned() }, Told::Done);
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        let now_ms = self.host.now_ms();
+        if self.host.exceeded().is_none() {
+            self.note(Ask::Now, Told::Number(now_ms));
+        }
+        now_ms
+    }
+
+    fn random(&self) -> u64 {
+        let bits = self.host.random();
+        if self.host.exceeded().is_none() {
+            self.note(Ask::Random, Told::Number(bits));
+        }
+        bits
+    }
+}

@@ -1,0 +1,121 @@
+//! The failure policy of a plugin: when it is started again, and when it is given no more chances for a while. It knows no
+//! instance.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// A failed start is tried again after this, doubling up to the second value.
+const RESTART_FIRST: Duration = Duration::from_millis(100);
+const RESTART_LAST: Duration = Duration::from_secs(30);
+
+/// How many failures are too many, and what follows from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FailurePolicy {
+    /// So many failures …
+    pub(crate) failures: usize,
+    /// … within so long bring quarantine …
+    pub(crate) within: Duration,
+    /// … for so long; none: until a reload.
+    pub(crate) quarantine: Option<Duration>,
+}
+
+/// How a plugin has fared lately.
+#[derive(Debug, Default)]
+pub(in crate::plugin) struct Health {
+    failures: VecDeque<Instant>,
+    quarantined: Option<Quarantine>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Quarantine {
+    until: Option<Instant>,
+}
+
+impl Health {
+    /// Notes a failure. Whether it was the one too many.
+    pub(in crate::plugin) fn fail(&mut self, policy: &FailurePolicy, now: Instant) -> bool {
+        self.failures.push_back(now);
+        while self.failures.front().is_some_and(|first| now.duration_since(*first) > policy.within) {
+            self.failures.pop_front();
+        }
+        if self.failures.len() < policy.failures {
+            return false;
+        }
+        self.failures.clear();
+        self.quarantined = Some(Quarantine { until: policy.quarantine.map(|quarantine| now + quarantine) });
+        true
+    }
+
+    /// Whether no hook is called now.
+    pub(in crate::plugin) fn is_quarantined(&mut self, now: Instant) -> bool {
+        if self.quarantined.is_some_and(|quarantine| quarantine.until.is_some_and(|until| until <= now)) {
+            self.quarantined = None;
+        }
+        self.quarantined.is_some()
+    }
+
+    /// Whether it was quarantined when it was last looked at.
+    pub(in crate::plugin) fn was_quarantined(&self) -> bool {
+        self.quarantined.is_some()
+    }
+
+    /// When quarantine ends, if it does by itself.
+    pub(in crate::plugin) fn ends(&self) -> Option<Instant> {
+        self.quarantined.and_then(|quarantine| quarantine.until)
+    }
+
+    /// Forgets everything: a new version has its own chances.
+    pub(in crate::plugin) fn heal(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// A start that failed, and when it is tried again.
+#[derive(Clone, Debug)]
+pub(in crate::plugin) struct Restart {
+    pub(in crate::plugin) why: String,
+    pub(in crate::plugin) at: Instant,
+    wait: Duration,
+}
+
+impl Restart {
+    /// After the start before it, if that failed too.
+    pub(in crate::plugin) fn after(last: Option<&Self>, why: String, now: Instant) -> Self {
+        let wait = last.map_or(RESTART_FIRST, |last| (last.wait * 2).min(RESTART_LAST));
+        Self { why, at: now + wait, wait }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quarantine_comes_with_the_last_of_too_many_failures_and_ends() {
+        let second = Duration::from_secs(1);
+        let policy = FailurePolicy { failures: 3, within: 10 * second, quarantine: Some(5 * second) };
+        let start = Instant::now();
+        let mut health = Health::default();
+        let at = |seconds: u32| start + seconds * second;
+        assert!(!health.fail(&policy, at(0)) && !health.fail(&policy, at(9)));
+        assert!(!health.fail(&policy, at(11)), "the first is too long ago");
+        assert!(!health.is_quarantined(at(11)));
+        assert!(health.fail(&policy, at(12)) && health.is_quarantined(at(16)));
+        assert!(!health.is_quarantined(at(17)) && !health.fail(&policy, at(17)), "it begins anew");
+        let for_good = FailurePolicy { failures: 1, quarantine: None, ..policy };
+        assert!(health.fail(&for_good, at(18)) && health.is_quarantined(at(1_000_000)));
+        health.heal();
+        assert!(!health.is_quarantined(at(18)));
+    }
+
+    #[test]
+    fn starts_are_tried_again_later_and_later() {
+        let now = Instant::now();
+        let mut last: Option<Restart> = None;
+        for expected in [100, 200, 400, 800] {
+            let next = Restart::after(last.as_ref(), String::new(), now);
+            assert_eq!(next.at - now, Duration::from_millis(expected));
+            last = Some(next);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A plugin's mailbox: events in order, with a bound for what clients send. It calls no hooks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use crate::plugin::{Done, Event, HookError, Runner};
+
+/// What is done with a hook's outcome, on the plugin's thread, before its next hook runs. Whether what it wanted is kept.
+pub(crate) type Finish = Box<dyn FnOnce(Result<Done, HookError>) -> bool + Send>;
+
+/// Something that is done to the plugin itself, between two events.
+pub(crate) type Change = Box<dyn FnOnce(&mut Runner) + Send>;
+
+/// What the plugin's thread has to do next.
+pub(in crate::plugin) enum Letter {
+    Job(Job),
+    Change(Change),
+    /// Nothing came in time.
+    Nothing,
+    /// The mailbox was stopped, or nobody can send anything any more.
+    End,
+}
+
+/// Asked on the plugin's thread, right before the hook, whether it is still to be called.
+pub(crate) type Asked = Box<dyn FnOnce() -> bool + Send>;
+
+/// One event and what follows from it.
+pub(in crate::plugin) struct Job {
+    pub(in crate::plugin) event: Event,
+    pub(in crate::plugin) wanted: Option<Asked>,
+    pub(in crate::plugin) finish: Finish,
+    /// Whether the job counts against the bound.
+    counted: bool,
+}
+
+/// The mailbox is full; the event was not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Busy;
+
+/// The sending side.
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox {
+    sender: Sender<Letter>,
+    shared: Arc<Shared>,
+    bound: usize,
+}
+
+/// A place in a mailbox, to be filled at once.
+#[must_use]
+pub(crate) struct Place<'m>(&'m Mailbox);
+
+impl Place<'_> {
+    /// Adds the event.
+    pub(crate) fn fill(self, event: Event, wanted: Option<Asked>, finish: Finish) {
+        self.0.send(Job { event, wanted, finish, counted: true });
+    }
+}
+
+/// The plugin's side.
+pub(in crate::plugin) struct Jobs {
+    receiver: Receiver<Letter>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: AtomicUsize,
+    stopped: AtomicBool,
+}
+
+impl Mailbox {
+    pub(in crate::plugin) fn new(bound: usize) -> (Self, Jobs) {
+        let (sender, receiver) = channel();
+        let shared = Arc::new(Shared::default());
+        (Self { sender, shared: Arc::clone(&shared), bound }, Jobs { receiver, shared })
+    }
+
+    /// Takes a place for an event that a client caused.
+    ///
+    /// # Errors
+    /// [`Busy`] when as many events wait as the bound allows.
+    pub(crate) fn place(&self) -> Result<Place<'_>, Busy> {
+        if self.shared.waiting.fetch_add(1, AcqRel) >= self.bound {
+            self.shared.waiting.fetch_sub(1, AcqRel);
+            return Err(Busy);
+        }
+        Ok(Place(self))
+    }
+
+    /// Adds an event that must not be lost: the end of a subscription. There are at most as many of these as there
+    /// are subscriptions, which is their bound.
+    pub(crate) fn submit_end(&self, event: Event, finish: Finish) {
+        self.send(Job { event, wanted: None, finish, counted: false });
+    }
+
+    /// Adds something that is done to the plugin itself, behind the events that wait already.
+    pub(crate) fn change(&self, change: Change) {
+        let _ = self.sender.send(Letter::Change(change));
+    }
+
+    /// How many events of clients wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.waiting.load(Acquire)
+    }
+
+    /// Ends the plugin's thread after the hook it is in; events that wait are dropped.
+    pub(crate) fn stop(&self) {
+        self.shared.stopped.store(true, Release);
+        let _ = self.sender.send(Letter::End);
+    }
+
+    fn send(&self, job: Job) {
+        // Once the thread has ended the broker is stopping; dropping `finish` answers whoever waits.
+        let _ = self.sender.send(Letter::Job(job));
+    }
+}
+
+impl Jobs {
+    /// What comes next, within so long if that is bounded.
+    pub(in crate::plugin) fn next(&self, patience: Option<Duration>) -> Letter {
+        let letter = match patience {
+            None => self.receiver.recv().unwrap_or(Letter::End),
+            Some(patience) => match self.receiver.recv_timeout(patience) {
+                Ok(letter) => letter,
+                Err(RecvTimeoutError::Timeout) => Letter::Nothing,
+                Err(RecvTimeoutError::Disconnected) => Letter::End,
+            },
+        };
+        if self.shared.stopped.load(Acquire) {
+            return Letter::End;
+        }
+        if let Letter::Job(Job { counted: true, .. }) = letter {
+            self.shared.waiting.fetch_sub(1, AcqRel);
+        }
+        letter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rialto_protocol::Member;
+
+    use super::*;
+    use crate::topic::Topic;
+
+    #[test]
+    fn a_full_mailbox_turns_requests_away_and_still_takes_endings() {
+        let (mailbox, jobs) = Mailbox::new(2);
+        let session = Member { session: "s".into(), user: None };
+        let event = Event::Unsubscribe { session, topic: Topic::parse("a").expect("a topic") };
+        let submit = || mailbox.place().map(|place| place.fill(event.clone(), None, Box::new(|_| true))).is_ok();
+        assert_eq!([submit(), submit(), submit()], [true, true, false]);
+        mailbox.submit_end(event.clone(), Box::new(|_| true));
+        assert!(matches!(jobs.next(None), Letter::Job(_)));
+        assert_eq!([submit(), submit()], [true, false]);
+    }
+}

@@ -1,0 +1,125 @@
+//! Plugins that are part of this program: the same source as a component's, without a sandbox. Memory, stack and time of their
+//! hooks are not bounded.
+
+use std::any::type_name;
+use std::sync::{Mutex, PoisonError};
+
+use rialto_plugin::native::{self, Interrupted, Limited};
+use rialto_plugin::{Call, Config, Context, Error, Message, Plugin, Timer};
+
+use super::convert::{payload_to_guest, session_to_guest};
+use super::hook_context::{Answering, Cause};
+use super::instance::{Answer, Running, Start};
+use crate::clock::Now;
+use crate::plugin::{Event, Failed, Manifest, PluginLimits, Source};
+
+/// A plugin of this program. The first copy is the one it was registered with, later ones are new.
+pub(crate) struct Native<P> {
+    first: Mutex<Option<P>>,
+}
+
+struct NativeCopy<P> {
+    plugin: P,
+    host: Box<dyn Answering>,
+}
+
+impl<P: Plugin + Send> Native<P> {
+    pub(crate) fn new(first: P) -> Self {
+        Self { first: Mutex::new(Some(first)) }
+    }
+
+    /// What is known of it without a file.
+    pub(crate) fn manifest() -> Manifest {
+        let name = type_name::<P>().to_owned();
+        Manifest { name, version: "native".to_owned(), needs: Vec::new(), hash: String::new(), bytes: 0 }
+    }
+}
+
+impl<P: Plugin + Send> Source for Native<P> {
+    fn start(
+        &self,
+        host: Box<dyn Answering>,
+        start: &Start<'_>,
+        _: PluginLimits,
+        now: Now,
+    ) -> Result<(Box<dyn Running>, Vec<String>), Failed> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut plugin = first.unwrap_or_default();
+        host.begin(Cause { starting: true, ..Cause::default() }, now);
+        let config = Config::from_json(start.config).for_topic(start.topic.map(ToString::to_string));
+        let started = guarded(&*host, |ctx| {
+            plugin.start(ctx, config)?;
+            Ok(plugin.serves())
+        })?;
+        match started {
+            Ok(serves) => Ok((Box::new(NativeCopy { plugin, host }), serves)),
+            Err(Error::Rejected { reason, .. }) => Err(Failed::Said(reason)),
+            Err(Error::Failed(text)) => Err(Failed::Said(text)),
+        }
+    }
+}
+
+impl<P: Plugin + Send> Running for NativeCopy<P> {
+    fn call(&mut self, event: &Event, now: Now) -> Result<Result<Answer, Error>, Failed> {
+        self.host.begin(event.cause(), now);
+        let plugin = &mut self.plugin;
+        guarded(&*self.host, |ctx| invoke(plugin, ctx, event))
+    }
+
+    fn host(&self) -> &dyn Answering {
+        &*self.host
+    }
+}
+
+impl Limited for dyn Answering + '_ {
+    fn is_over(&self) -> bool {
+        self.exceeded().is_some()
+    }
+}
+
+/// Runs a hook. What it panics with is its failure.
+fn guarded<T>(
+    host: &dyn Answering,
+    hook: impl FnOnce(&mut Context<'_>) -> rialto_plugin::Result<T>,
+) -> Result<rialto_plugin::Result<T>, Failed> {
+    native::hook(host, hook).map_err(|interrupted| match (interrupted, host.exceeded()) {
+        (_, Some(exceeded)) => Failed::Limit(exceeded.to_string()),
+        (Interrupted::Panicked(text), None) => Failed::Trap(text),
+        (Interrupted::Over, None) => Failed::Trap("ended".to_owned()),
+    })
+}
+
+fn invoke<P: Plugin>(plugin: &mut P, ctx: &mut Context<'_>, event: &Event) -> Result<Answer, Error> {
+    let accepted = |()| Answer::Accepted;
+    match event {
+        Event::Connect { session, endpoint } => {
+            plugin.on_connect(ctx, &session_to_guest(session), endpoint).map(accepted)
+        }
+        Event::Disconnect { session, endpoint } => {
+            plugin.on_disconnect(ctx, &session_to_guest(session), endpoint).map(accepted)
+        }
+        Event::Message { session, endpoint, message } => {
+            plugin.on_message(ctx, &session_to_guest(session), endpoint, message.clone()).map(accepted)
+        }
+        Event::Subscribe { session, topic } => {
+            plugin.on_subscribe(ctx, &session_to_guest(session), topic.as_str()).map(accepted)
+        }
+        Event::Unsubscribe { session, topic } => {
+            plugin.on_unsubscribe(ctx, &session_to_guest(session), topic.as_str()).map(accepted)
+        }
+        Event::Publish { session, topic, payload, .. } => {
+            let session = session.as_ref().map(session_to_guest);
+            let message = Message::new(session, topic.as_str(), payload_to_guest(payload));
+            plugin.on_publish(ctx, message).map(Answer::Verdict)
+        }
+        Event::Call { session, topic, method, payload } => {
+            let mut call = Call::new(session.as_ref().map(session_to_guest), method.as_str());
+            call.topic = topic.as_ref().map(ToString::to_string);
+            call.payload = payload.as_ref().map(payload_to_guest);
+            plugin.on_call(ctx, call).map(|reply| Answer::Reply(reply.payload))
+        }
+        Event::Timer { name, payload, .. } => {
+            plugin.on_timer(ctx, Timer::new(name, payload.as_ref().map(payload_to_guest))).map(accepted)
+        }
+    }
+}

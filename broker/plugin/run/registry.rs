@@ -1,0 +1,293 @@
+//! What is known about a plugin's sessions and timers, whichever instance runs: who is on its topics and endpoints, and what
+//! is due when. It calls no hooks.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rialto_protocol::{Member, Payload};
+
+use crate::clock::Now;
+use crate::store::KeptTimer;
+use crate::topic::Topic;
+
+/// How often a timer is tried whose hook fails, and how long between two tries.
+const TRIES_MAX: u32 = 3;
+const RETRY_MS: u64 = 1_000;
+
+/// The books of one plugin. Its thread writes them; others look things up.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug, Default)]
+pub(in crate::plugin) struct Pages {
+    topics: BTreeMap<Topic, BTreeMap<Arc<str>, Member>>,
+    endpoints: HashMap<Arc<str>, Connected>,
+    /// On how many topics and endpoints a session is.
+    places: HashMap<Arc<str>, usize>,
+    timers: BTreeMap<TimerName, Timer>,
+    line: BTreeSet<(u64, TimerName)>,
+}
+
+/// A session on a raw endpoint.
+#[derive(Debug)]
+struct Connected {
+    endpoint: Arc<str>,
+}
+
+/// The namespace whose timer it is, and its name there.
+pub(in crate::plugin) type TimerName = (Arc<str>, String);
+
+/// A timer that waits.
+#[derive(Clone, Debug)]
+pub(in crate::plugin) struct Timer {
+    due_ms: u64,
+    pub(in crate::plugin) payload: Option<Payload>,
+    failures: u32,
+}
+
+impl Books {
+    pub(in crate::plugin) fn open(&self) -> MutexGuard<'_, Pages> {
+        // Each change is finished before the next begins, so the pages are good even after a panic elsewhere.
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a session is on a topic or an endpoint of the plugin.
+    pub(crate) fn knows(&self, session: &str) -> bool {
+        self.open().knows(session)
+    }
+
+    /// Whether a session is on a topic.
+    pub(crate) fn is_on(&self, topic: &Topic, session: &str) -> bool {
+        self.open().is_on(topic, session)
+    }
+
+    /// Notes that a session was brought into a topic.
+    pub(crate) fn enter(&self, topic: &Topic, member: &Member) {
+        self.open().enter(topic, member);
+    }
+
+    /// Notes that a session was taken out of a topic. Whether it was there.
+    pub(crate) fn leave(&self, topic: &Topic, session: &str) -> bool {
+        self.open().leave(topic, session)
+    }
+
+    /// How many timers wait.
+    pub(crate) fn timers(&self) -> usize {
+        self.open().timers.len()
+    }
+}
+
+impl Pages {
+    pub(in crate::plugin) fn knows(&self, session: &str) -> bool {
+        self.places.contains_key(session)
+    }
+
+    /// Whether a session is on a raw endpoint.
+    pub(in crate::plugin) fn is_raw(&self, session: &str) -> bool {
+        self.endpoints.contains_key(session)
+    }
+
+    pub(in crate::plugin) fn is_on(&self, topic: &Topic, session: &str) -> bool {
+        self.topics.get(topic).is_some_and(|members| members.contains_key(session))
+    }
+
+    /// Notes that a session is on a topic.
+    pub(in crate::plugin) fn enter(&mut self, topic: &Topic, member: &Member) {
+        let members = self.topics.entry(topic.clone()).or_default();
+        if members.insert(Arc::clone(&member.session), member.clone()).is_none() {
+            *self.places.entry(Arc::clone(&member.session)).or_default() += 1;
+        }
+    }
+
+    /// Notes that a session has left a topic. Whether it was there.
+    pub(in crate::plugin) fn leave(&mut self, topic: &Topic, session: &str) -> bool {
+        let Some(members) = self.topics.get_mut(topic) else { return false };
+        let was_there = members.remove(session).is_some();
+        if members.is_empty() {
+            self.topics.remove(topic);
+        }
+        if was_there {
+            self.give_back(session);
+        }
+        was_there
+    }
+
+    /// Notes that a session is on a raw endpoint.
+    pub(in crate::plugin) fn connect(&mut self, endpoint: &Arc<str>, session: &Arc<str>) {
+        let connected = Connected { endpoint: Arc::clone(endpoint) };
+        if self.endpoints.insert(Arc::clone(session), connected).is_none() {
+            *self.places.entry(Arc::clone(session)).or_default() += 1;
+        }
+    }
+
+    /// Notes that a session has left its raw endpoint. Whether it was there.
+    pub(in crate::plugin) fn disconnect(&mut self, endpoint: &str, session: &str) -> bool {
+        if self.endpoints.get(session).is_none_or(|connected| *connected.endpoint != *endpoint) {
+            return false;
+        }
+        self.endpoints.remove(session);
+        self.give_back(session);
+        true
+    }
+
+    fn give_back(&mut self, session: &str) {
+        if let Some(places) = self.places.get_mut(session) {
+            *places -= 1;
+            if *places == 0 {
+                self.places.remove(session);
+            }
+        }
+    }
+
+    /// Who is on a topic, by session, strictly after one.
+    pub(in crate::plugin) fn members(&self, topic: &Topic, after: Option<&str>) -> impl Iterator<Item = &Member> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let members = self.topics.get(topic).map(|members| members.range::<str, _>((from, Bound::Unbounded)));
+        members.into_iter().flatten().map(|(_, member)| member)
+    }
+
+    pub(in crate::plugin) fn count(&self, topic: &Topic) -> usize {
+        self.topics.get(topic).map_or(0, BTreeMap::len)
+    }
+
+    /// When a timer is due, in monotonic milliseconds.
+    pub(in crate::plugin) fn due_ms(&self, name: &TimerName) -> Option<u64> {
+        self.timers.get(name).map(|timer| timer.due_ms)
+    }
+
+    pub(in crate::plugin) fn timer_count(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// Takes over what the store kept: times of day become times from now.
+    pub(in crate::plugin) fn restore(&mut self, kept: Vec<(Arc<str>, String, KeptTimer)>, now: Now) {
+        for (namespace, name, timer) in kept {
+            let due_ms = now.monotonic_ms + timer.due_unix_ms.saturating_sub(now.unix_ms);
+            self.set((namespace, name), due_ms, timer.payload);
+        }
+    }
+
+    /// Does with the timers of a namespace what a hook wanted, now that it is kept.
+    pub(in crate::plugin) fn apply(
+        &mut self,
+        namespace: &Arc<str>,
+        timers: BTreeMap<String, Option<KeptTimer>>,
+        now: Now,
+    ) {
+        for (name, timer) in timers {
+            let name = (Arc::clone(namespace), name);
+            match timer {
+                Some(timer) => {
+                    // One more, because both clocks are read in whole milliseconds: never too early.
+                    let due_ms = now.monotonic_ms + timer.due_unix_ms.saturating_sub(now.unix_ms) + 1;
+                    self.set(name, due_ms, timer.payload);
+                }
+                None => self.cancel(&name),
+            }
+        }
+    }
+
+    fn set(&mut self, name: TimerName, due_ms: u64, payload: Option<Payload>) {
+        self.cancel(&name);
+        self.line.insert((due_ms, name.clone()));
+        self.timers.insert(name, Timer { due_ms, payload, failures: 0 });
+    }
+
+    fn cancel(&mut self, name: &TimerName) {
+        if let Some(timer) = self.timers.remove(name) {
+            self.line.remove(&(timer.due_ms, name.clone()));
+        }
+    }
+
+    /// When the first timer is due.
+    pub(in crate::plugin) fn first_due_ms(&self) -> Option<u64> {
+        self.line.first().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// The timer that is due longest.
+    pub(in crate::plugin) fn due(&self, now_ms: u64) -> Option<(TimerName, Timer)> {
+        let (due_ms, name) = self.line.first()?;
+        let timer = self.timers.get(name).filter(|_| *due_ms <= now_ms)?;
+        Some((name.clone(), timer.clone()))
+    }
+
+    /// A timer's hook has failed: it is tried again later. Gives whether it is given up instead; then it is gone.
+    pub(in crate::plugin) fn failed(&mut self, name: &TimerName, now_ms: u64) -> bool {
+        let Some(timer) = self.timers.get(name).cloned() else { return false };
+        let failures = timer.failures + 1;
+        self.cancel(name);
+        if failures >= TRIES_MAX {
+            return true;
+        }
+        let due_ms = now_ms + RETRY_MS * u64::from(failures);
+        self.line.insert((due_ms, name.clone()));
+        self.timers.insert(name.clone(), Timer { due_ms, payload: timer.payload, failures });
+        false
+    }
+
+    /// A timer's turn could not come: it waits a little, and that is no failure of its own.
+    pub(in crate::plugin) fn postpone(&mut self, name: &TimerName, until_ms: u64) {
+        if let Some(timer) = self.timers.get(name).cloned() {
+            self.cancel(name);
+            self.line.insert((until_ms, name.clone()));
+            self.timers.insert(name.clone(), Timer { due_ms: until_ms, ..timer });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(session: &str) -> Member {
+        Member { session: session.into(), user: None }
+    }
+
+    #[test]
+    fn a_session_is_known_as_long_as_it_has_a_place() {
+        let books = Books::default();
+        let (a, b) = (Topic::parse("a").expect("a topic"), Topic::parse("b").expect("a topic"));
+        let mut pages = books.open();
+        for topic in [&a, &b, &a] {
+            pages.enter(topic, &member("s1"));
+        }
+        pages.enter(&a, &member("s0"));
+        pages.connect(&"/raw".into(), &"s1".into());
+        let names: Vec<_> = pages.members(&a, None).map(|member| member.session.to_string()).collect();
+        assert_eq!((names, pages.count(&a), pages.count(&b)), (vec!["s0".to_owned(), "s1".to_owned()], 2, 1));
+        assert_eq!(pages.members(&a, Some("s0")).count(), 1);
+        assert!(pages.leave(&a, "s1") && !pages.leave(&a, "s1") && pages.knows("s1"));
+        assert!(pages.leave(&b, "s1") && pages.knows("s1") && pages.is_raw("s1"));
+        assert!(!pages.disconnect("/other", "s1") && pages.disconnect("/raw", "s1") && !pages.knows("s1"));
+        assert!(pages.leave(&a, "s0"));
+        assert!(pages.topics.is_empty() && pages.places.is_empty() && pages.endpoints.is_empty());
+    }
+
+    #[test]
+    fn timers_come_in_the_order_in_which_they_are_due_and_are_given_up_after_three_failures() {
+        let books = Books::default();
+        let mut pages = books.open();
+        let now = Now { unix_ms: 1_000_000, monotonic_ms: 10 };
+        let timer = |in_ms| Some(KeptTimer { due_unix_ms: now.unix_ms + in_ms, payload: None });
+        let namespace: Arc<str> = "p".into();
+        let timers = [("b", timer(20)), ("a", timer(20)), ("c", timer(5)), ("d", timer(1))];
+        pages.apply(&namespace, timers.map(|(name, timer)| (name.to_owned(), timer)).into(), now);
+        pages.apply(&namespace, [("d".to_owned(), None)].into(), now);
+        assert_eq!((pages.first_due_ms(), pages.timer_count()), (Some(16), 3));
+        assert!(pages.due(15).is_none());
+        let mut order = Vec::new();
+        while let Some((name, _)) = pages.due(31) {
+            order.push(name.1.clone());
+            pages.cancel(&name);
+        }
+        assert_eq!(order, ["c", "a", "b"]);
+        pages.apply(&namespace, [("e".to_owned(), timer(0))].into(), now);
+        let name = (namespace, "e".to_owned());
+        assert!(!pages.failed(&name, 10) && !pages.failed(&name, 1_010));
+        assert_eq!(pages.due_ms(&name), Some(3_010));
+        assert!(pages.failed(&name, 3_010) && pages.timer_count() == 0 && pages.line.is_empty());
+    }
+}

@@ -1,0 +1,155 @@
+//! A component that fits, and its running copies: calls hooks under their limits and names what goes wrong. It decides
+//! nothing about what comes of that.
+
+use std::sync::Arc;
+
+use rialto_plugin::Error;
+use wasmtime::{Store, Trap};
+
+use super::convert::{payload_to_guest, session_to_guest};
+use super::deadline::Ticker;
+use super::hook_context::{Answering, Cause};
+use super::imports::Guest;
+use super::imports::bindings::exports::rialto::plugin::hooks::Guest as Hooks;
+use super::imports::bindings::rialto::plugin::types;
+use super::imports::bindings::{Plugin, PluginPre};
+use super::instance::{Answer, Running, Start};
+use super::limits::{Exceeded, Memory};
+use crate::clock::Now;
+use crate::plugin::{Event, Failed, PluginLimits, Source};
+use crate::topic::Topic;
+
+/// A component that was compiled and fits the world.
+#[derive(Clone)]
+pub(crate) struct Sandbox {
+    pre: PluginPre<Guest>,
+    ticker: Arc<Ticker>,
+}
+
+/// A running copy of a component. After a trap it must not be used again.
+struct Sandboxed {
+    store: Store<Guest>,
+    plugin: Plugin,
+    ticker: Arc<Ticker>,
+    limits: PluginLimits,
+}
+
+impl Sandbox {
+    pub(in crate::plugin) fn new(pre: PluginPre<Guest>, ticker: Arc<Ticker>) -> Self {
+        Self { pre, ticker }
+    }
+}
+
+impl Source for Sandbox {
+    fn start(
+        &self,
+        host: Box<dyn Answering>,
+        start: &Start<'_>,
+        limits: PluginLimits,
+        now: Now,
+    ) -> Result<(Box<dyn Running>, Vec<String>), Failed> {
+        let guest = Guest { memory: Memory::new(&limits), host };
+        let mut store = Store::new(self.pre.engine(), guest);
+        store.limiter(|guest| &mut guest.memory);
+        let cause = || Cause { starting: true, ..Cause::default() };
+        arm(&mut store, &limits, cause(), now);
+        let watched = self.ticker.watch();
+        let plugin = self.pre.instantiate(&mut store).map_err(|error| name_failure(&store, &limits, &error))?;
+        arm(&mut store, &limits, cause(), now);
+        let started = hooks(&plugin).call_start(&mut store, start.config, start.topic.map(Topic::as_str));
+        drop(watched);
+        match started {
+            Ok(Ok(serves)) => {
+                let ticker = Arc::clone(&self.ticker);
+                Ok((Box::new(Sandboxed { store, plugin, ticker, limits }), serves))
+            }
+            Ok(Err(text)) => Err(Failed::Said(text)),
+            Err(error) => Err(name_failure(&store, &limits, &error)),
+        }
+    }
+}
+
+fn hooks(plugin: &Plugin) -> &Hooks {
+    plugin.rialto_plugin_hooks()
+}
+
+/// Sets everything that bounds the next call into the guest.
+fn arm(store: &mut Store<Guest>, limits: &PluginLimits, cause: Cause, now: Now) {
+    store.data_mut().memory.refused = false;
+    store.data().host.begin(cause, now);
+    store.set_epoch_deadline(Ticker::ticks(limits.hook_ms));
+    store.set_hostcall_fuel(limits.output_bytes);
+}
+
+impl Running for Sandboxed {
+    fn call(&mut self, event: &Event, now: Now) -> Result<Result<Answer, Error>, Failed> {
+        arm(&mut self.store, &self.limits, event.cause(), now);
+        let watched = self.ticker.watch();
+        let answer = invoke(&mut self.store, hooks(&self.plugin), event);
+        drop(watched);
+        answer.map_err(|error| name_failure(&self.store, &self.limits, &error))
+    }
+
+    fn host(&self) -> &dyn Answering {
+        &*self.store.data().host
+    }
+}
+
+fn invoke(store: &mut Store<Guest>, hooks: &Hooks, event: &Event) -> wasmtime::Result<Result<Answer, Error>> {
+    let accepted = |outcome: Result<(), types::Error>| outcome.map(|()| Answer::Accepted).map_err(Error::from);
+    let guest = |member| types::Session::from(session_to_guest(member));
+    let payload_for = |payload| types::Payload::from(payload_to_guest(payload));
+    Ok(match event {
+        Event::Connect { session, endpoint } => accepted(hooks.call_on_connect(store, &guest(session), endpoint)?),
+        Event::Disconnect { session, endpoint } => {
+            accepted(hooks.call_on_disconnect(store, &guest(session), endpoint)?)
+        }
+        Event::Message { session, endpoint, message } => {
+            let message = types::Raw::from(message.clone());
+            accepted(hooks.call_on_message(store, &guest(session), endpoint, &message)?)
+        }
+        Event::Subscribe { session, topic } => {
+            accepted(hooks.call_on_subscribe(store, &guest(session), topic.as_str())?)
+        }
+        Event::Unsubscribe { session, topic } => {
+            accepted(hooks.call_on_unsubscribe(store, &guest(session), topic.as_str())?)
+        }
+        Event::Publish { session, topic, payload, .. } => {
+            let session = session.as_ref().map(guest);
+            let verdict = hooks.call_on_publish(store, session.as_ref(), topic.as_str(), &payload_for(payload))?;
+            verdict.map(|verdict| Answer::Verdict(verdict.into())).map_err(Error::from)
+        }
+        Event::Call { session, topic, method, payload } => {
+            let (session, topic) = (session.as_ref().map(guest), topic.as_ref().map(Topic::as_str));
+            let payload = payload.as_ref().map(payload_for);
+            let reply = hooks.call_on_call(store, session.as_ref(), topic, method, payload.as_ref())?;
+            reply.map(|reply| Answer::Reply(reply.map(Into::into))).map_err(Error::from)
+        }
+        Event::Timer { name, payload, .. } => {
+            let payload = payload.as_ref().map(payload_for);
+            accepted(hooks.call_on_timer(store, name, payload.as_ref())?)
+        }
+    })
+}
+
+fn name_failure(store: &Store<Guest>, limits: &PluginLimits, error: &wasmtime::Error) -> Failed {
+    if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
+        return Failed::Limit(exceeded.to_string());
+    }
+    let text = format!("{error:#}");
+    if text.contains("fuel allocated for hostcalls") {
+        return Failed::Limit(format!("output_bytes: more than {} bytes", limits.output_bytes));
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => return Failed::Deadline { hook_ms: limits.hook_ms },
+        Some(Trap::StackOverflow) => return Failed::Limit("stack: the guest's stack is used up".to_owned()),
+        _ => {}
+    }
+    if store.data().memory.refused {
+        return Failed::Limit(format!("memory_bytes: more than {} bytes", limits.memory_bytes));
+    }
+    match store.data().host.last_error_line() {
+        Some(line) => Failed::Trap(format!("{line}; {text}")),
+        None => Failed::Trap(text),
+    }
+}

@@ -1,0 +1,102 @@
+//! How a plugin stands, for whoever wants to know while its thread is at work.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a plugin's thread lets others see.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    pub(in crate::plugin) hooks: AtomicU64,
+    pub(in crate::plugin) failures: AtomicU64,
+    pub(in crate::plugin) instances: AtomicUsize,
+    pub(in crate::plugin) down: AtomicBool,
+    report: Mutex<Report>,
+}
+
+/// How a plugin is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) health: PluginHealth,
+    /// What the plugin says that it serves.
+    pub(crate) serves: Vec<String>,
+    pub(crate) last_failure: Option<FailureReport>,
+}
+
+/// Whether a plugin works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PluginHealth {
+    /// Its hooks are called.
+    #[default]
+    Running,
+    /// It could not be started again after a failure; that is tried again soon.
+    Restarting,
+    /// It failed too often; no hook is called for a while or until a reload.
+    Quarantined,
+}
+
+/// A failure of a plugin, with all that is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FailureReport {
+    /// The hook that failed.
+    pub hook: String,
+    /// The topic it was about.
+    pub topic: Option<String>,
+    /// What went wrong: kind, panic message, file and line.
+    pub text: String,
+    /// When, in Unix milliseconds.
+    pub time_ms: u64,
+}
+
+impl PluginHealth {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+impl Standing {
+    /// Whether hooks are not called now.
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.load(Relaxed)
+    }
+
+    pub(crate) fn hooks(&self) -> u64 {
+        self.hooks.load(Relaxed)
+    }
+
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
+    }
+
+    pub(crate) fn instances(&self) -> usize {
+        self.instances.load(Relaxed)
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        self.open().clone()
+    }
+
+    pub(in crate::plugin) fn set_serves(&self, serves: Vec<String>) {
+        self.open().serves = serves;
+    }
+
+    pub(in crate::plugin) fn set_health(&self, health: PluginHealth) {
+        self.down.store(health != PluginHealth::Running, Relaxed);
+        self.open().health = health;
+    }
+
+    pub(in crate::plugin) fn note_failure(&self, failure: FailureReport) {
+        self.failures.fetch_add(1, Relaxed);
+        self.open().last_failure = Some(failure);
+    }
+
+    fn open(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

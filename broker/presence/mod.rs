@@ -1,0 +1,178 @@
+//! Who is present in one topic, and those who are told of it. Small topics are told who comes and goes, large ones how many there
+//! are. It has no clock.
+
+pub(crate) mod members;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rialto_protocol::{Delivery, Member, Present};
+
+use self::members::Roll;
+use crate::hub::{Audience, Hub, Push, SessionKey, Subscription, What, attendance_of};
+use crate::message::{Message, Passage};
+use crate::metrics::Metrics;
+use crate::topic::Topic;
+
+/// The least time between two counts.
+const COUNT_PAUSE_MS: u64 = 1_000;
+
+/// The members of one topic.
+#[derive(Debug)]
+pub(crate) struct Attendance {
+    topic: Topic,
+    stream: u64,
+    audience: Arc<Audience>,
+    members_max: usize,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    roll: Roll,
+    /// Whether the members are too many to be listed.
+    is_counted: bool,
+    /// When the count was told last.
+    counted_ms: u64,
+    /// Whether the count has changed since.
+    is_stale: bool,
+    /// When somebody will look next.
+    wake_ms: Option<u64>,
+}
+
+impl Attendance {
+    /// Nobody yet. `stream` is that of the topic.
+    pub(crate) fn new(topic: Topic, stream: u64, shards: usize, members_max: usize, metrics: Arc<Metrics>) -> Self {
+        let (stream, audience) = (attendance_of(stream), Arc::new(Audience::new(shards, &Delivery::Queue)));
+        Self { topic, stream, audience, members_max, metrics, state: Mutex::default() }
+    }
+
+    /// A session has become a subscriber. Gives when to look again, if that is sooner than was said before.
+    pub(crate) fn enter(&self, hub: &Hub, member: &Member, now_ms: u64) -> Option<u64> {
+        let state = &mut *self.lock();
+        if state.roll.enter(member) {
+            self.metrics.presence_members.add(1);
+            self.tell(hub, state, Passage::Join(member.clone()), now_ms);
+        }
+        wake(state)
+    }
+
+    /// A session is no subscriber any more. With a time, its user may come back until then. Gives when to look again.
+    pub(crate) fn leave(&self, hub: &Hub, member: &Member, due_ms: Option<u64>, now_ms: u64) -> Option<u64> {
+        let state = &mut *self.lock();
+        if state.roll.leave(&member.session, due_ms) {
+            self.metrics.presence_members.subtract(1);
+            self.tell(hub, state, Passage::Leave(member.clone()), now_ms);
+        }
+        wake(state)
+    }
+
+    /// Tells what is due. Gives when to look again.
+    pub(crate) fn look(&self, hub: &Hub, now_ms: u64) -> Option<u64> {
+        let state = &mut *self.lock();
+        state.wake_ms = None;
+        for member in state.roll.expire(now_ms) {
+            self.metrics.presence_members.subtract(1);
+            self.tell(hub, state, Passage::Leave(member), now_ms);
+        }
+        if state.is_stale && now_ms >= state.counted_ms + COUNT_PAUSE_MS {
+            self.count(hub, state, now_ms);
+        }
+        wake(state)
+    }
+
+    /// Who is present.
+    pub(crate) fn present(&self) -> Present {
+        self.list(&self.lock())
+    }
+
+    /// Whether nobody is present, nor may come back.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().roll.count() == 0
+    }
+
+    /// Tells a session from here on who comes and goes, and before that what has changed since it was told who is `known`. Only if
+    /// it is still there.
+    pub(crate) fn follow(&self, hub: &Hub, session: SessionKey, member: &Member, known: &Present) {
+        let state = &*self.lock();
+        if !state.roll.has(&member.session) {
+            return;
+        }
+        for passage in self.changes(state, known) {
+            hub.push(session, Push { what: What::Passage { topic: self.topic.clone(), passage }, under_way: None });
+        }
+        self.audience.enter(session.shard());
+        let subscription = Subscription {
+            stream: self.stream,
+            topic: self.topic.clone(),
+            delivery: Delivery::Queue,
+            field: None,
+            audience: Arc::clone(&self.audience),
+            replay: None,
+        };
+        hub.subscribe(session, subscription);
+    }
+
+    /// Tells a session no longer.
+    pub(crate) fn forsake(&self, hub: &Hub, session: SessionKey) {
+        hub.unsubscribe(session, self.stream);
+    }
+
+    fn changes(&self, state: &State, known: &Present) -> Vec<Passage> {
+        let now = self.list(state);
+        if now == *known {
+            return Vec::new();
+        }
+        let (Some(before), Some(after)) = (&known.members, &now.members) else { return vec![Passage::Count(now)] };
+        let left = before.iter().filter(|member| !after.contains(member)).cloned().map(Passage::Leave);
+        let came = after.iter().filter(|member| !before.contains(member)).cloned().map(Passage::Join);
+        left.chain(came).collect()
+    }
+
+    fn tell(&self, hub: &Hub, state: &mut State, passage: Passage, now_ms: u64) {
+        let count = state.roll.count();
+        match state.is_counted {
+            false if count <= self.members_max => self.announce(hub, passage),
+            false => {
+                state.is_counted = true;
+                self.count(hub, state, now_ms);
+            }
+            true if count * 2 < self.members_max => {
+                state.is_counted = false;
+                self.count(hub, state, now_ms);
+            }
+            true if now_ms >= state.counted_ms + COUNT_PAUSE_MS => self.count(hub, state, now_ms),
+            true => state.is_stale = true,
+        }
+    }
+
+    fn count(&self, hub: &Hub, state: &mut State, now_ms: u64) {
+        (state.counted_ms, state.is_stale) = (now_ms, false);
+        self.announce(hub, Passage::Count(self.list(state)));
+    }
+
+    fn announce(&self, hub: &Hub, passage: Passage) {
+        hub.announce(&self.audience, &Arc::new(Message::of_passage(self.stream, self.topic.clone(), passage)));
+    }
+
+    fn list(&self, state: &State) -> Present {
+        let is_listed = !state.is_counted && state.roll.count() <= self.members_max;
+        Present { count: state.roll.count() as u64, members: is_listed.then(|| state.roll.members()) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What is done under the lock does not fail half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When to look, if that is sooner than somebody will.
+fn wake(state: &mut State) -> Option<u64> {
+    let count_ms = state.is_stale.then_some(state.counted_ms + COUNT_PAUSE_MS);
+    let due_ms = [state.roll.next_due_ms(), count_ms].into_iter().flatten().min()?;
+    if state.wake_ms.is_some_and(|wake_ms| wake_ms <= due_ms) {
+        return None;
+    }
+    state.wake_ms = Some(due_ms);
+    Some(due_ms)
+}

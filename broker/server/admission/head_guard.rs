@@ -1,0 +1,151 @@
+//! Watches the heads of HTTP requests go by: a line of one must end in CR LF. Whoever takes a lone LF for the end of a line
+//! reads other requests out of the same bytes than a proxy that does not (RFC 9112 section 2.2). It parses nothing else, but
+//! how long the body is that follows, in which such lines are nobody's business.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// The field that says how long the body is. Bodies without it are refused, so nothing of their connection is read any more.
+const LENGTH: &[u8] = b"content-length:";
+
+/// The first request of a connection whose head has a lone LF, counted from 0.
+#[derive(Debug)]
+pub(in crate::server) struct Heads {
+    first_bad: AtomicU64,
+}
+
+/// Where in the stream of requests a connection is. What comes after an upgrade is nobody's request.
+#[derive(Debug, Default)]
+pub(in crate::server) struct HeadWatch {
+    head: u64,
+    /// Something other than empty lines was seen of this head.
+    begun: bool,
+    after_cr: bool,
+    line: Line,
+    /// The length of the body that follows this head.
+    length: u64,
+    /// Bytes of a body that are still to come.
+    body_left: u64,
+}
+
+/// What is known of the line that is being read.
+#[derive(Clone, Copy, Debug, Default)]
+enum Line {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// So many bytes of it are those of [`LENGTH`].
+    Name(usize),
+    /// It is the length of the body, as far as it was read; none before the first digit.
+    Length(Option<u64>),
+    /// Something else.
+    Other,
+}
+
+impl Default for Heads {
+    fn default() -> Self {
+        Self { first_bad: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl Heads {
+    /// Whether the head of this request has a lone LF, or that of one before it.
+    pub(in crate::server) fn is_bad(&self, request: u64) -> bool {
+        self.first_bad.load(Relaxed) <= request
+    }
+}
+
+impl HeadWatch {
+    pub(in crate::server) fn follow(&mut self, mut bytes: &[u8], heads: &Heads) {
+        while let Some((byte, rest)) = bytes.split_first() {
+            if self.body_left > 0 {
+                let skipped = self.body_left.min(bytes.len() as u64);
+                self.body_left -= skipped;
+                bytes = &bytes[skipped as usize..];
+                continue;
+            }
+            match byte {
+                b'\n' => self.line_ends(heads),
+                b'\r' => {}
+                _ => (self.begun, self.line) = (true, self.line.then(*byte)),
+            }
+            self.after_cr = *byte == b'\r';
+            bytes = rest;
+        }
+    }
+
+    fn line_ends(&mut self, heads: &Heads) {
+        if !self.after_cr {
+            heads.first_bad.fetch_min(self.head, Relaxed);
+        }
+        match self.line {
+            Line::Empty if self.begun => {
+                self.head += 1;
+                self.begun = false;
+                self.body_left = std::mem::take(&mut self.length);
+            }
+            Line::Length(Some(length)) => self.length = length,
+            _ => {}
+        }
+        self.line = Line::Empty;
+    }
+}
+
+impl Line {
+    fn then(self, byte: u8) -> Self {
+        match self {
+            Self::Empty => Self::Name(0).then(byte),
+            Self::Name(seen) if byte.to_ascii_lowercase() == LENGTH[seen] => match seen + 1 {
+                all if all == LENGTH.len() => Self::Length(None),
+                some => Self::Name(some),
+            },
+            Self::Length(length) => match (byte, length) {
+                (b'0'..=b'9', _) => Self::Length(Some(append(length.unwrap_or(0), byte))),
+                (b' ' | b'\t', _) => self,
+                // No length that anybody accepts: the request is refused.
+                _ => Self::Other,
+            },
+            Self::Name(_) | Self::Other => Self::Other,
+        }
+    }
+}
+
+fn append(number: u64, digit: u8) -> u64 {
+    number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_head_with_a_lone_line_feed_is_known_however_the_bytes_are_cut() {
+        let good = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-LENGTH: \t7\t\r\nX: 1\r\n\r\n\n\n{\n}\n\n";
+        for (text, first_bad) in [
+            (good.to_owned(), u64::MAX),
+            (good.repeat(3), u64::MAX),
+            (format!("\r\n{good}\r\n{good}"), u64::MAX),
+            (good.replace("\r\n", "\n"), 0),
+            (good.replace("a\r\n\r\n", "a\n\r\n"), 0),
+            (good.replace("a\r\n\r\n", "a\r\n\n"), 0),
+            (format!("\n{good}"), 0),
+            (format!("{good}GET / HTTP/1.1\nHost: a\r\n\r\n{good}"), 1),
+            (format!("{good}{good}\n{good}"), 2),
+            (post.repeat(3), u64::MAX),
+            (format!("{post}{good}{post}"), u64::MAX),
+            (format!("{post}\n{good}"), 1),
+            (post.replace('7', "6"), 1),
+            (post.replace('7', "x7"), 1),
+            (post.replace("LENGTH", "Lengt"), 1),
+            (post.replace("POST /", "POST Content-Length:7"), u64::MAX),
+            (post.replace('7', "99999999999999999999999"), u64::MAX),
+        ] {
+            for size in [1, 2, 3, 5, 1_000] {
+                let (heads, mut watch) = (Heads::default(), HeadWatch::default());
+                text.as_bytes().chunks(size).for_each(|piece| watch.follow(piece, &heads));
+                assert_eq!(heads.first_bad.load(Relaxed), first_bad, "{text:?} {size}");
+                assert_eq!(heads.is_bad(5), first_bad < 5);
+            }
+        }
+    }
+}

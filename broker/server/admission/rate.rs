@@ -1,0 +1,73 @@
+//! How fast sessions may begin, so that all who come back at once after a restart do not push each other over. It knows no
+//! connection.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::identity;
+use crate::limits::rate::Pace;
+
+/// The longest time that anybody is asked to stay away.
+const RETRY_SECONDS_MAX: u64 = 30;
+
+/// Lets sessions begin at a bounded rate.
+#[derive(Debug)]
+pub(in crate::server) struct Admission {
+    per_s: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pace: Pace,
+    /// Those turned away in the second that began last.
+    refused: u32,
+    second: Option<Instant>,
+}
+
+impl Admission {
+    pub(in crate::server) fn new(per_s: u32) -> Self {
+        Self { per_s: per_s.max(1), state: Mutex::default() }
+    }
+
+    /// Lets one session begin.
+    ///
+    /// # Errors
+    /// In how many seconds to try again: at random, over as long as it takes to let in all who are being turned away, so
+    /// that they do not come back together.
+    pub(in crate::server) fn admit(&self, now: Instant) -> Result<(), u64> {
+        // Nothing that is done under the lock can fail half way.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.pace.take(self.per_s, now).is_ok() {
+            return Ok(());
+        }
+        if state.second.is_none_or(|second| now.duration_since(second) > Duration::from_secs(1)) {
+            (state.second, state.refused) = (Some(now), 0);
+        }
+        state.refused += 1;
+        Err(retry_seconds(1 + u64::from(state.refused / self.per_s)))
+    }
+}
+
+/// A time to try again, spread over so many seconds.
+pub(in crate::server) fn retry_seconds(spread: u64) -> u64 {
+    1 + identity::below(spread.clamp(1, RETRY_SECONDS_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_come_the_wider_they_are_spread() {
+        let admission = Admission::new(100);
+        let now = Instant::now();
+        let mut waits: Vec<u64> = (0..5_000).filter_map(|_| admission.admit(now).err()).collect();
+        assert_eq!(waits.len(), 4_900);
+        waits.sort_unstable();
+        assert!(waits[0] >= 1 && waits[waits.len() - 1] <= RETRY_SECONDS_MAX);
+        let early = waits.iter().filter(|wait| **wait <= 5).count();
+        assert!((500..3_000).contains(&early), "{early} of 4,900 in the first five seconds");
+        assert!(admission.admit(now + Duration::from_secs(1)).is_ok());
+    }
+}

@@ -1,0 +1,73 @@
+//! The query of a request: `name=value` pairs as forms write them (WHATWG URL section 5.1). It knows no names.
+
+use std::borrow::Cow;
+
+/// The pairs of a query, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::server) struct Query<'q>(Vec<(Cow<'q, str>, Cow<'q, str>)>);
+
+/// The query is not what browsers write: a broken escape, or no UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) struct BadQuery;
+
+impl<'q> Query<'q> {
+    pub(in crate::server) fn parse(query: &'q str) -> Result<Self, BadQuery> {
+        let mut pairs = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            pairs.push((decode(name)?, decode(value)?));
+        }
+        Ok(Self(pairs))
+    }
+
+    /// The values of a name, in their order.
+    pub(in crate::server) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| &**value)
+    }
+
+    /// The value of a name that may stand once.
+    ///
+    /// # Errors
+    /// [`BadQuery`] when it stands more than once.
+    pub(in crate::server) fn one(&self, name: &str) -> Result<Option<&str>, BadQuery> {
+        let mut values = self.all(name);
+        let first = values.next();
+        if values.next().is_some() { Err(BadQuery) } else { Ok(first) }
+    }
+}
+
+fn decode(text: &str) -> Result<Cow<'_, str>, BadQuery> {
+    if !text.contains(['%', '+']) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let (high, low) = (digit().ok_or(BadQuery)?, digit().ok_or(BadQuery)?);
+                u8::try_from(16 * high + low).expect("two hexadecimal digits are one byte")
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| BadQuery)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_read_as_browsers_write_them() {
+        let query = Query::parse("topic=a.b&topic=%C3%A9+%2b&last=5&&flag").expect("a query");
+        assert_eq!(query.all("topic").collect::<Vec<_>>(), ["a.b", "é +"]);
+        assert_eq!((query.one("last"), query.one("flag"), query.one("none")), (Ok(Some("5")), Ok(Some("")), Ok(None)));
+        assert_eq!(query.one("topic"), Err(BadQuery));
+        for bad in ["a=%", "a=%2", "a=%zz", "a=%+1", "%ff=1", "a=%c3"] {
+            assert_eq!(Query::parse(bad), Err(BadQuery), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A session's client within the broker: speaks the protocol over a stream in memory for those that cannot speak WebSocket,
+//! so that they are sessions like all others. It knows neither topics nor HTTP.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use rialto_protocol::Codec;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, DuplexStream, ReadBuf};
+
+use crate::broker::Broker;
+use crate::limits::seats::Guest;
+use crate::server::websocket;
+
+/// Bytes on their way between the session and its client: more of them wait in the outbox, where delivery policies act.
+const STREAM_BYTES: usize = 16 * 1024;
+const READ_BYTES: usize = 8 * 1024;
+
+const FIN: u8 = 0x80;
+const TEXT: u8 = 0x1;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xa;
+const MASKED: u8 = 0x80;
+
+/// The client's end of a session. Dropping it ends the session.
+#[derive(Debug)]
+pub(in crate::server) struct Deputy {
+    stream: DuplexStream,
+    /// What was read and is no whole frame yet.
+    read: BytesMut,
+    /// What is still to be written.
+    written: BytesMut,
+}
+
+/// What the broker says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::server) enum Said {
+    /// A frame of the protocol, in JSON.
+    Frame(Bytes),
+    /// That it wants to know whether the client is there. It is told so.
+    Ping,
+    /// That the session ends, with the code of the Close; nothing follows.
+    Close(u16),
+}
+
+impl Deputy {
+    /// Begins a session.
+    pub(in crate::server) fn begin(broker: &Broker, guest: Guest) -> Self {
+        let (near, far) = tokio::io::duplex(STREAM_BYTES);
+        websocket::start_other(broker, Box::new(near), Box::default(), Codec::Json, guest);
+        Self::over(far)
+    }
+
+    fn over(stream: DuplexStream) -> Self {
+        Self { stream, read: BytesMut::new(), written: BytesMut::new() }
+    }
+
+    /// Sends a request, with the next look at what the broker says.
+    pub(in crate::server) fn ask(&mut self, request: &[u8]) {
+        self.send(TEXT, request);
+    }
+
+    /// Waits for what the broker says next; none at the end.
+    pub(in crate::server) async fn next(&mut self) -> Option<Said> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    pub(in crate::server) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Said>> {
+        loop {
+            if self.poll_send(context).is_err() {
+                return Poll::Ready(None);
+            }
+            match self.take() {
+                Some((FIN_TEXT, payload)) => return Poll::Ready(Some(Said::Frame(payload))),
+                Some((FIN_PING, payload)) => {
+                    self.send(PONG, &payload);
+                    // What is queued here goes out before anything else is waited for.
+                    let _ = self.poll_send(context);
+                    return Poll::Ready(Some(Said::Ping));
+                }
+                Some((FIN_CLOSE, payload)) => {
+                    let code = payload.first_chunk().map_or(NO_CODE, |code| u16::from_be_bytes(*code));
+                    return Poll::Ready(Some(Said::Close(code)));
+                }
+                Some(_) => {}
+                None => {
+                    if ready!(self.poll_fill(context)).is_err() {
+                        return Poll::Ready(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One frame of a client. Its mask is 0, which hides nothing: nobody stands between here and the session.
+    fn send(&mut self, opcode: u8, payload: &[u8]) {
+        self.written.extend_from_slice(&[FIN | opcode]);
+        match payload.len() {
+            short @ 0..126 => self.written.extend_from_slice(&[MASKED | short as u8]),
+            length => match u16::try_from(length) {
+                Ok(length) => {
+                    self.written.extend_from_slice(&[MASKED | 126]);
+                    self.written.extend_from_slice(&length.to_be_bytes());
+                }
+                Err(_) => {
+                    self.written.extend_from_slice(&[MASKED | 127]);
+                    self.written.extend_from_slice(&(length as u64).to_be_bytes());
+                }
+            },
+        }
+        self.written.extend_from_slice(&[0; 4]);
+        self.written.extend_from_slice(payload);
+    }
+
+    /// Writes what it can of what is to be written.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        while !self.written.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(context, &self.written) {
+                Poll::Ready(Ok(count)) => self.written.advance(count),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut some = [0; READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut some);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+        if buffer.filled().is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.read.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next frame of which all is read: its first byte and its payload.
+    fn take(&mut self) -> Option<(u8, Bytes)> {
+        let first = *self.read.first()?;
+        let (header, length) = match self.read.get(1)? {
+            127 => (10, u64::from_be_bytes(*self.read.get(2..)?.first_chunk()?)),
+            126 => (4, u64::from(u16::from_be_bytes(*self.read.get(2..)?.first_chunk()?))),
+            short => (2, u64::from(*short)),
+        };
+        let length = usize::try_from(length).expect("the broker's frames fit into memory");
+        if self.read.len() < header + length {
+            return None;
+        }
+        self.read.advance(header);
+        Some((first, self.read.split_to(length).freeze()))
+    }
+}
+
+const FIN_TEXT: u8 = FIN | TEXT;
+const FIN_PING: u8 = FIN | PING;
+const FIN_CLOSE: u8 = FIN | CLOSE;
+
+/// What a Close without a code counts as (RFC 6455 section 7.1.5).
+const NO_CODE: u16 = 1005;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![first];
+        match payload.len() {
+            0..126 => frame.push(payload.len() as u8),
+            126..=0xffff => {
+                frame.push(126);
+                frame.extend((payload.len() as u16).to_be_bytes());
+            }
+            _ => {
+                frame.push(127);
+                frame.extend((payload.len() as u64).to_be_bytes());
+            }
+        }
+        frame.extend(payload);
+        frame
+    }
+
+    #[tokio::test]
+    async fn frames_of_every_length_are_heard_and_pings_answered() {
+        let (mut near, far) = tokio::io::duplex(1_000);
+        let mut deputy = Deputy::over(far);
+        let texts: Vec<Vec<u8>> = [0, 1, 125, 126, 65_535, 65_536].iter().map(|length| vec![b'x'; *length]).collect();
+        let mut all: Vec<u8> = texts.iter().flat_map(|text| frame(FIN | TEXT, text)).collect();
+        all.extend(frame(FIN | PING, b"hi"));
+        all.extend(frame(FIN | CLOSE, &4000_u16.to_be_bytes()));
+        deputy.ask(&[b'a'; 200]);
+        let broker = async {
+            let mut asked = [0; 208];
+            near.read_exact(&mut asked).await.expect("the request");
+            near.write_all(&all).await.expect("taken");
+            let mut pong = [0; 8];
+            near.read_exact(&mut pong).await.expect("the pong");
+            (asked, pong)
+        };
+        let client = async {
+            for text in &texts {
+                assert_eq!(deputy.next().await, Some(Said::Frame(text.clone().into())));
+            }
+            assert_eq!(deputy.next().await, Some(Said::Ping));
+            assert_eq!(deputy.next().await, Some(Said::Close(4000)));
+        };
+        let ((asked, pong), ()) = tokio::join!(broker, client);
+        assert_eq!((&asked[..8], &asked[8..]), (&[0x81, 0xfe, 0, 200, 0, 0, 0, 0][..], &[b'a'; 200][..]));
+        assert_eq!(&pong, b"\x8a\x82\0\0\0\0hi");
+        drop(near);
+        assert_eq!(deputy.next().await, None);
+    }
+}

@@ -1,0 +1,79 @@
+//! What is said over a connection: a session of the protocol, or the messages of somebody else's. It knows no frames.
+
+use std::time::Instant;
+
+use rialto_protocol::{CloseCode, Codec};
+
+use super::assembler::Kind;
+use super::close::closed;
+use crate::hub::Ending;
+use crate::limits::rate::Pace;
+use crate::session::{NoRequest, Session};
+
+/// The side of a connection that hears its messages.
+pub(in crate::server) trait Dialogue {
+    /// Takes one message.
+    ///
+    /// # Errors
+    /// How the connection ends because of it.
+    fn hear(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending>;
+
+    /// Whether [`Dialogue::ready`] would return at once.
+    fn is_ready(&self) -> bool;
+
+    /// Waits until the next message may come.
+    async fn ready(&mut self);
+
+    /// The connection has ended.
+    fn end(&mut self);
+}
+
+/// A session of the protocol: requests in one codec.
+pub(in crate::server) struct Requests {
+    pub(in crate::server) session: Session,
+    codec: Codec,
+    /// In a box, because most sessions never need it.
+    bad: Option<Box<Pace>>,
+}
+
+impl Requests {
+    pub(in crate::server) fn new(session: Session, codec: Codec) -> Self {
+        Self { session, codec, bad: None }
+    }
+
+    fn take_bad(&mut self) -> Result<(), Ending> {
+        let per_s = self.session.limits().bad_requests_per_s;
+        let taken = self.bad.get_or_insert_default().take(per_s, Instant::now());
+        taken.map_err(|_| closed(CloseCode::PolicyViolation, "too many bad requests"))
+    }
+}
+
+impl Dialogue for Requests {
+    fn hear(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
+        match (kind, self.codec) {
+            (Kind::Text, Codec::Json) | (Kind::Binary, Codec::MessagePack) => {}
+            (Kind::Binary, Codec::Json) => {
+                return Err(closed(CloseCode::UnsupportedData, "a JSON session takes text frames"));
+            }
+            (Kind::Text, Codec::MessagePack) => {
+                return Err(closed(CloseCode::UnsupportedData, "a MessagePack session takes binary frames"));
+            }
+        }
+        match self.session.handle(message) {
+            Ok(()) => Ok(()),
+            Err(NoRequest) => self.take_bad(),
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.session.is_ready()
+    }
+
+    async fn ready(&mut self) {
+        self.session.ready().await;
+    }
+
+    fn end(&mut self) {
+        self.session.end();
+    }
+}

@@ -1,0 +1,101 @@
+//! What is said over a raw endpoint: every message is a plugin's, in whatever format. It knows no protocol.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rialto_protocol::{CloseCode, Closing};
+
+use super::assembler::Kind;
+use super::handler::Dialogue;
+use crate::broker::Broker;
+use crate::hub::{Ending, SessionKey, Traffic};
+use crate::identity;
+use crate::request::caller::Client;
+use crate::topic_plugins::{Bare, Owner};
+
+/// How long a message waits before it is tried again to put it into a full mailbox.
+const BUSY_WAIT: Duration = Duration::from_millis(2);
+
+/// When a session may come back whose plugin is not there.
+const RETRY_MS: u64 = 5_000;
+
+/// A session on a raw endpoint.
+pub(in crate::server) struct Raw {
+    broker: Broker,
+    client: Client,
+    endpoint: Arc<str>,
+    owner: Option<Arc<Owner>>,
+    traffic: Arc<Traffic>,
+    /// What its plugin has had no room for yet. Meanwhile its socket is not read.
+    waiting: Option<Bare>,
+}
+
+impl Raw {
+    /// A session that is now told to its plugin. Gives why it has to end, if it has.
+    pub(in crate::server) fn begin(
+        broker: Broker,
+        key: SessionKey,
+        endpoint: Arc<str>,
+        user: Option<Arc<str>>,
+    ) -> (Self, Option<Closing>) {
+        let member = rialto_protocol::Member { session: identity::session_id(), user };
+        let client = Client::new(key, member);
+        let owner = broker.core.endpoints.plugin(&endpoint).and_then(|plugin| broker.core.owners.get(&plugin));
+        let refused = match &owner {
+            Some(owner) => owner.connect(&broker, &client, &endpoint).err(),
+            None => Some("the plugin of this endpoint is not loaded".to_owned()),
+        };
+        let closing = refused.map(|message| Closing {
+            code: CloseCode::TryAgainLater.number(),
+            message,
+            retry_after_ms: Some(RETRY_MS),
+        });
+        // Who was not told to the plugin does not end there either.
+        let owner = owner.filter(|_| closing.is_none());
+        (Self { broker, client, endpoint, owner, traffic: Arc::default(), waiting: None }, closing)
+    }
+
+    /// Who it is.
+    pub(in crate::server) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Gives the plugin what waits, if there is room.
+    fn pass_on(&mut self) {
+        let (Some(message), Some(owner)) = (self.waiting.take(), &self.owner) else { return };
+        let under_way = self.traffic.enter();
+        self.waiting = owner.message(&self.broker, &self.client, &self.endpoint, message, under_way).err();
+    }
+}
+
+impl Dialogue for Raw {
+    fn hear(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
+        self.waiting = Some(match kind {
+            Kind::Text => Bare::Text(String::from_utf8_lossy(message).into_owned()),
+            Kind::Binary => Bare::Binary(message.to_vec()),
+        });
+        self.pass_on();
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        self.waiting.is_none() && self.traffic.is_below(self.broker.core.limits.requests_in_flight)
+    }
+
+    async fn ready(&mut self) {
+        self.traffic.below(self.broker.core.limits.requests_in_flight).await;
+        while self.waiting.is_some() {
+            tokio::time::sleep(BUSY_WAIT).await;
+            self.pass_on();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(owner) = &self.owner {
+            owner.disconnect(&self.broker, &self.client, &self.endpoint);
+        }
+        for topic in self.client.brought.end() {
+            self.broker.leave(&self.client, &topic);
+        }
+    }
+}

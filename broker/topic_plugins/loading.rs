@@ -1,0 +1,225 @@
+//! Makes running plugins of what the configuration says, when the broker starts and at each reload. It changes nothing that
+//! runs already.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::watch::Trace;
+use super::{Owner, Running, settle_alone};
+use crate::broker::{Broker, Core};
+use crate::capability::{Capabilities, Capability};
+use crate::clock::Clock;
+use crate::config::{self, CurrentRules, PluginConfig};
+use crate::metrics::Metrics;
+use crate::plugin::{Books, Compiler, FailurePolicy, Host, Isolation, Manifest, PluginLimits, Source};
+use crate::plugin::{Standing, Surroundings, Version, spawn};
+use crate::store::Store;
+
+/// A plugin that is part of the program.
+#[derive(Clone)]
+pub(crate) struct NativePlugin {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) manifest: Manifest,
+}
+
+/// What plugins are made with, and put into.
+pub(crate) struct Loading {
+    pub(crate) sandbox: config::Sandbox,
+    /// The program that compiles, where that is not this process.
+    pub(crate) compiler: Option<PathBuf>,
+    pub(crate) rules: Arc<CurrentRules>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Clock,
+    /// The broker, once there is one.
+    pub(crate) late: Arc<OnceLock<Weak<Core>>>,
+}
+
+/// Why a plugin does not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LoadFailure {
+    /// There is no engine for any.
+    #[error("{0}")]
+    Sandbox(String),
+    /// Something is wrong with this one.
+    #[error("plugin \"{name}\" ({path}): {reason}")]
+    Plugin { name: String, path: String, reason: String },
+}
+
+/// Where plugins come from: the engine, made when the first one needs it, and the program itself.
+pub(super) struct Loader {
+    pub(super) with: Loading,
+    host: Mutex<Option<Arc<Host>>>,
+    /// What was there when the file of each plugin was read last, whether it ran then or not.
+    read: Mutex<BTreeMap<String, Trace>>,
+}
+
+impl std::fmt::Debug for NativePlugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.manifest.name)
+    }
+}
+
+impl Loader {
+    pub(super) fn new(with: Loading) -> Self {
+        Self { with, host: Mutex::default(), read: Mutex::default() }
+    }
+
+    /// Loads a plugin and starts it on a thread of its own.
+    ///
+    /// # Errors
+    /// [`LoadFailure`] says why it does not run.
+    pub(super) fn start(
+        &self,
+        name: &str,
+        native: Option<NativePlugin>,
+        plugin: &PluginConfig,
+    ) -> Result<(Owner, JoinHandle<()>), LoadFailure> {
+        let path = native.as_ref().map_or_else(|| plugin.path.display().to_string(), |_| "part of this program".into());
+        let version = match native {
+            Some(native) => own_version(native, plugin).map_err(|reason| failure(name, &path, reason))?,
+            None => self.version(name, plugin)?,
+        };
+        let running = running(&version, plugin);
+        let (key, books, standing): (Arc<str>, Arc<Books>, Arc<Standing>) =
+            (name.into(), Arc::default(), Arc::default());
+        let around = self.surroundings(&key, &books, &standing);
+        let (mailbox, thread) = spawn(version, around).map_err(|error| failure(name, &path, error.to_string()))?;
+        Ok((Owner::new(key, mailbox, books, standing, running), thread))
+    }
+
+    /// Loads the component of a plugin with its settings. Nothing of it runs yet.
+    ///
+    /// # Errors
+    /// [`LoadFailure`] says what is wrong with it.
+    pub(super) fn version(&self, name: &str, plugin: &PluginConfig) -> Result<Version, LoadFailure> {
+        let failed = |reason: String| failure(name, &plugin.path.display().to_string(), reason);
+        // Before it is read: what comes after that is new.
+        if let Some(trace) = Trace::of(&plugin.path) {
+            self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), trace);
+        }
+        let wasm = read(plugin).map_err(failed)?;
+        let grants = grants(plugin).map_err(failed)?;
+        let loaded = self
+            .host()?
+            .load(&wasm, name, &grants, self.compile_threads())
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(version(Arc::new(loaded.sandbox), loaded.manifest, loaded.may, plugin))
+    }
+
+    /// What was there when the file of a plugin was read last.
+    pub(super) fn last_read(&self, name: &str) -> Option<Trace> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+    }
+
+    /// All cores until the broker serves; then half of them stay with those it serves.
+    fn compile_threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if self.with.late.get().is_some() { cores.div_ceil(2) } else { cores }
+    }
+
+    fn host(&self) -> Result<Arc<Host>, LoadFailure> {
+        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = &*host {
+            return Ok(Arc::clone(host));
+        }
+        let made = Host::new(Compiler::new(&self.with.sandbox, self.with.compiler.clone()));
+        let made = Arc::new(made.map_err(|error| LoadFailure::Sandbox(error.to_string()))?);
+        *host = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn surroundings(&self, name: &Arc<str>, books: &Arc<Books>, standing: &Arc<Standing>) -> Surroundings {
+        let Loading { rules, store, metrics, clock, late, .. } = &self.with;
+        let (own_rules, own_name) = (Arc::clone(rules), Arc::clone(name));
+        let (alone_name, alone_late) = (Arc::clone(name), Arc::clone(late));
+        Surroundings {
+            name: Arc::clone(name),
+            owns: Arc::new(move |topic| {
+                own_rules.options(topic).is_some_and(|options| options.plugin.as_ref() == Some(&own_name))
+            }),
+            store: Arc::clone(store),
+            metrics: Arc::clone(metrics),
+            clock: *clock,
+            books: Arc::clone(books),
+            standing: Arc::clone(standing),
+            alone: Arc::new(move |done| match alone_late.get().and_then(Weak::upgrade) {
+                Some(core) => settle_alone(&Broker { core }, &alone_name, done),
+                None => false,
+            }),
+            recordings: self.with.sandbox.recordings.clone(),
+        }
+    }
+}
+
+/// What is told of a version while it runs.
+pub(super) fn running(version: &Version, plugin: &PluginConfig) -> Running {
+    Running { manifest: version.manifest.clone(), grants: plugin.grants.clone() }
+}
+
+fn own_version(native: NativePlugin, plugin: &PluginConfig) -> Result<Version, String> {
+    let grants = grants(plugin)?;
+    // It is trusted with all that is granted.
+    let may = Capabilities::of(&grants, &grants).map_err(|need| format!("it lacks {need}"))?;
+    Ok(version(native.source, native.manifest, may, plugin))
+}
+
+fn version(source: Arc<dyn Source>, manifest: Manifest, may: Capabilities, plugin: &PluginConfig) -> Version {
+    let is_isolated = plugin.isolation == config::Isolation::Topic;
+    let milliseconds = Duration::from_millis;
+    Version {
+        source,
+        manifest,
+        config: plugin.config.to_string(),
+        limits: limits(plugin),
+        may: Arc::new(may),
+        failures: FailurePolicy {
+            failures: plugin.failures,
+            within: milliseconds(plugin.failures_ms),
+            quarantine: (plugin.quarantine_ms > 0).then(|| milliseconds(plugin.quarantine_ms)),
+        },
+        isolation: is_isolated
+            .then(|| Isolation { instances: plugin.instances, idle: milliseconds(plugin.instance_idle_ms) }),
+        record: plugin.record,
+        file: plugin.path.display().to_string(),
+    }
+}
+
+/// The limits of a plugin as its instances are held to them.
+pub(crate) fn limits(plugin: &PluginConfig) -> PluginLimits {
+    PluginLimits {
+        memory_bytes: usize::try_from(plugin.memory_bytes).unwrap_or(usize::MAX),
+        hook_ms: plugin.hook_ms,
+        mailbox: plugin.mailbox,
+        state_bytes: usize::try_from(plugin.state_bytes).unwrap_or(usize::MAX),
+        output_bytes: plugin.output_bytes,
+        host_calls: plugin.host_calls as u64,
+        effects: plugin.effects,
+        timers: plugin.timers,
+    }
+}
+
+fn grants(plugin: &PluginConfig) -> Result<Vec<Capability>, String> {
+    plugin.grants.iter().map(|word| Capability::parse(word).map_err(|error| error.to_string())).collect()
+}
+
+/// The file of a plugin, unless it is too large.
+fn read(plugin: &PluginConfig) -> Result<Vec<u8>, String> {
+    let most = plugin.component_bytes;
+    let mut wasm = Vec::new();
+    let file = File::open(&plugin.path).map_err(|error| error.to_string())?;
+    file.take(most.saturating_add(1)).read_to_end(&mut wasm).map_err(|error| error.to_string())?;
+    if wasm.len() as u64 > most {
+        return Err(format!("more than component_bytes allows ({most} bytes)"));
+    }
+    Ok(wasm)
+}
+
+fn failure(name: &str, path: &str, reason: String) -> LoadFailure {
+    LoadFailure::Plugin { name: name.to_owned(), path: path.to_owned(), reason }
+}

@@ -1,0 +1,157 @@
+//! Plugins as owners of topics: turns requests into hooks, and what a hook decided into messages and answers. The sandbox
+//! itself is the business of `plugin`.
+
+mod handle;
+mod known_sessions;
+mod loading;
+mod reload;
+mod request;
+#[cfg(test)]
+mod store_failure_tests;
+mod transaction;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+
+pub(crate) use self::handle::Owner;
+use self::loading::Loader;
+#[cfg(feature = "cli")]
+pub(crate) use self::loading::limits;
+pub(crate) use self::loading::{LoadFailure, Loading, NativePlugin};
+pub use self::reload::ReloadError;
+use self::reload::Settings;
+pub(crate) use self::reload::Wanted;
+use self::transaction::{First, Settling};
+pub(crate) use self::watch::watch;
+use crate::broker::{Broker, PluginStatus};
+use crate::plugin::{Done, Manifest};
+
+type ByName = BTreeMap<Arc<str>, Arc<Owner>>;
+
+/// All plugins of a broker, by name.
+pub(crate) struct Owners {
+    by_name: ArcSwap<ByName>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Keeps the engine's watchdog alive as long as hooks can run.
+    loader: Loader,
+    settings: Settings,
+    /// Whether plugins' threads are to end.
+    stopped: AtomicBool,
+    /// Dropped with the broker, which ends the watch over files.
+    _ended: SyncSender<()>,
+}
+
+impl Owners {
+    /// Loads and starts all plugins that are wanted. `ended` is dropped with them.
+    ///
+    /// # Errors
+    /// [`LoadFailure`] for the first that does not run; then none does.
+    pub(crate) fn start(mut wanted: Wanted, with: Loading, ended: SyncSender<()>) -> Result<Self, LoadFailure> {
+        for name in wanted.natives.keys() {
+            wanted.plugins.entry(name.clone()).or_default();
+        }
+        let owners = Self {
+            by_name: ArcSwap::default(),
+            threads: Mutex::default(),
+            loader: Loader::new(with),
+            settings: Mutex::new(wanted),
+            stopped: AtomicBool::new(false),
+            _ended: ended,
+        };
+        let started = owners.start_all();
+        if started.is_err() {
+            owners.stop();
+        }
+        started.map(|()| owners)
+    }
+
+    fn start_all(&self) -> Result<(), LoadFailure> {
+        let wanted = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, plugin) in &wanted.plugins {
+            let (owner, thread) = self.loader.start(name, wanted.natives.get(name).cloned(), plugin)?;
+            self.add(owner, thread);
+        }
+        Ok(())
+    }
+
+    /// Takes a plugin in that runs.
+    fn add(&self, owner: Owner, thread: JoinHandle<()>) {
+        let owner = Arc::new(owner);
+        self.by_name.rcu(|by_name| {
+            let mut by_name = ByName::clone(by_name);
+            by_name.insert(Arc::clone(owner.name()), Arc::clone(&owner));
+            by_name
+        });
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        // The broker may have been stopped meanwhile: then nobody else ends it.
+        if self.stopped.load(SeqCst) {
+            owner.stop();
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Owner>> {
+        self.by_name.load().get(name).cloned()
+    }
+
+    pub(crate) fn status(&self, broker: &Broker) -> Vec<PluginStatus> {
+        self.by_name.load().values().map(|owner| owner.status(broker)).collect()
+    }
+
+    /// Tells the plugins' threads to end.
+    pub(crate) fn signal_stop(&self) {
+        self.stopped.store(true, SeqCst);
+        for owner in self.by_name.load().values() {
+            owner.stop();
+        }
+    }
+
+    /// Ends the plugins' threads after the hook that each is in; what still waits is dropped.
+    pub(crate) fn stop(&self) {
+        self.signal_stop();
+        for thread in std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)) {
+            if thread.join().is_err() {
+                tracing::error!("a plugin's thread panicked");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Owners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.by_name.load().keys()).finish()
+    }
+}
+
+/// Does what a hook wanted that nobody waits for, of the plugin of this name. Whether it is kept.
+pub(crate) fn settle_alone(broker: &Broker, plugin: &str, done: Done) -> bool {
+    let Some(owner) = broker.core.owners.get(plugin) else { return false };
+    let settling = Settling { broker, owner: &owner, by: None };
+    match settling.settle(First::Nothing, Vec::new(), done.wanted) {
+        Ok(_) => true,
+        Err(failure) => {
+            tracing::error!(plugin, %failure, "what a timer's hook wanted could not be done");
+            false
+        }
+    }
+}
+
+/// A message of a socket on a raw endpoint.
+#[derive(Debug)]
+pub(crate) enum Bare {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+/// What is known of the version that runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    pub(crate) manifest: Manifest,
+    pub(crate) grants: Vec<String>,
+}

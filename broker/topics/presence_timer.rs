@@ -1,0 +1,128 @@
+//! Looks after topics at the times at which somebody will have left them, on a thread of its own. It knows nobody who is present.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use super::Entry;
+use crate::clock::Clock;
+use crate::hub::Hub;
+
+/// When to look after which topics: at most one time for each. Ends its thread when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Usher {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    hub: Hub,
+    times: Mutex<Times>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Times {
+    heap: BinaryHeap<Reverse<(u64, u64, Visit)>>,
+    next: u64,
+    is_over: bool,
+}
+
+/// A topic to look after. All are equal: what comes first is decided by time and number.
+#[derive(Debug)]
+struct Visit(Weak<Entry>);
+
+impl Usher {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the operating system gives none.
+    pub(crate) fn spawn(hub: &Hub, clock: Clock) -> io::Result<Self> {
+        let shared = Shared { clock, hub: hub.clone(), times: Mutex::default(), changed: Condvar::new() };
+        let shared = Arc::new(shared);
+        let own = Arc::clone(&shared);
+        std::thread::Builder::new().name("rialto-usher".to_owned()).spawn(move || own.work())?;
+        Ok(Self { shared })
+    }
+
+    /// Looks after a topic at a time, if there is one.
+    pub(crate) fn visit(&self, entry: &Arc<Entry>, at_ms: Option<u64>) {
+        if let Some(at_ms) = at_ms {
+            self.shared.add(at_ms, Arc::downgrade(entry));
+        }
+    }
+}
+
+impl Drop for Usher {
+    fn drop(&mut self) {
+        self.shared.lock().is_over = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Shared {
+    fn add(&self, at_ms: u64, entry: Weak<Entry>) {
+        let mut times = self.lock();
+        times.next += 1;
+        let number = times.next;
+        times.heap.push(Reverse((at_ms, number, Visit(entry))));
+        self.changed.notify_one();
+    }
+
+    fn work(&self) {
+        while let Some(entry) = self.next() {
+            let Some(entry) = entry.upgrade() else { continue };
+            let Some(attendance) = &entry.attendance else { continue };
+            if let Some(at_ms) = attendance.look(&self.hub, self.clock.monotonic_ms()) {
+                self.add(at_ms, Arc::downgrade(&entry));
+            }
+        }
+    }
+
+    /// The next topic, when its time has come; none when it is over.
+    fn next(&self) -> Option<Weak<Entry>> {
+        let mut times = self.lock();
+        loop {
+            if times.is_over {
+                return None;
+            }
+            let now_ms = self.clock.monotonic_ms();
+            let wait_ms = times.heap.peek().map(|Reverse((at_ms, ..))| at_ms.saturating_sub(now_ms));
+            times = match wait_ms {
+                Some(0) => return times.heap.pop().map(|Reverse((_, _, Visit(entry)))| entry),
+                Some(wait_ms) => {
+                    let waited = self.changed.wait_timeout(times, Duration::from_millis(wait_ms));
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(times).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PartialEq for Visit {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Visit {}
+
+impl PartialOrd for Visit {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Visit {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
