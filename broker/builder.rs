@@ -15,14 +15,14 @@ use crate::endpoints::Endpoints;
 use crate::engine::Engine;
 use crate::hub::{Hub, HubLimits};
 use crate::identity;
-use crate::limits::seats::Seats;
+use crate::limits::seats::SessionLimits;
 use crate::metrics::Metrics;
 use crate::store::{MemoryStore, Store};
 #[cfg(feature = "plugins")]
 use crate::topic_plugins::NativePlugin;
-use crate::topic_plugins::{LoadFailure, Loading, Owners, Wanted, watch};
-use crate::topics::Directory;
-use crate::topics::presence_timer::Usher;
+use crate::topic_plugins::{InitialPlugins, LoadFailure, Loading, TopicPlugins, watch};
+use crate::topics::TopicRegistry;
+use crate::topics::presence_timer::PresenceTimer;
 
 /// The least time between two walks over all topics because room was wanted.
 const WISH_PAUSE: Duration = Duration::from_millis(100);
@@ -149,7 +149,7 @@ impl Builder {
         let late = Arc::new(OnceLock::new());
         // A file that is read again may say so later.
         let may_watch = self.config_file.is_some() || plugins.values().any(|plugin| plugin.watch);
-        let wanted = Wanted {
+        let wanted = InitialPlugins {
             plugins,
             topics,
             endpoints: endpoints.clone(),
@@ -167,16 +167,16 @@ impl Builder {
             late: Arc::clone(&late),
         };
         let (ended, when_ended) = sync_channel(0);
-        let owners = Owners::start(wanted, loading, ended)?;
+        let topic_plugins = TopicPlugins::start(wanted, loading, ended)?;
         let hub = Hub::spawn(hub_limits(shards, &limits), &metrics).map_err(StartError::Thread)?;
         let (room_wanted, wishes) = sync_channel(1);
         let (patterns, counts) = (Arc::clone(hub.patterns()), Arc::clone(&metrics));
-        let directory = Directory::new(rules, &limits, shards, patterns, counts, room_wanted);
+        let topics = TopicRegistry::new(rules, &limits, shards, patterns, counts, room_wanted);
         let idle = Duration::from_millis(limits.topic_idle_ms);
-        let usher = Usher::spawn(&hub, clock).map_err(StartError::Thread)?;
+        let presence_timer = PresenceTimer::spawn(&hub, clock).map_err(StartError::Thread)?;
         let core = Core {
-            usher,
-            seats: Seats::new(&limits),
+            presence_timer,
+            session_limits: SessionLimits::new(&limits),
             limits,
             hub,
             metrics,
@@ -184,8 +184,8 @@ impl Builder {
             node: identity::node(),
             engine: Engine::Local(Arc::clone(&store)),
             store,
-            directory,
-            owners,
+            topics,
+            topic_plugins,
             endpoints: Endpoints::new(endpoints.into_iter().map(|endpoint| (endpoint.path, endpoint.plugin))),
             next_shard: 0.into(),
         };
@@ -231,7 +231,7 @@ fn keep(core: Weak<Core>, idle: Duration, wishes: Receiver<()>) -> io::Result<()
             };
             let Some(core) = core.upgrade() else { return };
             core.store.forget_old(core.clock.monotonic_ms());
-            core.directory.forget_idle(unused_ms);
+            core.topics.forget_idle(unused_ms);
             if unused_ms == 0 {
                 // However many are turned away, walking all topics must not become all that is done: each walk holds up
                 // whoever looks one up.

@@ -137,7 +137,7 @@ impl Passage {
 }
 
 /// A message as it is handed from shard to shard.
-pub(crate) type Shared = Arc<Message>;
+pub(crate) type SharedMessage = Arc<Message>;
 
 const HEADER_BYTES_MAX: usize = 10;
 const TEXT: u8 = 0x81;

@@ -1,4 +1,4 @@
-//! Stands in for `owners.rs` where the feature `plugins` is off: no topic has an owner.
+//! Stands in for `topic_plugins.rs` where the feature `plugins` is off: no topic has an owner.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -8,25 +8,25 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use rialto_protocol::Payload;
 
-use crate::broker::{Broker, Core, Question, Wish};
+use crate::broker::{Broker, CallRequest, Core, SubscribeOptions};
 use crate::clock::Clock;
 use crate::config::{CurrentRules, Endpoint, PluginConfig, Sandbox, TopicRule};
-use crate::engine::Keyed;
-use crate::hub::{SessionKey, UnderWay};
+use crate::engine::KeyedRequest;
+use crate::hub::{InFlightGuard, SessionKey};
 use crate::metrics::Metrics;
-use crate::request::caller::Client;
-use crate::request::responder::Answer;
+use crate::request::caller::CallerSession;
+use crate::request::responder::Responder;
 use crate::store::Store;
 use crate::topic::Topic;
-use crate::topics::Entry;
+use crate::topics::TopicEntry;
 
 /// No plugins.
 #[derive(Debug)]
-pub(crate) struct Owners;
+pub(crate) struct TopicPlugins;
 
 /// What was wanted when the broker started.
 #[allow(dead_code, reason = "no plugin is loaded, now or later")]
-pub(crate) struct Wanted {
+pub(crate) struct InitialPlugins {
     pub(crate) plugins: BTreeMap<String, PluginConfig>,
     pub(crate) topics: Vec<TopicRule>,
     pub(crate) endpoints: Vec<Endpoint>,
@@ -61,7 +61,7 @@ pub(crate) enum Bare {
 }
 
 /// A plugin that owns topics: there is none.
-pub(crate) struct Owner(Infallible);
+pub(crate) struct PluginHandle(Infallible);
 
 /// There are no files to watch.
 ///
@@ -71,16 +71,16 @@ pub(crate) fn watch(_: Weak<Core>, _: Receiver<()>) -> std::io::Result<()> {
     Ok(())
 }
 
-impl Owners {
+impl TopicPlugins {
     /// # Errors
     /// [`LoadFailure`] when any plugin is wanted.
-    pub(crate) fn start(wanted: Wanted, _: Loading, _: SyncSender<()>) -> Result<Self, LoadFailure> {
+    pub(crate) fn start(wanted: InitialPlugins, _: Loading, _: SyncSender<()>) -> Result<Self, LoadFailure> {
         let Some((name, plugin)) = wanted.plugins.into_iter().next() else { return Ok(Self) };
         let reason = "this build of Rialto has no plugins (Cargo feature `plugins`)".to_owned();
         Err(LoadFailure::Plugin { name, path: plugin.path.display().to_string(), reason })
     }
 
-    pub(crate) fn get(&self, _: &str) -> Option<Arc<Owner>> {
+    pub(crate) fn get(&self, _: &str) -> Option<Arc<PluginHandle>> {
         None
     }
 
@@ -89,24 +89,31 @@ impl Owners {
     pub(crate) fn stop(&self) {}
 }
 
-impl Owner {
+impl PluginHandle {
     pub(crate) fn publish(
         &self,
         _: &Broker,
-        _: &Arc<Entry>,
-        _: (Option<&Client>, Option<SessionKey>, u8),
+        _: &Arc<TopicEntry>,
+        _: (Option<&CallerSession>, Option<SessionKey>, u8),
         _: Payload,
-        _: Option<Keyed>,
-        _: Answer,
+        _: Option<KeyedRequest>,
+        _: Responder,
     ) {
         match self.0 {}
     }
 
-    pub(crate) fn subscribe(&self, _: &Broker, _: Arc<Entry>, _: &Client, _: Wish, _: Answer) {
+    pub(crate) fn subscribe(
+        &self,
+        _: &Broker,
+        _: Arc<TopicEntry>,
+        _: &CallerSession,
+        _: SubscribeOptions,
+        _: Responder,
+    ) {
         match self.0 {}
     }
 
-    pub(crate) fn unsubscribe(&self, _: &Broker, _: &Topic, _: &Client, _: Option<Answer>) {
+    pub(crate) fn unsubscribe(&self, _: &Broker, _: &Topic, _: &CallerSession, _: Option<Responder>) {
         match self.0 {}
     }
 
@@ -118,19 +125,33 @@ impl Owner {
         match self.0 {}
     }
 
-    pub(crate) fn connect(&self, _: &Broker, _: &Client, _: &Arc<str>) -> Result<(), String> {
+    pub(crate) fn connect(&self, _: &Broker, _: &CallerSession, _: &Arc<str>) -> Result<(), String> {
         match self.0 {}
     }
 
-    pub(crate) fn message(&self, _: &Broker, _: &Client, _: &Arc<str>, _: Bare, _: UnderWay) -> Result<(), Bare> {
+    pub(crate) fn message(
+        &self,
+        _: &Broker,
+        _: &CallerSession,
+        _: &Arc<str>,
+        _: Bare,
+        _: InFlightGuard,
+    ) -> Result<(), Bare> {
         match self.0 {}
     }
 
-    pub(crate) fn disconnect(&self, _: &Broker, _: &Client, _: &Arc<str>) {
+    pub(crate) fn disconnect(&self, _: &Broker, _: &CallerSession, _: &Arc<str>) {
         match self.0 {}
     }
 
-    pub(crate) fn call(&self, _: &Broker, _: Option<&Client>, _: Option<Arc<Entry>>, _: Question, _: Answer) {
+    pub(crate) fn call(
+        &self,
+        _: &Broker,
+        _: Option<&CallerSession>,
+        _: Option<Arc<TopicEntry>>,
+        _: CallRequest,
+        _: Responder,
+    ) {
         match self.0 {}
     }
 }

@@ -21,8 +21,8 @@ mod client;
 #[path = "survival/follower.rs"]
 mod follower;
 #[cfg(all(target_os = "linux", feature = "cli"))]
-#[path = "survival/herd/mod.rs"]
-mod herd;
+#[path = "survival/reconnect_storm/mod.rs"]
+mod reconnect_storm;
 #[path = "survival/library/mod.rs"]
 mod library;
 #[path = "survival/link.rs"]
@@ -101,11 +101,11 @@ fn whatever_happens_the_promises_hold_for_programs_that_use_the_library() {
     judge_all("library", library::run);
 }
 
-/// `cargo bench --bench herd` does the same with 5,000.
+/// `cargo bench --bench reconnect_storm` does the same with 5,000.
 #[cfg(all(target_os = "linux", feature = "cli"))]
 #[test]
 fn a_small_herd_comes_back_after_a_kill_and_has_everything() {
-    let told = herd::run(&herd::Plan { members: 300, admissions_per_s: 200, seconds: 1, seed: 1 });
+    let told = reconnect_storm::run(&reconnect_storm::Plan { members: 300, admissions_per_s: 200, seconds: 1, seed: 1 });
     let found = check(&told.log);
     assert!(found.is_ok(), "{:#?}", found.err());
     assert_eq!(told.returns.len(), 300, "each came back once");

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use rialto_protocol::{Answered, CloseCode, Closing, Failure, Payload, Published, Sessions, TopicLine};
 use tokio::sync::mpsc;
 
-use super::{Asked, Broker, Question, keyed};
+use super::{Broker, CallRequest, CallTarget, keyed};
 use crate::broker;
 use crate::store::Digest;
 use crate::topic::Topic;
-use crate::topics::Entry;
+use crate::topics::TopicEntry;
 
 /// When a session may come back whose close code says that it should.
 const RETRY_MS: u64 = 1_000;
@@ -29,7 +29,7 @@ impl Broker {
         // The largest name of those that are kept is on top: the first to go.
         let mut first: BinaryHeap<ByName> = BinaryHeap::new();
         let mut more = false;
-        self.core.directory.each(|topic, entry| {
+        self.core.topics.each(|topic, entry| {
             let is_behind = after.is_none_or(|after| topic.as_str() > after);
             if !is_behind || !selected(topic) {
                 return;
@@ -94,18 +94,18 @@ impl Broker {
     pub(crate) async fn call_for(
         &self,
         program: &str,
-        asked: Asked,
+        asked: CallTarget,
         method: String,
         payload: Option<Payload>,
         key: Option<&str>,
     ) -> Result<Answered, Failure> {
         let keyed = keyed(key, Some(&broker::program(program)), || Digest::of(Some(&method), payload.as_ref()))?;
-        self.ask_for(asked, Question { method, payload, keyed }).await
+        self.ask_for(asked, CallRequest { method, payload, keyed }).await
     }
 }
 
 /// A topic in the order of names.
-struct ByName(Topic, Arc<Entry>);
+struct ByName(Topic, Arc<TopicEntry>);
 
 impl PartialEq for ByName {
     fn eq(&self, other: &Self) -> bool {

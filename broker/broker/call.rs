@@ -6,26 +6,26 @@ use rialto_protocol::{Answered, ErrorCode, Failure, Payload, Reply};
 
 use super::idempotency::{keyed, program};
 use super::{Broker, parse_topic, wait};
-use crate::engine::Keyed;
-use crate::request::caller::Client;
-use crate::request::responder::Answer;
+use crate::engine::KeyedRequest;
+use crate::request::caller::CallerSession;
+use crate::request::responder::Responder;
 use crate::store::Digest;
 use crate::topic::Topic;
-use crate::topic_plugins::Owner;
-use crate::topics::Entry;
+use crate::topic_plugins::PluginHandle;
+use crate::topics::TopicEntry;
 
 /// What a plugin is asked.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nobody is there to be asked"))]
-pub(crate) struct Question {
+pub(crate) struct CallRequest {
     pub(crate) method: String,
     pub(crate) payload: Option<Payload>,
-    pub(crate) keyed: Option<Keyed>,
+    pub(crate) keyed: Option<KeyedRequest>,
 }
 
 /// Whom a `call` is for.
 #[derive(Clone, Debug)]
-pub(crate) enum Asked {
+pub(crate) enum CallTarget {
     /// The plugin that owns this topic.
     Topic(Topic),
     /// The plugin of this name.
@@ -55,13 +55,13 @@ impl Broker {
     ) -> Result<Answered, Failure> {
         let topic = parse_topic(topic)?;
         let keyed = keyed(key, Some(&program("")), || Digest::of(Some(method), payload.as_ref()))?;
-        self.ask_for(Asked::Topic(topic), Question { method: method.to_owned(), payload, keyed }).await
+        self.ask_for(CallTarget::Topic(topic), CallRequest { method: method.to_owned(), payload, keyed }).await
     }
 
     /// Asks a plugin for no session.
-    pub(crate) async fn ask_for(&self, asked: Asked, question: Question) -> Result<Answered, Failure> {
-        let (answer, outcome) = Answer::caller();
-        self.ask(None, asked, question, answer);
+    pub(crate) async fn ask_for(&self, asked: CallTarget, question: CallRequest) -> Result<Answered, Failure> {
+        let (responder, outcome) = Responder::caller();
+        self.ask(None, asked, question, responder);
         match wait(outcome).await? {
             Reply::Answered(answered) => Ok(answered),
             _ => Err(Failure::new(ErrorCode::Internal, "not the answer to a call")),
@@ -69,23 +69,29 @@ impl Broker {
     }
 
     /// Asks a plugin.
-    pub(crate) fn ask(&self, from: Option<&Client>, asked: Asked, question: Question, answer: Answer) {
+    pub(crate) fn ask(
+        &self,
+        from: Option<&CallerSession>,
+        asked: CallTarget,
+        question: CallRequest,
+        responder: Responder,
+    ) {
         match self.asked(asked) {
-            Ok((owner, entry)) => owner.call(self, from, entry, question, answer),
-            Err(failure) => answer.fail(failure),
+            Ok((owner, entry)) => owner.call(self, from, entry, question, responder),
+            Err(failure) => responder.fail(failure),
         }
     }
 
-    fn asked(&self, asked: Asked) -> Result<(Arc<Owner>, Option<Arc<Entry>>), Failure> {
+    fn asked(&self, asked: CallTarget) -> Result<(Arc<PluginHandle>, Option<Arc<TopicEntry>>), Failure> {
         match asked {
-            Asked::Topic(topic) => {
-                let entry = self.core.directory.entry(&topic, &self.core.engine)?;
+            CallTarget::Topic(topic) => {
+                let entry = self.core.topics.entry(&topic, &self.core.engine)?;
                 match self.owner(&entry)? {
                     Some(owner) => Ok((owner, Some(entry))),
                     None => Err(Failure::new(ErrorCode::NotFound, format!("no plugin owns topic \"{topic}\""))),
                 }
             }
-            Asked::Plugin(name) => match self.core.owners.get(&name) {
+            CallTarget::Plugin(name) => match self.core.topic_plugins.get(&name) {
                 Some(owner) => Ok((owner, None)),
                 None => Err(Failure::new(ErrorCode::NotFound, "no plugin has this name")),
             },

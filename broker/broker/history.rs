@@ -29,7 +29,7 @@ impl Broker {
         let messages = usize::try_from(limit).unwrap_or(usize::MAX);
         let page = Page { messages, bytes: ANSWER_BYTES_MAX };
         loop {
-            let entry = self.core.directory.entry(&topic, &self.core.engine)?;
+            let entry = self.core.topics.entry(&topic, &self.core.engine)?;
             if !entry.stream.has_history() {
                 return Err(Failure::new(ErrorCode::Unavailable, "this topic keeps no history"));
             }
@@ -56,7 +56,7 @@ impl Broker {
         if given.is_some_and(|given| given.epoch != position.epoch) || !leads_on {
             return Err(expired(&position, first));
         }
-        let message = |message: crate::message::Shared| PastMessage {
+        let message = |message: crate::message::SharedMessage| PastMessage {
             offset: message.offset,
             time: message.time_ms,
             from: message.from.clone(),

@@ -2,7 +2,7 @@
 
 use rialto_protocol::{ErrorCode, Failure, Member};
 
-use crate::engine::Keyed;
+use crate::engine::KeyedRequest;
 use crate::store::{Digest, Key};
 
 /// The longest idempotency key, in bytes.
@@ -16,14 +16,14 @@ pub(crate) fn keyed(
     key: Option<&str>,
     from: Option<&Member>,
     digest: impl FnOnce() -> Digest,
-) -> Result<Option<Keyed>, Failure> {
+) -> Result<Option<KeyedRequest>, Failure> {
     let Some(text) = key else { return Ok(None) };
     if text.is_empty() || text.len() > KEY_BYTES_MAX {
         let message = format!("field \"key\" has {} bytes; 1 to {KEY_BYTES_MAX} are allowed", text.len());
         return Err(Failure::new(ErrorCode::BadRequest, message));
     }
     let key = Key { user: from.and_then(|member| member.user.clone()), text: text.into() };
-    Ok(Some(Keyed { key, digest: digest() }))
+    Ok(Some(KeyedRequest { key, digest: digest() }))
 }
 
 pub(crate) fn key_reused() -> Failure {

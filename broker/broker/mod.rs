@@ -12,30 +12,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Limits as Told};
+use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Limits as LimitsFrame};
 use rialto_protocol::{Policy, Position, Published, Reply};
 
-pub(crate) use self::call::{Asked, Question};
+pub(crate) use self::call::{CallRequest, CallTarget};
 #[cfg(feature = "plugins")]
 pub(crate) use self::idempotency::key_reused;
 pub(crate) use self::idempotency::{keyed, program};
 pub use self::publish::PublishOptions;
-pub(crate) use self::subscribe::{Departure, Wish, attendance};
+pub(crate) use self::subscribe::{Departure, SubscribeOptions, presence_of};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::endpoints::Endpoints;
 use crate::engine::Engine;
 use crate::hub::Hub;
-use crate::limits::seats::Seats;
+use crate::limits::seats::SessionLimits;
 use crate::metrics::{Metrics, Snapshot};
 #[cfg(feature = "plugins")]
 use crate::plugin::{FailureReport, PluginHealth};
-use crate::request::responder::{Answer, Outcome};
+use crate::request::responder::{RequestResult, Responder};
 use crate::store::{Store, StoreError};
 use crate::topic::Topic;
-use crate::topic_plugins::{Owner, Owners};
-use crate::topics::presence_timer::Usher;
-use crate::topics::{Directory, Entry};
+use crate::topic_plugins::{PluginHandle, TopicPlugins};
+use crate::topics::presence_timer::PresenceTimer;
+use crate::topics::{TopicEntry, TopicRegistry};
 
 /// What the broker's threads are given to end, even where sessions are given none.
 const STOP_WAIT_MIN: Duration = Duration::from_secs(1);
@@ -113,18 +113,18 @@ pub(crate) struct Core {
     pub(crate) node: Arc<str>,
     pub(crate) engine: Engine,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) directory: Directory,
-    pub(crate) owners: Owners,
+    pub(crate) topics: TopicRegistry,
+    pub(crate) topic_plugins: TopicPlugins,
     pub(crate) endpoints: Endpoints,
-    pub(crate) seats: Seats,
+    pub(crate) session_limits: SessionLimits,
     pub(crate) next_shard: AtomicUsize,
-    pub(crate) usher: Usher,
+    pub(crate) presence_timer: PresenceTimer,
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
         // The last handle may be dropped on one of the broker's own threads, so nobody is waited for here.
-        self.owners.signal_stop();
+        self.topic_plugins.signal_stop();
         self.hub.signal_stop();
     }
 }
@@ -137,7 +137,7 @@ impl Broker {
 
     /// What is known of a topic; none if it is not in memory or no topic.
     pub fn topic(&self, topic: &str) -> Option<TopicStatus> {
-        let entry = self.core.directory.peek(&Topic::parse(topic).ok()?)?;
+        let entry = self.core.topics.peek(&Topic::parse(topic).ok()?)?;
         let mut position = None;
         // A stream that was retired meanwhile is as good as not there.
         entry.stream.join(|view| position = Some(view.position())).ok()?;
@@ -148,7 +148,7 @@ impl Broker {
     /// The plugins that were loaded, by name.
     #[cfg(feature = "plugins")]
     pub fn plugins(&self) -> Vec<PluginStatus> {
-        self.core.owners.status(self)
+        self.core.topic_plugins.status(self)
     }
 
     /// How many threads own sessions.
@@ -173,7 +173,7 @@ impl Broker {
         // Threads are waited for aside, and not for ever: a hook may be in the middle of its time.
         let core = Arc::clone(&self.core);
         let stopped = tokio::task::spawn_blocking(move || {
-            core.owners.stop();
+            core.topic_plugins.stop();
             core.hub.stop();
         });
         if tokio::time::timeout(deadline.max(STOP_WAIT_MIN), stopped).await.is_err() {
@@ -184,15 +184,15 @@ impl Broker {
 
     /// The plugin that owns a topic. It is found without bringing the topic into memory, because endings must get through
     /// however full that is.
-    pub(crate) fn owner_of(&self, topic: &Topic) -> Option<Arc<Owner>> {
-        self.core.owners.get(&self.core.directory.owner(topic)?)
+    pub(crate) fn owner_of(&self, topic: &Topic) -> Option<Arc<PluginHandle>> {
+        self.core.topic_plugins.get(&self.core.topics.owner(topic)?)
     }
 
     /// The plugin that decides on what happens in a topic. There is none where the plugin is down and the rule lets everything
     /// pass then.
-    pub(crate) fn owner(&self, entry: &Entry) -> Result<Option<Arc<Owner>>, Failure> {
+    pub(crate) fn owner(&self, entry: &TopicEntry) -> Result<Option<Arc<PluginHandle>>, Failure> {
         let Some(name) = &entry.options.plugin else { return Ok(None) };
-        match self.core.owners.get(name) {
+        match self.core.topic_plugins.get(name) {
             Some(owner) if entry.options.passes_on_failure && owner.is_down() => Ok(None),
             Some(owner) => Ok(Some(owner)),
             None => Err(Failure::new(ErrorCode::PluginFailed, format!("plugin \"{name}\" is not loaded"))),
@@ -205,8 +205,8 @@ impl Broker {
     }
 
     /// What a session is told about its limits.
-    pub(crate) fn told_limits(&self) -> Told {
-        Told {
+    pub(crate) fn told_limits(&self) -> LimitsFrame {
+        LimitsFrame {
             message_bytes: self.core.limits.message_bytes,
             subscriptions: self.core.limits.subscriptions,
             outbox_bytes: self.core.limits.outbox_bytes,
@@ -225,10 +225,10 @@ pub(crate) fn parse_topic(name: &str) -> Result<Topic, Failure> {
     })
 }
 
-pub(crate) fn answer_published(answer: Answer, published: Result<Published, Failure>) {
+pub(crate) fn answer_published(responder: Responder, published: Result<Published, Failure>) {
     match published {
-        Ok(published) => answer.ok(Reply::Published(published)),
-        Err(failure) => answer.fail(failure),
+        Ok(published) => responder.ok(Reply::Published(published)),
+        Err(failure) => responder.fail(failure),
     }
 }
 
@@ -238,6 +238,6 @@ pub(crate) fn not_kept(error: &StoreError) -> Failure {
     Failure::new(ErrorCode::Unavailable, "the broker cannot keep this now").retry_after_ms(NOT_KEPT_RETRY_MS)
 }
 
-async fn wait(outcome: tokio::sync::oneshot::Receiver<Outcome>) -> Outcome {
+async fn wait(outcome: tokio::sync::oneshot::Receiver<RequestResult>) -> RequestResult {
     outcome.await.unwrap_or_else(|_| Err(Failure::new(ErrorCode::Internal, "the request was dropped")))
 }

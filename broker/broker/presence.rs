@@ -1,12 +1,12 @@
-//! Who is present in a topic, as sessions and embedders ask for it. Who is told when is the business of `attendance`.
+//! Who is present in a topic, as sessions and embedders ask for it. Who is told when is the business of `presence`.
 
 use std::sync::Arc;
 
 use rialto_protocol::{Failure, Present};
 
-use super::{Broker, Departure, attendance, parse_topic};
-use crate::request::caller::Client;
-use crate::topics::Entry;
+use super::{Broker, Departure, parse_topic, presence_of};
+use crate::request::caller::CallerSession;
+use crate::topics::TopicEntry;
 
 impl Broker {
     /// Who is present in a topic: every session that is subscribed to it by name, and for a moment those that may come back. Of
@@ -17,44 +17,44 @@ impl Broker {
     /// that to be known.
     pub fn presence(&self, topic: &str) -> Result<Present, Failure> {
         let topic = parse_topic(topic)?;
-        let entry = self.core.directory.entry(&topic, &self.core.engine)?;
-        Ok(attendance(&entry)?.present())
+        let entry = self.core.topics.entry(&topic, &self.core.engine)?;
+        Ok(presence_of(&entry)?.present())
     }
 
     /// A session becomes a subscriber. Gives who is present, if it wants to know.
-    pub(crate) fn attend(&self, entry: &Arc<Entry>, client: &Client, presence: bool) -> Option<Present> {
-        let attendance = entry.attendance.as_ref()?;
+    pub(crate) fn attend(&self, entry: &Arc<TopicEntry>, caller: &CallerSession, wanted: bool) -> Option<Present> {
+        let presence = entry.presence.as_ref()?;
         let now_ms = self.core.clock.monotonic_ms();
-        self.core.usher.visit(entry, attendance.enter(&self.core.hub, &client.member, now_ms));
+        self.core.presence_timer.schedule(entry, presence.enter(&self.core.hub, &caller.member, now_ms));
         // Whoever asks again is told of nothing between the list and what follows from it.
-        attendance.forsake(&self.core.hub, client.key);
-        presence.then(|| attendance.present())
+        presence.forsake(&self.core.hub, caller.key);
+        wanted.then(|| presence.present())
     }
 
     /// What is to be done once a session has been told who is present: it is told who comes and goes from then on.
     pub(crate) fn follow(
         &self,
-        entry: &Arc<Entry>,
-        client: &Client,
+        entry: &Arc<TopicEntry>,
+        caller: &CallerSession,
         known: Option<Present>,
     ) -> Option<impl FnOnce() + Send + use<>> {
         let known = known?;
-        let (hub, entry, client) = (self.core.hub.clone(), Arc::clone(entry), client.clone());
+        let (hub, entry, caller) = (self.core.hub.clone(), Arc::clone(entry), caller.clone());
         Some(move || {
-            if let Some(attendance) = &entry.attendance {
-                attendance.follow(&hub, client.key, &client.member, &known);
+            if let Some(presence) = &entry.presence {
+                presence.follow(&hub, caller.key, &caller.member, &known);
             }
         })
     }
 
     /// A session is no subscriber any more.
-    pub(crate) fn depart(&self, entry: &Arc<Entry>, client: &Client, departure: Departure) {
-        let Some(attendance) = &entry.attendance else { return };
+    pub(crate) fn depart(&self, entry: &Arc<TopicEntry>, caller: &CallerSession, departure: Departure) {
+        let Some(presence) = &entry.presence else { return };
         let (hub, now_ms) = (&self.core.hub, self.core.clock.monotonic_ms());
-        attendance.forsake(hub, client.key);
+        presence.forsake(hub, caller.key);
         let grace_ms = self.core.limits.presence_grace_ms;
         let may_return = departure == Departure::MayReturn && grace_ms > 0;
         let due_ms = may_return.then(|| now_ms + grace_ms);
-        self.core.usher.visit(entry, attendance.leave(hub, &client.member, due_ms, now_ms));
+        self.core.presence_timer.schedule(entry, presence.leave(hub, &caller.member, due_ms, now_ms));
     }
 }

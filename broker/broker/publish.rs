@@ -6,14 +6,14 @@ use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Published, 
 
 use super::idempotency::{key_reused, keyed, program};
 use super::{Broker, answer_published, not_kept, parse_topic, wait};
-use crate::engine::{Keyed, NotPublished};
+use crate::engine::{KeyedRequest, NotPublished};
 use crate::hub::SessionKey;
 use crate::message::Draft;
-use crate::request::caller::Client;
-use crate::request::responder::Answer;
+use crate::request::caller::CallerSession;
+use crate::request::responder::Responder;
 use crate::store::Digest;
 use crate::topic::Topic;
-use crate::topics::Entry;
+use crate::topics::TopicEntry;
 
 /// How a message is published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,10 +66,10 @@ impl Broker {
         &self,
         topic: &Topic,
         payload: Payload,
-        keyed: Option<Keyed>,
+        keyed: Option<KeyedRequest>,
     ) -> Result<Published, Failure> {
-        let (answer, outcome) = Answer::caller();
-        let entry = self.accept(None, None, topic, payload, keyed, answer);
+        let (responder, outcome) = Responder::caller();
+        let entry = self.accept(None, None, topic, payload, keyed, responder);
         let reply = wait(outcome).await?;
         if let Some(entry) = entry {
             self.core.hub.room(&entry.reach).await;
@@ -84,27 +84,27 @@ impl Broker {
     /// the topic back, so that whoever publishes can wait for its readers. The session `except` is not sent the message.
     pub(crate) fn accept(
         &self,
-        from: Option<&Client>,
+        from: Option<&CallerSession>,
         except: Option<SessionKey>,
         topic: &Topic,
         payload: Payload,
-        keyed: Option<Keyed>,
-        answer: Answer,
-    ) -> Option<Arc<Entry>> {
-        let entry = match self.core.directory.entry(topic, &self.core.engine) {
+        keyed: Option<KeyedRequest>,
+        responder: Responder,
+    ) -> Option<Arc<TopicEntry>> {
+        let entry = match self.core.topics.entry(topic, &self.core.engine) {
             Ok(entry) => entry,
             Err(failure) => {
-                answer.fail(failure);
+                responder.fail(failure);
                 return None;
             }
         };
         match self.owner(&entry) {
             Ok(None) => {
-                let from = from.map(|client| &client.member);
-                answer_published(answer, self.emit(&entry, from, except, payload, keyed));
+                let from = from.map(|caller| &caller.member);
+                answer_published(responder, self.emit(&entry, from, except, payload, keyed));
             }
-            Ok(Some(owner)) => owner.publish(self, &entry, (from, except, 0), payload, keyed, answer),
-            Err(failure) => answer.fail(failure),
+            Ok(Some(owner)) => owner.publish(self, &entry, (from, except, 0), payload, keyed, responder),
+            Err(failure) => responder.fail(failure),
         }
         Some(entry)
     }
@@ -112,11 +112,11 @@ impl Broker {
     /// Hands a message to the engine, which gives it its place, and to the shards of its subscribers.
     pub(crate) fn emit(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<TopicEntry>,
         from: Option<&Member>,
         except: Option<SessionKey>,
         payload: Payload,
-        mut keyed: Option<Keyed>,
+        mut keyed: Option<KeyedRequest>,
     ) -> Result<Published, Failure> {
         let from = from.filter(|_| entry.options.reveal_publisher).cloned();
         let mut draft = Draft { payload, from, except };
@@ -132,7 +132,7 @@ impl Broker {
                 }
                 Err(NotPublished::Retired(back)) => {
                     (draft, keyed) = *back;
-                    entry = self.core.directory.entry(entry.stream.topic(), &self.core.engine)?;
+                    entry = self.core.topics.entry(entry.stream.topic(), &self.core.engine)?;
                 }
                 Err(NotPublished::KeyReused) => return Err(key_reused()),
                 Err(NotPublished::NotKept(error)) => return Err(not_kept(&error)),

@@ -8,18 +8,18 @@ use super::Broker;
 use crate::config::TopicOptions;
 use crate::engine::{Retired, View};
 use crate::hub::{FieldPlace, Push, Subscription, TooManyFields, What};
-use crate::presence::Attendance;
-use crate::request::caller::Client;
-use crate::request::responder::Answer;
+use crate::presence::TopicPresence;
+use crate::request::caller::CallerSession;
+use crate::request::responder::Responder;
 use crate::store::Span;
 use crate::topic::Topic;
-use crate::topics::Entry;
+use crate::topics::TopicEntry;
 use crate::topics::recovery::plan;
 use crate::topics::replay::{PAGE, Reading};
 
 /// What a session wants of a topic that it subscribes to.
 #[derive(Debug, Default)]
-pub(crate) struct Wish {
+pub(crate) struct SubscribeOptions {
     /// The last position it has seen.
     pub(crate) since: Option<Position>,
     /// How many past messages to send first, or where nothing leads on from `since`.
@@ -43,30 +43,36 @@ pub(crate) enum Departure {
 
 impl Broker {
     /// Subscribes a session, after asking the topic's plugin if there is one.
-    pub(crate) fn subscribe(&self, client: &Client, topic: &Topic, mut wish: Wish, answer: Answer) {
-        let entry = match self.core.directory.entry(topic, &self.core.engine) {
+    pub(crate) fn subscribe(
+        &self,
+        caller: &CallerSession,
+        topic: &Topic,
+        mut options: SubscribeOptions,
+        responder: Responder,
+    ) {
+        let entry = match self.core.topics.entry(topic, &self.core.engine) {
             Ok(entry) => entry,
-            Err(failure) => return answer.fail(failure),
+            Err(failure) => return responder.fail(failure),
         };
-        if let Err(failure) = self.choose(&entry, &mut wish) {
-            return answer.fail(failure);
+        if let Err(failure) = self.choose(&entry, &mut options) {
+            return responder.fail(failure);
         }
-        if wish.presence
-            && let Err(failure) = attendance(&entry)
+        if options.presence
+            && let Err(failure) = presence_of(&entry)
         {
-            return answer.fail(failure);
+            return responder.fail(failure);
         }
         match self.owner(&entry) {
-            Ok(None) => self.join(entry, client, wish, answer),
-            Ok(Some(owner)) => owner.subscribe(self, entry, client, wish, answer),
-            Err(failure) => answer.fail(failure),
+            Ok(None) => self.join(entry, caller, options, responder),
+            Ok(Some(owner)) => owner.subscribe(self, entry, caller, options, responder),
+            Err(failure) => responder.fail(failure),
         }
     }
 
     /// Settles the delivery policy of a subscription and reserves what it needs, before anybody else is asked.
-    fn choose(&self, entry: &Entry, wish: &mut Wish) -> Result<(), Failure> {
+    fn choose(&self, entry: &TopicEntry, options: &mut SubscribeOptions) -> Result<(), Failure> {
         let TopicOptions { delivery: own, delivery_max, .. } = &*entry.options;
-        let delivery = wish.delivery.get_or_insert_with(|| own.clone());
+        let delivery = options.delivery.get_or_insert_with(|| own.clone());
         let is_more = match (&*delivery, own) {
             (Delivery::Sample { every_ms }, Delivery::Sample { every_ms: least })
                 if *delivery_max == Policy::Sample =>
@@ -81,7 +87,7 @@ impl Broker {
             return Err(Failure::new(ErrorCode::Forbidden, text));
         }
         let fields_max = self.core.limits.conflation_fields;
-        wish.field = entry.reach.audience().reserve(delivery, fields_max).map_err(|TooManyFields| {
+        options.field = entry.reach.audience().reserve(delivery, fields_max).map_err(|TooManyFields| {
             let text = format!("subscribers of one topic may ask for {fields_max} different fields");
             Failure::new(ErrorCode::TooMany, text)
         })?;
@@ -89,29 +95,42 @@ impl Broker {
     }
 
     /// Lets a session into a topic: its answer, what of the past it wants, then every message after that.
-    pub(crate) fn join(&self, mut entry: Arc<Entry>, client: &Client, mut wish: Wish, answer: Answer) {
-        let mut answer = Some(answer);
+    pub(crate) fn join(
+        &self,
+        mut entry: Arc<TopicEntry>,
+        caller: &CallerSession,
+        mut options: SubscribeOptions,
+        responder: Responder,
+    ) {
+        let mut responder = Some(responder);
         while let Err(Retired) = entry.stream.join(|view| {
-            if let Some(answer) = answer.take() {
-                self.enter(&entry, view, client, &mut wish, answer);
+            if let Some(responder) = responder.take() {
+                self.enter(&entry, view, caller, &mut options, responder);
             }
         }) {
-            match self.core.directory.entry(entry.stream.topic(), &self.core.engine) {
+            match self.core.topics.entry(entry.stream.topic(), &self.core.engine) {
                 Ok(fresh) => {
                     entry = fresh;
-                    let delivery = wish.delivery.get_or_insert_with(|| entry.options.delivery.clone());
+                    let delivery = options.delivery.get_or_insert_with(|| entry.options.delivery.clone());
                     // A topic that has just come back has no other subscribers whose fields could be too many.
-                    wish.field = entry.reach.audience().reserve(delivery, usize::MAX).ok().flatten();
+                    options.field = entry.reach.audience().reserve(delivery, usize::MAX).ok().flatten();
                 }
-                Err(failure) => return answer.into_iter().for_each(|answer| answer.fail(failure.clone())),
+                Err(failure) => return responder.into_iter().for_each(|responder| responder.fail(failure.clone())),
             }
         }
     }
 
     /// The same while nothing changes in the topic.
-    pub(crate) fn enter(&self, entry: &Arc<Entry>, view: &View<'_>, client: &Client, wish: &mut Wish, answer: Answer) {
-        let Wish { since, last, delivery, field, presence } = std::mem::take(wish);
-        let session = client.key;
+    pub(crate) fn enter(
+        &self,
+        entry: &Arc<TopicEntry>,
+        view: &View<'_>,
+        caller: &CallerSession,
+        options: &mut SubscribeOptions,
+        responder: Responder,
+    ) {
+        let SubscribeOptions { since, last, delivery, field, presence } = std::mem::take(options);
+        let session = caller.key;
         let delivery = delivery.unwrap_or_else(|| entry.options.delivery.clone());
         let (topic, position): (Arc<str>, _) = (entry.stream.topic().as_str().into(), view.position());
         let mut subscribed = Subscribed { topic, position: None, recovered: None, more: None, present: None };
@@ -125,7 +144,7 @@ impl Broker {
             subscribed.recovered = plan.recovered;
             subscribed.more = Some(plan.after.is_some_and(|after| view.read(Span::After(after), PAGE, now).more));
             self.count_recovery(plan.recovered);
-            if plan.gap.is_some() && plan.after.is_none() && answer.is_whole() {
+            if plan.gap.is_some() && plan.after.is_none() && responder.is_whole() {
                 // There is nothing to read, so live messages need not wait: those of a topic without history would be lost.
                 told = plan.gap;
             } else if plan.gap.is_some() || plan.after.is_some() {
@@ -135,8 +154,8 @@ impl Broker {
             }
         }
         subscribed.position = Some(position);
-        subscribed.present = self.attend(entry, client, presence);
-        let follow = self.follow(entry, client, subscribed.present.clone());
+        subscribed.present = self.attend(entry, caller, presence);
+        let follow = self.follow(entry, caller, subscribed.present.clone());
         match replay {
             None => {
                 let (topic, audience) = (entry.stream.topic().clone(), Arc::clone(entry.reach.audience()));
@@ -147,20 +166,20 @@ impl Broker {
                 }
                 hub.subscribe(session, Subscription { stream, topic, delivery, field, audience, replay: None });
                 match follow {
-                    Some(follow) => answer.ok_then(Reply::Subscribed(subscribed), follow),
-                    None => answer.ok(Reply::Subscribed(subscribed)),
+                    Some(follow) => responder.ok_then(Reply::Subscribed(subscribed), follow),
+                    None => responder.ok(Reply::Subscribed(subscribed)),
                 }
                 if let Some((from, to, reason)) = told {
                     let topic = entry.stream.topic().as_str().into();
                     let what = What::Gap(Gap { topic, from, to, reason });
-                    hub.push(session, Push { what, under_way: None });
+                    hub.push(session, Push { what, in_flight: None });
                 }
             }
             Some(reading) => {
                 let replay = reading.reserving(field).into_replay();
                 let (hub, id) = (hub.clone(), replay.id);
                 hub.replay(session, replay);
-                answer.ok_then(Reply::Subscribed(subscribed), move || {
+                responder.ok_then(Reply::Subscribed(subscribed), move || {
                     follow.into_iter().for_each(|follow| follow());
                     hub.release(session, id);
                 });
@@ -177,29 +196,29 @@ impl Broker {
     }
 
     /// Ends a subscription and tells the topic's plugin.
-    pub(crate) fn unsubscribe(&self, client: &Client, topic: &Topic, answer: Answer) {
+    pub(crate) fn unsubscribe(&self, caller: &CallerSession, topic: &Topic, responder: Responder) {
         match self.owner_of(topic) {
-            Some(owner) => owner.unsubscribe(self, topic, client, Some(answer)),
+            Some(owner) => owner.unsubscribe(self, topic, caller, Some(responder)),
             None => {
-                self.release(client, topic, Departure::Final);
-                answer.ok(Reply::Unsubscribed);
+                self.release(caller, topic, Departure::Final);
+                responder.ok(Reply::Unsubscribed);
             }
         }
     }
 
     /// Takes a session out of a topic. A topic that is not in memory has nobody in it.
-    pub(crate) fn release(&self, client: &Client, topic: &Topic, departure: Departure) {
-        let Some(entry) = self.core.directory.peek(topic) else { return };
-        self.core.hub.unsubscribe(client.key, entry.stream.id());
-        self.depart(&entry, client, departure);
+    pub(crate) fn release(&self, caller: &CallerSession, topic: &Topic, departure: Departure) {
+        let Some(entry) = self.core.topics.peek(topic) else { return };
+        self.core.hub.unsubscribe(caller.key, entry.stream.id());
+        self.depart(&entry, caller, departure);
     }
 
     /// A session has ended: the plugins of its topics are told, and those who want to know who is present. Its shard ends the
     /// subscriptions itself.
-    pub(crate) fn leave(&self, client: &Client, topic: &Topic) {
+    pub(crate) fn leave(&self, caller: &CallerSession, topic: &Topic) {
         match self.owner_of(topic) {
-            Some(owner) => owner.unsubscribe(self, topic, client, None),
-            None => self.release(client, topic, Departure::MayReturn),
+            Some(owner) => owner.unsubscribe(self, topic, caller, None),
+            None => self.release(caller, topic, Departure::MayReturn),
         }
     }
 }
@@ -208,7 +227,7 @@ impl Broker {
 ///
 /// # Errors
 /// `unavailable` where it does not.
-pub(crate) fn attendance(entry: &Entry) -> Result<&Attendance, Failure> {
+pub(crate) fn presence_of(entry: &TopicEntry) -> Result<&TopicPresence, Failure> {
     let text = "this topic keeps no presence";
-    entry.attendance.as_deref().ok_or_else(|| Failure::new(ErrorCode::Unavailable, text))
+    entry.presence.as_deref().ok_or_else(|| Failure::new(ErrorCode::Unavailable, text))
 }

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use rialto_client::{Encoding, Payload};
 
 use super::connection::{self, ConnectionArgs};
-use super::lines::Line;
+use super::lines::InputLine;
 
 /// Arguments of `rialto call`.
 #[derive(Debug, clap::Args)]
@@ -49,7 +49,7 @@ async fn call(args: &CallArgs) -> anyhow::Result<()> {
     }
     let answered = call.await?;
     let nothing = Payload::json(&())?;
-    Line::payload(answered.payload.as_ref().unwrap_or(&nothing)).print()?;
+    InputLine::payload(answered.payload.as_ref().unwrap_or(&nothing)).print()?;
     client.close().await;
     Ok(())
 }

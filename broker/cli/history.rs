@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use rialto_client::Position;
 
 use super::connection::{self, ConnectionArgs, remark};
-use super::lines::{Line, Reader, past_message, text};
+use super::lines::{InputLine, Reader, past_message, text};
 
 /// Arguments of `rialto history`.
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ async fn read(args: &HistoryArgs) -> anyhow::Result<()> {
     let past = history.await?;
     let epoch = &past.position.epoch;
     for message in &past.messages {
-        let line = Line::object(|out| {
+        let line = InputLine::object(|out| {
             text(out, "topic", &args.topic);
             text(out, "epoch", epoch);
             past_message(out, message.offset, message.time, message.from.as_ref(), &message.payload);

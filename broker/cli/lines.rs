@@ -22,11 +22,11 @@ pub(crate) enum Reader {
 }
 
 /// One line in the making.
-pub(crate) struct Line {
+pub(crate) struct InputLine {
     text: Vec<u8>,
 }
 
-impl Line {
+impl InputLine {
     /// Writes one object.
     pub(crate) fn object(fill: impl FnOnce(&mut Writer<'_>)) -> Self {
         let mut text = Vec::new();
@@ -62,9 +62,9 @@ impl Line {
 }
 
 /// What a subscription received, as a line. Messages carry the epoch of their topic where that is known.
-pub(crate) fn item(item: &Item, epochs: &HashMap<Arc<str>, Arc<str>>) -> Option<Line> {
+pub(crate) fn item(item: &Item, epochs: &HashMap<Arc<str>, Arc<str>>) -> Option<InputLine> {
     let line = |kind, fill: &dyn Fn(&mut Writer<'_>)| {
-        Line::object(|out| {
+        InputLine::object(|out| {
             text(out, "type", kind);
             text(out, "topic", item.topic());
             if let Some(epoch) = epochs.get(item.topic()) {

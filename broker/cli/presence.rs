@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::connection::{self, ConnectionArgs};
-use super::lines::{Line, present, text};
+use super::lines::{InputLine, present, text};
 
 /// Arguments of `rialto presence`.
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &PresenceArgs) -> ExitCode {
 async fn ask(args: &PresenceArgs) -> anyhow::Result<()> {
     let client = args.connection.connect().await?;
     let who = client.presence(&args.topic).await?;
-    let line = Line::object(|out| {
+    let line = InputLine::object(|out| {
         text(out, "topic", &args.topic);
         present(out, &who);
     });

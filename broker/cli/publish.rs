@@ -9,7 +9,7 @@ use rialto_client::{Client, Encoding, Payload, Published, Sent};
 use tokio::sync::mpsc;
 
 use super::connection::{self, ConnectionArgs};
-use super::lines::{Line, Reader, number, text};
+use super::lines::{InputLine, Reader, number, text};
 use rialto_protocol::value::Sink as _;
 
 /// How many messages may be without an answer.
@@ -143,7 +143,7 @@ fn print(args: &PubArgs, published: &Published) -> anyhow::Result<Reader> {
     if args.quiet {
         return Ok(Reader::There);
     }
-    let line = Line::object(|out| {
+    let line = InputLine::object(|out| {
         text(out, "topic", &args.topic);
         // A plugin may have swallowed it.
         if let Some(position) = &published.position {

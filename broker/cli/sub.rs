@@ -9,7 +9,7 @@ use rialto_client::{Client, Delivery, Ending, Event, Events, Item, Position, Sub
 
 use super::complain;
 use super::connection::{self, ConnectionArgs, remark};
-use super::lines::{self, Line, Reader};
+use super::lines::{self, InputLine, Reader};
 
 /// At the end of the help.
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -105,11 +105,11 @@ async fn print(args: &SubArgs, client: &Client, subscription: &mut Subscription)
             epochs.insert(Arc::clone(&resumed.topic), Arc::clone(&position.epoch));
         }
         let line = match &item {
-            Item::Message(message) if args.data => Some(Line::payload(&message.payload)),
+            Item::Message(message) if args.data => Some(InputLine::payload(&message.payload)),
             _ if args.data => None,
             item => lines::item(item, &epochs),
         };
-        if line.map_or(Ok(Reader::There), Line::print)? == Reader::Gone {
+        if line.map_or(Ok(Reader::There), InputLine::print)? == Reader::Gone {
             return Ok(());
         }
         if let Item::Ended { topic, failure } = &item {

@@ -6,31 +6,31 @@ use std::collections::VecDeque;
 /// Entries in order.
 #[derive(Debug)]
 #[allow(clippy::box_collection, reason = "a queue in place would take 24 bytes more of every lane")]
-pub(crate) struct Lane<T> {
+pub(crate) struct SmallQueue<T> {
     first: Option<T>,
-    /// Those behind the first. Once there, it stays until [`Lane::shrink`], so that a busy lane asks for memory seldom.
+    /// Those behind the first. Once there, it stays until [`SmallQueue::shrink`], so that a busy lane asks for memory seldom.
     more: Option<Box<VecDeque<T>>>,
 }
 
 /// There is more than one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Several;
+pub(crate) struct Spilled;
 
-impl<T> Default for Lane<T> {
+impl<T> Default for SmallQueue<T> {
     fn default() -> Self {
         Self { first: None, more: None }
     }
 }
 
-impl<T> Lane<T> {
+impl<T> SmallQueue<T> {
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
     /// The first entry, if there is no other.
-    pub(crate) fn only(&self) -> Result<Option<&T>, Several> {
+    pub(crate) fn only(&self) -> Result<Option<&T>, Spilled> {
         match &self.more {
-            Some(more) if !more.is_empty() => Err(Several),
+            Some(more) if !more.is_empty() => Err(Spilled),
             _ => Ok(self.first.as_ref()),
         }
     }
@@ -80,13 +80,13 @@ mod tests {
 
     #[test]
     fn entries_keep_their_order() {
-        let mut lane = Lane::default();
+        let mut lane = SmallQueue::default();
         let mut expected = 0;
         assert_eq!(lane.only(), Ok(None));
         for entry in 0..100 {
             lane.push(entry);
             assert_eq!(lane.last_mut().copied(), Some(entry));
-            assert_eq!(lane.only(), if lane.iter().count() == 1 { Ok(Some(&entry)) } else { Err(Several) });
+            assert_eq!(lane.only(), if lane.iter().count() == 1 { Ok(Some(&entry)) } else { Err(Spilled) });
             if entry % 3 == 0 {
                 assert_eq!(lane.pop(), Some(expected));
                 expected += 1;

@@ -1,32 +1,32 @@
 //! A request that came with an idempotency key, and whether that is known. It remembers nothing itself.
 
-use crate::store::{Come, Digest, Key, Remembered};
+use crate::store::{Digest, Key, KeyRecord, Outcome};
 
 /// What tells a request from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Keyed {
+pub(crate) struct KeyedRequest {
     pub(crate) key: Key,
     pub(crate) digest: Digest,
 }
 
 /// What is known of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
+pub(crate) enum Lookup {
     /// Nothing.
     No,
     /// The same request came to this.
-    Same(Come),
+    Same(Outcome),
     /// It was used for another request.
     Other,
 }
 
-impl Keyed {
+impl KeyedRequest {
     /// Compares the request with what its key stands for.
-    pub(crate) fn judge(&self, remembered: Option<Remembered>) -> Known {
-        match remembered {
-            None => Known::No,
-            Some(Remembered { digest, came_to }) if digest == self.digest => Known::Same(came_to),
-            Some(_) => Known::Other,
+    pub(crate) fn judge(&self, record: Option<KeyRecord>) -> Lookup {
+        match record {
+            None => Lookup::No,
+            Some(KeyRecord { digest, outcome }) if digest == self.digest => Lookup::Same(outcome),
+            Some(_) => Lookup::Other,
         }
     }
 }

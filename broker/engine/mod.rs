@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use rialto_protocol::Published;
 
-pub(crate) use self::idempotency::{Keyed, Known};
+pub(crate) use self::idempotency::{KeyedRequest, Lookup};
 pub(crate) use self::stream::{Keeping, NotPublished, Retired, Stream, View};
 #[cfg(feature = "plugins")]
-pub(crate) use self::transaction::{NotTogether, Passed, Posting, Step};
+pub(crate) use self::transaction::{PublishStep, StepOutcome, TransactionError, TransactionStep};
 
 use crate::clock::Now;
-use crate::message::{Draft, Shared};
+use crate::message::{Draft, SharedMessage};
 use crate::store::Store;
 use crate::topic::Topic;
 
@@ -43,9 +43,9 @@ impl Engine {
         &self,
         stream: &Stream,
         draft: Draft,
-        keyed: Option<Keyed>,
+        keyed: Option<KeyedRequest>,
         now: Now,
-        hand_over: impl FnOnce(&Shared),
+        hand_over: impl FnOnce(&SharedMessage),
     ) -> Result<Published, NotPublished> {
         match self {
             Self::Local(_) => stream.publish(draft, keyed, now, hand_over),

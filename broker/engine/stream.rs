@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rialto_protocol::{Position, Published};
 
 use crate::clock::Now;
-use crate::message::{Draft, Message, Shared};
-use crate::store::{Batch, Come, Kept, KeptKey, Page, Past, Remembered, Retention, Scope, Span, Store, StoreError};
+use crate::message::{Draft, Message, SharedMessage};
+use crate::store::{
+    Batch, KeptKey, KeptMessage, KeyRecord, Outcome, Page, Past, Retention, Scope, Span, Store, StoreError,
+};
 use crate::topic::Topic;
 
-use super::idempotency::{Keyed, Known};
+use super::idempotency::{KeyedRequest, Lookup};
 
 /// What is kept of the topics of one rule, each.
 #[derive(Clone, Debug)]
@@ -29,13 +31,13 @@ pub(crate) struct Stream {
     topic: Topic,
     id: u64,
     epoch: Arc<str>,
-    state: Mutex<State>,
+    state: Mutex<StreamState>,
     keeping: Arc<Keeping>,
     store: Arc<dyn Store>,
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct StreamState {
     pub(super) last: u64,
     retired: bool,
 }
@@ -48,7 +50,7 @@ pub(crate) struct Retired;
 #[derive(Debug)]
 pub(crate) enum NotPublished {
     /// The topic has to be looked up again.
-    Retired(Box<(Draft, Option<Keyed>)>),
+    Retired(Box<(Draft, Option<KeyedRequest>)>),
     /// The key stands for another message.
     KeyReused,
     /// It could not be kept.
@@ -68,7 +70,7 @@ impl Stream {
             Some(end) => (end.epoch, end.last),
             None => (epoch, 0),
         };
-        Self { id, topic, epoch, store, keeping, state: Mutex::new(State { last, retired: false }) }
+        Self { id, topic, epoch, store, keeping, state: Mutex::new(StreamState { last, retired: false }) }
     }
 
     /// Names this stream within the process.
@@ -108,24 +110,24 @@ impl Stream {
     }
 
     /// What is known of a key.
-    pub(crate) fn recall(&self, keyed: &Keyed, now: Now) -> Known {
+    pub(crate) fn recall(&self, keyed: &KeyedRequest, now: Now) -> Lookup {
         keyed.judge(self.store.recall(&self.scope(), &keyed.key, now.monotonic_ms))
     }
 
     /// What is to be kept of a request with a key.
-    pub(crate) fn kept_key(&self, keyed: Keyed, came_to: Come) -> KeptKey {
-        let Keyed { key, digest } = keyed;
-        let remembered = Remembered { digest, came_to };
+    pub(crate) fn kept_key(&self, keyed: KeyedRequest, outcome: Outcome) -> KeptKey {
+        let KeyedRequest { key, digest } = keyed;
+        let record = KeyRecord { digest, outcome };
         let Keeping { keys_ms, keys_max, .. } = *self.keeping;
-        KeptKey { scope: self.scope(), key, remembered, keys_ms, keys_max }
+        KeptKey { scope: self.scope(), key, record, keys_ms, keys_max }
     }
 
     pub(super) fn publish(
         &self,
         draft: Draft,
-        keyed: Option<Keyed>,
+        keyed: Option<KeyedRequest>,
         now: Now,
-        hand_over: impl FnOnce(&Shared),
+        hand_over: impl FnOnce(&SharedMessage),
     ) -> Result<Published, NotPublished> {
         let mut state = match self.lock() {
             Ok(state) => state,
@@ -133,11 +135,11 @@ impl Stream {
         };
         if let Some(keyed) = &keyed {
             match self.recall(keyed, now) {
-                Known::No => {}
-                Known::Other => return Err(NotPublished::KeyReused),
-                Known::Same(Come::Published(position)) => return Ok(Published { position, duplicate: true }),
+                Lookup::No => {}
+                Lookup::Other => return Err(NotPublished::KeyReused),
+                Lookup::Same(Outcome::Published(position)) => return Ok(Published { position, duplicate: true }),
                 // A call with this very key and payload: digests tell the two apart, so this is not reached.
-                Known::Same(Come::Answered(_)) => return Err(NotPublished::KeyReused),
+                Lookup::Same(Outcome::Answered(_)) => return Err(NotPublished::KeyReused),
             }
         }
         let position = self.position(state.last + 1);
@@ -148,28 +150,34 @@ impl Stream {
         Ok(Published { position: Some(position), duplicate: false })
     }
 
-    fn keep(&self, message: &Shared, keyed: Option<Keyed>, position: &Position, now: Now) -> Result<(), StoreError> {
+    fn keep(
+        &self,
+        message: &SharedMessage,
+        keyed: Option<KeyedRequest>,
+        position: &Position,
+        now: Now,
+    ) -> Result<(), StoreError> {
         if self.keeping.retention.is_none() && keyed.is_none() {
             return Ok(());
         }
         let mut batch = Batch::at(now.monotonic_ms);
         batch.messages.extend(self.kept(message));
         if let Some(keyed) = keyed {
-            batch.keys.push(self.kept_key(keyed, Come::Published(Some(position.clone()))));
+            batch.keys.push(self.kept_key(keyed, Outcome::Published(Some(position.clone()))));
         }
         self.store.commit(batch)
     }
 
-    pub(super) fn kept(&self, message: &Shared) -> Option<Kept> {
+    pub(super) fn kept(&self, message: &SharedMessage) -> Option<KeptMessage> {
         let retention = self.keeping.retention?;
-        Some(Kept { message: Arc::clone(message), epoch: Arc::clone(&self.epoch), retention })
+        Some(KeptMessage { message: Arc::clone(message), epoch: Arc::clone(&self.epoch), retention })
     }
 
     fn scope(&self) -> Scope {
         Scope::Topic(self.topic.clone())
     }
 
-    pub(super) fn lock(&self) -> Result<MutexGuard<'_, State>, Retired> {
+    pub(super) fn lock(&self) -> Result<MutexGuard<'_, StreamState>, Retired> {
         // The state is two plain fields that are changed together, so it is whole even after a panic elsewhere.
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.retired { Err(Retired) } else { Ok(state) }
@@ -220,7 +228,7 @@ mod tests {
         Arc::new(MemoryStore::new(100_000, Arc::default()))
     }
 
-    fn publish(stream: &Stream, keyed: Option<Keyed>) -> Result<Published, NotPublished> {
+    fn publish(stream: &Stream, keyed: Option<KeyedRequest>) -> Result<Published, NotPublished> {
         stream.publish(draft(), keyed, Now::default(), |_| {})
     }
 
@@ -267,7 +275,7 @@ mod tests {
     #[test]
     fn a_key_gives_the_same_position_again() {
         let stream = open(&store(), 0);
-        let keyed = |text: &str| Keyed {
+        let keyed = |text: &str| KeyedRequest {
             key: Key { user: None, text: "k".into() },
             digest: Digest::of(None, Some(&Payload::json(text).expect("a text"))),
         };

@@ -5,41 +5,41 @@ use std::sync::{Arc, MutexGuard};
 
 use rialto_protocol::Position;
 
-use super::stream::{Retired, State, Stream, View};
-use super::{Engine, Keyed};
+use super::stream::{Retired, Stream, StreamState, View};
+use super::{Engine, KeyedRequest};
 use crate::clock::Now;
-use crate::message::{Draft, Message, Shared};
-use crate::store::{Batch, Come, StoreError};
+use crate::message::{Draft, Message, SharedMessage};
+use crate::store::{Batch, Outcome, StoreError};
 
 /// One of several things that are done as one.
 #[derive(Clone, Copy)]
-pub(crate) enum Step<'p> {
+pub(crate) enum TransactionStep<'p> {
     /// A message is published.
-    Post(Posting<'p>),
+    Post(PublishStep<'p>),
     /// Somebody is let into a topic.
     Join(&'p Stream),
 }
 
 /// What was done in a step.
-pub(crate) enum Passed<'p> {
+pub(crate) enum StepOutcome<'p> {
     /// The message has its place, and is to be handed over.
-    Message(&'p Shared),
+    Message(&'p SharedMessage),
     /// Whoever is let in now receives exactly the messages after this.
     Joined(View<'p>),
 }
 
 /// A message that is to be published with others.
 #[derive(Clone, Copy)]
-pub(crate) struct Posting<'p> {
+pub(crate) struct PublishStep<'p> {
     pub(crate) stream: &'p Stream,
     pub(crate) draft: &'p Draft,
     /// The key of the request that it answers.
-    pub(crate) keyed: Option<&'p Keyed>,
+    pub(crate) keyed: Option<&'p KeyedRequest>,
 }
 
 /// Why nothing of it was done.
 #[derive(Debug)]
-pub(crate) enum NotTogether {
+pub(crate) enum TransactionError {
     /// One of the topics has to be looked up again.
     Retired(Box<Batch>),
     /// It could not be kept.
@@ -52,45 +52,47 @@ impl Engine {
     /// messages.
     ///
     /// # Errors
-    /// [`NotTogether`], and nothing has happened.
+    /// [`TransactionError`], and nothing has happened.
     pub(crate) fn publish_all(
         &self,
-        steps: &[Step<'_>],
+        steps: &[TransactionStep<'_>],
         mut batch: Batch,
         now: Now,
-        mut pass: impl FnMut(usize, Passed<'_>),
-    ) -> Result<Vec<Position>, NotTogether> {
+        mut pass: impl FnMut(usize, StepOutcome<'_>),
+    ) -> Result<Vec<Position>, TransactionError> {
         let Self::Local(store) = self;
         let mut held = match hold(steps) {
             Ok(held) => held,
-            Err(Retired) => return Err(NotTogether::Retired(Box::new(batch))),
+            Err(Retired) => return Err(TransactionError::Retired(Box::new(batch))),
         };
         let mut messages = Vec::with_capacity(steps.len());
         let mut positions = Vec::with_capacity(steps.len());
         for step in steps {
-            let Step::Post(Posting { stream, draft, keyed }) = step else { continue };
+            let TransactionStep::Post(PublishStep { stream, draft, keyed }) = step else { continue };
             let last = held.last_mut(stream);
             *last += 1;
             let position = stream.position(*last);
             let message = stream.place(position.offset, now, (*draft).clone());
             batch.messages.extend(stream.kept(&message));
             if let Some(keyed) = *keyed {
-                batch.keys.push(stream.kept_key(keyed.clone(), Come::Published(Some(position.clone()))));
+                batch.keys.push(stream.kept_key(keyed.clone(), Outcome::Published(Some(position.clone()))));
             }
             messages.push(message);
             positions.push(position);
         }
-        store.commit(batch).map_err(NotTogether::NotKept)?;
+        store.commit(batch).map_err(TransactionError::NotKept)?;
         let mut messages = messages.iter();
         for (index, step) in steps.iter().enumerate() {
             match (step, messages.as_slice().first()) {
-                (Step::Post(posting), Some(message)) => {
+                (TransactionStep::Post(posting), Some(message)) => {
                     messages.next();
                     held.state(posting.stream).last = message.offset;
-                    pass(index, Passed::Message(message));
+                    pass(index, StepOutcome::Message(message));
                 }
-                (Step::Join(stream), _) => pass(index, Passed::Joined(stream.view(held.state(stream).last))),
-                (Step::Post(_), None) => unreachable!("a message was made of each posting"),
+                (TransactionStep::Join(stream), _) => {
+                    pass(index, StepOutcome::Joined(stream.view(held.state(stream).last)))
+                }
+                (TransactionStep::Post(_), None) => unreachable!("a message was made of each posting"),
             }
         }
         Ok(positions)
@@ -98,15 +100,15 @@ impl Engine {
 }
 
 /// Streams in which nobody else gets a place meanwhile, each with the last offset that is given away.
-struct Held<'s> {
-    streams: Vec<(u64, MutexGuard<'s, State>, u64)>,
+struct LockedStreams<'s> {
+    streams: Vec<(u64, MutexGuard<'s, StreamState>, u64)>,
 }
 
 /// Holds each stream once. Always in the order of their ids, so that two who hold several do not wait for each other.
-fn hold<'p>(steps: &[Step<'p>]) -> Result<Held<'p>, Retired> {
-    let stream = |step: &Step<'p>| match step {
-        Step::Post(posting) => posting.stream,
-        Step::Join(stream) => stream,
+fn hold<'p>(steps: &[TransactionStep<'p>]) -> Result<LockedStreams<'p>, Retired> {
+    let stream = |step: &TransactionStep<'p>| match step {
+        TransactionStep::Post(posting) => posting.stream,
+        TransactionStep::Join(stream) => stream,
     };
     let mut streams: Vec<&'p Stream> = steps.iter().map(stream).collect();
     streams.sort_unstable_by_key(|stream| stream.id());
@@ -116,10 +118,10 @@ fn hold<'p>(steps: &[Step<'p>]) -> Result<Held<'p>, Retired> {
         let last = state.last;
         Ok((stream.id(), state, last))
     };
-    Ok(Held { streams: streams.into_iter().map(hold).collect::<Result<_, Retired>>()? })
+    Ok(LockedStreams { streams: streams.into_iter().map(hold).collect::<Result<_, Retired>>()? })
 }
 
-impl Held<'_> {
+impl LockedStreams<'_> {
     fn place(&self, stream: &Stream) -> usize {
         let place = self.streams.binary_search_by_key(&stream.id(), |(id, ..)| *id);
         place.expect("the stream of every step is held")
@@ -130,14 +132,14 @@ impl Held<'_> {
         &mut self.streams[place].2
     }
 
-    fn state(&mut self, stream: &Stream) -> &mut State {
+    fn state(&mut self, stream: &Stream) -> &mut StreamState {
         let place = self.place(stream);
         &mut self.streams[place].1
     }
 }
 
 impl Stream {
-    fn place(&self, offset: u64, now: Now, draft: Draft) -> Shared {
+    fn place(&self, offset: u64, now: Now, draft: Draft) -> SharedMessage {
         Arc::new(Message::new(self.id(), self.topic().clone(), offset, now.unix_ms, draft))
     }
 }
@@ -162,8 +164,8 @@ mod tests {
         engine.open(id, Topic::parse(topic).expect("a topic"), "e".into(), keeping.into())
     }
 
-    fn keyed() -> Keyed {
-        Keyed { key: Key { user: None, text: "k".into() }, digest: Digest::of(None, None) }
+    fn keyed() -> KeyedRequest {
+        KeyedRequest { key: Key { user: None, text: "k".into() }, digest: Digest::of(None, None) }
     }
 
     fn state(value: &str) -> Batch {
@@ -177,13 +179,13 @@ mod tests {
         let engine = Engine::Local(Arc::clone(&store) as Arc<dyn Store>);
         let (b, a) = (open(&engine, 2, "b"), open(&engine, 1, "a"));
         let (drafts, keyed) = ([draft("1"), draft("2"), draft("3")], keyed());
-        let post = |stream, draft, keyed| Step::Post(Posting { stream, draft, keyed });
+        let post = |stream, draft, keyed| TransactionStep::Post(PublishStep { stream, draft, keyed });
         let steps = [
             post(&b, &drafts[0], Some(&keyed)),
-            Step::Join(&a),
+            TransactionStep::Join(&a),
             post(&a, &drafts[1], None),
             post(&b, &drafts[2], None),
-            Step::Join(&b),
+            TransactionStep::Join(&b),
         ];
         for attempt in 0..4 {
             store.fail(usize::from(attempt % 2 == 0));
@@ -191,8 +193,8 @@ mod tests {
             let text = attempt.to_string();
             let published = engine.publish_all(&steps, state(&text), Now::default(), |index, passed| {
                 handed.push(match passed {
-                    Passed::Message(message) => (index, format!("message of {}", message.topic), message.offset),
-                    Passed::Joined(view) => (index, "joined".to_owned(), view.position().offset),
+                    StepOutcome::Message(message) => (index, format!("message of {}", message.topic), message.offset),
+                    StepOutcome::Joined(view) => (index, "joined".to_owned(), view.position().offset),
                 });
             });
             let known = store.recall(&Scope::Topic(b.topic().clone()), &keyed.key, 0).is_some();
@@ -215,7 +217,7 @@ mod tests {
                     assert!(known && kept as u64 == second);
                 }
                 Err(error) => {
-                    assert!(attempt % 2 == 0 && matches!(error, NotTogether::NotKept(_)), "{error:?}");
+                    assert!(attempt % 2 == 0 && matches!(error, TransactionError::NotKept(_)), "{error:?}");
                     assert!(handed.is_empty(), "nothing is handed over");
                     assert_eq!((known, kept), (attempt > 0, attempt as usize / 2));
                     assert_ne!(store.get("p", "key").as_deref(), Some(text.as_bytes()));
@@ -224,7 +226,7 @@ mod tests {
         }
         assert!(a.retire_if(|| true));
         let gone = engine.publish_all(&steps, state("x"), Now::default(), |_, _| panic!("nothing is handed over"));
-        assert!(matches!(gone, Err(NotTogether::Retired(_))));
+        assert!(matches!(gone, Err(TransactionError::Retired(_))));
         assert_eq!(b.join(|view| view.position().offset), Ok(4), "nobody holds the others");
     }
 }

@@ -17,10 +17,10 @@ use rialto_protocol::Closing;
 pub(crate) use self::routing::audience::{Audience, FieldPlace, TooManyFields};
 pub(crate) use self::routing::patterns::{Patterns, Selectors, TooManyPatterns};
 pub(crate) use self::routing::reach::Reach;
-pub(crate) use self::session::in_flight::{Traffic, UnderWay};
+pub(crate) use self::session::in_flight::{InFlight, InFlightGuard};
 pub(crate) use self::session::push::{Push, What};
 pub(crate) use self::session::replay::{Page, Replay};
-pub(crate) use self::session::signals::{Ending, Line};
+pub(crate) use self::session::signals::{Ending, Signals};
 pub(crate) use self::shard::Shard;
 pub(crate) use self::shard::inbox::{Command, Subscription, together};
 pub use self::transport::Duplex;
@@ -30,7 +30,7 @@ use self::budget::Budget;
 use self::routing::patterns::Selector;
 use self::shard::inbox::Inbox;
 pub(crate) use crate::identity::SessionKey;
-use crate::message::Shared;
+use crate::message::SharedMessage;
 use crate::metrics::Metrics;
 use crate::topic::Pattern;
 
@@ -54,15 +54,15 @@ pub(crate) struct HubLimits {
 
 /// What the streams have in their number that tell who is present: the rest is that of their topic's stream. A subscription to one is
 /// a part of that to the topic.
-const ATTENDANCE: u64 = 1 << 62;
+const PRESENCE: u64 = 1 << 62;
 
 /// The stream that tells who is present in the topic of a stream.
-pub(crate) fn attendance_of(stream: u64) -> u64 {
-    stream | ATTENDANCE
+pub(crate) fn presence_stream_of(stream: u64) -> u64 {
+    stream | PRESENCE
 }
 
 /// Whether a stream tells who is present.
-fn is_attendance(stream: u64) -> bool {
+fn is_presence_stream(stream: u64) -> bool {
     stream >> 62 == 1
 }
 
@@ -106,7 +106,7 @@ impl Hub {
 
     /// Hands a message to every shard that has subscribers for it, by its topic or by a pattern. To be called while the
     /// topic's order stands still.
-    pub(crate) fn deliver(&self, reach: &Reach, message: &Shared) {
+    pub(crate) fn deliver(&self, reach: &Reach, message: &SharedMessage) {
         let selectors = reach.now(&self.patterns, &message.topic, message.offset);
         for shard in self.reached(reach, selectors.as_deref()) {
             let (message, selectors) = (Arc::clone(message), selectors.clone());
@@ -115,7 +115,7 @@ impl Hub {
     }
 
     /// Tells all who want to know who is present in a topic.
-    pub(crate) fn announce(&self, audience: &Audience, message: &Shared) {
+    pub(crate) fn announce(&self, audience: &Audience, message: &SharedMessage) {
         for shard in audience.shards() {
             self.inboxes[shard].push(Command::Deliver { message: Arc::clone(message), selectors: None });
         }

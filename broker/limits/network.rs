@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 /// What one subscriber of a network operator has: an IPv4 address, or the 64 bits of an IPv6 address in front of those
 /// that every machine chooses itself (RFC 4291 section 2.5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Subnet(IpAddr);
+pub(crate) struct Network(IpAddr);
 
-impl Subnet {
+impl Network {
     pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self(IpAddr::V4(address)),
@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn addresses_of_one_subscriber_are_one() {
-        let subnet = |address: &str| Subnet::of(address.parse().expect("an address"));
+        let network = |address: &str| Network::of(address.parse().expect("an address"));
         for (one, other, same) in [
             ("10.0.0.1", "10.0.0.1", true),
             ("10.0.0.1", "10.0.0.2", false),
@@ -38,9 +38,9 @@ mod tests {
             ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", true),
             ("2001:db8:1:2::1", "2001:db8:1:3::1", false),
         ] {
-            assert_eq!(subnet(one) == subnet(other), same, "{one} {other}");
+            assert_eq!(network(one) == network(other), same, "{one} {other}");
         }
-        let own = |address: &str| Subnet::is_this_machine(address.parse().expect("an address"));
+        let own = |address: &str| Network::is_this_machine(address.parse().expect("an address"));
         assert_eq!(["127.0.0.1", "::1", "::ffff:127.0.0.1", "127.0.0.2"].map(own), [true, true, true, false]);
     }
 }

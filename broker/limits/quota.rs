@@ -9,25 +9,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// So many places for every key.
 pub(crate) struct Quota<K> {
     places_max: usize,
-    taken: Arc<Taken<K>>,
+    taken: Arc<SlotCounts<K>>,
 }
 
 /// A place of one key. Dropping it gives it back.
-pub(crate) struct Place<K: Eq + Hash> {
+pub(crate) struct QuotaSlot<K: Eq + Hash> {
     key: K,
-    taken: Arc<Taken<K>>,
+    taken: Arc<SlotCounts<K>>,
 }
 
 /// How many places each key has that has any.
-struct Taken<K>(Mutex<HashMap<K, usize>>);
+struct SlotCounts<K>(Mutex<HashMap<K, usize>>);
 
 impl<K: Clone + Eq + Hash> Quota<K> {
     pub(crate) fn new(places_max: usize) -> Self {
-        Self { places_max, taken: Arc::new(Taken(Mutex::default())) }
+        Self { places_max, taken: Arc::new(SlotCounts(Mutex::default())) }
     }
 
     /// A place for this key, if it has one left.
-    pub(crate) fn take(&self, key: &K) -> Option<Place<K>> {
+    pub(crate) fn take(&self, key: &K) -> Option<QuotaSlot<K>> {
         let mut taken = self.taken.lock();
         match taken.entry(key.clone()) {
             Entry::Occupied(mut places) if *places.get() < self.places_max => *places.get_mut() += 1,
@@ -35,18 +35,18 @@ impl<K: Clone + Eq + Hash> Quota<K> {
             _ => return None,
         }
         drop(taken);
-        Some(Place { key: key.clone(), taken: Arc::clone(&self.taken) })
+        Some(QuotaSlot { key: key.clone(), taken: Arc::clone(&self.taken) })
     }
 }
 
-impl<K> Taken<K> {
+impl<K> SlotCounts<K> {
     fn lock(&self) -> MutexGuard<'_, HashMap<K, usize>> {
         // Nothing that is done under the lock can fail half way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Eq + Hash> Drop for Place<K> {
+impl<K: Eq + Hash> Drop for QuotaSlot<K> {
     fn drop(&mut self) {
         let mut taken = self.taken.lock();
         let Some(places) = taken.get_mut(&self.key) else { return };
@@ -61,7 +61,7 @@ impl<K: Eq + Hash> Drop for Place<K> {
     }
 }
 
-impl<K: Eq + Hash> fmt::Debug for Place<K> {
+impl<K: Eq + Hash> fmt::Debug for QuotaSlot<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Place")
     }

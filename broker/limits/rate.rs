@@ -10,12 +10,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// How far ahead of its time something is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct Rate {
     /// When all that was taken so far would have been due at an even pace; none or in the past means nothing is ahead.
     due: Option<Instant>,
 }
 
-impl Pace {
+impl Rate {
     /// Takes one of `per_s`, at least 1, in a second.
     ///
     /// # Errors
@@ -34,11 +34,11 @@ impl Pace {
 
 /// A pace for each of many keys, of which only those are kept that are ahead of their time.
 #[derive(Debug)]
-pub(crate) struct Paces<K>(Mutex<Kept<K>>);
+pub(crate) struct RatesByKey<K>(Mutex<RateState<K>>);
 
 #[derive(Debug)]
-struct Kept<K> {
-    paces: HashMap<K, Pace>,
+struct RateState<K> {
+    rates: HashMap<K, Rate>,
     /// How many there may be until those that are over are looked for.
     sweep_at: usize,
 }
@@ -46,26 +46,26 @@ struct Kept<K> {
 /// So few are not worth a look.
 const SWEEP_MIN: usize = 1_024;
 
-impl<K> Default for Paces<K> {
+impl<K> Default for RatesByKey<K> {
     fn default() -> Self {
-        Self(Mutex::new(Kept { paces: HashMap::new(), sweep_at: SWEEP_MIN }))
+        Self(Mutex::new(RateState { rates: HashMap::new(), sweep_at: SWEEP_MIN }))
     }
 }
 
-impl<K: Clone + Eq + Hash> Paces<K> {
+impl<K: Clone + Eq + Hash> RatesByKey<K> {
     /// Takes one of `per_s` in a second for this key.
     ///
     /// # Errors
-    /// As [`Pace::take`].
+    /// As [`Rate::take`].
     pub(crate) fn take(&self, key: &K, per_s: u32, now: Instant) -> Result<(), Duration> {
         // Nothing that is done under the lock can fail half way.
-        let Kept { paces, sweep_at } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if paces.len() >= *sweep_at {
-            paces.retain(|_, pace| pace.due.is_some_and(|due| due > now));
-            paces.shrink_to(SWEEP_MIN);
-            *sweep_at = SWEEP_MIN.max(2 * paces.len());
+        let RateState { rates, sweep_at } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if rates.len() >= *sweep_at {
+            rates.retain(|_, rate| rate.due.is_some_and(|due| due > now));
+            rates.shrink_to(SWEEP_MIN);
+            *sweep_at = SWEEP_MIN.max(2 * rates.len());
         }
-        paces.entry(key.clone()).or_default().take(per_s, now)
+        rates.entry(key.clone()).or_default().take(per_s, now)
     }
 }
 
@@ -76,34 +76,34 @@ mod tests {
     #[test]
     fn a_second_s_worth_may_come_at_once_and_then_as_many_as_time_passes() {
         for per_s in [1, 2, 3, 100, 7_000, 1_000_000_000] {
-            let mut pace = Pace::default();
+            let mut rate = Rate::default();
             let start = Instant::now();
             let burst = per_s.min(10_000);
-            let at_once = (0..burst).filter(|_| pace.take(per_s, start).is_ok()).count();
+            let at_once = (0..burst).filter(|_| rate.take(per_s, start).is_ok()).count();
             assert_eq!(at_once, burst as usize, "{per_s}");
             if burst < per_s {
                 continue;
             }
-            let wait = pace.take(per_s, start).expect_err("the second's worth is used up");
+            let wait = rate.take(per_s, start).expect_err("the second's worth is used up");
             assert!(wait <= SECOND / per_s + Duration::from_micros(20), "{per_s}: {wait:?}");
-            assert!(pace.take(per_s, start + wait - Duration::from_nanos(1)).is_err(), "{per_s}");
-            assert!(pace.take(per_s, start + wait).is_ok(), "{per_s}");
+            assert!(rate.take(per_s, start + wait - Duration::from_nanos(1)).is_err(), "{per_s}");
+            assert!(rate.take(per_s, start + wait).is_ok(), "{per_s}");
             let later = start + 5 * SECOND;
-            assert_eq!((0..2 * burst).filter(|_| pace.take(per_s, later).is_ok()).count(), burst as usize, "{per_s}");
+            assert_eq!((0..2 * burst).filter(|_| rate.take(per_s, later).is_ok()).count(), burst as usize, "{per_s}");
         }
     }
 
     #[test]
     fn keys_have_each_their_pace_and_are_forgotten_when_it_is_over() {
-        let paces = Paces::default();
+        let rates = RatesByKey::default();
         let now = Instant::now();
         for key in 0..10_000 {
-            assert!(paces.take(&key, 1, now).is_ok() && paces.take(&key, 1, now).is_err());
+            assert!(rates.take(&key, 1, now).is_ok() && rates.take(&key, 1, now).is_err());
         }
         let later = now + 2 * SECOND;
         for key in 0..20_000 {
-            assert!(paces.take(&key, 1, later + key * SECOND).is_ok());
+            assert!(rates.take(&key, 1, later + key * SECOND).is_ok());
         }
-        assert!(paces.0.lock().expect("a lock").paces.len() <= SWEEP_MIN);
+        assert!(rates.0.lock().expect("a lock").rates.len() <= SWEEP_MIN);
     }
 }

@@ -26,15 +26,15 @@ pub(crate) use self::load::{Host, spawn};
 #[cfg(feature = "cli")]
 pub(crate) use self::record::replay::{Replayed, replay};
 pub(crate) use self::run::health::FailurePolicy;
-pub(crate) use self::run::mailbox::{Asked, Change, Mailbox};
+pub(crate) use self::run::mailbox::{Change, IsNew, Mailbox};
 pub(crate) use self::run::native::Native;
-pub(crate) use self::run::registry::Books;
+pub(crate) use self::run::registry::PluginRegistry;
 pub use self::run::status::{FailureReport, PluginHealth};
-pub(crate) use self::run::status::{Report, Standing};
-pub(crate) use self::run::worker::{Isolation, Runner, Surroundings, Version};
+pub(crate) use self::run::status::{Status, StatusReport};
+pub(crate) use self::run::worker::{Isolation, Surroundings, Version, Worker};
 
-use self::run::hook_context::{Answering, Cause};
-use self::run::instance::{Running, Start};
+use self::run::hook_context::{Cause, HookHost};
+use self::run::instance::{RunningInstance, Start};
 use crate::clock::Now;
 use crate::store::{KeptTimer, Writes};
 use crate::topic::Topic;
@@ -47,11 +47,11 @@ pub(crate) trait Source: Send + Sync {
     /// Why it does not run.
     fn start(
         &self,
-        host: Box<dyn Answering>,
+        host: Box<dyn HookHost>,
         start: &Start<'_>,
         limits: PluginLimits,
         now: Now,
-    ) -> Result<(Box<dyn Running>, Vec<String>), Failed>;
+    ) -> Result<(Box<dyn RunningInstance>, Vec<String>), Failed>;
 }
 
 /// Something a plugin is told. Each is one hook.
@@ -161,7 +161,7 @@ pub(crate) enum Sent {
 
 /// All that a hook wants done.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct HookEffects {
     pub(crate) effects: Vec<Effect>,
     /// What is to be kept of its state and timers.
     pub(crate) writes: Writes,
@@ -169,7 +169,7 @@ pub(crate) struct Wanted {
     pub(crate) hops: u8,
 }
 
-impl Wanted {
+impl HookEffects {
     /// The timers to be, and whose they are.
     fn timers(&self) -> (Arc<str>, BTreeMap<String, Option<KeptTimer>>) {
         (Arc::clone(&self.writes.namespace), self.writes.timers.clone())
@@ -180,14 +180,14 @@ impl Wanted {
 #[derive(Clone, Debug)]
 pub(crate) struct Done {
     pub(crate) decision: Decision,
-    pub(crate) wanted: Wanted,
+    pub(crate) wanted: HookEffects,
 }
 
 impl Done {
     /// The outcome where no hook had to be called.
     fn nothing(namespace: Arc<str>) -> Self {
         let writes = Writes { namespace, values: BTreeMap::new(), timers: BTreeMap::new() };
-        let wanted = Wanted { effects: Vec::new(), writes, hops: 0 };
+        let wanted = HookEffects { effects: Vec::new(), writes, hops: 0 };
         Self { decision: Decision::Accepted, wanted }
     }
 }

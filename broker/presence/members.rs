@@ -9,8 +9,8 @@ use rialto_protocol::Member;
 /// The members of one topic. Those that left a moment ago stay until their time is over, so that whoever comes back within it
 /// has not left.
 #[derive(Debug, Default)]
-pub(crate) struct Roll {
-    places: BTreeMap<u64, Place>,
+pub(crate) struct Members {
+    places: BTreeMap<u64, MemberSlot>,
     /// Where each session stands. Clients do not choose these names.
     sessions: HashMap<Arc<str>, u64>,
     /// Where the sessions of each user stand that are on their way out.
@@ -21,13 +21,13 @@ pub(crate) struct Roll {
 }
 
 #[derive(Debug)]
-struct Place {
+struct MemberSlot {
     member: Member,
     /// When it has left, unless it is back by then.
     due_ms: Option<u64>,
 }
 
-impl Roll {
+impl Members {
     /// A member comes. Gives whether others notice: not when it is there already, nor when it takes the place of a session of
     /// the same user that left a moment ago.
     pub(crate) fn enter(&mut self, member: &Member) -> bool {
@@ -43,7 +43,7 @@ impl Roll {
             self.sessions.insert(Arc::clone(session), number);
             return false;
         }
-        self.places.insert(self.next, Place { member: member.clone(), due_ms: None });
+        self.places.insert(self.next, MemberSlot { member: member.clone(), due_ms: None });
         self.sessions.insert(Arc::clone(session), self.next);
         self.next += 1;
         true
@@ -82,7 +82,7 @@ impl Roll {
         gone
     }
 
-    /// When [`Roll::expire`] may have something to do next.
+    /// When [`Members::expire`] may have something to do next.
     pub(crate) fn next_due_ms(&self) -> Option<u64> {
         self.leaving.front().map(|(due_ms, _)| *due_ms)
     }
@@ -116,7 +116,7 @@ impl Roll {
     }
 
     fn take_out(&mut self, number: u64) -> Option<Member> {
-        let Place { member, due_ms } = self.places.remove(&number)?;
+        let MemberSlot { member, due_ms } = self.places.remove(&number)?;
         self.sessions.remove(&member.session);
         if let (Some(_), Some(user)) = (due_ms, &member.user)
             && let Some(away) = self.away.get_mut(user)
@@ -133,6 +133,7 @@ impl Roll {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::test_runner::FileFailurePersistence;
 
     use super::*;
 
@@ -140,27 +141,31 @@ mod tests {
         Member { session: format!("s{session}").into(), user: user.map(|user| format!("u{user}").into()) }
     }
 
-    fn names(roll: &Roll) -> Vec<String> {
-        roll.members().iter().map(|member| member.session.to_string()).collect()
+    fn names(members: &Members) -> Vec<String> {
+        members.members().iter().map(|member| member.session.to_string()).collect()
     }
 
     #[test]
     fn who_comes_back_in_time_has_not_left() {
-        let mut roll = Roll::default();
-        assert!(roll.enter(&member(1, Some(7))) && roll.enter(&member(2, None)) && !roll.enter(&member(1, Some(7))));
-        assert!(!roll.leave("s1", Some(100)), "it may come back");
-        assert!(!roll.has("s1") && roll.count() == 2);
-        assert!(roll.expire(99).is_empty());
-        assert!(!roll.enter(&member(3, Some(7))), "another session of the same user");
-        assert_eq!((names(&roll), roll.away.len()), (vec!["s3".to_owned(), "s2".to_owned()], 0));
-        assert!(roll.expire(200).is_empty());
-        assert!(!roll.leave("s1", Some(300)), "it is gone already");
-        assert!(roll.leave("s2", Some(300)), "nobody comes back as a session without a user");
-        roll.leave("s3", Some(300));
-        assert!(roll.enter(&member(4, Some(8))), "another user");
-        assert_eq!(roll.expire(300), [member(3, Some(7))]);
-        assert!(roll.leave("s4", None));
-        assert_eq!((roll.count(), roll.sessions.len(), roll.away.len()), (0, 0, 0));
+        let mut members = Members::default();
+        assert!(
+            members.enter(&member(1, Some(7)))
+                && members.enter(&member(2, None))
+                && !members.enter(&member(1, Some(7)))
+        );
+        assert!(!members.leave("s1", Some(100)), "it may come back");
+        assert!(!members.has("s1") && members.count() == 2);
+        assert!(members.expire(99).is_empty());
+        assert!(!members.enter(&member(3, Some(7))), "another session of the same user");
+        assert_eq!((names(&members), members.away.len()), (vec!["s3".to_owned(), "s2".to_owned()], 0));
+        assert!(members.expire(200).is_empty());
+        assert!(!members.leave("s1", Some(300)), "it is gone already");
+        assert!(members.leave("s2", Some(300)), "nobody comes back as a session without a user");
+        members.leave("s3", Some(300));
+        assert!(members.enter(&member(4, Some(8))), "another user");
+        assert_eq!(members.expire(300), [member(3, Some(7))]);
+        assert!(members.leave("s4", None));
+        assert_eq!((members.count(), members.sessions.len(), members.away.len()), (0, 0, 0));
     }
 
     /// What others are told, played back, is who is there.
@@ -180,29 +185,36 @@ mod tests {
         prop::collection::vec(step, 0..60)
     }
 
+    /// Cases that failed once are tried again first.
+    fn config() -> ProptestConfig {
+        let cases = FileFailurePersistence::Direct("tests/proptest-regressions/members.txt");
+        ProptestConfig { failure_persistence: Some(Box::new(cases)), ..ProptestConfig::default() }
+    }
+
     proptest! {
+        #![proptest_config(config())]
         #[test]
         fn what_is_told_adds_up(steps in steps()) {
-            let (mut roll, mut told, mut now_ms) = (Roll::default(), 0_usize, 0_u64);
+            let (mut members, mut told, mut now_ms) = (Members::default(), 0_usize, 0_u64);
             for step in steps {
                 match step {
                     Step::Enter(session) => {
                         // Two sessions have no user, the others are of two users.
                         let user = (session > 1).then_some(session % 2);
-                        told += usize::from(roll.enter(&member(session, user)));
+                        told += usize::from(members.enter(&member(session, user)));
                     }
                     Step::Leave(session, at_once) => {
                         let due_ms = (!at_once).then_some(now_ms + 10);
-                        told -= usize::from(roll.leave(&format!("s{session}"), due_ms));
+                        told -= usize::from(members.leave(&format!("s{session}"), due_ms));
                     }
                     Step::Expire(later) => {
                         now_ms += later;
-                        told -= roll.expire(now_ms).len();
-                        prop_assert!(roll.next_due_ms().is_none_or(|due_ms| due_ms > now_ms));
+                        told -= members.expire(now_ms).len();
+                        prop_assert!(members.next_due_ms().is_none_or(|due_ms| due_ms > now_ms));
                     }
                 }
-                prop_assert_eq!(roll.count(), told);
-                prop_assert_eq!(roll.sessions.len(), told);
+                prop_assert_eq!(members.count(), told);
+                prop_assert_eq!(members.sessions.len(), told);
             }
         }
     }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rialto_protocol::{Delivery, Member, Present};
 
-use self::members::Roll;
-use crate::hub::{Audience, Hub, Push, SessionKey, Subscription, What, attendance_of};
+use self::members::Members;
+use crate::hub::{Audience, Hub, Push, SessionKey, Subscription, What, presence_stream_of};
 use crate::message::{Message, Passage};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
@@ -18,18 +18,18 @@ const COUNT_PAUSE_MS: u64 = 1_000;
 
 /// The members of one topic.
 #[derive(Debug)]
-pub(crate) struct Attendance {
+pub(crate) struct TopicPresence {
     topic: Topic,
     stream: u64,
     audience: Arc<Audience>,
     members_max: usize,
     metrics: Arc<Metrics>,
-    state: Mutex<State>,
+    state: Mutex<PresenceState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    roll: Roll,
+struct PresenceState {
+    members: Members,
     /// Whether the members are too many to be listed.
     is_counted: bool,
     /// When the count was told last.
@@ -40,17 +40,17 @@ struct State {
     wake_ms: Option<u64>,
 }
 
-impl Attendance {
+impl TopicPresence {
     /// Nobody yet. `stream` is that of the topic.
     pub(crate) fn new(topic: Topic, stream: u64, shards: usize, members_max: usize, metrics: Arc<Metrics>) -> Self {
-        let (stream, audience) = (attendance_of(stream), Arc::new(Audience::new(shards, &Delivery::Queue)));
+        let (stream, audience) = (presence_stream_of(stream), Arc::new(Audience::new(shards, &Delivery::Queue)));
         Self { topic, stream, audience, members_max, metrics, state: Mutex::default() }
     }
 
     /// A session has become a subscriber. Gives when to look again, if that is sooner than was said before.
     pub(crate) fn enter(&self, hub: &Hub, member: &Member, now_ms: u64) -> Option<u64> {
         let state = &mut *self.lock();
-        if state.roll.enter(member) {
+        if state.members.enter(member) {
             self.metrics.presence_members.add(1);
             self.tell(hub, state, Passage::Join(member.clone()), now_ms);
         }
@@ -60,7 +60,7 @@ impl Attendance {
     /// A session is no subscriber any more. With a time, its user may come back until then. Gives when to look again.
     pub(crate) fn leave(&self, hub: &Hub, member: &Member, due_ms: Option<u64>, now_ms: u64) -> Option<u64> {
         let state = &mut *self.lock();
-        if state.roll.leave(&member.session, due_ms) {
+        if state.members.leave(&member.session, due_ms) {
             self.metrics.presence_members.subtract(1);
             self.tell(hub, state, Passage::Leave(member.clone()), now_ms);
         }
@@ -71,7 +71,7 @@ impl Attendance {
     pub(crate) fn look(&self, hub: &Hub, now_ms: u64) -> Option<u64> {
         let state = &mut *self.lock();
         state.wake_ms = None;
-        for member in state.roll.expire(now_ms) {
+        for member in state.members.expire(now_ms) {
             self.metrics.presence_members.subtract(1);
             self.tell(hub, state, Passage::Leave(member), now_ms);
         }
@@ -88,18 +88,18 @@ impl Attendance {
 
     /// Whether nobody is present, nor may come back.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().roll.count() == 0
+        self.lock().members.count() == 0
     }
 
     /// Tells a session from here on who comes and goes, and before that what has changed since it was told who is `known`. Only if
     /// it is still there.
     pub(crate) fn follow(&self, hub: &Hub, session: SessionKey, member: &Member, known: &Present) {
         let state = &*self.lock();
-        if !state.roll.has(&member.session) {
+        if !state.members.has(&member.session) {
             return;
         }
         for passage in self.changes(state, known) {
-            hub.push(session, Push { what: What::Passage { topic: self.topic.clone(), passage }, under_way: None });
+            hub.push(session, Push { what: What::Passage { topic: self.topic.clone(), passage }, in_flight: None });
         }
         self.audience.enter(session.shard());
         let subscription = Subscription {
@@ -118,7 +118,7 @@ impl Attendance {
         hub.unsubscribe(session, self.stream);
     }
 
-    fn changes(&self, state: &State, known: &Present) -> Vec<Passage> {
+    fn changes(&self, state: &PresenceState, known: &Present) -> Vec<Passage> {
         let now = self.list(state);
         if now == *known {
             return Vec::new();
@@ -129,8 +129,8 @@ impl Attendance {
         left.chain(came).collect()
     }
 
-    fn tell(&self, hub: &Hub, state: &mut State, passage: Passage, now_ms: u64) {
-        let count = state.roll.count();
+    fn tell(&self, hub: &Hub, state: &mut PresenceState, passage: Passage, now_ms: u64) {
+        let count = state.members.count();
         match state.is_counted {
             false if count <= self.members_max => self.announce(hub, passage),
             false => {
@@ -146,7 +146,7 @@ impl Attendance {
         }
     }
 
-    fn count(&self, hub: &Hub, state: &mut State, now_ms: u64) {
+    fn count(&self, hub: &Hub, state: &mut PresenceState, now_ms: u64) {
         (state.counted_ms, state.is_stale) = (now_ms, false);
         self.announce(hub, Passage::Count(self.list(state)));
     }
@@ -155,21 +155,21 @@ impl Attendance {
         hub.announce(&self.audience, &Arc::new(Message::of_passage(self.stream, self.topic.clone(), passage)));
     }
 
-    fn list(&self, state: &State) -> Present {
-        let is_listed = !state.is_counted && state.roll.count() <= self.members_max;
-        Present { count: state.roll.count() as u64, members: is_listed.then(|| state.roll.members()) }
+    fn list(&self, state: &PresenceState) -> Present {
+        let is_listed = !state.is_counted && state.members.count() <= self.members_max;
+        Present { count: state.members.count() as u64, members: is_listed.then(|| state.members.members()) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PresenceState> {
         // What is done under the lock does not fail half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// When to look, if that is sooner than somebody will.
-fn wake(state: &mut State) -> Option<u64> {
+fn wake(state: &mut PresenceState) -> Option<u64> {
     let count_ms = state.is_stale.then_some(state.counted_ms + COUNT_PAUSE_MS);
-    let due_ms = [state.roll.next_due_ms(), count_ms].into_iter().flatten().min()?;
+    let due_ms = [state.members.next_due_ms(), count_ms].into_iter().flatten().min()?;
     if state.wake_ms.is_some_and(|wake_ms| wake_ms <= due_ms) {
         return None;
     }

@@ -9,34 +9,34 @@ use crate::topic::Topic;
 
 /// A session that asks for something.
 #[derive(Clone, Debug)]
-pub(crate) struct Client {
+pub(crate) struct CallerSession {
     pub(crate) key: SessionKey,
     pub(crate) member: Member,
     /// The topics into which plugins have brought it, which it has not asked for.
-    pub(crate) brought: Arc<Brought>,
+    pub(crate) assigned: Arc<AssignedTopics>,
 }
 
 /// The topics into which a session was brought.
 #[derive(Debug, Default)]
-pub(crate) struct Brought {
-    topics: Mutex<Topics>,
+pub(crate) struct AssignedTopics {
+    topics: Mutex<AssignedList>,
 }
 
 #[derive(Debug, Default)]
-struct Topics {
+struct AssignedList {
     // In a box, because most sessions are brought nowhere.
     #[allow(clippy::box_collection, reason = "a list in place would take 16 bytes more of every session")]
     list: Option<Box<Vec<Topic>>>,
     over: bool,
 }
 
-impl Client {
+impl CallerSession {
     pub(crate) fn new(key: SessionKey, member: Member) -> Self {
-        Self { key, member, brought: Arc::default() }
+        Self { key, member, assigned: Arc::default() }
     }
 }
 
-impl Brought {
+impl AssignedTopics {
     /// Notes a topic, unless the session is over or was brought into so many. Whether it was noted, or was there.
     #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins bring sessions anywhere"))]
     pub(crate) fn add(&self, topic: &Topic, most: usize) -> bool {
@@ -57,7 +57,7 @@ impl Brought {
         let mut topics = self.open();
         let Some(list) = topics.list.as_mut() else { return false };
         let before = list.len();
-        list.retain(|brought| brought != topic);
+        list.retain(|assigned| assigned != topic);
         list.len() < before
     }
 
@@ -78,7 +78,7 @@ impl Brought {
         topics.list.take().map_or_else(Vec::new, |list| *list)
     }
 
-    fn open(&self) -> MutexGuard<'_, Topics> {
+    fn open(&self) -> MutexGuard<'_, AssignedList> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,12 +89,12 @@ mod tests {
 
     #[test]
     fn a_session_that_is_over_is_brought_nowhere() {
-        let brought = Brought::default();
+        let assigned = AssignedTopics::default();
         let (a, b) = (Topic::parse("a").expect("a topic"), Topic::parse("b").expect("a topic"));
-        assert!(brought.add(&a, 1) && brought.add(&a, 1) && !brought.add(&b, 1) && brought.has(&a));
-        assert!(brought.remove(&a) && !brought.remove(&a) && brought.len() == 0);
-        assert!(brought.add(&b, 1));
-        assert_eq!(brought.end(), [b]);
-        assert!(!brought.add(&a, 1) && brought.end().is_empty());
+        assert!(assigned.add(&a, 1) && assigned.add(&a, 1) && !assigned.add(&b, 1) && assigned.has(&a));
+        assert!(assigned.remove(&a) && !assigned.remove(&a) && assigned.len() == 0);
+        assert!(assigned.add(&b, 1));
+        assert_eq!(assigned.end(), [b]);
+        assert!(!assigned.add(&a, 1) && assigned.end().is_empty());
     }
 }

@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rialto_protocol::{ErrorCode, Failure, Reply};
 use tokio::sync::oneshot;
 
-use crate::hub::{Hub, Push, SessionKey, UnderWay, What};
+use crate::hub::{Hub, InFlightGuard, Push, SessionKey, What};
 
 /// What a request comes to.
-pub(crate) type Outcome = Result<Reply, Failure>;
+pub(crate) type RequestResult = Result<Reply, Failure>;
 
 /// The right to answer one request.
-pub(crate) struct Answer {
+pub(crate) struct Responder {
     to: Option<To>,
     /// Told whether the answer was a success: how a session learns what became of a subscription.
-    standing: Option<Arc<Standing>>,
+    state: Option<Arc<SubscriptionState>>,
     /// What follows the answer.
     then: Option<Then>,
 }
@@ -24,45 +24,45 @@ pub(crate) struct Answer {
 pub(crate) type Then = Box<dyn FnOnce() + Send>;
 
 enum To {
-    Session { hub: Hub, session: SessionKey, id: Option<u64>, under_way: Option<UnderWay> },
-    Caller(oneshot::Sender<Outcome>),
-    Part { gather: Arc<Gather>, place: usize, topic: Arc<str> },
+    Session { hub: Hub, session: SessionKey, id: Option<u64>, in_flight: Option<InFlightGuard> },
+    Caller(oneshot::Sender<RequestResult>),
+    Part { bulk: Arc<Bulk>, place: usize, topic: Arc<str> },
 }
 
-impl Answer {
+impl Responder {
     /// An answer that becomes a frame for a session; the request counts as under way until then.
-    pub(crate) fn session(hub: Hub, session: SessionKey, id: Option<u64>, under_way: UnderWay) -> Self {
-        Self::to(To::Session { hub, session, id, under_way: Some(under_way) })
+    pub(crate) fn session(hub: Hub, session: SessionKey, id: Option<u64>, in_flight: InFlightGuard) -> Self {
+        Self::to(To::Session { hub, session, id, in_flight: Some(in_flight) })
     }
 
     /// An answer for code that waits.
-    pub(crate) fn caller() -> (Self, oneshot::Receiver<Outcome>) {
+    pub(crate) fn caller() -> (Self, oneshot::Receiver<RequestResult>) {
         let (sender, receiver) = oneshot::channel();
         (Self::to(To::Caller(sender)), receiver)
     }
 
     fn to(to: To) -> Self {
-        Self { to: Some(to), standing: None, then: None }
+        Self { to: Some(to), state: None, then: None }
     }
 
     /// Splits the answer to a request about several topics into one for each. When all are given, `combine` makes the
     /// answer to the request.
     pub(crate) fn split(self, topics: impl ExactSizeIterator<Item = Arc<str>>, combine: Combine) -> Vec<Self> {
-        let gather = Arc::new(Gather {
+        let bulk = Arc::new(Bulk {
             parts: Mutex::new((0..topics.len()).map(|_| None).collect()),
             thens: Mutex::default(),
             open: AtomicUsize::new(topics.len()),
             whole: Mutex::new(Some(self)),
             combine,
         });
-        let part = |(place, topic)| Self::to(To::Part { gather: Arc::clone(&gather), place, topic });
+        let part = |(place, topic)| Self::to(To::Part { bulk: Arc::clone(&bulk), place, topic });
         topics.enumerate().map(part).collect()
     }
 
-    /// The same answer, which tells `standing` what it was.
-    pub(crate) fn telling(mut self, standing: &Arc<Standing>) -> Self {
-        standing.pending.fetch_add(1, AcqRel);
-        self.standing = Some(Arc::clone(standing));
+    /// The same answer, which tells `state` what it was.
+    pub(crate) fn telling(mut self, state: &Arc<SubscriptionState>) -> Self {
+        state.pending.fetch_add(1, AcqRel);
+        self.state = Some(Arc::clone(state));
         self
     }
 
@@ -85,20 +85,20 @@ impl Answer {
         self.settle(Err(failure));
     }
 
-    fn settle(&mut self, outcome: Outcome) {
-        if let Some(standing) = self.standing.take() {
-            standing.settle(outcome.is_ok());
+    fn settle(&mut self, outcome: RequestResult) {
+        if let Some(state) = self.state.take() {
+            state.settle(outcome.is_ok());
         }
         let then = self.then.take();
         match self.to.take() {
-            Some(To::Session { hub, session, id, under_way }) => {
-                hub.push(session, Push { what: What::Reply { id, outcome }, under_way });
+            Some(To::Session { hub, session, id, in_flight }) => {
+                hub.push(session, Push { what: What::Reply { id, outcome }, in_flight });
             }
             Some(To::Caller(sender)) => {
                 // Who no longer waits need not know.
                 let _ = sender.send(outcome);
             }
-            Some(To::Part { gather, place, topic }) => return gather.put(place, (topic, outcome), then),
+            Some(To::Part { bulk, place, topic }) => return bulk.put(place, (topic, outcome), then),
             None => {}
         }
         if let Some(then) = then {
@@ -107,7 +107,7 @@ impl Answer {
     }
 }
 
-impl Drop for Answer {
+impl Drop for Responder {
     fn drop(&mut self) {
         if self.to.is_some() {
             self.settle(Err(Failure::new(ErrorCode::Internal, "the request was dropped")));
@@ -116,21 +116,21 @@ impl Drop for Answer {
 }
 
 /// The outcome for one of several topics.
-pub(crate) type Part = (Arc<str>, Outcome);
+pub(crate) type Part = (Arc<str>, RequestResult);
 
 /// Makes one answer of the parts, which are in the order of the request.
-pub(crate) type Combine = fn(Vec<Part>) -> Outcome;
+pub(crate) type Combine = fn(Vec<Part>) -> RequestResult;
 
 /// Collects the outcomes of a request about several topics.
-struct Gather {
+struct Bulk {
     parts: Mutex<Vec<Option<Part>>>,
     thens: Mutex<Vec<Then>>,
     open: AtomicUsize,
-    whole: Mutex<Option<Answer>>,
+    whole: Mutex<Option<Responder>>,
     combine: Combine,
 }
 
-impl Gather {
+impl Bulk {
     fn put(&self, place: usize, part: Part, then: Option<Then>) {
         self.thens.lock().unwrap_or_else(PoisonError::into_inner).extend(then);
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(part);
@@ -148,12 +148,12 @@ impl Gather {
 
 /// How a session stands with a topic that it asked to subscribe to.
 #[derive(Debug, Default)]
-pub(crate) struct Standing {
+pub(crate) struct SubscriptionState {
     pending: AtomicU32,
     subscribed: AtomicBool,
 }
 
-impl Standing {
+impl SubscriptionState {
     /// Whether it is subscribed, or may still become so.
     pub(crate) fn is_in(&self) -> bool {
         // Asked in this order, because an answer sets the one before it lowers the other.
@@ -177,23 +177,23 @@ impl Standing {
 mod tests {
     use super::*;
 
-    fn names(parts: Vec<Part>) -> Outcome {
+    fn names(parts: Vec<Part>) -> RequestResult {
         let text = parts.into_iter().map(|(topic, outcome)| format!("{topic} {}", outcome.is_ok()));
         Err(Failure::new(ErrorCode::Rejected, text.collect::<Vec<_>>().join(", ")))
     }
 
     #[test]
     fn an_answer_that_is_dropped_says_internal() {
-        let (answer, mut receiver) = Answer::caller();
-        drop(answer);
+        let (responder, mut receiver) = Responder::caller();
+        drop(responder);
         let outcome = receiver.try_recv().expect("an outcome");
         assert_eq!(outcome.expect_err("a failure").code, ErrorCode::Internal);
     }
 
     #[test]
     fn parts_are_answered_together_in_their_order() {
-        let (answer, mut receiver) = Answer::caller();
-        let mut parts = answer.split(["a", "b"].map(Arc::from).into_iter(), names);
+        let (responder, mut receiver) = Responder::caller();
+        let mut parts = responder.split(["a", "b"].map(Arc::from).into_iter(), names);
         let done = Arc::new(AtomicBool::new(false));
         let then = Arc::clone(&done);
         parts.pop().expect("two parts").ok_then(Reply::Unsubscribed, move || then.store(true, Release));
@@ -206,14 +206,14 @@ mod tests {
 
     #[test]
     fn a_standing_outlasts_refusals_of_other_requests() {
-        let standing = Arc::new(Standing::default());
-        let ask = || Answer::caller().0.telling(&standing);
-        assert!(!standing.is_in());
+        let state = Arc::new(SubscriptionState::default());
+        let ask = || Responder::caller().0.telling(&state);
+        assert!(!state.is_in());
         let (first, second, third) = (ask(), ask(), ask());
         first.fail(Failure::new(ErrorCode::Rejected, "no"));
-        assert!(standing.is_in(), "two are open");
+        assert!(state.is_in(), "two are open");
         second.ok(Reply::Unsubscribed);
         third.fail(Failure::new(ErrorCode::Rejected, "no"));
-        assert!(standing.is_in(), "one was let in");
+        assert!(state.is_in(), "one was let in");
     }
 }

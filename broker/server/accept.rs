@@ -71,9 +71,9 @@ fn begin(connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, doo
     let address = peer.ip().to_canonical();
     // A handshake is too much work for somebody who has to go, and for one who wants too many of them.
     let stays = |waiting: &Waiting| {
-        door.tls.is_none() || (waiting.refusal.is_none() && front.lobby.may_shake_hands(address, Instant::now()))
+        door.tls.is_none() || (waiting.refusal.is_none() && front.connections.may_shake_hands(address, Instant::now()))
     };
-    let Some(waiting) = front.lobby.enter(address).filter(stays) else {
+    let Some(waiting) = front.connections.enter(address).filter(stays) else {
         tracing::debug!(%peer, "hung up: there is no place for it");
         return;
     };

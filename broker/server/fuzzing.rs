@@ -10,29 +10,29 @@ use hyper_util::rt::TokioIo;
 use rialto_protocol::Codec;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::admission::stream_guard::Guarded;
+use super::admission::stream_guard::StreamGuard;
 use super::http::stream::Stream;
 use super::websocket::assembler::Kind;
-use super::websocket::handler::Dialogue;
+use super::websocket::handler::Handler;
 use super::{Door, Front, accept, http, websocket};
 use crate::broker::Broker;
 use crate::config;
 use crate::hub::{Duplex, Ending, Link, SessionKey, Shard};
-use crate::limits::seats::Guest;
+use crate::limits::seats::SessionPermit;
 use crate::message::{Wire, websocket_message};
 
 /// Serves HTTP over a stream, as the server does over a socket, until it ends or has become a session.
 pub async fn serve_http(broker: &Broker, settings: &config::Server, stream: impl Duplex + 'static) {
     let front = Arc::new(Front::new(broker.clone(), settings));
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let waiting = front.lobby.enter(here).expect("a new lobby has room");
+    let waiting = front.connections.enter(here).expect("a new lobby has room");
     http::serve(Stream::Other(Box::new(stream)), here, waiting, front).await;
 }
 
 /// Makes a connection of a stream on which the upgrade was answered, which sends each message back as it came.
 pub fn echo(broker: &Broker, stream: impl Duplex + 'static) {
     let stream: Box<dyn Duplex> = Box::new(stream);
-    attach(broker, Box::default(), Guest::default(), move || Ok(Link::other(stream)));
+    attach(broker, Box::default(), SessionPermit::default(), move || Ok(Link::other(stream)));
 }
 
 /// Serves connections at an address that send each message back as it came, for ever. Gives the address that it got to
@@ -54,27 +54,27 @@ pub async fn serve_echo(
 }
 
 /// Makes an echo of a connection that was upgraded.
-pub(super) fn hand_over(broker: &Broker, parts: Parts<TokioIo<Guarded<Stream>>>, guest: Guest) {
+pub(super) fn hand_over(broker: &Broker, parts: Parts<TokioIo<StreamGuard<Stream>>>, permit: SessionPermit) {
     let lead = parts.read_buf[..].into();
     match parts.io.into_inner().into_inner() {
         Stream::Tcp(stream) => match stream.into_std() {
-            Ok(stream) => attach(broker, lead, guest, move || TcpStream::from_std(stream).map(Link::Tcp)),
+            Ok(stream) => attach(broker, lead, permit, move || TcpStream::from_std(stream).map(Link::Tcp)),
             Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
         },
         #[cfg(feature = "tls")]
         Stream::Tls(_) => tracing::warn!("echoes speak no TLS"),
-        Stream::Other(stream) => attach(broker, lead, guest, move || Ok(Link::other(stream))),
+        Stream::Other(stream) => attach(broker, lead, permit, move || Ok(Link::other(stream))),
     }
 }
 
 fn attach(
     broker: &Broker,
     lead: Box<[u8]>,
-    guest: Guest,
+    permit: SessionPermit,
     link: impl FnOnce() -> std::io::Result<Link> + Send + 'static,
 ) {
-    let begin = |shard: &Rc<Shard>, key, _: &Guest| Echo { shard: Rc::clone(shard), key };
-    websocket::attach(broker, lead, Wire::Frames(Codec::Json), guest, link, begin);
+    let begin = |shard: &Rc<Shard>, key, _: &SessionPermit| Echo { shard: Rc::clone(shard), key };
+    websocket::attach(broker, lead, Wire::Frames(Codec::Json), permit, link, begin);
 }
 
 /// Sends each message back.
@@ -83,7 +83,7 @@ struct Echo {
     key: SessionKey,
 }
 
-impl Dialogue for Echo {
+impl Handler for Echo {
     fn hear(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
         self.shard.send(self.key, websocket_message(kind == Kind::Text, message));
         Ok(())

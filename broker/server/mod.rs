@@ -23,8 +23,8 @@ use rialto_protocol::Codec;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
-use self::admission::connections::Lobby;
-use self::admission::rate::Admission;
+use self::admission::connections::Connections;
+use self::admission::rate::AdmissionRate;
 use self::api::Api;
 use self::control::Control;
 use self::tls::Tls;
@@ -74,8 +74,8 @@ struct Front {
     broker: Broker,
     page: bool,
     rules: Rules,
-    lobby: Lobby,
-    admission: Admission,
+    connections: Connections,
+    admission: AdmissionRate,
     /// The HTTP API, if there is one.
     api: Option<Api>,
     /// Whether requests are no longer served.
@@ -161,8 +161,8 @@ impl Front {
         Self {
             page: settings.page,
             rules: Rules { allowed_origins: settings.allowed_origins.clone(), require_origin: settings.require_origin },
-            lobby: Lobby::new(limits, settings.trusted_proxies.clone(), Arc::clone(&broker.core.metrics)),
-            admission: Admission::new(limits.admissions_per_s),
+            connections: Connections::new(limits, settings.trusted_proxies.clone(), Arc::clone(&broker.core.metrics)),
+            admission: AdmissionRate::new(limits.admissions_per_s),
             api: None,
             stopped: watch::Sender::new(false),
             frame: Duration::from_millis(limits.frame_ms),
@@ -180,15 +180,15 @@ impl Broker {
     /// on. Bytes that your server has read beyond the request must come out of the stream first. Where there are too many
     /// sessions already, it is closed with 1013.
     pub fn serve_websocket(&self, stream: impl Duplex + 'static, codec: Codec) {
-        let guest = self.core.seats.welcome(None);
-        websocket::start_other(self, Box::new(stream), Box::default(), codec, guest);
+        let permit = self.core.session_limits.welcome(None);
+        websocket::start_other(self, Box::new(stream), Box::default(), codec, permit);
     }
 
     /// The same for a user whom your server knows. The session's `user` is its name, and a user with more than
     /// `sessions_per_user` sessions is closed with 4005.
     pub fn serve_websocket_as(&self, user: &str, stream: impl Duplex + 'static, codec: Codec) {
-        let guest = self.core.seats.welcome(Some(user));
-        websocket::start_other(self, Box::new(stream), Box::default(), codec, guest);
+        let permit = self.core.session_limits.welcome(Some(user));
+        websocket::start_other(self, Box::new(stream), Box::default(), codec, permit);
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rialto_protocol::Payload;
 
-use super::{Key, Remembered, Scope};
-use crate::message::Shared;
+use super::{Key, KeyRecord, Scope};
+use crate::message::SharedMessage;
 
 /// Writes that are kept together or not at all.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub(crate) struct Batch {
     /// Writes to the state and the timers of one namespace.
     pub(crate) state: Option<Writes>,
     /// Messages that have their offsets, in their order.
-    pub(crate) messages: Vec<Kept>,
+    pub(crate) messages: Vec<KeptMessage>,
     /// What requests with a key came to.
     pub(crate) keys: Vec<KeptKey>,
     /// When this is, in monotonic milliseconds.
@@ -39,8 +39,8 @@ pub(crate) struct KeptTimer {
 
 /// A message that is kept.
 #[derive(Debug)]
-pub(crate) struct Kept {
-    pub(crate) message: Shared,
+pub(crate) struct KeptMessage {
+    pub(crate) message: SharedMessage,
     /// The epoch of its offset.
     pub(crate) epoch: Arc<str>,
     pub(crate) retention: Retention,
@@ -60,7 +60,7 @@ pub(crate) struct Retention {
 pub(crate) struct KeptKey {
     pub(crate) scope: Scope,
     pub(crate) key: Key,
-    pub(crate) remembered: Remembered,
+    pub(crate) record: KeyRecord,
     /// How long that is remembered.
     pub(crate) keys_ms: u64,
     /// Of how many keys of the scope.

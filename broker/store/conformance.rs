@@ -7,7 +7,8 @@ use std::sync::Arc;
 use rialto_protocol::{Payload, Position};
 
 use super::{
-    Batch, Come, Digest, End, Kept, KeptKey, KeptTimer, Key, Page, Remembered, Retention, Scope, Span, Store, Writes,
+    Batch, Digest, End, KeptKey, KeptMessage, KeptTimer, Key, KeyRecord, Outcome, Page, Retention, Scope, Span, Store,
+    Writes,
 };
 use crate::message::{Draft, Message};
 use crate::topic::Topic;
@@ -25,7 +26,7 @@ pub(crate) fn topic(name: &str) -> Topic {
 pub(crate) fn message(topic: &Topic, epoch: &str, offset: u64, bytes: usize, now_ms: u64) -> Batch {
     let draft = Draft { payload: Payload::bytes(vec![0; bytes]), from: None, except: None };
     let message = Arc::new(Message::new(1, topic.clone(), offset, 0, draft));
-    let kept = Kept { message, epoch: epoch.into(), retention: RETENTION };
+    let kept = KeptMessage { message, epoch: epoch.into(), retention: RETENTION };
     Batch { messages: vec![kept], ..Batch::at(now_ms) }
 }
 
@@ -105,7 +106,7 @@ fn key(text: &str, position: Option<u64>) -> KeptKey {
     KeptKey {
         scope: Scope::Topic(topic("a")),
         key: Key { user: None, text: text.into() },
-        remembered: Remembered { digest: Digest::of(None, None), came_to: Come::Published(position) },
+        record: KeyRecord { digest: Digest::of(None, None), outcome: Outcome::Published(position) },
         keys_ms: 100,
         keys_max: 2,
     }

@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 
-use super::{Batch, End, KeptTimer, Key, MemoryStore, Page, Past, Remembered, Scope, Span, Store, StoreError};
+use super::{Batch, End, KeptTimer, Key, KeyRecord, MemoryStore, Page, Past, Scope, Span, Store, StoreError};
 use crate::topic::Topic;
 
 /// A store in memory whose next commits fail.
@@ -59,7 +59,7 @@ impl Store for FailingStore {
         self.within.read(topic, span, page, now_ms)
     }
 
-    fn recall(&self, scope: &Scope, key: &Key, now_ms: u64) -> Option<Remembered> {
+    fn recall(&self, scope: &Scope, key: &Key, now_ms: u64) -> Option<KeyRecord> {
         self.within.recall(scope, key, now_ms)
     }
 

@@ -29,14 +29,14 @@ pub(crate) struct Digest([u8; 16]);
 
 /// What a request with a key came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Remembered {
+pub(crate) struct KeyRecord {
     pub(crate) digest: Digest,
-    pub(crate) came_to: Come,
+    pub(crate) outcome: Outcome,
 }
 
 /// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Come {
+pub(crate) enum Outcome {
     /// A publish got this position; none when a plugin swallowed the message.
     Published(Option<Position>),
     /// A call got this answer.
@@ -65,7 +65,7 @@ impl Digest {
     }
 }
 
-impl Come {
+impl Outcome {
     /// Bytes that it holds beyond its own size.
     pub(super) fn bytes(&self) -> usize {
         match self {

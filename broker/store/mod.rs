@@ -13,11 +13,11 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
-pub(crate) use self::batch::{Batch, Kept, KeptKey, KeptTimer, Retention, Writes};
-pub(crate) use self::key::{Come, Digest, Key, Remembered, Scope};
+pub(crate) use self::batch::{Batch, KeptKey, KeptMessage, KeptTimer, Retention, Writes};
+pub(crate) use self::key::{Digest, Key, KeyRecord, Outcome, Scope};
 pub(crate) use self::memory::MemoryStore;
 
-use crate::message::Shared;
+use crate::message::SharedMessage;
 use crate::topic::Topic;
 
 /// Where messages, state and idempotency keys are kept.
@@ -50,7 +50,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     fn read(&self, topic: &Topic, span: Span, page: Page, now_ms: u64) -> Past;
 
     /// What a request with this key came to, if that is still known.
-    fn recall(&self, scope: &Scope, key: &Key, now_ms: u64) -> Option<Remembered>;
+    fn recall(&self, scope: &Scope, key: &Key, now_ms: u64) -> Option<KeyRecord>;
 
     /// Gives up what has become too old.
     fn forget_old(&self, now_ms: u64);
@@ -92,7 +92,7 @@ pub(crate) struct Page {
 pub(crate) struct Past {
     /// The first offset that is kept at all; none when no message is.
     pub(crate) first: Option<u64>,
-    pub(crate) messages: Vec<Shared>,
+    pub(crate) messages: Vec<SharedMessage>,
     /// Whether the span holds more that is kept.
     pub(crate) more: bool,
 }

@@ -5,41 +5,41 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rialto_plugin::Raw;
 use rialto_protocol::{Answered, CloseCode, Closing, Member, Payload, Published, Reply};
 
-use super::known_sessions::People;
-use super::request::{Asking, failure};
-use super::transaction::{First, Settling};
-use super::{Bare, Running};
-use crate::broker::{Broker, Departure, PluginStatus, Question, Wish, answer_published};
-use crate::engine::Keyed;
-use crate::hub::{SessionKey, UnderWay};
+use super::known_sessions::KnownSessions;
+use super::request::{PluginRequest, failure};
+use super::transaction::{First, Transaction};
+use super::{Bare, RunningVersion};
+use crate::broker::{Broker, CallRequest, Departure, PluginStatus, SubscribeOptions, answer_published};
+use crate::engine::KeyedRequest;
+use crate::hub::{InFlightGuard, SessionKey};
 use crate::message::Draft;
-use crate::plugin::{Books, Change, Decision, Done, Event, HookError, Mailbox, Report, Standing};
-use crate::request::caller::Client;
-use crate::request::responder::Answer;
-use crate::store::Come;
+use crate::plugin::{Change, Decision, Done, Event, HookError, Mailbox, PluginRegistry, Status, StatusReport};
+use crate::request::caller::CallerSession;
+use crate::request::responder::Responder;
+use crate::store::Outcome;
 use crate::topic::Topic;
-use crate::topics::Entry;
-use crate::topics::idempotency::{Place, Reminder};
+use crate::topics::TopicEntry;
+use crate::topics::idempotency::{KeyHome, ScopedKey};
 
 /// One plugin that owns topics.
-pub(crate) struct Owner {
+pub(crate) struct PluginHandle {
     name: Arc<str>,
     pub(super) mailbox: Mailbox,
-    pub(super) books: Arc<Books>,
-    pub(super) people: People,
-    standing: Arc<Standing>,
-    running: Mutex<Running>,
+    pub(super) registry: Arc<PluginRegistry>,
+    pub(super) known_sessions: KnownSessions,
+    status: Arc<Status>,
+    running: Mutex<RunningVersion>,
 }
 
-impl Owner {
+impl PluginHandle {
     pub(crate) fn new(
         name: Arc<str>,
         mailbox: Mailbox,
-        books: Arc<Books>,
-        standing: Arc<Standing>,
-        running: Running,
+        registry: Arc<PluginRegistry>,
+        status: Arc<Status>,
+        running: RunningVersion,
     ) -> Self {
-        Self { name, mailbox, books, people: People::default(), standing, running: Mutex::new(running) }
+        Self { name, mailbox, registry, known_sessions: KnownSessions::default(), status, running: Mutex::new(running) }
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -56,23 +56,23 @@ impl Owner {
     }
 
     /// Another version runs from now on.
-    pub(super) fn set_running(&self, running: Running) {
+    pub(super) fn set_running(&self, running: RunningVersion) {
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
     }
 
     /// Whether its hooks are not called now.
     pub(crate) fn is_down(&self) -> bool {
-        self.standing.is_down()
+        self.status.is_down()
     }
 
     /// Whether it has let a session into a topic of its own.
     pub(crate) fn has_let_in(&self, topic: &Topic, session: &str) -> bool {
-        self.books.is_on(topic, session)
+        self.registry.is_on(topic, session)
     }
 
     pub(super) fn status(&self, broker: &Broker) -> PluginStatus {
-        let Running { manifest, grants } = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Report { health, serves, last_failure } = self.standing.report();
+        let RunningVersion { manifest, grants } = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let StatusReport { health, serves, last_failure } = self.status.report();
         PluginStatus {
             name: self.name.to_string(),
             package: manifest.name,
@@ -83,10 +83,10 @@ impl Owner {
             grants,
             serves,
             health,
-            instances: self.standing.instances(),
-            timers: self.books.timers(),
-            hooks: self.standing.hooks(),
-            failures: self.standing.failures(),
+            instances: self.status.instances(),
+            timers: self.registry.timers(),
+            hooks: self.status.hooks(),
+            failures: self.status.failures(),
             last_failure,
             waiting: self.mailbox.waiting(),
             state_bytes: broker.core.store.state_bytes(&self.name),
@@ -100,27 +100,27 @@ impl Owner {
     pub(crate) fn connect(
         self: &Arc<Self>,
         broker: &Broker,
-        client: &Client,
+        caller: &CallerSession,
         endpoint: &Arc<str>,
     ) -> Result<(), String> {
         let Ok(place) = self.mailbox.place() else {
             broker.core.metrics.plugin_busy.add(1);
             return Err(format!("plugin \"{}\" has too much to do", self.name));
         };
-        let event = Event::Connect { session: client.member.clone(), endpoint: Arc::clone(endpoint) };
-        let (owner, broker, client) = (Arc::clone(self), broker.clone(), client.clone());
+        let event = Event::Connect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
+        let (owner, broker, caller) = (Arc::clone(self), broker.clone(), caller.clone());
         let finish = move |outcome: Result<Done, HookError>| {
-            owner.people.add(&client);
-            let settling = Settling { broker: &broker, owner: &owner, by: Some(&client) };
+            owner.known_sessions.add(&caller);
+            let transaction = Transaction { broker: &broker, owner: &owner, by: Some(&caller) };
             let settled = match outcome {
-                Ok(done) => settling.settle(First::Nothing, Vec::new(), done.wanted).map(|_| ()),
+                Ok(done) => transaction.settle(First::Nothing, Vec::new(), done.wanted).map(|_| ()),
                 Err(error) => Err(failure(&owner.name, error)),
             };
             let Err(failure) = settled else { return true };
-            owner.people.remove(&client.member.session);
+            owner.known_sessions.remove(&caller.member.session);
             let code = CloseCode::PolicyViolation.number();
             let closing = Closing { code, message: failure.message, retry_after_ms: None };
-            let key = client.key;
+            let key = caller.key;
             broker.core.hub.run_on(key.shard(), move |shard| shard.end(key, &closing));
             false
         };
@@ -135,10 +135,10 @@ impl Owner {
     pub(crate) fn message(
         self: &Arc<Self>,
         broker: &Broker,
-        client: &Client,
+        caller: &CallerSession,
         endpoint: &Arc<str>,
         message: Bare,
-        under_way: UnderWay,
+        in_flight: InFlightGuard,
     ) -> Result<(), Bare> {
         let Ok(place) = self.mailbox.place() else {
             broker.core.metrics.plugin_busy.add(1);
@@ -148,13 +148,13 @@ impl Owner {
             Bare::Text(text) => Raw::Text(text),
             Bare::Binary(bytes) => Raw::Binary(bytes),
         };
-        let event = Event::Message { session: client.member.clone(), endpoint: Arc::clone(endpoint), message };
-        let (owner, broker, client) = (Arc::clone(self), broker.clone(), client.clone());
+        let event = Event::Message { session: caller.member.clone(), endpoint: Arc::clone(endpoint), message };
+        let (owner, broker, caller) = (Arc::clone(self), broker.clone(), caller.clone());
         let finish = move |outcome: Result<Done, HookError>| {
-            let settling = Settling { broker: &broker, owner: &owner, by: Some(&client) };
+            let transaction = Transaction { broker: &broker, owner: &owner, by: Some(&caller) };
             // The session is told nothing: what it is to hear, the plugin sends. A failure has been logged.
-            let kept = outcome.is_ok_and(|done| settling.settle(First::Nothing, Vec::new(), done.wanted).is_ok());
-            drop(under_way);
+            let kept = outcome.is_ok_and(|done| transaction.settle(First::Nothing, Vec::new(), done.wanted).is_ok());
+            drop(in_flight);
             kept
         };
         place.fill(event, None, Box::new(finish));
@@ -162,9 +162,9 @@ impl Owner {
     }
 
     /// Tells the plugin that a session on a raw endpoint has ended.
-    pub(crate) fn disconnect(self: &Arc<Self>, broker: &Broker, client: &Client, endpoint: &Arc<str>) {
-        let event = Event::Disconnect { session: client.member.clone(), endpoint: Arc::clone(endpoint) };
-        self.tell_end(broker, event, client, |_| {});
+    pub(crate) fn disconnect(self: &Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) {
+        let event = Event::Disconnect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
+        self.tell_end(broker, event, caller, |_| {});
     }
 
     /// Lets the plugin decide on a message, and publishes what it decided before its next hook runs: the order of the
@@ -172,23 +172,23 @@ impl Owner {
     pub(crate) fn publish(
         self: &Arc<Self>,
         broker: &Broker,
-        entry: &Arc<Entry>,
-        (from, except, hops): (Option<&Client>, Option<SessionKey>, u8),
+        entry: &Arc<TopicEntry>,
+        (from, except, hops): (Option<&CallerSession>, Option<SessionKey>, u8),
         payload: Payload,
-        keyed: Option<Keyed>,
-        answer: Answer,
+        keyed: Option<KeyedRequest>,
+        responder: Responder,
     ) {
         let topic = entry.stream.topic().clone();
-        let member = from.map(|client| client.member.clone());
+        let member = from.map(|caller| caller.member.clone());
         let event = Event::Publish { session: member.clone(), topic, payload: payload.clone(), hops };
         let entry = Arc::clone(entry);
-        let reminder = keyed.clone().map(|keyed| Reminder { keyed, place: Place::Topic(Arc::clone(&entry)) });
-        let asking = Asking { from: from.cloned(), reminder, answer };
-        asking.submit(self, broker, event, move |settling, done, answer| {
+        let scoped_key = keyed.clone().map(|keyed| ScopedKey { keyed, place: KeyHome::Topic(Arc::clone(&entry)) });
+        let asking = PluginRequest { from: from.cloned(), scoped_key, responder };
+        asking.submit(self, broker, event, move |transaction, done, responder| {
             let Done { decision, wanted } = done;
             let (payload, keys) = match decision {
                 Decision::Swallow => {
-                    let kept = |keyed| entry.stream.kept_key(keyed, Come::Published(None));
+                    let kept = |keyed| entry.stream.kept_key(keyed, Outcome::Published(None));
                     (None, keyed.clone().map(kept).into_iter().collect())
                 }
                 Decision::Publish(Some(replacement)) => (Some(replacement), Vec::new()),
@@ -201,9 +201,9 @@ impl Owner {
                 }
                 None => First::Nothing,
             };
-            let settled = settling.settle(first, keys, wanted);
+            let settled = transaction.settle(first, keys, wanted);
             let is_done = settled.is_ok();
-            answer_published(answer, settled.map(|position| Published { position, duplicate: false }));
+            answer_published(responder, settled.map(|position| Published { position, duplicate: false }));
             is_done
         });
     }
@@ -212,22 +212,22 @@ impl Owner {
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         broker: &Broker,
-        entry: Arc<Entry>,
-        client: &Client,
-        wish: Wish,
-        answer: Answer,
+        entry: Arc<TopicEntry>,
+        caller: &CallerSession,
+        options: SubscribeOptions,
+        responder: Responder,
     ) {
-        let event = Event::Subscribe { session: client.member.clone(), topic: entry.stream.topic().clone() };
-        let client = client.clone();
-        let asking = Asking { from: Some(client.clone()), reminder: None, answer };
-        asking.submit(self, broker, event, move |settling, done, answer| {
-            settling.owner.people.add(&client);
-            let first = First::Join { entry, wish, answer: Some(answer) };
-            match settling.settle_joining(first, done.wanted) {
+        let event = Event::Subscribe { session: caller.member.clone(), topic: entry.stream.topic().clone() };
+        let caller = caller.clone();
+        let asking = PluginRequest { from: Some(caller.clone()), scoped_key: None, responder };
+        asking.submit(self, broker, event, move |transaction, done, responder| {
+            transaction.owner.known_sessions.add(&caller);
+            let first = First::Join { entry, options, responder: Some(responder) };
+            match transaction.settle_joining(first, done.wanted) {
                 Ok(()) => true,
                 Err(undone) => {
-                    settling.owner.people.tidy(&client.member.session, &settling.owner.books);
-                    undone.answer.into_iter().for_each(|answer| answer.fail(undone.failure.clone()));
+                    transaction.owner.known_sessions.tidy(&caller.member.session, &transaction.owner.registry);
+                    undone.responder.into_iter().for_each(|responder| responder.fail(undone.failure.clone()));
                     false
                 }
             }
@@ -240,15 +240,15 @@ impl Owner {
         self: &Arc<Self>,
         broker: &Broker,
         topic: &Topic,
-        client: &Client,
-        answer: Option<Answer>,
+        caller: &CallerSession,
+        responder: Option<Responder>,
     ) {
-        let event = Event::Unsubscribe { session: client.member.clone(), topic: topic.clone() };
-        let departure = if answer.is_some() { Departure::Final } else { Departure::MayReturn };
-        let (left, topic) = (client.clone(), topic.clone());
-        self.tell_end(broker, event, client, move |broker| {
+        let event = Event::Unsubscribe { session: caller.member.clone(), topic: topic.clone() };
+        let departure = if responder.is_some() { Departure::Final } else { Departure::MayReturn };
+        let (left, topic) = (caller.clone(), topic.clone());
+        self.tell_end(broker, event, caller, move |broker| {
             broker.release(&left, &topic, departure);
-            answer.into_iter().for_each(|answer| answer.ok(Reply::Unsubscribed));
+            responder.into_iter().for_each(|responder| responder.ok(Reply::Unsubscribed));
         });
     }
 
@@ -257,23 +257,23 @@ impl Owner {
         self: &Arc<Self>,
         broker: &Broker,
         event: Event,
-        client: &Client,
+        caller: &CallerSession,
         end: impl FnOnce(&Broker) + Send + 'static,
     ) {
-        let (owner, broker, client) = (Arc::clone(self), broker.clone(), client.clone());
+        let (owner, broker, caller) = (Arc::clone(self), broker.clone(), caller.clone());
         self.mailbox.submit_end(
             event,
             Box::new(move |outcome: Result<Done, HookError>| {
-                let settling = Settling { broker: &broker, owner: &owner, by: Some(&client) };
+                let transaction = Transaction { broker: &broker, owner: &owner, by: Some(&caller) };
                 // The session is out even where nothing of what the hook wanted can be done; a failure has been logged.
                 let kept = match outcome {
-                    Ok(done) => settling.settle(First::End(Box::new(end)), Vec::new(), done.wanted).is_ok(),
+                    Ok(done) => transaction.settle(First::End(Box::new(end)), Vec::new(), done.wanted).is_ok(),
                     Err(_) => {
                         end(&broker);
                         false
                     }
                 };
-                owner.people.tidy(&client.member.session, &owner.books);
+                owner.known_sessions.tidy(&caller.member.session, &owner.registry);
                 kept
             }),
         );
@@ -283,38 +283,38 @@ impl Owner {
     pub(crate) fn call(
         self: &Arc<Self>,
         broker: &Broker,
-        from: Option<&Client>,
-        entry: Option<Arc<Entry>>,
-        question: Question,
-        answer: Answer,
+        from: Option<&CallerSession>,
+        entry: Option<Arc<TopicEntry>>,
+        question: CallRequest,
+        responder: Responder,
     ) {
-        let Question { method, payload, keyed } = question;
+        let CallRequest { method, payload, keyed } = question;
         let topic = entry.as_ref().map(|entry| entry.stream.topic().clone());
         let event = Event::Call { session: member(from), topic, method, payload };
         let place = match entry {
-            Some(entry) => Place::Topic(entry),
+            Some(entry) => KeyHome::Topic(entry),
             None => {
                 let (store, keys_max) = (Arc::clone(&broker.core.store), broker.core.limits.keys);
-                Place::Plugin { name: Arc::clone(&self.name), store, keys_max }
+                KeyHome::Plugin { name: Arc::clone(&self.name), store, keys_max }
             }
         };
-        let reminder = keyed.map(|keyed| Reminder { keyed, place });
-        let remembering = reminder.clone();
-        let asking = Asking { from: from.cloned(), reminder, answer };
-        asking.submit(self, broker, event, |settling, done, answer| {
+        let scoped_key = keyed.map(|keyed| ScopedKey { keyed, place });
+        let remembering = scoped_key.clone();
+        let asking = PluginRequest { from: from.cloned(), scoped_key, responder };
+        asking.submit(self, broker, event, |transaction, done, responder| {
             let Done { decision, wanted } = done;
             let payload = match decision {
                 Decision::Answer(payload) => payload,
                 _ => None,
             };
-            let keys = remembering.map(|reminder| reminder.kept(Come::Answered(payload.clone())));
-            match settling.settle(First::Nothing, keys.into_iter().collect(), wanted) {
+            let keys = remembering.map(|scoped_key| scoped_key.kept(Outcome::Answered(payload.clone())));
+            match transaction.settle(First::Nothing, keys.into_iter().collect(), wanted) {
                 Ok(_) => {
-                    answer.ok(Reply::Answered(Answered { payload, duplicate: false }));
+                    responder.ok(Reply::Answered(Answered { payload, duplicate: false }));
                     true
                 }
                 Err(failure) => {
-                    answer.fail(failure);
+                    responder.fail(failure);
                     false
                 }
             }
@@ -322,6 +322,6 @@ impl Owner {
     }
 }
 
-fn member(client: Option<&Client>) -> Option<Member> {
-    client.map(|client| client.member.clone())
+fn member(caller: Option<&CallerSession>) -> Option<Member> {
+    caller.map(|caller| caller.member.clone())
 }

@@ -3,22 +3,22 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::plugin::Books;
-use crate::request::caller::Client;
+use crate::plugin::PluginRegistry;
+use crate::request::caller::CallerSession;
 
 /// Sessions by their ids.
 #[derive(Debug, Default)]
-pub(super) struct People {
-    known: Mutex<HashMap<Arc<str>, Client>>,
+pub(super) struct KnownSessions {
+    known: Mutex<HashMap<Arc<str>, CallerSession>>,
 }
 
-impl People {
-    pub(super) fn add(&self, client: &Client) {
-        self.open().insert(Arc::clone(&client.member.session), client.clone());
+impl KnownSessions {
+    pub(super) fn add(&self, caller: &CallerSession) {
+        self.open().insert(Arc::clone(&caller.member.session), caller.clone());
     }
 
     /// The session, if it is known.
-    pub(super) fn get(&self, session: &str) -> Option<Client> {
+    pub(super) fn get(&self, session: &str) -> Option<CallerSession> {
         self.open().get(session).cloned()
     }
 
@@ -28,13 +28,13 @@ impl People {
     }
 
     /// Forgets a session that has no place any more.
-    pub(super) fn tidy(&self, session: &str, books: &Books) {
-        if !books.knows(session) {
+    pub(super) fn tidy(&self, session: &str, registry: &PluginRegistry) {
+        if !registry.knows(session) {
             self.open().remove(session);
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<Arc<str>, Client>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<Arc<str>, CallerSession>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,14 +10,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::watch::Trace;
-use super::{Owner, Running, settle_alone};
+use super::{PluginHandle, RunningVersion, settle_alone};
 use crate::broker::{Broker, Core};
 use crate::capability::{Capabilities, Capability};
 use crate::clock::Clock;
 use crate::config::{self, CurrentRules, PluginConfig};
 use crate::metrics::Metrics;
-use crate::plugin::{Books, Compiler, FailurePolicy, Host, Isolation, Manifest, PluginLimits, Source};
-use crate::plugin::{Standing, Surroundings, Version, spawn};
+use crate::plugin::{Compiler, FailurePolicy, Host, Isolation, Manifest, PluginLimits, PluginRegistry, Source};
+use crate::plugin::{Status, Surroundings, Version, spawn};
 use crate::store::Store;
 
 /// A plugin that is part of the program.
@@ -79,18 +79,18 @@ impl Loader {
         name: &str,
         native: Option<NativePlugin>,
         plugin: &PluginConfig,
-    ) -> Result<(Owner, JoinHandle<()>), LoadFailure> {
+    ) -> Result<(PluginHandle, JoinHandle<()>), LoadFailure> {
         let path = native.as_ref().map_or_else(|| plugin.path.display().to_string(), |_| "part of this program".into());
         let version = match native {
             Some(native) => own_version(native, plugin).map_err(|reason| failure(name, &path, reason))?,
             None => self.version(name, plugin)?,
         };
         let running = running(&version, plugin);
-        let (key, books, standing): (Arc<str>, Arc<Books>, Arc<Standing>) =
+        let (key, registry, status): (Arc<str>, Arc<PluginRegistry>, Arc<Status>) =
             (name.into(), Arc::default(), Arc::default());
-        let around = self.surroundings(&key, &books, &standing);
+        let around = self.surroundings(&key, &registry, &status);
         let (mailbox, thread) = spawn(version, around).map_err(|error| failure(name, &path, error.to_string()))?;
-        Ok((Owner::new(key, mailbox, books, standing, running), thread))
+        Ok((PluginHandle::new(key, mailbox, registry, status, running), thread))
     }
 
     /// Loads the component of a plugin with its settings. Nothing of it runs yet.
@@ -134,7 +134,7 @@ impl Loader {
         Ok(made)
     }
 
-    fn surroundings(&self, name: &Arc<str>, books: &Arc<Books>, standing: &Arc<Standing>) -> Surroundings {
+    fn surroundings(&self, name: &Arc<str>, registry: &Arc<PluginRegistry>, status: &Arc<Status>) -> Surroundings {
         let Loading { rules, store, metrics, clock, late, .. } = &self.with;
         let (own_rules, own_name) = (Arc::clone(rules), Arc::clone(name));
         let (alone_name, alone_late) = (Arc::clone(name), Arc::clone(late));
@@ -146,8 +146,8 @@ impl Loader {
             store: Arc::clone(store),
             metrics: Arc::clone(metrics),
             clock: *clock,
-            books: Arc::clone(books),
-            standing: Arc::clone(standing),
+            registry: Arc::clone(registry),
+            status: Arc::clone(status),
             alone: Arc::new(move |done| match alone_late.get().and_then(Weak::upgrade) {
                 Some(core) => settle_alone(&Broker { core }, &alone_name, done),
                 None => false,
@@ -158,8 +158,8 @@ impl Loader {
 }
 
 /// What is told of a version while it runs.
-pub(super) fn running(version: &Version, plugin: &PluginConfig) -> Running {
-    Running { manifest: version.manifest.clone(), grants: plugin.grants.clone() }
+pub(super) fn running(version: &Version, plugin: &PluginConfig) -> RunningVersion {
+    RunningVersion { manifest: version.manifest.clone(), grants: plugin.grants.clone() }
 }
 
 fn own_version(native: NativePlugin, plugin: &PluginConfig) -> Result<Version, String> {

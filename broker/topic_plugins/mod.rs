@@ -20,23 +20,23 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 
-pub(crate) use self::handle::Owner;
+pub(crate) use self::handle::PluginHandle;
 use self::loading::Loader;
 #[cfg(feature = "cli")]
 pub(crate) use self::loading::limits;
 pub(crate) use self::loading::{LoadFailure, Loading, NativePlugin};
+pub(crate) use self::reload::InitialPlugins;
 pub use self::reload::ReloadError;
 use self::reload::Settings;
-pub(crate) use self::reload::Wanted;
-use self::transaction::{First, Settling};
+use self::transaction::{First, Transaction};
 pub(crate) use self::watch::watch;
 use crate::broker::{Broker, PluginStatus};
 use crate::plugin::{Done, Manifest};
 
-type ByName = BTreeMap<Arc<str>, Arc<Owner>>;
+type ByName = BTreeMap<Arc<str>, Arc<PluginHandle>>;
 
 /// All plugins of a broker, by name.
-pub(crate) struct Owners {
+pub(crate) struct TopicPlugins {
     by_name: ArcSwap<ByName>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps the engine's watchdog alive as long as hooks can run.
@@ -48,16 +48,16 @@ pub(crate) struct Owners {
     _ended: SyncSender<()>,
 }
 
-impl Owners {
+impl TopicPlugins {
     /// Loads and starts all plugins that are wanted. `ended` is dropped with them.
     ///
     /// # Errors
     /// [`LoadFailure`] for the first that does not run; then none does.
-    pub(crate) fn start(mut wanted: Wanted, with: Loading, ended: SyncSender<()>) -> Result<Self, LoadFailure> {
+    pub(crate) fn start(mut wanted: InitialPlugins, with: Loading, ended: SyncSender<()>) -> Result<Self, LoadFailure> {
         for name in wanted.natives.keys() {
             wanted.plugins.entry(name.clone()).or_default();
         }
-        let owners = Self {
+        let topic_plugins = Self {
             by_name: ArcSwap::default(),
             threads: Mutex::default(),
             loader: Loader::new(with),
@@ -65,11 +65,11 @@ impl Owners {
             stopped: AtomicBool::new(false),
             _ended: ended,
         };
-        let started = owners.start_all();
+        let started = topic_plugins.start_all();
         if started.is_err() {
-            owners.stop();
+            topic_plugins.stop();
         }
-        started.map(|()| owners)
+        started.map(|()| topic_plugins)
     }
 
     fn start_all(&self) -> Result<(), LoadFailure> {
@@ -82,7 +82,7 @@ impl Owners {
     }
 
     /// Takes a plugin in that runs.
-    fn add(&self, owner: Owner, thread: JoinHandle<()>) {
+    fn add(&self, owner: PluginHandle, thread: JoinHandle<()>) {
         let owner = Arc::new(owner);
         self.by_name.rcu(|by_name| {
             let mut by_name = ByName::clone(by_name);
@@ -96,7 +96,7 @@ impl Owners {
         }
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<Owner>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<PluginHandle>> {
         self.by_name.load().get(name).cloned()
     }
 
@@ -123,7 +123,7 @@ impl Owners {
     }
 }
 
-impl fmt::Debug for Owners {
+impl fmt::Debug for TopicPlugins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.by_name.load().keys()).finish()
     }
@@ -131,9 +131,9 @@ impl fmt::Debug for Owners {
 
 /// Does what a hook wanted that nobody waits for, of the plugin of this name. Whether it is kept.
 pub(crate) fn settle_alone(broker: &Broker, plugin: &str, done: Done) -> bool {
-    let Some(owner) = broker.core.owners.get(plugin) else { return false };
-    let settling = Settling { broker, owner: &owner, by: None };
-    match settling.settle(First::Nothing, Vec::new(), done.wanted) {
+    let Some(owner) = broker.core.topic_plugins.get(plugin) else { return false };
+    let transaction = Transaction { broker, owner: &owner, by: None };
+    match transaction.settle(First::Nothing, Vec::new(), done.wanted) {
         Ok(_) => true,
         Err(failure) => {
             tracing::error!(plugin, %failure, "what a timer's hook wanted could not be done");
@@ -151,7 +151,7 @@ pub(crate) enum Bare {
 
 /// What is known of the version that runs.
 #[derive(Clone, Debug)]
-pub(crate) struct Running {
+pub(crate) struct RunningVersion {
     pub(crate) manifest: Manifest,
     pub(crate) grants: Vec<String>,
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use super::loading::{LoadFailure, running};
-use super::{NativePlugin, Owner, Owners};
+use super::{NativePlugin, PluginHandle, TopicPlugins};
 use crate::broker::{Broker, PluginStatus};
 use crate::config::{Config, Endpoint, PluginConfig, Rules, TopicRule};
 use crate::topic::is_invisible;
@@ -40,7 +40,7 @@ pub enum ReloadError {
 }
 
 /// What was wanted when the broker started: plugins, and what is theirs.
-pub(crate) struct Wanted {
+pub(crate) struct InitialPlugins {
     pub(crate) plugins: BTreeMap<String, PluginConfig>,
     pub(crate) topics: Vec<TopicRule>,
     pub(crate) endpoints: Vec<Endpoint>,
@@ -50,7 +50,7 @@ pub(crate) struct Wanted {
 }
 
 /// What was wanted last. One reload at a time has it.
-pub(super) type Settings = Mutex<Wanted>;
+pub(super) type Settings = Mutex<InitialPlugins>;
 
 impl Broker {
     /// Loads a plugin's component again, with its settings of the configuration file if the broker has one, and lets it take
@@ -62,9 +62,9 @@ impl Broker {
     pub async fn reload_plugin(&self, name: &str) -> Result<PluginStatus, ReloadError> {
         let name = name.to_owned();
         aside(self, move |broker| {
-            let owners = &broker.core.owners;
-            let mut settings = owners.settings.lock().unwrap_or_else(PoisonError::into_inner);
-            owners.reload_again(broker, &mut settings, &name)
+            let topic_plugins = &broker.core.topic_plugins;
+            let mut settings = topic_plugins.settings.lock().unwrap_or_else(PoisonError::into_inner);
+            topic_plugins.reload_again(broker, &mut settings, &name)
         })
         .await?
     }
@@ -75,18 +75,18 @@ impl Broker {
     /// [`ReloadError`] when that cannot be begun; the outcome of each plugin stands beside its name.
     pub async fn reload_plugins(&self) -> Result<Vec<(String, Result<PluginStatus, ReloadError>)>, ReloadError> {
         aside(self, move |broker| {
-            let owners = &broker.core.owners;
-            let mut settings = owners.settings.lock().unwrap_or_else(PoisonError::into_inner);
+            let topic_plugins = &broker.core.topic_plugins;
+            let mut settings = topic_plugins.settings.lock().unwrap_or_else(PoisonError::into_inner);
             read_again(&mut settings)?;
             let names: BTreeSet<String> = settings.plugins.keys().cloned().collect();
             let reload = |name: String| {
-                let reloaded = owners.reload(broker, &settings, &name);
+                let reloaded = topic_plugins.reload(broker, &settings, &name);
                 (name, reloaded)
             };
             let reloaded: Vec<_> =
                 names.into_iter().filter(|name| !settings.natives.contains_key(name)).map(reload).collect();
             if reloaded.iter().all(|(_, outcome)| outcome.is_ok()) {
-                owners.take_rules(broker, &settings);
+                topic_plugins.take_rules(broker, &settings);
             }
             Ok(reloaded)
         })
@@ -111,7 +111,7 @@ async fn aside<T: Send + 'static>(
 }
 
 /// Takes over what the configuration file says now.
-fn read_again(settings: &mut Wanted) -> Result<(), ReloadError> {
+fn read_again(settings: &mut InitialPlugins) -> Result<(), ReloadError> {
     let Some(file) = &settings.file else { return Ok(()) };
     let config = Config::load(file).map_err(|problems| ReloadError::Configuration(problems.render(false)))?;
     let Config { plugins, topics, endpoints, .. } = config;
@@ -119,12 +119,12 @@ fn read_again(settings: &mut Wanted) -> Result<(), ReloadError> {
     Ok(())
 }
 
-impl Owners {
+impl TopicPlugins {
     /// Reloads one plugin as the configuration says now.
     pub(super) fn reload_again(
         &self,
         broker: &Broker,
-        settings: &mut Wanted,
+        settings: &mut InitialPlugins,
         name: &str,
     ) -> Result<PluginStatus, ReloadError> {
         read_again(settings)?;
@@ -133,7 +133,7 @@ impl Owners {
         Ok(reloaded)
     }
 
-    fn reload(&self, broker: &Broker, settings: &Wanted, name: &str) -> Result<PluginStatus, ReloadError> {
+    fn reload(&self, broker: &Broker, settings: &InitialPlugins, name: &str) -> Result<PluginStatus, ReloadError> {
         let reloaded = match (self.get(name), settings.plugins.get(name)) {
             _ if settings.natives.contains_key(name) => Err(fixed(name, "is part of this program")),
             (Some(owner), Some(plugin)) => self.replace(&owner, plugin).map(|()| owner.status(broker)),
@@ -158,14 +158,14 @@ impl Owners {
     }
 
     /// A plugin that is new begins to run.
-    fn begin(&self, name: &str, plugin: &PluginConfig) -> Result<std::sync::Arc<Owner>, ReloadError> {
+    fn begin(&self, name: &str, plugin: &PluginConfig) -> Result<std::sync::Arc<PluginHandle>, ReloadError> {
         let (owner, thread) = self.loader.start(name, None, plugin).map_err(refused)?;
         self.add(owner, thread);
         self.get(name).ok_or(ReloadError::Stopping)
     }
 
     /// A new version takes the place of the old one, behind the events that wait already.
-    fn replace(&self, owner: &std::sync::Arc<Owner>, plugin: &PluginConfig) -> Result<(), ReloadError> {
+    fn replace(&self, owner: &std::sync::Arc<PluginHandle>, plugin: &PluginConfig) -> Result<(), ReloadError> {
         let name = owner.name().to_string();
         let path = plugin.path.display().to_string();
         let version = self.loader.version(&name, plugin).map_err(refused)?;
@@ -192,7 +192,7 @@ impl Owners {
     }
 
     /// The topic rules and endpoints of the configuration hold from now on, if all plugins that they name run.
-    fn take_rules(&self, broker: &Broker, settings: &Wanted) {
+    fn take_rules(&self, broker: &Broker, settings: &InitialPlugins) {
         let named = settings.topics.iter().filter_map(|rule| rule.plugin.as_ref());
         let named = named.chain(settings.endpoints.iter().map(|endpoint| &endpoint.plugin));
         let missing: BTreeSet<&String> = named.filter(|name| self.get(name).is_none()).collect();
@@ -202,7 +202,7 @@ impl Owners {
         }
         let rules = Rules::new(&settings.topics);
         self.loader.with.rules.set(rules.clone());
-        broker.core.directory.set_rules(rules, broker.core.limits.keys);
+        broker.core.topics.set_rules(rules, broker.core.limits.keys);
         let endpoints = settings.endpoints.iter().map(|endpoint| (endpoint.path.clone(), endpoint.plugin.clone()));
         broker.core.endpoints.set(endpoints);
     }

@@ -5,62 +5,62 @@ use std::sync::{Arc, OnceLock};
 
 use rialto_protocol::{Answered, ErrorCode, Failure, Published, Reply};
 
-use super::handle::Owner;
-use super::transaction::Settling;
+use super::handle::PluginHandle;
+use super::transaction::Transaction;
 use crate::broker::{Broker, key_reused};
-use crate::engine::Known;
-use crate::plugin::{Asked, Done, Event, HookError};
-use crate::request::caller::Client;
-use crate::request::responder::Answer;
-use crate::store::Come;
-use crate::topics::idempotency::Reminder;
+use crate::engine::Lookup;
+use crate::plugin::{Done, Event, HookError, IsNew};
+use crate::request::caller::CallerSession;
+use crate::request::responder::Responder;
+use crate::store::Outcome;
+use crate::topics::idempotency::ScopedKey;
 
 /// When it makes sense to ask a plugin again that has too much to do.
 const BUSY_RETRY_MS: u64 = 100;
 
 /// A request that a plugin decides on.
-pub(super) struct Asking {
-    pub(super) from: Option<Client>,
-    pub(super) reminder: Option<Reminder>,
-    pub(super) answer: Answer,
+pub(super) struct PluginRequest {
+    pub(super) from: Option<CallerSession>,
+    pub(super) scoped_key: Option<ScopedKey>,
+    pub(super) responder: Responder,
 }
 
-impl Asking {
+impl PluginRequest {
     /// Puts the event into the plugin's mailbox. `finish` does what the hook wanted and answers; it says whether that is
     /// kept.
     pub(super) fn submit(
         self,
-        owner: &Arc<Owner>,
+        owner: &Arc<PluginHandle>,
         broker: &Broker,
         event: Event,
-        finish: impl FnOnce(&Settling<'_>, Done, Answer) -> bool + Send + 'static,
+        finish: impl FnOnce(&Transaction<'_>, Done, Responder) -> bool + Send + 'static,
     ) {
-        let Self { from, reminder, answer } = self;
+        let Self { from, scoped_key, responder } = self;
         let Ok(place) = owner.mailbox.place() else {
             broker.core.metrics.plugin_busy.add(1);
             let text = format!("plugin \"{}\" has too much to do", owner.name());
-            return answer.fail(Failure::new(ErrorCode::Busy, text).retry_after_ms(BUSY_RETRY_MS));
+            return responder.fail(Failure::new(ErrorCode::Busy, text).retry_after_ms(BUSY_RETRY_MS));
         };
         let (owner, broker) = (Arc::clone(owner), broker.clone());
         let found = Arc::new(OnceLock::new());
         // Looked up when it is this event's turn: whoever came before it with the same key is done by then.
-        let is_new = reminder.map(|reminder| {
+        let is_new = scoped_key.map(|scoped_key| {
             let (clock, found) = (broker.core.clock, Arc::clone(&found));
-            Box::new(move || *found.get_or_init(|| reminder.recall(clock.now())) == Known::No) as Asked
+            Box::new(move || *found.get_or_init(|| scoped_key.recall(clock.now())) == Lookup::No) as IsNew
         });
         place.fill(
             event,
             is_new,
             Box::new(move |outcome| match (found.get(), outcome) {
-                (None | Some(Known::No), Ok(done)) => {
-                    finish(&Settling { broker: &broker, owner: &owner, by: from.as_ref() }, done, answer)
+                (None | Some(Lookup::No), Ok(done)) => {
+                    finish(&Transaction { broker: &broker, owner: &owner, by: from.as_ref() }, done, responder)
                 }
-                (None | Some(Known::No), Err(error)) => {
-                    answer.fail(failure(owner.name(), error));
+                (None | Some(Lookup::No), Err(error)) => {
+                    responder.fail(failure(owner.name(), error));
                     false
                 }
                 (Some(known), _) => {
-                    answer_known(&broker, known, answer);
+                    answer_known(&broker, known, responder);
                     false
                 }
             }),
@@ -69,13 +69,13 @@ impl Asking {
 }
 
 /// Answers a request whose key is known.
-fn answer_known(broker: &Broker, known: &Known, answer: Answer) {
-    let Known::Same(came_to) = known else { return answer.fail(key_reused()) };
+fn answer_known(broker: &Broker, known: &Lookup, responder: Responder) {
+    let Lookup::Same(outcome) = known else { return responder.fail(key_reused()) };
     broker.core.metrics.duplicates.add(1);
     let duplicate = true;
-    match came_to.clone() {
-        Come::Published(position) => answer.ok(Reply::Published(Published { position, duplicate })),
-        Come::Answered(payload) => answer.ok(Reply::Answered(Answered { payload, duplicate })),
+    match outcome.clone() {
+        Outcome::Published(position) => responder.ok(Reply::Published(Published { position, duplicate })),
+        Outcome::Answered(payload) => responder.ok(Reply::Answered(Answered { payload, duplicate })),
     }
 }
 

@@ -6,26 +6,26 @@ use std::sync::Arc;
 
 use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Position};
 
-use super::handle::Owner;
-use crate::broker::{Broker, Departure, Wish, not_kept};
-use crate::engine::{Keyed, NotTogether, Passed, Posting, Step};
+use super::handle::PluginHandle;
+use crate::broker::{Broker, Departure, SubscribeOptions, not_kept};
+use crate::engine::{KeyedRequest, PublishStep, StepOutcome, TransactionError, TransactionStep};
 use crate::hub::{Push, What};
 use crate::message::Draft;
-use crate::plugin::{Effect, Sent, Wanted};
-use crate::request::caller::Client;
-use crate::request::responder::Answer;
+use crate::plugin::{Effect, HookEffects, Sent};
+use crate::request::caller::CallerSession;
+use crate::request::responder::Responder;
 use crate::store::{Batch, KeptKey};
 use crate::topic::Topic;
-use crate::topics::Entry;
+use crate::topics::TopicEntry;
 
 /// What follows first of all from a hook that returned `ok`.
 pub(super) enum First {
     /// Nothing but what it wanted.
     Nothing,
     /// The message that it decided on goes out.
-    Message { entry: Arc<Entry>, draft: Draft, keyed: Option<Keyed> },
+    Message { entry: Arc<TopicEntry>, draft: Draft, keyed: Option<KeyedRequest> },
     /// The session that asked is let into the topic.
-    Join { entry: Arc<Entry>, wish: Wish, answer: Option<Answer> },
+    Join { entry: Arc<TopicEntry>, options: SubscribeOptions, responder: Option<Responder> },
     /// Something has ended.
     End(End),
 }
@@ -37,63 +37,68 @@ pub(super) type End = Box<dyn FnOnce(&Broker) + Send>;
 pub(super) struct Undone {
     pub(super) failure: Failure,
     /// What is still to be given.
-    pub(super) answer: Option<Answer>,
+    pub(super) responder: Option<Responder>,
 }
 
 /// One hook's outcome on its way into the world.
-pub(super) struct Settling<'s> {
+pub(super) struct Transaction<'s> {
     pub(super) broker: &'s Broker,
-    pub(super) owner: &'s Arc<Owner>,
+    pub(super) owner: &'s Arc<PluginHandle>,
     /// Whose request it was.
-    pub(super) by: Option<&'s Client>,
+    pub(super) by: Option<&'s CallerSession>,
 }
 
 /// Something that happens, in its place among the others.
 enum Act {
     Post {
-        entry: Arc<Entry>,
+        entry: Arc<TopicEntry>,
         draft: Draft,
-        keyed: Option<Keyed>,
+        keyed: Option<KeyedRequest>,
     },
     Join {
-        entry: Arc<Entry>,
-        client: Client,
-        parts: Cell<Option<(Wish, Answer)>>,
+        entry: Arc<TopicEntry>,
+        caller: CallerSession,
+        parts: Cell<Option<(SubscribeOptions, Responder)>>,
     },
     /// A session is brought into a topic of the plugin, or of nobody.
     Bring {
-        entry: Arc<Entry>,
-        client: Client,
+        entry: Arc<TopicEntry>,
+        caller: CallerSession,
         own: bool,
     },
     Send {
-        client: Client,
+        caller: CallerSession,
         what: Cell<Option<What>>,
     },
     Take {
-        client: Client,
+        caller: CallerSession,
         topic: Topic,
         own: bool,
     },
     Evict {
-        client: Client,
+        caller: CallerSession,
         reason: String,
     },
     End(Cell<Option<End>>),
     /// A message to a topic of another plugin, which decides on it.
     Forward {
-        entry: Arc<Entry>,
+        entry: Arc<TopicEntry>,
         draft: Draft,
-        other: Arc<Owner>,
+        other: Arc<PluginHandle>,
     },
 }
 
-impl Settling<'_> {
+impl Transaction<'_> {
     /// Does what follows from a hook. Gives the position of the message that it decided on.
     ///
     /// # Errors
     /// Why nothing of it was done.
-    pub(super) fn settle(&self, first: First, keys: Vec<KeptKey>, wanted: Wanted) -> Result<Option<Position>, Failure> {
+    pub(super) fn settle(
+        &self,
+        first: First,
+        keys: Vec<KeptKey>,
+        wanted: HookEffects,
+    ) -> Result<Option<Position>, Failure> {
         let decides = matches!(first, First::Message { .. });
         let hops = wanted.hops;
         let mut acts = self.first_act(first)?;
@@ -106,7 +111,7 @@ impl Settling<'_> {
     ///
     /// # Errors
     /// Why nothing of it was done, and the answer that is still to be given.
-    pub(super) fn settle_joining(&self, first: First, wanted: Wanted) -> Result<(), Box<Undone>> {
+    pub(super) fn settle_joining(&self, first: First, wanted: HookEffects) -> Result<(), Box<Undone>> {
         let hops = wanted.hops;
         let mut acts = self.first_act(first).map_err(|failure| undone(&[], failure))?;
         match self.resolve(wanted, Vec::new(), &mut acts) {
@@ -119,8 +124,8 @@ impl Settling<'_> {
         Ok(match (first, self.by) {
             (First::Nothing, _) => Vec::new(),
             (First::Message { entry, draft, keyed }, _) => vec![Act::Post { entry, draft, keyed }],
-            (First::Join { entry, wish, answer: Some(answer) }, Some(client)) => {
-                vec![Act::Join { entry, client: client.clone(), parts: Cell::new(Some((wish, answer))) }]
+            (First::Join { entry, options, responder: Some(responder) }, Some(caller)) => {
+                vec![Act::Join { entry, caller: caller.clone(), parts: Cell::new(Some((options, responder))) }]
             }
             (First::Join { .. }, _) => return Err(Failure::new(ErrorCode::Internal, "nobody asked to be let in")),
             (First::End(end), _) => vec![Act::End(Cell::new(Some(end)))],
@@ -128,8 +133,8 @@ impl Settling<'_> {
     }
 
     /// Finds the topics and sessions of what a hook wanted. Gives what is to be kept.
-    fn resolve(&self, wanted: Wanted, keys: Vec<KeptKey>, acts: &mut Vec<Act>) -> Result<Batch, Failure> {
-        let Wanted { effects, writes, .. } = wanted;
+    fn resolve(&self, wanted: HookEffects, keys: Vec<KeptKey>, acts: &mut Vec<Act>) -> Result<Batch, Failure> {
+        let HookEffects { effects, writes, .. } = wanted;
         let is_end = matches!(acts.first(), Some(Act::End(_)));
         for effect in effects {
             match self.act(effect) {
@@ -146,44 +151,44 @@ impl Settling<'_> {
 
     /// What an effect comes to; none where its session has ended meanwhile.
     fn act(&self, effect: Effect) -> Result<Option<Act>, Failure> {
-        let entry = |topic: &Topic| self.broker.core.directory.entry(topic, &self.broker.core.engine);
+        let entry = |topic: &Topic| self.broker.core.topics.entry(topic, &self.broker.core.engine);
         Ok(match effect {
             Effect::Publish { topic, payload, exclude, own } => {
                 let entry = entry(&topic)?;
-                let except = exclude.and_then(|session| self.client(&session)).map(|client| client.key);
+                let except = exclude.and_then(|session| self.caller(&session)).map(|caller| caller.key);
                 let draft = Draft { payload, from: None, except };
                 match self.broker.owner(&entry)?.filter(|_| !own) {
                     Some(other) => Some(Act::Forward { entry, draft, other }),
                     None => Some(Act::Post { entry, draft, keyed: None }),
                 }
             }
-            Effect::Send { session, what } => self.client(&session).map(|client| {
+            Effect::Send { session, what } => self.caller(&session).map(|caller| {
                 let what = match what {
                     Sent::Payload(payload) => What::Custom(payload),
                     Sent::Text(text) => What::Text(text),
                     Sent::Binary(bytes) => What::Binary(bytes),
                 };
-                Act::Send { client, what: Cell::new(Some(what)) }
+                Act::Send { caller, what: Cell::new(Some(what)) }
             }),
             Effect::Subscribe { session, topic, own } => {
                 let is_in = own && self.owner.has_let_in(&topic, &session);
-                match self.client(&session).filter(|_| !is_in) {
-                    Some(client) => Some(Act::Bring { entry: entry(&topic)?, client, own }),
+                match self.caller(&session).filter(|_| !is_in) {
+                    Some(caller) => Some(Act::Bring { entry: entry(&topic)?, caller, own }),
                     None => None,
                 }
             }
             Effect::Unsubscribe { session, topic, own } => {
-                self.client(&session).map(|client| Act::Take { client, topic, own })
+                self.caller(&session).map(|caller| Act::Take { caller, topic, own })
             }
-            Effect::Disconnect { session, reason } => self.client(&session).map(|client| Act::Evict { client, reason }),
+            Effect::Disconnect { session, reason } => self.caller(&session).map(|caller| Act::Evict { caller, reason }),
         })
     }
 
     /// A session that the plugin knows, or that caused the hook.
-    fn client(&self, session: &str) -> Option<Client> {
+    fn caller(&self, session: &str) -> Option<CallerSession> {
         match self.by {
             Some(by) if *by.member.session == *session => Some(by.clone()),
-            _ => self.owner.people.get(session),
+            _ => self.owner.known_sessions.get(session),
         }
     }
 
@@ -192,9 +197,9 @@ impl Settling<'_> {
         let core = &self.broker.core;
         let (positions, done) = loop {
             let places: Vec<usize> = (0..acts.len()).filter(|place| acts[*place].step().is_some()).collect();
-            let steps: Vec<Step<'_>> = acts.iter().filter_map(Act::step).collect();
+            let steps: Vec<TransactionStep<'_>> = acts.iter().filter_map(Act::step).collect();
             let done = Cell::new(0);
-            let pass = |index: usize, passed: Passed<'_>| {
+            let pass = |index: usize, passed: StepOutcome<'_>| {
                 let place = places[index];
                 acts[done.get()..place].iter().for_each(|act| self.perform(act, hops));
                 self.pass(&acts[place], passed);
@@ -202,12 +207,12 @@ impl Settling<'_> {
             };
             match core.engine.publish_all(&steps, batch, core.clock.now(), pass) {
                 Ok(positions) => break (positions, done.get()),
-                Err(NotTogether::NotKept(error)) => return Err(undone(&acts, not_kept(&error))),
-                Err(NotTogether::Retired(back)) => batch = *back,
+                Err(TransactionError::NotKept(error)) => return Err(undone(&acts, not_kept(&error))),
+                Err(TransactionError::Retired(back)) => batch = *back,
             }
             for act in &mut acts {
                 if let Some(entry) = act.entry_mut() {
-                    let again = core.directory.entry(entry.stream.topic(), &core.engine);
+                    let again = core.topics.entry(entry.stream.topic(), &core.engine);
                     match again {
                         Ok(again) => *entry = again,
                         Err(failure) => return Err(undone(&acts, failure)),
@@ -222,28 +227,28 @@ impl Settling<'_> {
     }
 
     /// What happens while the topic is held.
-    fn pass(&self, act: &Act, passed: Passed<'_>) {
+    fn pass(&self, act: &Act, passed: StepOutcome<'_>) {
         match (act, passed) {
-            (Act::Post { entry, .. }, Passed::Message(message)) => {
+            (Act::Post { entry, .. }, StepOutcome::Message(message)) => {
                 self.broker.core.hub.deliver(&entry.reach, message);
             }
-            (Act::Join { entry, client, parts }, Passed::Joined(view)) => {
-                if let Some((mut wish, answer)) = parts.take() {
-                    self.broker.enter(entry, &view, client, &mut wish, answer);
+            (Act::Join { entry, caller, parts }, StepOutcome::Joined(view)) => {
+                if let Some((mut options, responder)) = parts.take() {
+                    self.broker.enter(entry, &view, caller, &mut options, responder);
                 }
             }
-            (Act::Bring { entry, client, own }, Passed::Joined(view)) => {
+            (Act::Bring { entry, caller, own }, StepOutcome::Joined(view)) => {
                 let topic = entry.stream.topic();
-                if !client.brought.add(topic, self.broker.core.limits.subscriptions) {
+                if !caller.assigned.add(topic, self.broker.core.limits.subscriptions) {
                     return;
                 }
                 if *own {
-                    self.owner.people.add(client);
-                    self.owner.books.enter(topic, &client.member);
+                    self.owner.known_sessions.add(caller);
+                    self.owner.registry.enter(topic, &caller.member);
                 }
                 // Nobody asked, so nobody is answered.
-                let (answer, _) = Answer::caller();
-                self.broker.enter(entry, &view, client, &mut Wish::default(), answer);
+                let (responder, _) = Responder::caller();
+                self.broker.enter(entry, &view, caller, &mut SubscribeOptions::default(), responder);
             }
             _ => {}
         }
@@ -253,41 +258,41 @@ impl Settling<'_> {
     fn perform(&self, act: &Act, hops: u8) {
         let hub = &self.broker.core.hub;
         match act {
-            Act::Send { client, what } => {
+            Act::Send { caller, what } => {
                 if let Some(what) = what.take() {
-                    hub.push(client.key, Push { what, under_way: None });
+                    hub.push(caller.key, Push { what, in_flight: None });
                 }
             }
-            Act::Take { client, topic, own } => self.take_out(client, topic, *own),
-            Act::Evict { client, reason } => {
+            Act::Take { caller, topic, own } => self.take_out(caller, topic, *own),
+            Act::Evict { caller, reason } => {
                 let code = CloseCode::Kicked.number();
                 let closing = Closing { code, message: reason.clone(), retry_after_ms: None };
-                let key = client.key;
+                let key = caller.key;
                 hub.run_on(key.shard(), move |shard| shard.end(key, &closing));
             }
             Act::End(end) => end.take().into_iter().for_each(|end| end(self.broker)),
             Act::Forward { entry, draft, other } => {
                 let Draft { payload, except, .. } = draft.clone();
-                let (answer, _) = Answer::caller();
-                other.publish(self.broker, entry, (None, except, hops + 1), payload, None, answer);
+                let (responder, _) = Responder::caller();
+                other.publish(self.broker, entry, (None, except, hops + 1), payload, None, responder);
             }
             Act::Post { .. } | Act::Join { .. } | Act::Bring { .. } => {}
         }
     }
 
     /// Ends a subscription for a session that did not ask for that, and tells it.
-    fn take_out(&self, client: &Client, topic: &Topic, own: bool) {
-        let was_in = !own || self.owner.books.leave(topic, &client.member.session);
-        let was_brought = client.brought.remove(topic);
+    fn take_out(&self, caller: &CallerSession, topic: &Topic, own: bool) {
+        let was_in = !own || self.owner.registry.leave(topic, &caller.member.session);
+        let was_brought = caller.assigned.remove(topic);
         if !(was_in || was_brought) {
             return;
         }
-        self.broker.release(client, topic, Departure::Final);
+        self.broker.release(caller, topic, Departure::Final);
         let failure = Failure::new(ErrorCode::Rejected, "the topic's plugin ended the subscription");
         let what = What::Unsubscribed { topic: topic.clone(), failure };
-        self.broker.core.hub.push(client.key, Push { what, under_way: None });
-        if self.by.is_none_or(|by| by.key != client.key) {
-            self.owner.people.tidy(&client.member.session, &self.owner.books);
+        self.broker.core.hub.push(caller.key, Push { what, in_flight: None });
+        if self.by.is_none_or(|by| by.key != caller.key) {
+            self.owner.known_sessions.tidy(&caller.member.session, &self.owner.registry);
         }
     }
 
@@ -307,17 +312,17 @@ impl Settling<'_> {
 
 impl Act {
     /// What of it must be done while its topic is held.
-    fn step(&self) -> Option<Step<'_>> {
+    fn step(&self) -> Option<TransactionStep<'_>> {
         match self {
             Self::Post { entry, draft, keyed } => {
-                Some(Step::Post(Posting { stream: &entry.stream, draft, keyed: keyed.as_ref() }))
+                Some(TransactionStep::Post(PublishStep { stream: &entry.stream, draft, keyed: keyed.as_ref() }))
             }
-            Self::Join { entry, .. } | Self::Bring { entry, .. } => Some(Step::Join(&entry.stream)),
+            Self::Join { entry, .. } | Self::Bring { entry, .. } => Some(TransactionStep::Join(&entry.stream)),
             _ => None,
         }
     }
 
-    fn entry_mut(&mut self) -> Option<&mut Arc<Entry>> {
+    fn entry_mut(&mut self) -> Option<&mut Arc<TopicEntry>> {
         match self {
             Self::Post { entry, .. } | Self::Join { entry, .. } | Self::Bring { entry, .. } => Some(entry),
             _ => None,
@@ -326,9 +331,9 @@ impl Act {
 }
 
 fn undone(acts: &[Act], failure: Failure) -> Box<Undone> {
-    let answer = match acts.first() {
-        Some(Act::Join { parts, .. }) => parts.take().map(|(_, answer)| answer),
+    let responder = match acts.first() {
+        Some(Act::Join { parts, .. }) => parts.take().map(|(_, responder)| responder),
         _ => None,
     };
-    Box::new(Undone { failure, answer })
+    Box::new(Undone { failure, responder })
 }

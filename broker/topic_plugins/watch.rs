@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-use super::Owners;
+use super::TopicPlugins;
 use crate::broker::{Broker, Core};
 
 /// How often files are looked at. What has changed is loaded once two looks have seen the same, so that whoever writes a
@@ -45,14 +45,14 @@ pub(crate) fn watch(core: Weak<Core>, ended: Receiver<()>) -> io::Result<()> {
         let mut seen = BTreeMap::new();
         while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
             let Some(core) = core.upgrade() else { return };
-            core.owners.look(&Broker { core: core.clone() }, &mut seen);
+            core.topic_plugins.look(&Broker { core: core.clone() }, &mut seen);
         }
     };
     std::thread::Builder::new().name("rialto-watch".to_owned()).spawn(work)?;
     Ok(())
 }
 
-impl Owners {
+impl TopicPlugins {
     /// One look at all files that are watched.
     fn look(&self, broker: &Broker, seen: &mut BTreeMap<String, Option<Trace>>) {
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);

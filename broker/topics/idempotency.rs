@@ -3,34 +3,34 @@
 
 use std::sync::Arc;
 
-use super::Entry;
+use super::TopicEntry;
 use crate::clock::Now;
-use crate::engine::{Keyed, Known};
-use crate::store::{Come, KeptKey, Remembered, Scope, Store};
+use crate::engine::{KeyedRequest, Lookup};
+use crate::store::{KeptKey, KeyRecord, Outcome, Scope, Store};
 
 /// How long the keys of calls are remembered that name no topic: as long as those of a topic whose rule does not say.
 const KEYS_MS: u64 = 120_000;
 
 /// One request's key and where it belongs.
 #[derive(Clone, Debug)]
-pub(crate) struct Reminder {
-    pub(crate) keyed: Keyed,
-    pub(crate) place: Place,
+pub(crate) struct ScopedKey {
+    pub(crate) keyed: KeyedRequest,
+    pub(crate) place: KeyHome,
 }
 
 /// What a key is unique in.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
-    Topic(Arc<Entry>),
+pub(crate) enum KeyHome {
+    Topic(Arc<TopicEntry>),
     Plugin { name: Arc<str>, store: Arc<dyn Store>, keys_max: usize },
 }
 
-impl Reminder {
+impl ScopedKey {
     /// What is known of the key.
-    pub(crate) fn recall(&self, now: Now) -> Known {
+    pub(crate) fn recall(&self, now: Now) -> Lookup {
         match &self.place {
-            Place::Topic(entry) => entry.stream.recall(&self.keyed, now),
-            Place::Plugin { name, store, .. } => {
+            KeyHome::Topic(entry) => entry.stream.recall(&self.keyed, now),
+            KeyHome::Plugin { name, store, .. } => {
                 let scope = Scope::Plugin(Arc::clone(name));
                 self.keyed.judge(store.recall(&scope, &self.keyed.key, now.monotonic_ms))
             }
@@ -38,14 +38,14 @@ impl Reminder {
     }
 
     /// What is to be kept of what the request came to.
-    pub(crate) fn kept(self, came_to: Come) -> KeptKey {
+    pub(crate) fn kept(self, outcome: Outcome) -> KeptKey {
         let Self { keyed, place } = self;
         match place {
-            Place::Topic(entry) => entry.stream.kept_key(keyed, came_to),
-            Place::Plugin { name, keys_max, .. } => {
-                let Keyed { key, digest } = keyed;
-                let remembered = Remembered { digest, came_to };
-                KeptKey { scope: Scope::Plugin(name), key, remembered, keys_ms: KEYS_MS, keys_max }
+            KeyHome::Topic(entry) => entry.stream.kept_key(keyed, outcome),
+            KeyHome::Plugin { name, keys_max, .. } => {
+                let KeyedRequest { key, digest } = keyed;
+                let record = KeyRecord { digest, outcome };
+                KeptKey { scope: Scope::Plugin(name), key, record, keys_ms: KEYS_MS, keys_max }
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::engine::{Engine, Keeping, Stream};
 use crate::hub::{Audience, Patterns, Reach};
 use crate::identity;
 use crate::metrics::Metrics;
-use crate::presence::Attendance;
+use crate::presence::TopicPresence;
 use crate::store::Retention;
 use crate::topic::Topic;
 
@@ -38,19 +38,19 @@ const EPOCH_TOPICS: usize = 64;
 /// is shared with other topics: of a hundred thousand, each look elsewhere is a wait for memory.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Entry {
+pub(crate) struct TopicEntry {
     pub(crate) options: Arc<TopicOptions>,
     /// When the topic was last used, in milliseconds of the directory's own time.
     used_ms: AtomicU64,
     pub(crate) stream: Stream,
     pub(crate) reach: Reach,
     /// Who is present, where the topic's rule wants that to be known.
-    pub(crate) attendance: Option<Box<Attendance>>,
+    pub(crate) presence: Option<Box<TopicPresence>>,
 }
 
 /// An entry as it is looked up by its name, without a copy of that in the table, which so stays small.
 #[derive(Debug)]
-struct ByName(Arc<Entry>);
+struct ByName(Arc<TopicEntry>);
 
 impl ByName {
     fn topic(&self) -> &Topic {
@@ -108,22 +108,22 @@ impl Epoch {
     }
 }
 
-impl Entry {
+impl TopicEntry {
     /// Whether nobody is subscribed, nor may come back to where they were.
     fn is_unused(&self) -> bool {
-        self.reach.audience().is_empty() && self.attendance.as_ref().is_none_or(|attendance| attendance.is_empty())
+        self.reach.audience().is_empty() && self.presence.as_ref().is_none_or(|presence| presence.is_empty())
     }
 }
 
 /// What holds for topics that come into memory.
 #[derive(Debug)]
-struct Ruled {
+struct RuleCache {
     rules: Rules,
     /// What is kept of the topics of each rule.
     keeping: Box<[Arc<Keeping>]>,
 }
 
-impl Ruled {
+impl RuleCache {
     fn new(rules: Rules, keys_max: usize) -> Self {
         let keeping = rules.iter().map(|options| Arc::new(keeping(options, keys_max))).collect();
         Self { rules, keeping }
@@ -132,8 +132,8 @@ impl Ruled {
 
 /// Finds topics by name.
 #[derive(Debug)]
-pub(crate) struct Directory {
-    ruled: RwLock<Arc<Ruled>>,
+pub(crate) struct TopicRegistry {
+    ruled: RwLock<Arc<RuleCache>>,
     topics_max: usize,
     presence_members: usize,
     shards: usize,
@@ -142,12 +142,12 @@ pub(crate) struct Directory {
     epoch: Mutex<Epoch>,
     started: std::time::Instant,
     metrics: Arc<Metrics>,
-    /// Asks whoever calls [`Directory::forget_idle`] to do it now. Dropped with the directory.
+    /// Asks whoever calls [`TopicRegistry::forget_idle`] to do it now. Dropped with the directory.
     room_wanted: SyncSender<()>,
     topics: DashMap<ByName, ()>,
 }
 
-impl Directory {
+impl TopicRegistry {
     pub(crate) fn new(
         rules: Rules,
         limits: &Limits,
@@ -157,7 +157,7 @@ impl Directory {
         room_wanted: SyncSender<()>,
     ) -> Self {
         let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
-        let ruled = RwLock::new(Arc::new(Ruled::new(rules, limits.keys)));
+        let ruled = RwLock::new(Arc::new(RuleCache::new(rules, limits.keys)));
         let epoch = Mutex::new(Epoch::new());
         let Limits { topics: topics_max, presence_members, .. } = *limits;
         Self {
@@ -179,7 +179,7 @@ impl Directory {
     ///
     /// # Errors
     /// `not_found` when no rule is for it, `too_many` when no further topic fits.
-    pub(crate) fn entry(&self, topic: &Topic, engine: &Engine) -> Result<Arc<Entry>, Failure> {
+    pub(crate) fn entry(&self, topic: &Topic, engine: &Engine) -> Result<Arc<TopicEntry>, Failure> {
         if let Some(there) = self.topics.get(topic) {
             let entry = Arc::clone(&there.key().0);
             drop(there);
@@ -216,31 +216,31 @@ impl Directory {
         &self,
         topic: &Topic,
         options: Arc<TopicOptions>,
-        ruled: &Ruled,
+        ruled: &RuleCache,
         epoch: Arc<str>,
         engine: &Engine,
-    ) -> Entry {
+    ) -> TopicEntry {
         let keeping = Arc::clone(&ruled.keeping[options.rule]);
         let id = self.next.fetch_add(1, Relaxed);
         let stream = engine.open(id, topic.clone(), epoch, keeping);
-        let attendance = options.presence.then(|| {
+        let presence = options.presence.then(|| {
             let (members_max, metrics) = (self.presence_members, Arc::clone(&self.metrics));
-            Box::new(Attendance::new(topic.clone(), id, self.shards, members_max, metrics))
+            Box::new(TopicPresence::new(topic.clone(), id, self.shards, members_max, metrics))
         });
         let audience = Arc::new(Audience::new(self.shards, &options.delivery));
         // Whoever is subscribed to a pattern gets everything.
         let is_selected = options.patterns && options.delivery_max == Policy::Queue;
         let reach = Reach::new(audience, is_selected.then(|| self.patterns.place(topic)));
-        Entry { options, used_ms: AtomicU64::new(self.now_ms()), stream, reach, attendance }
+        TopicEntry { options, used_ms: AtomicU64::new(self.now_ms()), stream, reach, presence }
     }
 
     /// The topic, if it is in memory.
-    pub(crate) fn peek(&self, topic: &Topic) -> Option<Arc<Entry>> {
+    pub(crate) fn peek(&self, topic: &Topic) -> Option<Arc<TopicEntry>> {
         self.topics.get(topic).map(|there| Arc::clone(&there.key().0))
     }
 
     /// Looks at each topic in memory. Meanwhile others cannot come into memory, so the look is short.
-    pub(crate) fn each(&self, mut look: impl FnMut(&Topic, &Arc<Entry>)) {
+    pub(crate) fn each(&self, mut look: impl FnMut(&Topic, &Arc<TopicEntry>)) {
         self.topics.iter().for_each(|there| look(there.key().topic(), &there.key().0));
     }
 
@@ -277,10 +277,10 @@ impl Directory {
     /// Other rules hold from now on, for topics in memory once they have been forgotten.
     #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nothing is reloaded"))]
     pub(crate) fn set_rules(&self, rules: Rules, keys_max: usize) {
-        *self.ruled.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Ruled::new(rules, keys_max));
+        *self.ruled.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(RuleCache::new(rules, keys_max));
     }
 
-    fn ruled(&self) -> Arc<Ruled> {
+    fn ruled(&self) -> Arc<RuleCache> {
         Arc::clone(&self.ruled.read().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -6,18 +6,18 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::Entry;
+use super::TopicEntry;
 use crate::clock::Clock;
 use crate::hub::Hub;
 
 /// When to look after which topics: at most one time for each. Ends its thread when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Usher {
-    shared: Arc<Shared>,
+pub(crate) struct PresenceTimer {
+    shared: Arc<TimerQueue>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct TimerQueue {
     clock: Clock,
     hub: Hub,
     times: Mutex<Times>,
@@ -26,22 +26,22 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Times {
-    heap: BinaryHeap<Reverse<(u64, u64, Visit)>>,
+    heap: BinaryHeap<Reverse<(u64, u64, DueTopic)>>,
     next: u64,
     is_over: bool,
 }
 
 /// A topic to look after. All are equal: what comes first is decided by time and number.
 #[derive(Debug)]
-struct Visit(Weak<Entry>);
+struct DueTopic(Weak<TopicEntry>);
 
-impl Usher {
+impl PresenceTimer {
     /// Starts the thread.
     ///
     /// # Errors
     /// When the operating system gives none.
     pub(crate) fn spawn(hub: &Hub, clock: Clock) -> io::Result<Self> {
-        let shared = Shared { clock, hub: hub.clone(), times: Mutex::default(), changed: Condvar::new() };
+        let shared = TimerQueue { clock, hub: hub.clone(), times: Mutex::default(), changed: Condvar::new() };
         let shared = Arc::new(shared);
         let own = Arc::clone(&shared);
         std::thread::Builder::new().name("rialto-usher".to_owned()).spawn(move || own.work())?;
@@ -49,41 +49,41 @@ impl Usher {
     }
 
     /// Looks after a topic at a time, if there is one.
-    pub(crate) fn visit(&self, entry: &Arc<Entry>, at_ms: Option<u64>) {
+    pub(crate) fn schedule(&self, entry: &Arc<TopicEntry>, at_ms: Option<u64>) {
         if let Some(at_ms) = at_ms {
             self.shared.add(at_ms, Arc::downgrade(entry));
         }
     }
 }
 
-impl Drop for Usher {
+impl Drop for PresenceTimer {
     fn drop(&mut self) {
         self.shared.lock().is_over = true;
         self.shared.changed.notify_one();
     }
 }
 
-impl Shared {
-    fn add(&self, at_ms: u64, entry: Weak<Entry>) {
+impl TimerQueue {
+    fn add(&self, at_ms: u64, entry: Weak<TopicEntry>) {
         let mut times = self.lock();
         times.next += 1;
         let number = times.next;
-        times.heap.push(Reverse((at_ms, number, Visit(entry))));
+        times.heap.push(Reverse((at_ms, number, DueTopic(entry))));
         self.changed.notify_one();
     }
 
     fn work(&self) {
         while let Some(entry) = self.next() {
             let Some(entry) = entry.upgrade() else { continue };
-            let Some(attendance) = &entry.attendance else { continue };
-            if let Some(at_ms) = attendance.look(&self.hub, self.clock.monotonic_ms()) {
+            let Some(presence) = &entry.presence else { continue };
+            if let Some(at_ms) = presence.look(&self.hub, self.clock.monotonic_ms()) {
                 self.add(at_ms, Arc::downgrade(&entry));
             }
         }
     }
 
     /// The next topic, when its time has come; none when it is over.
-    fn next(&self) -> Option<Weak<Entry>> {
+    fn next(&self) -> Option<Weak<TopicEntry>> {
         let mut times = self.lock();
         loop {
             if times.is_over {
@@ -92,7 +92,7 @@ impl Shared {
             let now_ms = self.clock.monotonic_ms();
             let wait_ms = times.heap.peek().map(|Reverse((at_ms, ..))| at_ms.saturating_sub(now_ms));
             times = match wait_ms {
-                Some(0) => return times.heap.pop().map(|Reverse((_, _, Visit(entry)))| entry),
+                Some(0) => return times.heap.pop().map(|Reverse((_, _, DueTopic(entry)))| entry),
                 Some(wait_ms) => {
                     let waited = self.changed.wait_timeout(times, Duration::from_millis(wait_ms));
                     waited.unwrap_or_else(PoisonError::into_inner).0
@@ -107,21 +107,21 @@ impl Shared {
     }
 }
 
-impl PartialEq for Visit {
+impl PartialEq for DueTopic {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Visit {}
+impl Eq for DueTopic {}
 
-impl PartialOrd for Visit {
+impl PartialOrd for DueTopic {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Visit {
+impl Ord for DueTopic {
     fn cmp(&self, _: &Self) -> std::cmp::Ordering {
         std::cmp::Ordering::Equal
     }

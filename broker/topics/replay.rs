@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use rialto_protocol::{Delivery, Gap, GapReason};
 
-use super::Entry;
+use super::TopicEntry;
 use crate::clock::Clock;
 use crate::engine::{Retired, View};
 use crate::hub::{FieldPlace, Hub, Page, Replay, SessionKey, Subscription};
-use crate::message::Shared;
+use crate::message::SharedMessage;
 use crate::store;
 
 /// What a session is sent of the past at once. The next page follows when its socket has taken this one.
@@ -19,7 +19,7 @@ pub(crate) const PAGE: store::Page = store::Page { messages: 300, bytes: 64 * 10
 pub(crate) struct Reading {
     hub: Hub,
     clock: Clock,
-    entry: Arc<Entry>,
+    entry: Arc<TopicEntry>,
     session: SessionKey,
     id: u64,
     /// The last offset that it was sent, or told that it will not get.
@@ -36,7 +36,7 @@ impl Reading {
     pub(crate) fn new(
         hub: &Hub,
         clock: Clock,
-        entry: &Arc<Entry>,
+        entry: &Arc<TopicEntry>,
         session: SessionKey,
         after: u64,
         gap: Option<(u64, u64, GapReason)>,
@@ -90,7 +90,7 @@ impl Reading {
         let topic = self.entry.stream.topic().as_str();
         let gap = gap.map(|(from, to, reason)| Gap { topic: topic.into(), from, to, reason });
         // What the session published itself without wanting an echo is no gap for it.
-        let is_wanted = |message: &Shared| message.except != Some(self.session);
+        let is_wanted = |message: &SharedMessage| message.except != Some(self.session);
         Page { gap, messages: past.messages.into_iter().filter(is_wanted).collect(), is_last }
     }
 

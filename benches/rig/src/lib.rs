@@ -19,7 +19,7 @@ pub mod field;
 pub mod figure;
 pub mod floor;
 mod frame;
-pub mod herd;
+pub mod reconnect_storm;
 pub mod holding;
 pub mod idle;
 pub mod launch;

@@ -13,7 +13,7 @@ use rialto_bench::machine::Machine;
 use rialto_bench::scenario::{Codecs, Measurement, Pace, Scenario};
 use serde::Serialize;
 
-use super::progress::Line;
+use super::progress::ProgressLine;
 use super::server::{ServerArgs, Speaks};
 use super::{outcome, say};
 
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<ExitCode> {
     let (json, svg) = (json?, svg?);
     let machine = Machine::this();
     let mut head = Some(outcome::head(&scenario, &args.server.describe(), args.rounds, &machine));
-    let line = Line::new();
+    let line = ProgressLine::new();
     let mut measurements = Vec::new();
     for round in 0..args.rounds {
         let what = format!("round {}/{}", round + 1, args.rounds);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::outcome::grouped;
-use super::progress::Line;
+use super::progress::ProgressLine;
 use super::say;
 use super::server::ServerArgs;
 
@@ -25,7 +25,7 @@ pub(crate) struct IdleArgs {
 /// Measures and prints.
 pub(crate) fn run(args: &IdleArgs) -> Result<ExitCode> {
     let target = args.server.target(Some(args.pid))?;
-    let line = Line::new();
+    let line = ProgressLine::new();
     let idle = rialto_bench::idle::run(&target, &args.server.name(), args.sessions, &mut |progress| {
         line.show(&format!("{} sessions", args.sessions), progress);
     })?;

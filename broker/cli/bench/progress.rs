@@ -8,11 +8,11 @@ use rialto_bench::number::count;
 const BAR: usize = 24;
 
 /// The line. Where standard error is no terminal, nothing is shown.
-pub(super) struct Line {
+pub(super) struct ProgressLine {
     shown: bool,
 }
 
-impl Line {
+impl ProgressLine {
     pub(super) fn new() -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         Self { shown: std::io::stderr().is_terminal() && !dumb }
@@ -33,7 +33,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.clear();
     }

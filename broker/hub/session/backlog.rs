@@ -35,7 +35,7 @@ struct Waiting {
 
 /// What a session is to be told next.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::hub) enum Told {
+pub(in crate::hub) enum NextDelivery {
     /// A message, whole.
     Message(Bytes),
     /// Offsets that it will not see, the last one included.
@@ -124,7 +124,7 @@ impl Backlog {
     }
 
     /// Hands out what the session is to be told, in order, until `bytes_max` of messages are out. Gives how many.
-    pub(in crate::hub) fn release(&mut self, bytes_max: usize, mut tell: impl FnMut(Told)) -> usize {
+    pub(in crate::hub) fn release(&mut self, bytes_max: usize, mut tell: impl FnMut(NextDelivery)) -> usize {
         let (mut bytes, mut messages) = (0, 0);
         while bytes < bytes_max
             && let Some((begins, offset, frame)) = self.pop()
@@ -133,7 +133,7 @@ impl Backlog {
             self.next = offset + 1;
             bytes += frame.len();
             messages += 1;
-            tell(Told::Message(frame));
+            tell(NextDelivery::Message(frame));
         }
         if self.messages() == 0 {
             self.tell_gap(self.end, &mut tell);
@@ -141,10 +141,10 @@ impl Backlog {
         messages
     }
 
-    fn tell_gap(&mut self, end: u64, tell: &mut impl FnMut(Told)) {
+    fn tell_gap(&mut self, end: u64, tell: &mut impl FnMut(NextDelivery)) {
         if self.next < end {
             let reason = if self.squeezed { GapReason::Slow } else { GapReason::Conflated };
-            tell(Told::Gap { from: self.next, to: end - 1, reason });
+            tell(NextDelivery::Gap { from: self.next, to: end - 1, reason });
             self.next = end;
             self.squeezed = false;
         }
@@ -220,8 +220,8 @@ mod tests {
         let mut text = Vec::new();
         backlog.release(bytes_max, |told| {
             text.push(match told {
-                Told::Message(frame) => String::from_utf8(frame.to_vec()).expect("digits"),
-                Told::Gap { from, to, reason } => format!("({from}-{to} {reason:?})"),
+                NextDelivery::Message(frame) => String::from_utf8(frame.to_vec()).expect("digits"),
+                NextDelivery::Gap { from, to, reason } => format!("({from}-{to} {reason:?})"),
             });
         });
         text.join(" ")
@@ -302,11 +302,11 @@ mod tests {
                     }
                     3 => {
                         backlog.release(bytes, |told| match told {
-                            Told::Message(frame) => {
+                            NextDelivery::Message(frame) => {
                                 assert_eq!(frame, self::frame(expected));
                                 expected += 1;
                             }
-                            Told::Gap { from, to, .. } => {
+                            NextDelivery::Gap { from, to, .. } => {
                                 assert_eq!(from, expected);
                                 assert!(to >= from);
                                 counted += (to - from + 1) as usize;
@@ -333,11 +333,11 @@ mod tests {
                 prop_assert_eq!(backlog.bytes(), bytes);
             }
             backlog.release(usize::MAX, |told| match told {
-                Told::Message(frame) => {
+                NextDelivery::Message(frame) => {
                     assert_eq!(frame, self::frame(expected));
                     expected += 1;
                 }
-                Told::Gap { from, to, .. } => {
+                NextDelivery::Gap { from, to, .. } => {
                     assert_eq!(from, expected);
                     counted += (to - from + 1) as usize;
                     expected = to + 1;

@@ -7,32 +7,32 @@ use tokio::sync::Notify;
 
 /// Counts the requests of one session that are under way.
 #[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    under_way: AtomicUsize,
+pub(crate) struct InFlight {
+    in_flight: AtomicUsize,
     less: Notify,
 }
 
 /// One request under way, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct UnderWay {
-    traffic: Arc<Traffic>,
+pub(crate) struct InFlightGuard {
+    in_flight: Arc<InFlight>,
     /// How many it counts as.
     requests: usize,
 }
 
-impl Traffic {
-    pub(crate) fn enter(self: &Arc<Self>) -> UnderWay {
+impl InFlight {
+    pub(crate) fn enter(self: &Arc<Self>) -> InFlightGuard {
         self.enter_as(1)
     }
 
     /// The same for a request that counts as several, because its answer is so large.
-    pub(crate) fn enter_as(self: &Arc<Self>, requests: usize) -> UnderWay {
-        self.under_way.fetch_add(requests, AcqRel);
-        UnderWay { traffic: Arc::clone(self), requests }
+    pub(crate) fn enter_as(self: &Arc<Self>, requests: usize) -> InFlightGuard {
+        self.in_flight.fetch_add(requests, AcqRel);
+        InFlightGuard { in_flight: Arc::clone(self), requests }
     }
 
     pub(crate) fn is_below(&self, bound: usize) -> bool {
-        self.under_way.load(Acquire) < bound
+        self.in_flight.load(Acquire) < bound
     }
 
     /// Waits until fewer than `bound` requests are under way.
@@ -43,10 +43,10 @@ impl Traffic {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.traffic.under_way.fetch_sub(self.requests, AcqRel);
+        self.in_flight.in_flight.fetch_sub(self.requests, AcqRel);
         // One session waits for its own traffic, so one permit is enough and none is lost.
-        self.traffic.less.notify_one();
+        self.in_flight.less.notify_one();
     }
 }

@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 use rialto_protocol::{Delivery, Frame, Gap, Policy};
 use rustc_hash::FxBuildHasher;
 
-use self::backlog::{Backlog, Told};
+use self::backlog::{Backlog, NextDelivery};
 use self::outbox::{Chunk, Outbox};
 use self::replay::Replays;
-use super::shard::conflation_keys::Keys;
-use super::{Audience, FieldPlace, Line, Link, Subscription};
+use super::shard::conflation_keys::ConflationKeys;
+use super::{Audience, FieldPlace, Link, Signals, Subscription};
 use crate::collections::small_map::SmallMap;
-use crate::message::{Shared, Wire};
+use crate::message::{SharedMessage, Wire};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
 
@@ -30,11 +30,11 @@ use crate::topic::Topic;
 const CATCH_UP_BYTES: usize = 64 * 1024;
 
 /// One session.
-pub(super) struct Member {
+pub(super) struct ShardSession {
     pub(super) serial: u64,
     pub(super) wire: Wire,
     pub(super) link: Rc<Link>,
-    pub(super) line: Rc<Line>,
+    pub(super) signals: Rc<Signals>,
     /// Who it is to the outside, once that is known.
     pub(super) who: Option<rialto_protocol::Member>,
     pub(super) outbox: Outbox,
@@ -44,31 +44,31 @@ pub(super) struct Member {
     pub(super) dirty: bool,
     /// Whether the last frame is queued: nothing may follow it.
     pub(super) finished: bool,
-    /// What of [`Member::held_bytes`] the shard has counted.
+    /// What of [`ShardSession::held_bytes`] the shard has counted.
     pub(super) counted_bytes: usize,
-    pub(super) subscriptions: SmallMap<u64, Held, FxBuildHasher>,
+    pub(super) subscriptions: SmallMap<u64, SessionSubscription, FxBuildHasher>,
     /// How many of them may skip messages when the socket is full.
     pub(super) choosy: u32,
     /// How many of them are those of patterns.
     pub(super) patterns: u32,
     /// Set while the listeners of a group are gathered, so that each is found once.
     pub(super) mark: u64,
-    behind: Option<Box<Behind>>,
+    behind: Option<Box<CatchUp>>,
     /// What it still has to be sent of the past.
     pub(super) replays: Option<Box<Replays>>,
 }
 
 /// A subscription.
-pub(super) struct Held {
+pub(super) struct SessionSubscription {
     pub(super) audience: Arc<Audience>,
     /// Where the session stands in the stream's list.
     pub(super) place: u32,
     /// None for those that get everything.
-    pub(super) choice: Option<Box<Choice>>,
+    pub(super) choice: Option<Box<DeliveryChoice>>,
 }
 
 /// What a subscription gets when it does not get everything.
-pub(super) struct Choice {
+pub(super) struct DeliveryChoice {
     topic: Topic,
     delivery: Delivery,
     /// Held for as long as the subscription.
@@ -84,22 +84,22 @@ pub(super) struct Choice {
 
 /// What a session that is behind has to catch up with.
 #[derive(Default)]
-struct Behind {
+struct CatchUp {
     /// The streams whose backlogs follow when the socket takes more.
-    line: VecDeque<u64>,
+    signals: VecDeque<u64>,
     bytes: usize,
 }
 
 /// What skipping needs of the shard.
 pub(super) struct Tools<'s> {
-    pub(super) keys: &'s mut Keys,
+    pub(super) keys: &'s mut ConflationKeys,
     pub(super) metrics: &'s Metrics,
     pub(super) outbox_bytes: usize,
 }
 
-impl Held {
+impl SessionSubscription {
     pub(super) fn new(audience: Arc<Audience>, topic: Topic, delivery: Delivery, field: Option<FieldPlace>) -> Self {
-        let choice = (delivery != Delivery::Queue).then(|| Box::new(Choice::new(topic, delivery, field)));
+        let choice = (delivery != Delivery::Queue).then(|| Box::new(DeliveryChoice::new(topic, delivery, field)));
         Self { audience, place: 0, choice }
     }
 
@@ -129,13 +129,13 @@ impl Held {
     }
 }
 
-impl Choice {
+impl DeliveryChoice {
     fn new(topic: Topic, delivery: Delivery, field: Option<FieldPlace>) -> Self {
         Self { topic, delivery, _field: field, backlog: None, in_line: false, due: None, alarm: None }
     }
 
     /// Takes messages in. Gives how many others are skipped for them, or they themselves.
-    fn take_in(&mut self, messages: &[Shared], wire: Wire, tools: &mut Tools<'_>) -> usize {
+    fn take_in(&mut self, messages: &[SharedMessage], wire: Wire, tools: &mut Tools<'_>) -> usize {
         let Some((last, before)) = messages.split_last() else { return 0 };
         let backlog = self.backlog.get_or_insert_with(|| Backlog::new(messages[0].offset));
         match &self.delivery {
@@ -150,7 +150,7 @@ impl Choice {
                 before.len() + backlog.keep_only(last.offset, last.frame(wire, tools.metrics).clone())
             }
             Delivery::LatestBy(field) => {
-                let keep = |message: &Shared| {
+                let keep = |message: &SharedMessage| {
                     let frame = message.frame(wire, tools.metrics).clone();
                     backlog.keep_only_of(tools.keys.of(message, field), message.offset, frame)
                 };
@@ -168,8 +168,8 @@ impl Choice {
         let topic = &self.topic;
         let messages = backlog.release(bytes_max, |told| {
             let frame = match told {
-                Told::Message(frame) => Some(frame),
-                Told::Gap { from, to, reason } => {
+                NextDelivery::Message(frame) => Some(frame),
+                NextDelivery::Gap { from, to, reason } => {
                     let topic = topic.as_str().into();
                     wire.frame(&Frame::Gap(&Gap { topic, from, to, reason }))
                 }
@@ -190,13 +190,13 @@ impl Choice {
     }
 }
 
-impl Member {
-    pub(super) fn new(serial: u64, link: Rc<Link>, line: Rc<Line>, wire: Wire) -> Self {
+impl ShardSession {
+    pub(super) fn new(serial: u64, link: Rc<Link>, signals: Rc<Signals>, wire: Wire) -> Self {
         Self {
             serial,
             wire,
             link,
-            line,
+            signals,
             who: None,
             outbox: Outbox::default(),
             full_since: None,
@@ -215,7 +215,7 @@ impl Member {
     /// What giving the session up would free, roughly: nothing while it keeps up or is being given up already.
     pub(super) fn shed_bytes(&self) -> usize {
         let is_behind = self.full_since.is_some() || self.behind.is_some();
-        if is_behind && !self.line.is_ending() { self.held_bytes() } else { 0 }
+        if is_behind && !self.signals.is_ending() { self.held_bytes() } else { 0 }
     }
 
     /// Bytes in memory because of what waits for this session.
@@ -244,7 +244,7 @@ impl Member {
     }
 
     /// Takes messages of one stream while the socket is full.
-    pub(super) fn keep(&mut self, stream: u64, messages: &[Shared], tools: &mut Tools<'_>) {
+    pub(super) fn keep(&mut self, stream: u64, messages: &[SharedMessage], tools: &mut Tools<'_>) {
         if self.take_in(stream, messages, tools) {
             self.stand_in_line(stream);
         }
@@ -253,7 +253,7 @@ impl Member {
 
     /// Takes the messages that a subscription is sampled from. The session may have something to write then; gives when
     /// the shard must look again.
-    pub(super) fn sample(&mut self, stream: u64, messages: &[Shared], tools: &mut Tools<'_>) -> Option<Instant> {
+    pub(super) fn sample(&mut self, stream: u64, messages: &[SharedMessage], tools: &mut Tools<'_>) -> Option<Instant> {
         if !self.take_in(stream, messages, tools) {
             return None;
         }
@@ -289,7 +289,7 @@ impl Member {
     /// Queues more of what the session is behind with. False when it is behind with nothing.
     pub(super) fn catch_up(&mut self, metrics: &Metrics) -> bool {
         let Some(behind) = &mut self.behind else { return false };
-        let Some(stream) = behind.line.pop_front() else {
+        let Some(stream) = behind.signals.pop_front() else {
             if behind.bytes == 0 {
                 self.behind = None;
             }
@@ -351,7 +351,7 @@ impl Member {
     pub(super) fn catch_up_with(&mut self, stream: u64, metrics: &Metrics) {
         self.hand_out(stream, usize::MAX, metrics);
         if let Some(behind) = &mut self.behind {
-            behind.line.retain(|other| *other != stream);
+            behind.signals.retain(|other| *other != stream);
         }
         if let Some(choice) = self.subscriptions.get_mut(&stream).and_then(|held| held.choice.as_mut()) {
             choice.in_line = false;
@@ -382,7 +382,7 @@ impl Member {
     }
 
     /// Takes messages in. Whether there is anything now that the session is to be told.
-    fn take_in(&mut self, stream: u64, messages: &[Shared], tools: &mut Tools<'_>) -> bool {
+    fn take_in(&mut self, stream: u64, messages: &[SharedMessage], tools: &mut Tools<'_>) -> bool {
         let wire = self.wire;
         self.behind.get_or_insert_default();
         let taken = self.change(stream, |held, _| {
@@ -394,7 +394,11 @@ impl Member {
     }
 
     /// Does something to what a subscription is behind with, and keeps the sum of all such bytes.
-    fn change<T>(&mut self, stream: u64, change: impl FnOnce(&mut Held, &mut Outbox) -> Option<T>) -> Option<T> {
+    fn change<T>(
+        &mut self,
+        stream: u64,
+        change: impl FnOnce(&mut SessionSubscription, &mut Outbox) -> Option<T>,
+    ) -> Option<T> {
         let held = self.subscriptions.get_mut(&stream)?;
         let before = held.backlog_bytes();
         let changed = change(held, &mut self.outbox);
@@ -408,7 +412,7 @@ impl Member {
         let Some(choice) = self.subscriptions.get_mut(&stream).and_then(|held| held.choice.as_mut()) else { return };
         if !choice.in_line {
             choice.in_line = true;
-            self.behind.get_or_insert_default().line.push_back(stream);
+            self.behind.get_or_insert_default().signals.push_back(stream);
         }
     }
 
@@ -427,7 +431,7 @@ impl Member {
             if self.give_up_oldest(stream, tools.metrics) {
                 continue;
             }
-            let own = self.subscriptions.get(&stream).map_or(0, Held::backlog_bytes);
+            let own = self.subscriptions.get(&stream).map_or(0, SessionSubscription::backlog_bytes);
             let other = if self.behind_bytes() > own { self.longest_behind(Some(stream)) } else { None };
             if self.give_up(other.unwrap_or(stream), tools.metrics) == 0 {
                 return;
@@ -449,11 +453,11 @@ impl Member {
         let waits =
             |other: &u64| Some(*other) != own && subscriptions.get(other).is_some_and(|held| held.backlog_bytes() > 0);
         if let Some(behind) = &mut self.behind
-            && let Some(place) = behind.line.iter().position(waits)
+            && let Some(place) = behind.signals.iter().position(waits)
         {
             // Those before it have only gaps to tell, and can do so later: so they are not looked at again and again.
-            behind.line.rotate_left(place);
-            return behind.line.front().copied();
+            behind.signals.rotate_left(place);
+            return behind.signals.front().copied();
         }
         self.subscriptions.keys().copied().find(|other| waits(other))
     }

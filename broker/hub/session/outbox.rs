@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::collections::small_queue::Lane;
+use crate::collections::small_queue::SmallQueue;
 use crate::hub::shard::batch::Batch;
-use crate::message::Shared;
+use crate::message::SharedMessage;
 
 /// Whole frames that keep their order.
 #[derive(Clone, Debug)]
@@ -46,8 +46,8 @@ pub(in crate::hub) enum Flush {
 pub(in crate::hub) struct Outbox {
     /// What the socket took only a part of: nothing may come between.
     started: Option<(Chunk, usize)>,
-    control: Lane<Bytes>,
-    messages: Lane<Chunk>,
+    control: SmallQueue<Bytes>,
+    messages: SmallQueue<Chunk>,
     control_bytes: usize,
     message_bytes: usize,
 }
@@ -106,20 +106,20 @@ impl Outbox {
     /// Drops everything that waits but the frame that the socket took a part of.
     pub(in crate::hub) fn drop_all(&mut self) {
         self.drop_messages();
-        self.control = Lane::default();
+        self.control = SmallQueue::default();
         self.control_bytes = 0;
     }
 
     /// Drops the messages that wait; only the frame that the socket took a part of stays.
     pub(in crate::hub) fn drop_messages(&mut self) {
         self.cut_started();
-        self.messages = Lane::default();
+        self.messages = SmallQueue::default();
         self.message_bytes = 0;
     }
 
     /// Takes back the messages that wait of the streams that `may` names, by stream and in order. Their batches must still
     /// hold them.
-    pub(in crate::hub) fn take_back(&mut self, may: impl Fn(u64) -> bool) -> Vec<(u64, Vec<Shared>)> {
+    pub(in crate::hub) fn take_back(&mut self, may: impl Fn(u64) -> bool) -> Vec<(u64, Vec<SharedMessage>)> {
         let mut taken = Vec::new();
         if let Some((Chunk::Batch(batch), _)) = &self.started
             && may(batch.stream)

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rialto_protocol::{Failure, Frame, Gap, Payload, Reply};
 
-use crate::hub::UnderWay;
+use crate::hub::InFlightGuard;
 use crate::message::{Passage, Wire, bare_frame, custom_frame, websocket_message};
 use crate::topic::Topic;
 
@@ -12,7 +12,7 @@ use crate::topic::Topic;
 pub(crate) struct Push {
     pub(crate) what: What,
     /// The request that this answers is under way until the frame is in the outbox.
-    pub(crate) under_way: Option<UnderWay>,
+    pub(crate) in_flight: Option<InFlightGuard>,
 }
 
 /// What a session is told.

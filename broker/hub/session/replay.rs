@@ -10,7 +10,7 @@ use rialto_protocol::{Delivery, Frame, Gap};
 
 use super::outbox::{Chunk, Outbox};
 use crate::hub::{FieldPlace, Subscription};
-use crate::message::{Shared, Wire};
+use crate::message::{SharedMessage, Wire};
 use crate::metrics::Metrics;
 
 /// One stream's past for one session.
@@ -28,7 +28,7 @@ pub(crate) struct Replay {
 pub(crate) struct Page {
     /// What is missing before them.
     pub(crate) gap: Option<Gap>,
-    pub(crate) messages: Vec<Shared>,
+    pub(crate) messages: Vec<SharedMessage>,
     /// Whether this is the last page.
     pub(crate) is_last: bool,
 }

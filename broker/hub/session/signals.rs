@@ -21,25 +21,25 @@ pub(crate) enum Ending {
 }
 
 /// Shared by the shard and the session's task, on the shard's thread.
-pub(crate) struct Line {
+pub(crate) struct Signals {
     /// In a box, because every session has room for it and only the last moments of one need it.
     ending: RefCell<Option<Box<Ending>>>,
-    ended: Bell,
-    pub(in crate::hub) full: Bell,
-    pub(in crate::hub) written: Bell,
+    ended: Signal,
+    pub(in crate::hub) full: Signal,
+    pub(in crate::hub) written: Signal,
     pub(in crate::hub) heard: Cell<Instant>,
     pub(in crate::hub) pinged: Cell<Option<Instant>>,
     frame_started: Cell<Option<Instant>>,
     held: Cell<bool>,
 }
 
-impl Line {
+impl Signals {
     pub(in crate::hub) fn new(now: Instant) -> Self {
         Self {
             ending: RefCell::new(None),
-            ended: Bell::default(),
-            full: Bell::default(),
-            written: Bell::default(),
+            ended: Signal::default(),
+            full: Signal::default(),
+            written: Signal::default(),
             heard: Cell::new(now),
             pinged: Cell::new(None),
             frame_started: Cell::new(None),
@@ -115,12 +115,12 @@ impl Line {
 /// Wakes the one task that waits for it, on the same thread; rung before anyone waits, it is heard later, once. It takes
 /// far less room than what may be shared by threads.
 #[derive(Default)]
-pub(in crate::hub) struct Bell {
+pub(in crate::hub) struct Signal {
     rung: Cell<bool>,
     waiting: Cell<Option<Waker>>,
 }
 
-impl Bell {
+impl Signal {
     pub(in crate::hub) fn notify_one(&self) {
         self.rung.set(true);
         if let Some(waker) = self.waiting.take() {
@@ -151,15 +151,15 @@ mod tests {
 
     #[test]
     fn a_ring_is_heard_once_whether_someone_waits_or_not() {
-        let bell = Bell::default();
+        let signal = Signal::default();
         let mut context = Context::from_waker(Waker::noop());
-        bell.notify_one();
-        bell.notify_one();
-        assert!(pin!(bell.notified()).poll(&mut context).is_ready(), "rung before");
-        let mut waiting = pin!(bell.notified());
+        signal.notify_one();
+        signal.notify_one();
+        assert!(pin!(signal.notified()).poll(&mut context).is_ready(), "rung before");
+        let mut waiting = pin!(signal.notified());
         assert!(waiting.as_mut().poll(&mut context).is_pending(), "two rings are one");
-        bell.notify_one();
+        signal.notify_one();
         assert!(waiting.poll(&mut context).is_ready(), "rung while waited for");
-        assert!(pin!(bell.notified()).poll(&mut context).is_pending());
+        assert!(pin!(signal.notified()).poll(&mut context).is_pending());
     }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 
-use crate::message::{Shared, Wire, websocket_frame_bytes};
+use crate::message::{SharedMessage, Wire, websocket_frame_bytes};
 use crate::metrics::Metrics;
 
 /// One or more messages of one stream, written one behind the other.
@@ -13,7 +13,7 @@ pub(in crate::hub) struct Batch {
     pub(in crate::hub) stream: u64,
     pub(in crate::hub) bytes: Bytes,
     /// The messages themselves, for as long as a session may take some of them back.
-    messages: RefCell<Vec<Shared>>,
+    messages: RefCell<Vec<SharedMessage>>,
 }
 
 /// Where a socket stands in a batch of which it took a part.
@@ -27,7 +27,7 @@ pub(in crate::hub) struct Cut {
 
 impl Batch {
     /// Joins the frames of messages; there is at least one.
-    pub(in crate::hub) fn join(messages: &[Shared], wire: Wire, metrics: &Metrics) -> Self {
+    pub(in crate::hub) fn join(messages: &[SharedMessage], wire: Wire, metrics: &Metrics) -> Self {
         let bytes = match messages {
             [only] => only.frame(wire, metrics).clone(),
             many => {
@@ -40,7 +40,7 @@ impl Batch {
     }
 
     /// Keeps the messages, so that they can be taken back until [`Batch::let_go`].
-    pub(in crate::hub) fn hold(&self, messages: &[Shared]) {
+    pub(in crate::hub) fn hold(&self, messages: &[SharedMessage]) {
         self.messages.borrow_mut().extend_from_slice(messages);
     }
 
@@ -50,7 +50,7 @@ impl Batch {
     }
 
     /// The messages behind the first `begun`.
-    pub(in crate::hub) fn after(&self, begun: usize) -> Vec<Shared> {
+    pub(in crate::hub) fn after(&self, begun: usize) -> Vec<SharedMessage> {
         self.messages.borrow().get(begun..).unwrap_or_default().to_vec()
     }
 
@@ -76,7 +76,7 @@ pub(in crate::hub) mod tests {
     use crate::topic::Topic;
 
     /// Messages of a stream, each with its offset as the payload.
-    pub(in crate::hub) fn messages(stream: u64, offsets: std::ops::RangeInclusive<u64>) -> Vec<Shared> {
+    pub(in crate::hub) fn messages(stream: u64, offsets: std::ops::RangeInclusive<u64>) -> Vec<SharedMessage> {
         let topic = Topic::parse("t").expect("a topic");
         let draft = |offset| Draft { payload: Payload::json(&offset).expect("a number"), from: None, except: None };
         offsets.map(|offset| Arc::new(Message::new(stream, topic.clone(), offset, 0, draft(offset)))).collect()

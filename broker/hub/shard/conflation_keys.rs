@@ -7,11 +7,11 @@ use crate::message::Message;
 
 /// The keys found in one turn.
 #[derive(Default)]
-pub(in crate::hub) struct Keys {
+pub(in crate::hub) struct ConflationKeys {
     found: FxHashMap<(u64, u64, Pointer), Key>,
 }
 
-impl Keys {
+impl ConflationKeys {
     /// The key of a message.
     pub(in crate::hub) fn of(&mut self, message: &Message, field: &Pointer) -> Key {
         let place = (message.stream, message.offset, field.clone());

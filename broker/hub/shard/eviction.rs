@@ -7,7 +7,7 @@ use crate::hub::{Ending, SessionKey, Shard};
 impl Shard {
     /// Notes who a session is.
     pub(crate) fn introduce(&self, session: SessionKey, member: &Member) {
-        if let Some(known) = self.roster.borrow_mut().get(session) {
+        if let Some(known) = self.sessions.borrow_mut().get(session) {
             known.who = Some(member.clone());
         }
     }
@@ -15,18 +15,18 @@ impl Shard {
     /// Ends one session.
     #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
     pub(crate) fn end(&self, session: SessionKey, closing: &Closing) {
-        if let Some(member) = self.roster.borrow_mut().get(session) {
-            member.line.end(Ending::Closed(closing.clone()));
+        if let Some(member) = self.sessions.borrow_mut().get(session) {
+            member.signals.end(Ending::Closed(closing.clone()));
         }
     }
 
     /// Ends the sessions that are meant; gives their number.
     pub(crate) fn evict(&self, is_meant: impl Fn(&Member) -> bool, closing: &Closing) -> u64 {
-        let mut roster = self.roster.borrow_mut();
+        let mut sessions = self.sessions.borrow_mut();
         let mut evicted = 0;
-        for (_, member) in roster.iter_mut() {
-            if member.who.as_ref().is_some_and(&is_meant) && !member.line.is_ending() {
-                member.line.end(Ending::Closed(closing.clone()));
+        for (_, member) in sessions.iter_mut() {
+            if member.who.as_ref().is_some_and(&is_meant) && !member.signals.is_ending() {
+                member.signals.end(Ending::Closed(closing.clone()));
                 evicted += 1;
             }
         }

@@ -6,16 +6,16 @@ use slab::Slab;
 
 use super::batch::Batch;
 use super::listeners::Listeners;
-use super::sample_timers::Alarms;
+use super::sample_timers::SampleTimers;
 use super::turn::Group;
 use crate::hub::session::outbox::Chunk;
-use crate::hub::session::{Member, Tools};
+use crate::hub::session::{ShardSession, Tools};
 use crate::message::Wire;
 
 /// One stream's messages and all who listen to it.
 pub(in crate::hub) struct Fanout<'s, 't> {
     pub(in crate::hub) group: &'s Group,
-    pub(in crate::hub) members: &'s mut Slab<Member>,
+    pub(in crate::hub) members: &'s mut Slab<ShardSession>,
     pub(in crate::hub) listeners: &'s Listeners,
     /// The sessions that have something to write, each once.
     pub(in crate::hub) dirty: &'s mut Vec<u32>,
@@ -27,9 +27,9 @@ pub(in crate::hub) struct Fanout<'s, 't> {
 impl Fanout<'_, '_> {
     /// Gives every listener what it is to get. Gives how many messages were queued, and whether an alarm now rings before
     /// all others.
-    pub(in crate::hub) fn give(&mut self, alarms: &mut Alarms) -> (usize, bool) {
+    pub(in crate::hub) fn give(&mut self, sample_timers: &mut SampleTimers) -> (usize, bool) {
         let queued = Wire::ALL.map(|wire| self.give_all(wire)).iter().sum();
-        (queued, self.give_sampled(alarms))
+        (queued, self.give_sampled(sample_timers))
     }
 
     /// Gives each listener of a codec the same bytes. Those whose socket is full and who may skip messages get what their
@@ -76,12 +76,12 @@ impl Fanout<'_, '_> {
     }
 
     /// Lets the sampled listeners take what they are due. Whether an alarm now rings before all others.
-    fn give_sampled(&mut self, alarms: &mut Alarms) -> bool {
+    fn give_sampled(&mut self, sample_timers: &mut SampleTimers) -> bool {
         let mut first = false;
         for slot in self.listeners.sampled() {
             let member = &mut self.members[*slot as usize];
             if let Some(at) = member.sample(self.group.stream, &self.group.messages, self.tools) {
-                first |= alarms.set(at, *slot, self.group.stream);
+                first |= sample_timers.set(at, *slot, self.group.stream);
             }
             note(member, *slot, self.dirty);
         }
@@ -90,7 +90,7 @@ impl Fanout<'_, '_> {
 }
 
 /// Lists a session as one that has something to write.
-pub(in crate::hub) fn note(member: &mut Member, slot: u32, dirty: &mut Vec<u32>) {
+pub(in crate::hub) fn note(member: &mut ShardSession, slot: u32, dirty: &mut Vec<u32>) {
     if !member.dirty {
         member.dirty = true;
         dirty.push(slot);

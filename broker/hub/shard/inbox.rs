@@ -11,7 +11,7 @@ use rialto_protocol::{Closing, Delivery};
 use tokio::sync::Notify;
 
 use crate::hub::{Audience, FieldPlace, Push, Replay, Selectors, SessionKey, Shard};
-use crate::message::Shared;
+use crate::message::SharedMessage;
 use crate::topic::Topic;
 
 /// A session's part in a stream.
@@ -34,7 +34,7 @@ pub(crate) type Work = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 /// What a shard is told to do.
 pub(crate) enum Command {
     /// Deliver a message to all local subscribers of its stream and of the patterns that select it.
-    Deliver { message: Shared, selectors: Option<Selectors> },
+    Deliver { message: SharedMessage, selectors: Option<Selectors> },
     /// Let a session in.
     Subscribe { session: SessionKey, subscription: Subscription },
     /// Give a session what the pattern with this stream selects. It was counted in the audience already.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rialto_protocol::{CloseCode, Closing};
 
-use crate::hub::session::Member;
+use crate::hub::session::ShardSession;
 use crate::hub::{Ending, HubLimits, Shard};
 use crate::message::websocket_control;
 
@@ -25,26 +25,26 @@ impl Shard {
     }
 
     pub(in crate::hub) fn sweep(&self, now: Instant) {
-        let mut roster = self.roster.borrow_mut();
+        let mut sessions = self.sessions.borrow_mut();
         let mut over = Vec::new();
-        for (slot, member) in roster.iter_mut() {
+        for (slot, member) in sessions.iter_mut() {
             member.outbox.shrink();
             match verdict(member, &self.limits, now) {
                 Verdict::Fine => {}
                 Verdict::Ping => {
-                    member.line.pinged.set(Some(now));
+                    member.signals.pinged.set(Some(now));
                     member.outbox.push_control(websocket_control(PING, &[]));
                     if self.flush(member) {
                         over.push(slot);
                     }
                 }
-                Verdict::End(ending) => member.line.end(ending),
+                Verdict::End(ending) => member.signals.end(ending),
             }
         }
         for slot in over {
-            roster.silence(slot);
+            sessions.silence(slot);
         }
-        drop(roster);
+        drop(sessions);
         self.tell_budget();
     }
 }
@@ -57,26 +57,26 @@ enum Verdict {
 }
 
 /// Looks at a session's clocks.
-fn verdict(member: &Member, limits: &HubLimits, now: Instant) -> Verdict {
-    let line = &member.line;
-    if line.is_ending() {
+fn verdict(member: &ShardSession, limits: &HubLimits, now: Instant) -> Verdict {
+    let signals = &member.signals;
+    if signals.is_ending() {
         return Verdict::Fine;
     }
     if member.full_since.is_some_and(|since| now.duration_since(since) > limits.write) {
         return Verdict::End(Ending::Gone);
     }
-    if !line.is_held() && line.frame_started().is_some_and(|since| now.duration_since(since) > limits.frame) {
+    if !signals.is_held() && signals.frame_started().is_some_and(|since| now.duration_since(since) > limits.frame) {
         let message = "a message was begun and not finished in time";
         return Verdict::End(Ending::Closed(closing(CloseCode::PolicyViolation, message, None)));
     }
-    if line.is_held() {
+    if signals.is_held() {
         return Verdict::Fine;
     }
-    let heard = line.heard.get();
-    let unanswered = line.pinged.get().filter(|pinged| heard < *pinged);
+    let heard = signals.heard.get();
+    let unanswered = signals.pinged.get().filter(|pinged| heard < *pinged);
     if member.full_since.is_some() {
         // A ping that the socket has not taken yet cannot be answered; the write deadline looks after such a peer.
-        line.pinged.set(unanswered.map(|_| now));
+        signals.pinged.set(unanswered.map(|_| now));
         return Verdict::Fine;
     }
     match unanswered {

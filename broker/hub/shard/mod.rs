@@ -30,16 +30,16 @@ use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 use self::batch::Batch;
-use self::conflation_keys::Keys;
+use self::conflation_keys::ConflationKeys;
 use self::fanout::{Fanout, note};
 use self::inbox::Inbox;
 use self::listeners::Listeners;
-use self::sessions::{Addressed, Roster};
-use self::turn::Pile;
+use self::sessions::{Addressed, Sessions};
+use self::turn::TurnMessages;
 use super::budget::Budget;
 use super::session::outbox::Chunk;
-use super::session::{Member, Tools};
-use super::{Command, Ending, HubLimits, Line, Link, Push, Replay, SessionKey, Subscription};
+use super::session::{ShardSession, Tools};
+use super::{Command, Ending, HubLimits, Link, Push, Replay, SessionKey, Signals, Subscription};
 use crate::message::Wire;
 use crate::metrics::Metrics;
 
@@ -52,12 +52,12 @@ pub(crate) struct Shard {
     pub(super) limits: HubLimits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Arc<Budget>,
-    pub(super) roster: RefCell<Roster>,
+    pub(super) sessions: RefCell<Sessions>,
     pub(super) dirty: RefCell<Vec<u32>>,
-    pile: RefCell<Pile>,
+    turn_messages: RefCell<TurnMessages>,
     pub(super) turn: RefCell<Turn>,
     pub(super) tally: Tally,
-    /// Told when an alarm is set that rings before all others.
+    /// Notified when an alarm is set that rings before all others.
     pub(super) alarm: Notify,
     /// Set when all sessions are told to end; those that come later are told at once.
     closing: RefCell<Option<Closing>>,
@@ -68,7 +68,7 @@ pub(crate) struct Shard {
 pub(super) struct Turn {
     /// Batches of which messages may be taken back.
     pub(super) batches: Vec<Rc<Batch>>,
-    pub(super) keys: Keys,
+    pub(super) keys: ConflationKeys,
 }
 
 /// What outboxes grew and shrank by, and what was put into them, until all is told at the end of a turn.
@@ -99,7 +99,7 @@ pub(super) fn spawn(
         tasks.spawn_local(Rc::clone(&shard).shed_when_asked());
         // Leaving this drops every task that is left, and with it every socket.
         tasks.block_on(&runtime, Rc::clone(&shard).work(&inbox));
-        shard.roster.borrow_mut().clear();
+        shard.sessions.borrow_mut().clear();
     })
 }
 
@@ -118,11 +118,11 @@ impl Shard {
         Self {
             index,
             limits,
-            roster: RefCell::new(Roster::new(number, Arc::clone(&metrics))),
+            sessions: RefCell::new(Sessions::new(number, Arc::clone(&metrics))),
             metrics,
             budget,
             dirty: RefCell::default(),
-            pile: RefCell::default(),
+            turn_messages: RefCell::default(),
             turn: RefCell::default(),
             tally: Tally::default(),
             alarm: Notify::new(),
@@ -155,7 +155,7 @@ impl Shard {
         let mut go_on = true;
         for command in batch.drain(..) {
             match command {
-                Command::Deliver { message, selectors } => self.pile.borrow_mut().add(message, selectors),
+                Command::Deliver { message, selectors } => self.turn_messages.borrow_mut().add(message, selectors),
                 Command::Push { session, push } => self.push(session, push),
                 Command::Subscribe { session, subscription } => {
                     // What came before the end of a replay is in its pages: a pattern must not bring it again.
@@ -165,15 +165,15 @@ impl Shard {
                     self.settle(session, |member| {
                         member.patterns > 0 || member.subscriptions.get(&subscription.stream).is_some()
                     });
-                    self.queue(session, |roster| roster.subscribe(session, subscription));
+                    self.queue(session, |sessions| sessions.subscribe(session, subscription));
                 }
                 Command::Select { session, stream, audience } => {
                     self.deliver();
-                    self.queue(session, |roster| roster.select(session, stream, audience));
+                    self.queue(session, |sessions| sessions.select(session, stream, audience));
                 }
                 Command::Unsubscribe { session, stream } => {
                     self.settle(session, |member| member.subscriptions.get(&stream).is_some());
-                    self.queue(session, |roster| roster.unsubscribe(session, stream));
+                    self.queue(session, |sessions| sessions.unsubscribe(session, stream));
                 }
                 Command::Replay { session, replay } => self.hold_replay(session, replay),
                 Command::Release { session, replay } => self.release_replay(session, replay),
@@ -189,29 +189,31 @@ impl Shard {
 
     fn close_all(&self, closing: Closing) {
         self.deliver();
-        for (_, member) in self.roster.borrow_mut().iter_mut() {
-            member.line.end(Ending::Drained(closing.clone()));
+        for (_, member) in self.sessions.borrow_mut().iter_mut() {
+            member.signals.end(Ending::Drained(closing.clone()));
         }
         *self.closing.borrow_mut() = Some(closing);
     }
 
     /// Appends the messages of this turn to the outboxes of their subscribers: per stream and codec one buffer, made once.
     fn deliver(&self) {
-        let pile = &mut *self.pile.borrow_mut();
-        let roster = &mut *self.roster.borrow_mut();
+        let turn_messages = &mut *self.turn_messages.borrow_mut();
+        let sessions = &mut *self.sessions.borrow_mut();
         let dirty = &mut *self.dirty.borrow_mut();
         let Turn { batches, keys } = &mut *self.turn.borrow_mut();
         let tools = &mut self.tools(keys);
         let mut delivered = 0;
-        for group in pile.groups() {
-            let Some(Addressed { members, listeners, apart, alarms }) = roster.addressed(group) else { continue };
+        for group in turn_messages.groups() {
+            let Some(Addressed { members, listeners, apart, sample_timers }) = sessions.addressed(group) else {
+                continue;
+            };
             let mut fanout = Fanout { group, members, listeners, dirty, batches, tools };
-            let (queued, mut first) = fanout.give(alarms);
+            let (queued, mut first) = fanout.give(sample_timers);
             delivered += queued;
             for (session, list) in apart {
                 let (group, listeners) = (&group.without(*session), &Listeners::only(session.slot, *list));
                 let mut fanout = Fanout { group, members, listeners, dirty, batches, tools };
-                let (queued, rings_first) = fanout.give(alarms);
+                let (queued, rings_first) = fanout.give(sample_timers);
                 delivered += queued;
                 first |= rings_first;
             }
@@ -220,20 +222,20 @@ impl Shard {
             }
         }
         self.tally.delivered.set(self.tally.delivered.get() + delivered);
-        pile.clear();
+        turn_messages.clear();
     }
 
     /// Writes once to each session that got something.
     pub(super) fn flush_dirty(&self) {
         let mut dirty = self.dirty.take();
         {
-            let roster = &mut *self.roster.borrow_mut();
+            let sessions = &mut *self.sessions.borrow_mut();
             for slot in dirty.drain(..) {
-                let Some(member) = roster.at(slot) else { continue };
+                let Some(member) = sessions.at(slot) else { continue };
                 member.dirty = false;
                 if self.flush(member) {
-                    roster.silence(slot);
-                    self.count(roster.at(slot));
+                    sessions.silence(slot);
+                    self.count(sessions.at(slot));
                 }
             }
         }
@@ -251,14 +253,14 @@ impl Shard {
         &self.limits
     }
 
-    pub(super) fn tools<'s>(&'s self, keys: &'s mut Keys) -> Tools<'s> {
+    pub(super) fn tools<'s>(&'s self, keys: &'s mut ConflationKeys) -> Tools<'s> {
         Tools { keys, metrics: &self.metrics, outbox_bytes: self.limits.outbox_bytes }
     }
 
     /// A subscription that is to take effect, unless a replay is in its way or no longer behind it.
     fn admit(&self, session: SessionKey, subscription: Subscription) -> Option<Subscription> {
-        let mut roster = self.roster.borrow_mut();
-        let admitted = match roster.get(session) {
+        let mut sessions = self.sessions.borrow_mut();
+        let admitted = match sessions.get(session) {
             Some(member) => member.admit(subscription),
             None => Err(subscription),
         };
@@ -268,28 +270,28 @@ impl Shard {
     /// Puts a replay in the place of a subscription.
     fn hold_replay(&self, session: SessionKey, replay: Replay) {
         self.settle(session, |member| member.subscriptions.get(&replay.stream).is_some());
-        self.queue(session, |roster| roster.hold_replay(session, replay));
+        self.queue(session, |sessions| sessions.hold_replay(session, replay));
     }
 
     /// Begins to send a session what was before. Its own task reads the pages whenever the socket has taken the last one.
     fn release_replay(&self, session: SessionKey, replay: u64) {
-        let mut roster = self.roster.borrow_mut();
-        let Some(member) = roster.get(session) else { return };
+        let mut sessions = self.sessions.borrow_mut();
+        let Some(member) = sessions.get(session) else { return };
         if let Some(replays) = &mut member.replays {
             replays.release(replay);
-            member.line.full.notify_one();
+            member.signals.full.notify_one();
         }
     }
 
     fn push(&self, session: SessionKey, push: Push) {
-        let mut roster = self.roster.borrow_mut();
-        let Some(member) = roster.get(session).filter(|member| !member.finished) else { return };
+        let mut sessions = self.sessions.borrow_mut();
+        let Some(member) = sessions.get(session).filter(|member| !member.finished) else { return };
         let Some(frame) = push.encode(member.wire) else { return };
         if push.in_line() {
-            drop(roster);
+            drop(sessions);
             self.settle(session, |member| member.choosy > 0);
-            self.queue(session, |roster| {
-                if let Some(member) = roster.get(session) {
+            self.queue(session, |sessions| {
+                if let Some(member) = sessions.get(session) {
                     member.outbox.push_messages(Chunk::One(frame));
                 }
             });
@@ -297,46 +299,46 @@ impl Shard {
             member.outbox.push_control(frame);
             note(member, session.slot, &mut self.dirty.borrow_mut());
         }
-        drop(push.under_way);
+        drop(push.in_flight);
     }
 
     /// Delivers the messages of this turn that came before something that must stay behind them. Where it `concerns` messages
     /// that may be skipped, they are also written, so that no policy reaches back behind it.
-    fn settle(&self, session: SessionKey, concerns: impl FnOnce(&Member) -> bool) {
+    fn settle(&self, session: SessionKey, concerns: impl FnOnce(&ShardSession) -> bool) {
         self.deliver();
-        let roster = &mut *self.roster.borrow_mut();
-        let Some(member) = roster.get(session) else { return };
+        let sessions = &mut *self.sessions.borrow_mut();
+        let Some(member) = sessions.get(session) else { return };
         if concerns(member) && self.flush(member) {
-            roster.silence(session.slot);
+            sessions.silence(session.slot);
         }
     }
 
     /// Does something after which the session may have more to write.
-    fn queue(&self, session: SessionKey, queue: impl FnOnce(&mut Roster)) {
-        let roster = &mut *self.roster.borrow_mut();
-        queue(roster);
-        if let Some(member) = roster.get(session) {
+    fn queue(&self, session: SessionKey, queue: impl FnOnce(&mut Sessions)) {
+        let sessions = &mut *self.sessions.borrow_mut();
+        queue(sessions);
+        if let Some(member) = sessions.get(session) {
             note(member, session.slot, &mut self.dirty.borrow_mut());
         }
     }
 
     /// Makes a connection a session of this shard.
-    pub(crate) fn attach(&self, link: Rc<Link>, wire: Wire) -> (SessionKey, Rc<Line>) {
-        let line = Rc::new(Line::new(Instant::now()));
-        let key = self.roster.borrow_mut().attach(link, Rc::clone(&line), wire);
+    pub(crate) fn attach(&self, link: Rc<Link>, wire: Wire) -> (SessionKey, Rc<Signals>) {
+        let signals = Rc::new(Signals::new(Instant::now()));
+        let key = self.sessions.borrow_mut().attach(link, Rc::clone(&signals), wire);
         if let Some(closing) = &*self.closing.borrow() {
-            line.end(Ending::Drained(closing.clone()));
+            signals.end(Ending::Drained(closing.clone()));
         }
-        (key, line)
+        (key, signals)
     }
 
     /// Forgets a session: its subscriptions end, its key becomes invalid.
     pub(crate) fn detach(&self, session: SessionKey) {
-        if let Some(member) = self.roster.borrow_mut().get(session) {
+        if let Some(member) = self.sessions.borrow_mut().get(session) {
             let counted_bytes = std::mem::take(&mut member.counted_bytes);
             self.tally.shrunk.set(self.tally.shrunk.get() + counted_bytes);
         }
         self.tell_budget();
-        self.roster.borrow_mut().detach(session);
+        self.sessions.borrow_mut().detach(session);
     }
 }

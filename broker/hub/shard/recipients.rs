@@ -5,26 +5,26 @@ use slab::Slab;
 
 use super::listeners::{List, Listeners};
 use crate::hub::SessionKey;
-use crate::hub::session::Member;
+use crate::hub::session::ShardSession;
 
 /// The memory for it is used again from group to group.
 #[derive(Default)]
-pub(in crate::hub) struct Gathering {
+pub(in crate::hub) struct Recipients {
     /// Those that get all of the group.
     pub(in crate::hub) listeners: Listeners,
     /// Those that do not get what they published themselves.
     pub(in crate::hub) apart: Vec<(SessionKey, List)>,
-    /// Even; what stands in [`Member::mark`] of those that published some of the group, and one more in those listed.
+    /// Even; what stands in [`ShardSession::mark`] of those that published some of the group, and one more in those listed.
     mark: u64,
 }
 
-impl Gathering {
+impl Recipients {
     /// Lists each session once, as the first of `all` has it that has it. `spared` are sessions of this shard. Who is still being
     /// sent the past of the stream gets these messages in their place there.
     pub(in crate::hub) fn gather<'l>(
         &mut self,
         stream: u64,
-        members: &mut Slab<Member>,
+        members: &mut Slab<ShardSession>,
         all: impl Iterator<Item = &'l Listeners>,
         spared: impl Iterator<Item = SessionKey>,
     ) {

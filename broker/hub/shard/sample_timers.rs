@@ -5,11 +5,11 @@ use std::time::Instant;
 
 /// The alarms of one shard, at most one for each sampled subscription.
 #[derive(Debug, Default)]
-pub(in crate::hub) struct Alarms {
+pub(in crate::hub) struct SampleTimers {
     set: BTreeSet<(Instant, u32, u64)>,
 }
 
-impl Alarms {
+impl SampleTimers {
     /// Sets an alarm for a session's stream. Whether it is the first to ring.
     pub(in crate::hub) fn set(&mut self, at: Instant, slot: u32, stream: u64) -> bool {
         self.set.insert((at, slot, stream));
@@ -47,14 +47,14 @@ mod tests {
     fn alarms_ring_in_order_unless_they_are_taken_back() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut alarms = Alarms::default();
-        assert!(alarms.set(at(20), 1, 10));
-        assert!(alarms.set(at(10), 2, 10));
-        assert!(!alarms.set(at(30), 1, 11));
-        assert_eq!((alarms.ringing(at(9)), alarms.next()), (None, Some(at(10))));
-        alarms.cancel(at(20), 1, 10);
+        let mut sample_timers = SampleTimers::default();
+        assert!(sample_timers.set(at(20), 1, 10));
+        assert!(sample_timers.set(at(10), 2, 10));
+        assert!(!sample_timers.set(at(30), 1, 11));
+        assert_eq!((sample_timers.ringing(at(9)), sample_timers.next()), (None, Some(at(10))));
+        sample_timers.cancel(at(20), 1, 10);
         assert_eq!(
-            [alarms.ringing(at(40)), alarms.ringing(at(40)), alarms.ringing(at(40))],
+            [sample_timers.ringing(at(40)), sample_timers.ringing(at(40)), sample_timers.ringing(at(40))],
             [Some((2, 10)), Some((1, 11)), None]
         );
     }

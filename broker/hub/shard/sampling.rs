@@ -10,7 +10,7 @@ impl Shard {
     /// Sends what sampled subscriptions are due.
     pub(in crate::hub) async fn send_samples(self: Rc<Self>) {
         loop {
-            let next = self.roster.borrow().next_alarm();
+            let next = self.sessions.borrow().next_alarm();
             let rings = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -27,10 +27,10 @@ impl Shard {
     }
 
     fn send_due(&self, now: Instant) {
-        let roster = &mut *self.roster.borrow_mut();
+        let sessions = &mut *self.sessions.borrow_mut();
         let dirty = &mut *self.dirty.borrow_mut();
-        while let Some((slot, stream)) = roster.ringing(now) {
-            if let Some(member) = roster.at(slot) {
+        while let Some((slot, stream)) = sessions.ringing(now) {
+            if let Some(member) = sessions.at(slot) {
                 member.alarm_rang(stream, &self.metrics);
                 note(member, slot, dirty);
             }

@@ -8,13 +8,13 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::listeners::{List, Listeners};
-use super::recipients::Gathering;
-use super::sample_timers::Alarms;
+use super::recipients::Recipients;
+use super::sample_timers::SampleTimers;
 use super::turn::Group;
 use crate::hub::routing::patterns::is_pattern;
 use crate::hub::session::replay::{Replaying, Replays};
-use crate::hub::session::{Held, Member};
-use crate::hub::{Audience, Line, Link, Replay, SessionKey, Subscription, is_attendance};
+use crate::hub::session::{SessionSubscription, ShardSession};
+use crate::hub::{Audience, Link, Replay, SessionKey, Signals, Subscription, is_presence_stream};
 use crate::message::Wire;
 use crate::metrics::Metrics;
 
@@ -23,45 +23,45 @@ const SPARSE_MIN: usize = 4_096;
 
 /// Who gets the messages of a group.
 pub(in crate::hub) struct Addressed<'r> {
-    pub(in crate::hub) members: &'r mut Slab<Member>,
+    pub(in crate::hub) members: &'r mut Slab<ShardSession>,
     pub(in crate::hub) listeners: &'r Listeners,
     /// Those that do not get what they published themselves.
     pub(in crate::hub) apart: &'r [(SessionKey, List)],
-    pub(in crate::hub) alarms: &'r mut Alarms,
+    pub(in crate::hub) sample_timers: &'r mut SampleTimers,
 }
 
 /// The sessions and streams of one shard.
-pub(in crate::hub) struct Roster {
+pub(in crate::hub) struct Sessions {
     shard: u16,
     serial: u64,
     metrics: Arc<Metrics>,
-    members: Slab<Member>,
+    members: Slab<ShardSession>,
     streams: FxHashMap<u64, Listeners>,
-    alarms: Alarms,
-    gathering: Gathering,
+    sample_timers: SampleTimers,
+    recipients: Recipients,
     /// Its sessions to which a past is on its way.
     replaying: Replaying,
 }
 
-impl Roster {
+impl Sessions {
     pub(in crate::hub) fn new(shard: u16, metrics: Arc<Metrics>) -> Self {
-        let (members, streams, alarms) = (Slab::new(), FxHashMap::default(), Alarms::default());
+        let (members, streams, sample_timers) = (Slab::new(), FxHashMap::default(), SampleTimers::default());
         Self {
             shard,
             serial: 0,
             metrics,
             members,
             streams,
-            alarms,
-            gathering: Gathering::default(),
+            sample_timers,
+            recipients: Recipients::default(),
             replaying: Replaying::default(),
         }
     }
 
-    pub(in crate::hub) fn attach(&mut self, link: Rc<Link>, line: Rc<Line>, wire: Wire) -> SessionKey {
+    pub(in crate::hub) fn attach(&mut self, link: Rc<Link>, signals: Rc<Signals>, wire: Wire) -> SessionKey {
         self.serial += 1;
         let serial = self.serial;
-        let slot = self.members.insert(Member::new(serial, link, line, wire));
+        let slot = self.members.insert(ShardSession::new(serial, link, signals, wire));
         self.metrics.sessions.add(1);
         self.metrics.sessions_opened.add(1);
         SessionKey { shard: self.shard, slot: u32::try_from(slot).expect("fewer than 2^32 sessions"), serial }
@@ -85,26 +85,26 @@ impl Roster {
         }
     }
 
-    pub(in crate::hub) fn get(&mut self, key: SessionKey) -> Option<&mut Member> {
+    pub(in crate::hub) fn get(&mut self, key: SessionKey) -> Option<&mut ShardSession> {
         self.members.get_mut(key.slot as usize).filter(|member| member.serial == key.serial)
     }
 
     /// A member by its place; only for slots that were noted within the same turn.
-    pub(in crate::hub) fn at(&mut self, slot: u32) -> Option<&mut Member> {
+    pub(in crate::hub) fn at(&mut self, slot: u32) -> Option<&mut ShardSession> {
         self.members.get_mut(slot as usize)
     }
 
-    pub(in crate::hub) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Member)> {
+    pub(in crate::hub) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut ShardSession)> {
         self.members.iter_mut().map(|(slot, member)| (slot as u32, member))
     }
 
     /// Who gets the messages of a group; none when nobody does.
     pub(in crate::hub) fn addressed(&mut self, group: &Group) -> Option<Addressed<'_>> {
-        let Self { members, streams, alarms, gathering, .. } = self;
+        let Self { members, streams, sample_timers, recipients, .. } = self;
         let own = streams.get(&group.stream);
         let mut spared = group.spared.iter().copied().filter(|key| key.shard == self.shard).peekable();
         if group.selectors.is_none() && spared.peek().is_none() {
-            return Some(Addressed { members, listeners: own?, apart: &[], alarms });
+            return Some(Addressed { members, listeners: own?, apart: &[], sample_timers });
         }
         let selectors = group.selectors.iter().flat_map(|selectors| selectors.iter());
         // Its own listeners first: a session that has the topic and a pattern gets what it chose for the topic.
@@ -114,46 +114,46 @@ impl Roster {
         // Nobody is listed with a topic whose past is still on its way, but may be with a pattern.
         let is_plain = own.is_some() || self.replaying.get() == 0;
         if others.peek().is_none() && spared.peek().is_none() && is_plain {
-            return Some(Addressed { members, listeners: first, apart: &[], alarms });
+            return Some(Addressed { members, listeners: first, apart: &[], sample_timers });
         }
-        gathering.gather(group.stream, members, std::iter::once(first).chain(others), spared);
-        Some(Addressed { members, listeners: &gathering.listeners, apart: &gathering.apart, alarms })
+        recipients.gather(group.stream, members, std::iter::once(first).chain(others), spared);
+        Some(Addressed { members, listeners: &recipients.listeners, apart: &recipients.apart, sample_timers })
     }
 
     /// Lets a session out of a stream, to let it in again behind the past.
     pub(in crate::hub) fn hold_replay(&mut self, key: SessionKey, replay: Replay) {
         self.unsubscribe(key, replay.stream);
         let replaying = Rc::clone(&self.replaying);
-        if let Some(member) = self.get(key).filter(|member| !member.finished && !member.line.is_ending()) {
+        if let Some(member) = self.get(key).filter(|member| !member.finished && !member.signals.is_ending()) {
             member.replays.get_or_insert_with(|| Box::new(Replays::new(&replaying))).hold(replay);
         }
     }
 
     /// When the first alarm rings.
     pub(in crate::hub) fn next_alarm(&self) -> Option<Instant> {
-        self.alarms.next()
+        self.sample_timers.next()
     }
 
     /// A session's stream whose alarm rings by `now`.
     pub(in crate::hub) fn ringing(&mut self, now: Instant) -> Option<(u32, u64)> {
-        self.alarms.ringing(now)
+        self.sample_timers.ringing(now)
     }
 
     /// Lets a session in, or gives its subscription another policy. It was counted in the audience already; that is
     /// undone where it changes nothing.
     pub(in crate::hub) fn subscribe(&mut self, key: SessionKey, subscription: Subscription) {
         let Subscription { stream, topic, delivery, field, audience, replay: _ } = subscription;
-        self.enter(key, stream, Held::new(audience, topic, delivery, field));
+        self.enter(key, stream, SessionSubscription::new(audience, topic, delivery, field));
     }
 
     /// Gives a session what a pattern selects. It was counted in the audience already; that is undone where it changes nothing.
     pub(in crate::hub) fn select(&mut self, key: SessionKey, stream: u64, audience: Arc<Audience>) {
-        self.enter(key, stream, Held::plain(audience));
+        self.enter(key, stream, SessionSubscription::plain(audience));
     }
 
-    fn enter(&mut self, key: SessionKey, stream: u64, mut held: Held) {
+    fn enter(&mut self, key: SessionKey, stream: u64, mut held: SessionSubscription) {
         let slot = key.slot;
-        let Some(member) = self.get(key).filter(|member| !member.line.is_ending()) else {
+        let Some(member) = self.get(key).filter(|member| !member.signals.is_ending()) else {
             held.audience.leave(key.shard());
             return;
         };
@@ -174,7 +174,7 @@ impl Roster {
         member.subscriptions.add(stream, held);
         member.choosy += u32::from(matches!(list, List::Choosy(_)));
         member.patterns += u32::from(is_pattern(stream));
-        self.metrics.subscriptions.add(u64::from(!is_attendance(stream)));
+        self.metrics.subscriptions.add(u64::from(!is_presence_stream(stream)));
     }
 
     /// Lets a session out, if it is in. What its policy still keeps for it is queued.
@@ -203,7 +203,7 @@ impl Roster {
         self.members[slot as usize].forget_behind();
     }
 
-    fn release(&mut self, slot: u32, stream: u64, held: &Held) {
+    fn release(&mut self, slot: u32, stream: u64, held: &SessionSubscription) {
         let member = &mut self.members[slot as usize];
         let list = List::of(held.delivery(), member.wire);
         member.choosy -= u32::from(matches!(list, List::Choosy(_)));
@@ -224,10 +224,10 @@ impl Roster {
             }
         }
         if let Some(at) = held.choice.as_ref().and_then(|choice| choice.alarm) {
-            self.alarms.cancel(at, slot, stream);
+            self.sample_timers.cancel(at, slot, stream);
         }
         held.audience.leave(self.shard.into());
-        self.metrics.subscriptions.subtract(u64::from(!is_attendance(stream)));
+        self.metrics.subscriptions.subtract(u64::from(!is_presence_stream(stream)));
     }
 }
 
@@ -242,13 +242,13 @@ mod tests {
     fn lists_audience_and_gauges_agree_whatever_order_sessions_leave_in() {
         let metrics = Arc::new(Metrics::default());
         let audience = Arc::new(Audience::new(1, &Delivery::Queue));
-        let mut roster = Roster::new(0, Arc::clone(&metrics));
+        let mut sessions = Sessions::new(0, Arc::clone(&metrics));
         let mut keys = Vec::new();
         for index in 0..10 {
             let (stream, _) = tokio::io::duplex(64);
             let link = Rc::new(Link::other(Box::new(stream)));
             let wire = Wire::ALL[index % 3];
-            keys.push(roster.attach(link, Rc::new(Line::new(Instant::now())), wire));
+            keys.push(sessions.attach(link, Rc::new(Signals::new(Instant::now())), wire));
         }
         let topic = Topic::parse("t").expect("a topic");
         let policies = [Delivery::Queue, Delivery::Latest, Delivery::Sample { every_ms: 1 }];
@@ -260,20 +260,20 @@ mod tests {
                     audience.enter(0);
                     let (topic, audience, field) = (topic.clone(), Arc::clone(&audience), None);
                     let subscription = Subscription { stream, topic, delivery, field, audience, replay: None };
-                    roster.subscribe(*key, subscription);
+                    sessions.subscribe(*key, subscription);
                 }
             }
         }
         assert_eq!(metrics.snapshot().subscriptions, 20);
         for (index, key) in [0, 9, 4, 5, 2, 1, 8, 3, 6, 7].into_iter().map(|index| (index, keys[index])) {
             if index % 3 == 0 {
-                roster.unsubscribe(key, 1);
+                sessions.unsubscribe(key, 1);
             }
-            roster.detach(key);
-            assert!(roster.get(key).is_none());
+            sessions.detach(key);
+            assert!(sessions.get(key).is_none());
         }
         assert!(audience.is_empty());
-        assert!(roster.streams.is_empty());
+        assert!(sessions.streams.is_empty());
         assert_eq!((metrics.snapshot().subscriptions, metrics.snapshot().sessions), (0, 0));
     }
 }

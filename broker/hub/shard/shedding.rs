@@ -7,19 +7,19 @@ use rialto_protocol::CloseCode;
 
 use super::Tally;
 use super::liveness::closing;
-use crate::hub::session::Member;
+use crate::hub::session::ShardSession;
 use crate::hub::{Ending, Shard};
 
 impl Shard {
     /// Gives a session up that does not read.
-    pub(in crate::hub) fn close_slow(&self, member: &mut Member, text: &str) {
+    pub(in crate::hub) fn close_slow(&self, member: &mut ShardSession, text: &str) {
         member.outbox.drop_all();
         self.metrics.sessions_slow.add(1);
-        member.line.end(Ending::Closed(closing(CloseCode::Slow, text, Some(1_000))));
+        member.signals.end(Ending::Closed(closing(CloseCode::Slow, text, Some(1_000))));
     }
 
     /// Counts what a session's outbox holds, to be told with [`Shard::tell_budget`].
-    pub(in crate::hub) fn count(&self, member: Option<&mut Member>) {
+    pub(in crate::hub) fn count(&self, member: Option<&mut ShardSession>) {
         let Some(member) = member else { return };
         let (before, now) = (member.counted_bytes, member.held_bytes());
         if before == now {
@@ -51,10 +51,10 @@ impl Shard {
         if !self.budget.is_largest_or_ask(self.index) {
             return;
         }
-        let roster = &mut *self.roster.borrow_mut();
-        let held = |(slot, member): (u32, &mut Member)| (member.shed_bytes(), slot);
+        let sessions = &mut *self.sessions.borrow_mut();
+        let held = |(slot, member): (u32, &mut ShardSession)| (member.shed_bytes(), slot);
         let mut largest: BinaryHeap<(usize, u32)> =
-            roster.iter_mut().map(held).filter(|(bytes, _)| *bytes > 0).collect();
+            sessions.iter_mut().map(held).filter(|(bytes, _)| *bytes > 0).collect();
         while self.budget.is_exceeded() {
             let (bytes, slot) = largest.pop().unwrap_or_default();
             self.tally.largest.set(bytes);
@@ -62,16 +62,16 @@ impl Shard {
             if !self.budget.is_largest_or_ask(self.index) || bytes == 0 {
                 return;
             }
-            let Some(member) = roster.at(slot) else { continue };
+            let Some(member) = sessions.at(slot) else { continue };
             self.metrics.outboxes_shed.add(1);
             if member.give_way(&self.metrics) {
                 // What is left of it may still be the largest.
                 largest.push((member.shed_bytes(), slot));
             } else {
                 self.close_slow(member, "all outboxes together are full and this session's was the largest");
-                roster.silence(slot);
+                sessions.silence(slot);
             }
-            self.count(roster.at(slot));
+            self.count(sessions.at(slot));
             let (grown, shrunk) = (self.tally.grown.take(), self.tally.shrunk.take());
             self.budget.count(grown, shrunk);
         }

@@ -13,7 +13,7 @@ use super::batch::tests::messages;
 use crate::hub::budget::Budget;
 use crate::hub::routing::patterns::Selector;
 use crate::hub::{
-    Audience, Command, HubLimits, Line, Link, Page, Push, Replay, Selectors, SessionKey, Shard, Subscription, What,
+    Audience, Command, HubLimits, Link, Page, Push, Replay, Selectors, SessionKey, Shard, Signals, Subscription, What,
 };
 use crate::message::{Draft, Message, websocket_frame_bytes};
 use crate::metrics::Metrics;
@@ -46,10 +46,10 @@ fn shard(outbox_bytes: usize, outboxes_bytes: usize) -> (Rc<Shard>, Arc<Metrics>
     (Rc::new(shard), metrics)
 }
 
-fn attach(shard: &Rc<Shard>, room: usize) -> (SessionKey, Rc<Line>, DuplexStream) {
+fn attach(shard: &Rc<Shard>, room: usize) -> (SessionKey, Rc<Signals>, DuplexStream) {
     let (near, far) = tokio::io::duplex(room);
-    let (key, line) = shard.attach(Rc::new(Link::other(Box::new(near))), crate::message::Wire::Frames(Codec::Json));
-    (key, line, far)
+    let (key, signals) = shard.attach(Rc::new(Link::other(Box::new(near))), crate::message::Wire::Frames(Codec::Json));
+    (key, signals, far)
 }
 
 fn subscribe(session: SessionKey, stream: u64, delivery: Delivery, audience: &Arc<Audience>) -> Command {
@@ -94,7 +94,7 @@ fn deliver_to(offset: u64, selectors: Option<&Selectors>, except: Option<Session
     Command::Deliver { message, selectors: selectors.cloned() }
 }
 
-async fn read(shard: &Rc<Shard>, key: SessionKey, line: &Line, far: &mut DuplexStream) -> Vec<String> {
+async fn read(shard: &Rc<Shard>, key: SessionKey, signals: &Signals, far: &mut DuplexStream) -> Vec<String> {
     let mut out = Vec::new();
     {
         let reads = async {
@@ -102,7 +102,7 @@ async fn read(shard: &Rc<Shard>, key: SessionKey, line: &Line, far: &mut DuplexS
         };
         tokio::select! {
             () = reads => {}
-            () = shard.keep_writing(key, line) => panic!("broken"),
+            () = shard.keep_writing(key, signals) => panic!("broken"),
         }
     }
     let (mut at, mut all) = (0, Vec::new());
@@ -125,7 +125,7 @@ fn a_change_of_policy_that_is_not_answered_loses_nothing() {
     run(async {
         let (shard, _) = shard(100_000, 1_000_000);
         let audience = audience();
-        let (key, line, mut far) = attach(&shard, 64);
+        let (key, signals, mut far) = attach(&shard, 64);
         shard.turn(&mut vec![subscribe(key, 1, Delivery::Queue, &audience)]);
         shard.turn(&mut vec![
             deliver(1, 1),
@@ -135,7 +135,7 @@ fn a_change_of_policy_that_is_not_answered_loses_nothing() {
             deliver(1, 4),
             deliver(1, 5),
         ]);
-        let got = read(&shard, key, &line, &mut far).await;
+        let got = read(&shard, key, &signals, &mut far).await;
         assert_eq!(got.len(), 5, "{got:#?}");
     });
 }
@@ -145,7 +145,7 @@ fn what_a_sample_held_is_counted_off_again() {
     run(async {
         let (shard, metrics) = shard(100_000, 1_000_000);
         let (audience, other) = (audience(), audience());
-        let (key, line, mut far) = attach(&shard, 1_000);
+        let (key, signals, mut far) = attach(&shard, 1_000);
         shard.turn(&mut vec![
             subscribe(key, 1, Delivery::Queue, &audience),
             subscribe(key, 2, Delivery::Sample { every_ms: 3_600_000 }, &other),
@@ -154,10 +154,10 @@ fn what_a_sample_held_is_counted_off_again() {
         shard.turn(&mut vec![deliver(2, 2)]);
         let uncounted = metrics.outbox_bytes.get();
         shard.turn(&mut vec![large(1, 1, 5_000)]);
-        assert_eq!(read(&shard, key, &line, &mut far).await.len(), 2);
+        assert_eq!(read(&shard, key, &signals, &mut far).await.len(), 2);
         let counted = metrics.outbox_bytes.get();
         shard.turn(&mut vec![Command::Unsubscribe { session: key, stream: 2 }]);
-        assert_eq!(read(&shard, key, &line, &mut far).await.len(), 1);
+        assert_eq!(read(&shard, key, &signals, &mut far).await.len(), 1);
         shard.turn(&mut vec![Command::Unsubscribe { session: key, stream: 1 }]);
         assert_eq!(metrics.outbox_bytes.get(), 0, "uncounted {uncounted}, counted {counted}");
     });
@@ -168,14 +168,14 @@ fn drop_oldest_is_not_closed_for_an_answer_in_the_same_turn() {
     run(async {
         let (shard, _) = shard(10_000, 1_000_000);
         let audience = audience();
-        let (key, line, mut far) = attach(&shard, 1_000);
+        let (key, signals, mut far) = attach(&shard, 1_000);
         shard.turn(&mut vec![subscribe(key, 1, Delivery::DropOldest, &audience)]);
         let mut turn: Vec<Command> = (1..=12).map(|offset| large(1, offset, 1_000)).collect();
-        let push = Push { what: What::Reply { id: Some(1), outcome: Ok(Reply::Unsubscribed) }, under_way: None };
+        let push = Push { what: What::Reply { id: Some(1), outcome: Ok(Reply::Unsubscribed) }, in_flight: None };
         turn.push(Command::Push { session: key, push });
         shard.turn(&mut turn);
-        assert!(!line.is_ending(), "closed as slow");
-        read(&shard, key, &line, &mut far).await;
+        assert!(!signals.is_ending(), "closed as slow");
+        read(&shard, key, &signals, &mut far).await;
     });
 }
 
@@ -185,7 +185,7 @@ fn who_holds_most_gives_way_though_it_was_begun() {
         let (shard, metrics) = shard(300_000, 600_000);
         let (audience, other) = (audience(), audience());
         let hogs: Vec<_> = (0..3).map(|_| attach(&shard, 100)).collect();
-        let (victim, line, _far) = attach(&shard, 100);
+        let (victim, signals, _far) = attach(&shard, 100);
         let mut turn: Vec<Command> = hogs.iter().map(|hog| subscribe(hog.0, 1, Delivery::Queue, &audience)).collect();
         turn.push(subscribe(victim, 2, Delivery::Queue, &other));
         shard.turn(&mut turn);
@@ -195,7 +195,7 @@ fn who_holds_most_gives_way_though_it_was_begun() {
         shard.turn(&mut (1..=3).map(|offset| large(2, offset, 200)).collect());
         shard.turn(&mut (4..=6).map(|offset| large(2, offset, 200)).collect());
         let ended: Vec<bool> = hogs.iter().map(|hog| hog.1.is_ending()).collect();
-        assert!(!line.is_ending(), "held {held}, now {}, hogs ended: {ended:?}", metrics.outbox_bytes.get());
+        assert!(!signals.is_ending(), "held {held}, now {}, hogs ended: {ended:?}", metrics.outbox_bytes.get());
     });
 }
 
@@ -204,7 +204,7 @@ fn requests_are_read_again_when_their_answers_are_though_messages_wait() {
     run(async {
         let (shard, _) = shard(1_000_000, 10_000_000);
         let audience = audience();
-        let (key, line, mut far) = attach(&shard, 1_000);
+        let (key, signals, mut far) = attach(&shard, 1_000);
         shard.turn(&mut vec![subscribe(key, 1, Delivery::Latest, &audience)]);
         shard.turn(&mut vec![large(1, 1, 5_000)]);
         for _ in 0..700 {
@@ -228,11 +228,11 @@ fn requests_are_read_again_when_their_answers_are_though_messages_wait() {
         };
         let woken = std::cell::Cell::new(false);
         let waits = async {
-            shard.answers_read(key, &line).await;
+            shard.answers_read(key, &signals).await;
             woken.set(true);
             std::future::pending::<()>().await
         };
-        tokio::select! { () = reads => {} () = shard.keep_writing(key, &line) => panic!(), () = waits => {} }
+        tokio::select! { () = reads => {} () = shard.keep_writing(key, &signals) => panic!(), () = waits => {} }
         assert!(woken.get(), "answers were read at turn {:?} of 200, and nobody was told", heard.get());
     });
 }
@@ -256,19 +256,19 @@ fn a_list_of_subscriptions_asked_for_again_does_not_close() {
     run(async {
         let (shard, _) = shard(10_000, 1_000_000);
         let audience = audience();
-        let (key, line, mut far) = attach(&shard, 1_000);
+        let (key, signals, mut far) = attach(&shard, 1_000);
         shard.turn(&mut (1..=5).map(|stream| subscribe(key, stream, Delivery::DropOldest, &audience)).collect());
         shard.turn(&mut (1..=40).map(|n| large(1, n, 1_000)).collect());
-        assert!(!line.is_ending());
+        assert!(!signals.is_ending());
         let push = || Command::Push {
             session: key,
-            push: Push { what: What::Reply { id: Some(1), outcome: Ok(Reply::Unsubscribed) }, under_way: None },
+            push: Push { what: What::Reply { id: Some(1), outcome: Ok(Reply::Unsubscribed) }, in_flight: None },
         };
         for n in 0..40 {
             shard.turn(&mut vec![subscribe(key, 1, Delivery::DropOldest, &audience), push()]);
-            assert!(!line.is_ending(), "after {n}");
+            assert!(!signals.is_ending(), "after {n}");
         }
-        read(&shard, key, &line, &mut far).await;
+        read(&shard, key, &signals, &mut far).await;
     });
 }
 
@@ -290,7 +290,7 @@ fn a_change_of_policy_that_is_not_answered_keeps_the_order() {
     run(async {
         let (shard, _) = shard(100_000, 1_000_000);
         let (audience, second) = (audience(), self::audience());
-        let (key, line, mut far) = attach(&shard, 64);
+        let (key, signals, mut far) = attach(&shard, 64);
         let (other, _line, _far) = attach(&shard, 64_000);
         shard.turn(&mut vec![
             subscribe(key, 1, Delivery::Queue, &audience),
@@ -306,7 +306,7 @@ fn a_change_of_policy_that_is_not_answered_keeps_the_order() {
         ]);
         tokio::time::sleep(Duration::from_millis(5)).await;
         shard.turn(&mut vec![deliver(1, 4)]);
-        let told = told(&read(&shard, key, &line, &mut far).await);
+        let told = told(&read(&shard, key, &signals, &mut far).await);
         // The first one is of the other topic.
         assert_eq!(told[..3], ["1", "1", "2"]);
         assert!(told[3..] == ["3", "4"] || told[3..] == ["3-3", "4"], "{told:?}");
@@ -319,7 +319,7 @@ fn whoever_is_subscribed_in_several_ways_gets_a_message_once() {
         let (shard, metrics) = shard(100_000, 1_000_000);
         let (audience, patterns) = (audience(), selectors(1..=2));
         let mut sessions: Vec<_> = (0..5).map(|_| attach(&shard, 64_000)).collect();
-        let key = |index: usize, sessions: &Vec<(SessionKey, Rc<Line>, DuplexStream)>| sessions[index].0;
+        let key = |index: usize, sessions: &Vec<(SessionKey, Rc<Signals>, DuplexStream)>| sessions[index].0;
         shard.turn(&mut vec![
             subscribe(key(0, &sessions), 1, Delivery::Queue, &audience),
             select(key(0, &sessions), &patterns[0]),
@@ -336,15 +336,15 @@ fn whoever_is_subscribed_in_several_ways_gets_a_message_once() {
             deliver_to(3, Some(&patterns), Some(key(0, &sessions))),
         ]);
         let expected: [&[&str]; 5] = [&["1", "2"], &["1", "2", "3"], &["1", "3"], &["1", "2", "3"], &[]];
-        for ((key, line, far), expected) in sessions.iter_mut().zip(expected) {
-            assert_eq!(told(&read(&shard, *key, line, far).await), expected);
+        for ((key, signals, far), expected) in sessions.iter_mut().zip(expected) {
+            assert_eq!(told(&read(&shard, *key, signals, far).await), expected);
         }
         assert_eq!(metrics.snapshot().messages_delivered_total, 10);
         let selector = &patterns[0];
         let end = Command::Unsubscribe { session: key(1, &sessions), stream: selector.stream };
         shard.turn(&mut vec![deliver_to(4, Some(&patterns), None), end, deliver_to(5, Some(&patterns), None)]);
-        let (last, line, far) = &mut sessions[1];
-        assert_eq!(told(&read(&shard, *last, line, far).await), ["4"]);
+        let (last, signals, far) = &mut sessions[1];
+        assert_eq!(told(&read(&shard, *last, signals, far).await), ["4"]);
         sessions.iter().for_each(|(key, ..)| shard.detach(*key));
         assert!(audience.is_empty() && patterns.iter().all(|selector| selector.audience.is_empty()));
         assert_eq!(metrics.snapshot().subscriptions, 0);
@@ -356,14 +356,14 @@ fn what_a_pattern_brought_is_not_lost_when_the_topic_is_subscribed_to_in_the_sam
     run(async {
         let (shard, _) = shard(100_000, 1_000_000);
         let (audience, patterns) = (audience(), selectors(1..=1));
-        let (key, line, mut far) = attach(&shard, 64);
+        let (key, signals, mut far) = attach(&shard, 64);
         shard.turn(&mut vec![select(key, &patterns[0])]);
         // More than the socket takes, so that there is something to be taken back.
         let mut turn: Vec<Command> = (1..=5).map(|offset| deliver_to(offset, Some(&patterns), None)).collect();
         turn.push(subscribe(key, 1, Delivery::Latest, &audience));
         turn.push(deliver_to(6, Some(&patterns), None));
         shard.turn(&mut turn);
-        assert_eq!(told(&read(&shard, key, &line, &mut far).await), ["1", "2", "3", "4", "5", "6"]);
+        assert_eq!(told(&read(&shard, key, &signals, &mut far).await), ["1", "2", "3", "4", "5", "6"]);
     });
 }
 
@@ -372,7 +372,7 @@ fn what_the_past_had_is_not_brought_again_by_a_pattern_in_the_turn_in_which_it_e
     run(async {
         let (shard, _) = shard(100_000, 1_000_000);
         let (audience, patterns) = (audience(), selectors(1..=1));
-        let (key, line, mut far) = attach(&shard, 64_000);
+        let (key, signals, mut far) = attach(&shard, 64_000);
         let read_all = || Page { gap: None, messages: messages(1, 1..=3), is_last: true };
         let replay = Replay { id: 7, stream: 1, read: Box::new(read_all) };
         shard.turn(&mut vec![
@@ -380,7 +380,7 @@ fn what_the_past_had_is_not_brought_again_by_a_pattern_in_the_turn_in_which_it_e
             select(key, &patterns[0]),
             Command::Release { session: key, replay: 7 },
         ]);
-        assert_eq!(told(&read(&shard, key, &line, &mut far).await), ["1", "2", "3"]);
+        assert_eq!(told(&read(&shard, key, &signals, &mut far).await), ["1", "2", "3"]);
         let mut end = subscribe(key, 1, Delivery::Queue, &audience);
         if let Command::Subscribe { subscription, .. } = &mut end {
             subscription.replay = Some(7);
@@ -388,7 +388,7 @@ fn what_the_past_had_is_not_brought_again_by_a_pattern_in_the_turn_in_which_it_e
         // The last two were published before their page was read, and come only now.
         let [second, third, fourth] = [2, 3, 4].map(|offset| deliver_to(offset, Some(&patterns), None));
         shard.turn(&mut vec![second, third, end, fourth]);
-        assert_eq!(told(&read(&shard, key, &line, &mut far).await), ["4"]);
+        assert_eq!(told(&read(&shard, key, &signals, &mut far).await), ["4"]);
     });
 }
 
@@ -411,7 +411,7 @@ proptest! {
         run(async {
             let (shard, _) = shard(1_000, 1_000_000);
             let (audience, patterns) = (audience(), selectors(1..=1));
-            let (key, line, mut far) = attach(&shard, room);
+            let (key, signals, mut far) = attach(&shard, room);
             let (other, other_line, mut other_far) = attach(&shard, 1 << 20);
             let mut begin = vec![
                 subscribe(key, 1, policies[policy].clone(), &audience),
@@ -431,12 +431,12 @@ proptest! {
                 }
                 shard.turn(&mut turn);
                 if reads == 0 {
-                    got.extend(told(&read(&shard, key, &line, &mut far).await));
+                    got.extend(told(&read(&shard, key, &signals, &mut far).await));
                 }
             }
             shard.turn(&mut vec![Command::Unsubscribe { session: key, stream: 1 }]);
-            got.extend(told(&read(&shard, key, &line, &mut far).await));
-            if line.is_ending() {
+            got.extend(told(&read(&shard, key, &signals, &mut far).await));
+            if signals.is_ending() {
                 assert!(policy == 0, "only a queue may be too slow");
                 return;
             }

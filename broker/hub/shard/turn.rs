@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::batch::Batch;
 use crate::hub::{Selectors, SessionKey};
-use crate::message::{Shared, Wire};
+use crate::message::{SharedMessage, Wire};
 use crate::metrics::Metrics;
 
 /// A buffer is not made longer than this by joining: a session that has read a part of it holds all of it.
@@ -15,7 +15,7 @@ const CHUNK_BYTES_MAX: usize = 256 * 1024;
 
 /// Messages by stream, in order within each stream. Its memory is used again from turn to turn.
 #[derive(Default)]
-pub(in crate::hub) struct Pile {
+pub(in crate::hub) struct TurnMessages {
     groups: Vec<Group>,
     used: usize,
     places: FxHashMap<u64, usize>,
@@ -25,7 +25,7 @@ pub(in crate::hub) struct Pile {
 #[derive(Default)]
 pub(in crate::hub) struct Group {
     pub(in crate::hub) stream: u64,
-    pub(in crate::hub) messages: Vec<Shared>,
+    pub(in crate::hub) messages: Vec<SharedMessage>,
     /// The patterns that select the last of them. Those of an earlier one that are not among these have no listener any more,
     /// and those that came between have none yet: a shard delivers its pile before it lets anyone in or out.
     pub(in crate::hub) selectors: Option<Selectors>,
@@ -33,8 +33,8 @@ pub(in crate::hub) struct Group {
     pub(in crate::hub) spared: Vec<SessionKey>,
 }
 
-impl Pile {
-    pub(in crate::hub) fn add(&mut self, message: Shared, selectors: Option<Selectors>) {
+impl TurnMessages {
+    pub(in crate::hub) fn add(&mut self, message: SharedMessage, selectors: Option<Selectors>) {
         let place = self.place(message.stream);
         let group = &mut self.groups[place];
         group.selectors = selectors;
@@ -100,9 +100,9 @@ impl Group {
 }
 
 /// How many of the messages one buffer takes: at least one.
-fn fitting(messages: &[Shared], wire: Wire, metrics: &Metrics) -> usize {
+fn fitting(messages: &[SharedMessage], wire: Wire, metrics: &Metrics) -> usize {
     let mut bytes = 0;
-    let fits = |message: &&Shared| {
+    let fits = |message: &&SharedMessage| {
         bytes += message.frame(wire, metrics).len();
         bytes <= CHUNK_BYTES_MAX
     };
@@ -143,19 +143,19 @@ mod tests {
 
     #[test]
     fn groups_keep_the_order_within_each_stream() {
-        let mut pile = Pile::default();
+        let mut turn_messages = TurnMessages::default();
         for _ in 0..2 {
             for (stream, offset) in [(1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (2, 2)] {
-                pile.add(messages(stream, offset..=offset).remove(0), None);
+                turn_messages.add(messages(stream, offset..=offset).remove(0), None);
             }
-            let seen: Vec<(u64, Vec<u64>)> = pile
+            let seen: Vec<(u64, Vec<u64>)> = turn_messages
                 .groups()
                 .iter()
                 .map(|group| (group.stream, group.messages.iter().map(|message| message.offset).collect()))
                 .collect();
             assert_eq!(seen, [(1, vec![1, 2, 3]), (2, vec![1, 2]), (3, vec![1])]);
-            pile.clear();
-            assert!(pile.groups().is_empty());
+            turn_messages.clear();
+            assert!(turn_messages.groups().is_empty());
         }
     }
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::hub::session::Member;
+use crate::hub::session::ShardSession;
 use crate::hub::session::outbox::{Chunk, Flush, Outbox};
-use crate::hub::{Ending, Line, SessionKey, Shard};
+use crate::hub::{Ending, SessionKey, Shard, Signals};
 use crate::message::websocket_control;
 
 /// How much may wait for a session in answers to its own requests before its socket is no longer read.
@@ -22,7 +22,7 @@ const PONG: u8 = 0xA;
 
 impl Shard {
     /// Writes what the socket takes. True means that the session is over.
-    pub(in crate::hub) fn flush(&self, member: &mut Member) -> bool {
+    pub(in crate::hub) fn flush(&self, member: &mut ShardSession) -> bool {
         if member.full_since.is_none() {
             let link = &member.link;
             let written = member.outbox.flush(|slices| link.write_now(slices));
@@ -33,19 +33,19 @@ impl Shard {
                 }
                 Flush::Full => {
                     member.full_since = Some(Instant::now());
-                    member.line.full.notify_one();
+                    member.signals.full.notify_one();
                     let taken = member.fall_behind(&mut self.tools(&mut self.turn.borrow_mut().keys));
                     self.tally.delivered.set(self.tally.delivered.get() - taken);
                 }
                 Flush::Broken => {
-                    member.line.end(Ending::Gone);
+                    member.signals.end(Ending::Gone);
                     return true;
                 }
             }
         }
         member.make_room_for_queue(self.limits.outbox_bytes, &self.metrics);
         self.count(Some(member));
-        if !member.outbox.is_over(self.limits.outbox_bytes) || member.line.is_ending() {
+        if !member.outbox.is_over(self.limits.outbox_bytes) || member.signals.is_ending() {
             return false;
         }
         self.close_slow(member, "the session did not read fast enough and its outbox is full");
@@ -58,13 +58,13 @@ impl Shard {
     }
 
     fn send_control(&self, session: SessionKey, queue: impl FnOnce(&mut Outbox)) {
-        let mut roster = self.roster.borrow_mut();
-        let Some(member) = roster.get(session).filter(|member| !member.finished) else { return };
+        let mut sessions = self.sessions.borrow_mut();
+        let Some(member) = sessions.get(session).filter(|member| !member.finished) else { return };
         queue(&mut member.outbox);
         if self.flush(member) {
-            roster.silence(session.slot);
+            sessions.silence(session.slot);
         }
-        drop(roster);
+        drop(sessions);
         self.tell_budget();
     }
 
@@ -74,35 +74,35 @@ impl Shard {
     }
 
     /// Writes for a session whose socket was full, each time it takes more. Returns when the socket is gone.
-    pub(crate) async fn keep_writing(&self, session: SessionKey, line: &Line) {
+    pub(crate) async fn keep_writing(&self, session: SessionKey, signals: &Signals) {
         loop {
-            line.full.notified().await;
+            signals.full.notified().await;
             if poll_fn(|context| self.poll_flush(session, context)).await == Flush::Broken {
                 return;
             }
-            line.written.notify_one();
+            signals.written.notify_one();
         }
     }
 
     /// Whether few enough answers to the session's own requests wait: a peer that asks without reading is not read
     /// either.
     pub(crate) fn answers_are_read(&self, session: SessionKey) -> bool {
-        let mut roster = self.roster.borrow_mut();
-        roster.get(session).is_none_or(|member| member.outbox.control_bytes() <= CONTROL_BYTES_MARK)
+        let mut sessions = self.sessions.borrow_mut();
+        sessions.get(session).is_none_or(|member| member.outbox.control_bytes() <= CONTROL_BYTES_MARK)
     }
 
     /// Waits until [`Shard::answers_are_read`].
-    pub(crate) async fn answers_read(&self, session: SessionKey, line: &Line) {
+    pub(crate) async fn answers_read(&self, session: SessionKey, signals: &Signals) {
         while !self.answers_are_read(session) {
-            line.written.notified().await;
+            signals.written.notified().await;
         }
     }
 
     /// Says goodbye: ends the subscriptions, queues `last` behind what is kept and writes it all within `deadline`.
     pub(crate) async fn finish(&self, session: SessionKey, last: &[Bytes], keep_messages: bool, deadline: Duration) {
         {
-            let mut roster = self.roster.borrow_mut();
-            let Some(member) = roster.get(session) else { return };
+            let mut sessions = self.sessions.borrow_mut();
+            let Some(member) = sessions.get(session) else { return };
             if keep_messages {
                 member.catch_up_entirely(&self.metrics);
             } else {
@@ -111,8 +111,8 @@ impl Shard {
             for frame in last {
                 member.outbox.push_messages(Chunk::One(frame.clone()));
             }
-            roster.silence(session.slot);
-            let Some(member) = roster.get(session) else { return };
+            sessions.silence(session.slot);
+            let Some(member) = sessions.get(session) else { return };
             member.finished = true;
         }
         // A peer that does not read its goodbye is cut off.
@@ -120,12 +120,12 @@ impl Shard {
     }
 
     fn poll_flush(&self, session: SessionKey, context: &mut Context<'_>) -> Poll<Flush> {
-        let mut roster = self.roster.borrow_mut();
-        let Some(member) = roster.get(session) else { return Poll::Ready(Flush::Broken) };
+        let mut sessions = self.sessions.borrow_mut();
+        let Some(member) = sessions.get(session) else { return Poll::Ready(Flush::Broken) };
         let mut progress = false;
         let mut pages = PAGES_AT_ONCE;
         let flushed = loop {
-            let Member { link, outbox, full_since, .. } = member;
+            let ShardSession { link, outbox, full_since, .. } = member;
             let flushed = outbox.flush(|slices| match link.poll_write(context, slices) {
                 Poll::Ready(Ok(written)) => {
                     *full_since = full_since.map(|_| Instant::now());
@@ -162,10 +162,10 @@ impl Shard {
         }
         if progress {
             // Answers may be read though messages wait for ever.
-            member.line.written.notify_one();
+            member.signals.written.notify_one();
         }
         self.count(Some(member));
-        drop(roster);
+        drop(sessions);
         self.tell_budget();
         if goes_on {
             // The other sessions of the shard have their turn first.

@@ -16,14 +16,14 @@ const HEAD_BYTES: usize = MARK.len() + blake3::OUT_LEN;
 pub(in crate::plugin) struct SealKey(pub(in crate::plugin) [u8; blake3::KEY_LEN]);
 
 /// Machine code that may be trusted, behind room for its mark and seal.
-pub(in crate::plugin) struct Artefact(Vec<u8>);
+pub(in crate::plugin) struct Artifact(Vec<u8>);
 
 /// Not what was sealed under this name with this key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not what was written")]
 pub(in crate::plugin) struct Broken;
 
-impl Artefact {
+impl Artifact {
     /// What the compiler gave, in this process or in its child.
     pub(in crate::plugin) fn compiled(code: &[u8]) -> Self {
         let mut bytes = vec![0; HEAD_BYTES];
@@ -31,7 +31,7 @@ impl Artefact {
         Self(bytes)
     }
 
-    /// Takes what [`Artefact::sealed`] gave, if every bit of it is as it was.
+    /// Takes what [`Artifact::sealed`] gave, if every bit of it is as it was.
     ///
     /// # Errors
     /// When one is not, or when it was sealed under another name or with another key.
@@ -82,8 +82,8 @@ mod tests {
     #[test]
     fn a_seal_holds_for_these_bytes_this_name_and_this_key_only() {
         let (key, other) = (SealKey([1; 32]), SealKey([2; 32]));
-        let sealed = Artefact::compiled(b"some code").sealed("name", &key).to_vec();
-        let opens = |bytes: &[u8], name: &str, key: &SealKey| Artefact::open(bytes.to_vec(), name, key).is_ok();
+        let sealed = Artifact::compiled(b"some code").sealed("name", &key).to_vec();
+        let opens = |bytes: &[u8], name: &str, key: &SealKey| Artifact::open(bytes.to_vec(), name, key).is_ok();
         assert!(opens(&sealed, "name", &key));
         assert!(!opens(&sealed, "other", &key));
         assert!(!opens(&sealed, "name", &other));

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use wasmtime::Engine;
 
-use super::artifact::{Artefact, Broken, SealKey};
+use super::artifact::{Artifact, Broken, SealKey};
 
 /// What all artefacts together may take; beyond it those that were used longest ago go.
 const CACHE_BYTES_MAX: u64 = 1 << 30;
@@ -81,7 +81,7 @@ impl Cache {
     }
 
     /// What was kept under this name. Something that was changed is told of and removed.
-    pub(in crate::plugin) fn get(&self, name: &str) -> Option<Artefact> {
+    pub(in crate::plugin) fn get(&self, name: &str) -> Option<Artifact> {
         let path = self.path(name);
         let bytes = match read(&path, FILE_BYTES_MAX) {
             Ok(bytes) => bytes,
@@ -91,8 +91,8 @@ impl Cache {
                 return None;
             }
         };
-        match Artefact::open(bytes, name, &self.key) {
-            Ok(artefact) => Some(artefact),
+        match Artifact::open(bytes, name, &self.key) {
+            Ok(artifact) => Some(artifact),
             Err(Broken) => {
                 self.give_up(name, &Broken);
                 None
@@ -108,9 +108,9 @@ impl Cache {
     }
 
     /// Keeps an artefact, and gives up what was used longest ago if that is too much.
-    pub(in crate::plugin) fn put(&self, name: &str, artefact: &mut Artefact) {
+    pub(in crate::plugin) fn put(&self, name: &str, artifact: &mut Artifact) {
         let path = self.path(name);
-        let bytes = artefact.sealed(name, &self.key);
+        let bytes = artifact.sealed(name, &self.key);
         if bytes.len() as u64 > self.bytes_max.min(FILE_BYTES_MAX) {
             return;
         }
@@ -256,8 +256,8 @@ mod tests {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
     }
 
-    fn artefact(fill: u8, bytes: usize) -> Artefact {
-        Artefact::compiled(&vec![fill; bytes])
+    fn artifact(fill: u8, bytes: usize) -> Artifact {
+        Artifact::compiled(&vec![fill; bytes])
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -272,7 +272,7 @@ mod tests {
     fn what_was_kept_comes_back_and_to_the_owner_only() {
         let parent = tempfile::tempdir().expect("a folder");
         let folder = parent.path().join("a/b");
-        Cache::open(&folder).expect("made").put("one", &mut artefact(1, 1_000));
+        Cache::open(&folder).expect("made").put("one", &mut artifact(1, 1_000));
         let again = Cache::open(&folder).expect("it is there");
         assert!(again.get("one").is_some() && again.get("two").is_none());
         assert_eq!(names(&folder), ["key", "one.artefact"]);
@@ -285,7 +285,7 @@ mod tests {
     fn what_was_changed_is_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         let cache = Cache::open(folder.path()).expect("it is ours");
-        cache.put("one", &mut artefact(1, 1_000));
+        cache.put("one", &mut artifact(1, 1_000));
         let path = folder.path().join("one.artefact");
         fs::copy(&path, folder.path().join("two.artefact")).expect("a copy");
         assert!(cache.get("two").is_none(), "it was sealed under another name");
@@ -311,7 +311,7 @@ mod tests {
     fn a_key_that_others_could_read_is_made_anew_and_what_it_sealed_is_given_up() {
         let folder = tempfile::tempdir().expect("a folder");
         let key = folder.path().join("key");
-        let keep = || Cache::open(folder.path()).expect("it is ours").put("one", &mut artefact(1, 10));
+        let keep = || Cache::open(folder.path()).expect("it is ours").put("one", &mut artifact(1, 10));
         let kept = || Cache::open(folder.path()).expect("it is ours").get("one").is_some();
         keep();
         set_mode(&key, 0o644);
@@ -333,13 +333,13 @@ mod tests {
             file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).expect("it is ours");
         };
         for (name, seconds) in [("a", 300), ("b", 200), ("c", 100)] {
-            cache.put(name, &mut artefact(0, 1_000));
+            cache.put(name, &mut artifact(0, 1_000));
             age(name, seconds);
         }
         cache.touch("a");
-        cache.put("d", &mut artefact(0, 1_000));
+        cache.put("d", &mut artifact(0, 1_000));
         assert_eq!(names(folder.path()), ["a.artefact", "c.artefact", "d.artefact", "key"]);
-        cache.put("e", &mut artefact(0, 4_000));
+        cache.put("e", &mut artifact(0, 4_000));
         assert!(cache.get("e").is_none(), "larger than the whole cache");
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::artifact::Artefact;
+use super::artifact::Artifact;
 use super::cache::Cache;
 use super::error::printable_lines;
 use super::precompile;
@@ -86,10 +86,10 @@ impl Compiler {
             None => self.compile_on_thread(wasm)?,
         };
         tracing::debug!(bytes = wasm.len(), ms = started.elapsed().as_millis() as u64, "compiled a plugin");
-        let mut artefact = Artefact::compiled(&code);
-        let component = artefact.component(engine).map_err(|error| LoadError::compile(&format!("{error:#}")))?;
+        let mut artifact = Artifact::compiled(&code);
+        let component = artifact.component(engine).map_err(|error| LoadError::compile(&format!("{error:#}")))?;
         if let Some(cache) = &self.cache {
-            cache.put(&name, &mut artefact);
+            cache.put(&name, &mut artifact);
         }
         Ok(component)
     }
@@ -112,8 +112,8 @@ impl Compiler {
         let _ = child.kill();
         let status = child.wait().map_err(cannot)?;
         match outcome {
-            Ok(Said { code, .. }) if status.success() => Ok(code),
-            Ok(Said { text, .. }) => Err(self.explain(status, &text)),
+            Ok(CompilerOutput { code, .. }) if status.success() => Ok(code),
+            Ok(CompilerOutput { text, .. }) => Err(self.explain(status, &text)),
             Err(TooLate) => Err(self.too_late()),
         }
     }
@@ -162,8 +162,8 @@ impl Compiler {
 }
 
 fn cached(cache: &Cache, engine: &Engine, name: &str) -> Option<Component> {
-    let artefact = cache.get(name)?;
-    match artefact.component(engine) {
+    let artifact = cache.get(name)?;
+    match artifact.component(engine) {
         Ok(component) => {
             cache.touch(name);
             Some(component)
@@ -176,7 +176,7 @@ fn cached(cache: &Cache, engine: &Engine, name: &str) -> Option<Component> {
 }
 
 /// What a child gave and said.
-struct Said {
+struct CompilerOutput {
     code: Vec<u8>,
     text: String,
 }
@@ -186,7 +186,7 @@ struct TooLate;
 
 /// Gives a child the component and takes what it answers until it closes its pipes or the time is over. A child that is
 /// late is killed, which ends the threads that feed and hear it.
-fn converse(child: &mut Child, wasm: &[u8], time: Duration, bytes_max: u64) -> Result<Said, TooLate> {
+fn converse(child: &mut Child, wasm: &[u8], time: Duration, bytes_max: u64) -> Result<CompilerOutput, TooLate> {
     let (mut input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
         let feed = move || {
@@ -214,6 +214,6 @@ fn converse(child: &mut Child, wasm: &[u8], time: Duration, bytes_max: u64) -> R
         }
         let code = code.join().unwrap_or_default();
         let text = String::from_utf8_lossy(&text.join().unwrap_or_default()).into_owned();
-        if late { Err(TooLate) } else { Ok(Said { code, text }) }
+        if late { Err(TooLate) } else { Ok(CompilerOutput { code, text }) }
     })
 }

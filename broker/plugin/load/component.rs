@@ -26,7 +26,7 @@ const END_OF_FILE: &str = "unexpected end";
 
 /// A component or core module from outside.
 #[derive(Debug)]
-pub(in crate::plugin) struct Anatomy {
+pub(in crate::plugin) struct ComponentShape {
     /// Whether it is a core module, which is yet to be made a component.
     pub(in crate::plugin) is_module: bool,
     /// What it imports: interfaces, or the modules of core imports.
@@ -34,16 +34,16 @@ pub(in crate::plugin) struct Anatomy {
     exports: Vec<String>,
 }
 
-impl Anatomy {
+impl ComponentShape {
     /// Reads the sections of a file.
     ///
     /// # Errors
     /// [`LoadError::NotAComponent`] when it is no WebAssembly, or not all of it.
     pub(in crate::plugin) fn read(wasm: &[u8]) -> Result<Self, LoadError> {
         check_header(wasm).map_err(LoadError::NotAComponent)?;
-        let mut anatomy = Self { is_module: false, imports: BTreeSet::new(), exports: Vec::new() };
-        anatomy.walk(wasm).map_err(|error| LoadError::NotAComponent(describe(&error, wasm.len())))?;
-        Ok(anatomy)
+        let mut shape = Self { is_module: false, imports: BTreeSet::new(), exports: Vec::new() };
+        shape.walk(wasm).map_err(|error| LoadError::NotAComponent(describe(&error, wasm.len())))?;
+        Ok(shape)
     }
 
     /// Looks at the outermost component or module only: what lies inside imports from what surrounds it.
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     fn refused(wasm: &[u8]) -> String {
-        Anatomy::read(wasm).expect_err("no WebAssembly").to_string()
+        ComponentShape::read(wasm).expect_err("no WebAssembly").to_string()
     }
 
     #[test]

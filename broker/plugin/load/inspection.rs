@@ -2,7 +2,7 @@
 
 use wasmparser::{Parser, Payload as Section};
 
-use super::component::Anatomy;
+use super::component::ComponentShape;
 use crate::plugin::{LoadError, Manifest};
 
 /// The size of a page of memory (WebAssembly core specification, section 4.2.8).
@@ -31,16 +31,16 @@ impl Inspection {
     /// # Errors
     /// [`LoadError`] when it is no WebAssembly at all, or not all of it.
     pub(crate) fn of(wasm: &[u8]) -> Result<Self, LoadError> {
-        let anatomy = Anatomy::read(wasm)?;
+        let shape = ComponentShape::read(wasm)?;
         let mut inspection = Self {
-            manifest: Manifest::read(wasm, &anatomy),
-            is_module: anatomy.is_module,
-            imports: anatomy.imports(),
-            exports: anatomy.exports(),
+            manifest: Manifest::read(wasm, &shape),
+            is_module: shape.is_module,
+            imports: shape.imports(),
+            exports: shape.exports(),
             memory_bytes: 0,
             code_bytes: 0,
             data_bytes: 0,
-            fault: anatomy.check().err().map(|error| error.to_string()),
+            fault: shape.check().err().map(|error| error.to_string()),
         };
         inspection.measure(wasm);
         Ok(inspection)

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use wasmparser::{Parser, Payload as Section};
 
-use super::component::{Anatomy, printable};
+use super::component::{ComponentShape, printable};
 use crate::capability::{Capabilities, Capability, NoCapability};
 use crate::plugin::LoadError;
 
@@ -37,7 +37,7 @@ pub(crate) struct Manifest {
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct ManifestText {
     name: String,
     version: String,
     needs: Option<Vec<String>>,
@@ -45,11 +45,11 @@ struct Said {
 
 impl Manifest {
     /// Reads the manifest of a component, or of the modules inside it.
-    pub(in crate::plugin) fn read(wasm: &[u8], anatomy: &Anatomy) -> Self {
+    pub(in crate::plugin) fn read(wasm: &[u8], shape: &ComponentShape) -> Self {
         let said = said(wasm);
         let needs = match said.as_ref().and_then(|said| said.needs.as_ref()) {
             Some(words) => words.iter().take(NEEDS_MAX).map(|word| printable(word, NEED_CHARS_MAX)).collect(),
-            None => imported(anatomy),
+            None => imported(shape),
         };
         let mut hash = String::with_capacity(64);
         for byte in Sha256::digest(wasm) {
@@ -85,12 +85,12 @@ fn quoted(capabilities: &[&Capability]) -> String {
 }
 
 /// The capabilities that stand behind what is imported.
-fn imported(anatomy: &Anatomy) -> Vec<String> {
+fn imported(shape: &ComponentShape) -> Vec<String> {
     let interfaces = ["state", "timers", "sessions"].into_iter();
-    interfaces.filter(|interface| anatomy.uses(interface)).map(str::to_owned).collect()
+    interfaces.filter(|interface| shape.uses(interface)).map(str::to_owned).collect()
 }
 
-fn said(wasm: &[u8]) -> Option<Said> {
+fn said(wasm: &[u8]) -> Option<ManifestText> {
     // The parser walks into nested modules and components by itself.
     for section in Parser::new(0).parse_all(wasm) {
         match section {
@@ -124,7 +124,7 @@ mod tests {
 
     fn read(manifest: Option<&str>) -> Manifest {
         let wasm = module(manifest);
-        Manifest::read(&wasm, &Anatomy::read(&wasm).expect("a module"))
+        Manifest::read(&wasm, &ComponentShape::read(&wasm).expect("a module"))
     }
 
     #[test]

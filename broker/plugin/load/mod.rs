@@ -19,13 +19,13 @@ use std::thread::JoinHandle;
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
 
-use self::component::Anatomy;
-use super::run::deadline::Ticker;
-use super::run::imports::Guest;
+use self::component::ComponentShape;
+use super::run::deadline::DeadlineClock;
+use super::run::imports::GuestData;
 use super::run::imports::bindings::{Plugin, PluginPre};
 use super::run::mailbox::Mailbox;
 use super::run::sandbox::Sandbox;
-use super::run::worker::{Runner, Surroundings, Version};
+use super::run::worker::{Surroundings, Version, Worker};
 use super::{Compiler, LoadError, Manifest};
 use crate::capability::{Capabilities, Capability};
 
@@ -43,8 +43,8 @@ pub(crate) struct Loaded {
 /// The engine that all plugins share.
 pub(crate) struct Host {
     engine: Engine,
-    linker: Linker<Guest>,
-    ticker: Arc<Ticker>,
+    linker: Linker<GuestData>,
+    deadlines: Arc<DeadlineClock>,
     compiler: Compiler,
 }
 
@@ -57,10 +57,10 @@ impl Host {
         let system = |error: &dyn fmt::Display| LoadError::System(format!("no WebAssembly engine: {error}"));
         let engine = engine_settings::engine().map_err(|error| system(&error))?;
         let mut linker = Linker::new(&engine);
-        Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest)
+        Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut GuestData| guest)
             .map_err(|error| system(&error))?;
-        let ticker = Ticker::spawn(&engine).map_err(|error| system(&error))?;
-        Ok(Self { engine, linker, ticker, compiler })
+        let deadlines = DeadlineClock::spawn(&engine).map_err(|error| system(&error))?;
+        Ok(Self { engine, linker, deadlines, compiler })
     }
 
     /// Has a component or core module compiled on so many threads, and checks its needs, imports and exports. Nothing of it is run.
@@ -74,16 +74,16 @@ impl Host {
         grants: &[Capability],
         threads: usize,
     ) -> Result<Loaded, LoadError> {
-        let anatomy = Anatomy::read(wasm)?;
-        anatomy.check()?;
-        let manifest = Manifest::read(wasm, &anatomy);
+        let shape = ComponentShape::read(wasm)?;
+        shape.check()?;
+        let manifest = Manifest::read(wasm, &shape);
         let may = manifest.check(name, grants)?;
         let component = self.compiler.component(&self.engine, wasm, &manifest.hash, threads)?;
         let world = |error: wasmtime::Error| LoadError::world(&error);
         let pre = self.linker.instantiate_pre(&component).map_err(world)?;
         self::type_check::check(&self.engine, &component).map_err(world)?;
         let pre = PluginPre::new(pre).map_err(world)?;
-        let sandbox = Sandbox::new(pre, Arc::clone(&self.ticker));
+        let sandbox = Sandbox::new(pre, Arc::clone(&self.deadlines));
         Ok(Loaded { manifest, may, sandbox })
     }
 }
@@ -95,18 +95,18 @@ impl Host {
 pub(crate) fn spawn(version: Version, around: Surroundings) -> Result<(Mailbox, JoinHandle<()>), LoadError> {
     let (mailbox, jobs) = Mailbox::new(version.limits.mailbox);
     let name = around.name.to_string();
-    let runner =
-        Runner::start(version, around).map_err(|failed| LoadError::System(format!("cannot start: {failed}")))?;
+    let worker =
+        Worker::start(version, around).map_err(|failed| LoadError::System(format!("cannot start: {failed}")))?;
     let thread = std::thread::Builder::new()
         .name(format!("plugin-{name}"))
         .stack_size(THREAD_STACK_BYTES)
-        .spawn(move || runner.run(&jobs))
+        .spawn(move || worker.run(&jobs))
         .map_err(|error| LoadError::System(format!("no thread for plugin \"{name}\": {error}")))?;
     Ok((mailbox, thread))
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.ticker.stop();
+        self.deadlines.stop();
     }
 }

@@ -5,7 +5,7 @@ use wasmparser::{Parser, Payload as Section};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use super::component::Anatomy;
+use super::component::ComponentShape;
 use super::engine_settings;
 use crate::plugin::LoadError;
 
@@ -22,7 +22,7 @@ const DESCRIBED_BY: &str = "component-type";
 pub(crate) fn precompile(wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
     let engine =
         engine_settings::engine().map_err(|error| LoadError::System(format!("no WebAssembly engine: {error}")))?;
-    let compiled = if Anatomy::read(wasm)?.is_module {
+    let compiled = if ComponentShape::read(wasm)?.is_module {
         engine.precompile_component(&encode(wasm)?)
     } else {
         engine.precompile_component(wasm)

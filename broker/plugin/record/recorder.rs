@@ -10,10 +10,10 @@ use rialto_plugin::{Entry, Error, Imports, Level, Payload, Raw, Refusal, Session
 
 use crate::clock::Now;
 use crate::plugin::run::convert::{payload_to_guest, session_to_guest};
-use crate::plugin::run::hook_context::{Answering, Cause};
-use crate::plugin::run::instance::Answer;
+use crate::plugin::run::hook_context::{Cause, HookHost};
+use crate::plugin::run::instance::HookReturn;
 use crate::plugin::run::limits::Exceeded;
-use crate::plugin::{Event, Failed, Wanted};
+use crate::plugin::{Event, Failed, HookEffects};
 
 /// What the events of one instance may take in memory.
 const BYTES_MAX: usize = 16 << 20;
@@ -31,9 +31,9 @@ type Calls = Arc<Mutex<Vec<HostCall>>>;
 
 impl Recorder {
     /// A tape of so many events, and a host that is overheard.
-    pub(in crate::plugin) fn new(events: usize, host: Box<dyn Answering>) -> (Self, Box<dyn Answering>) {
+    pub(in crate::plugin) fn new(events: usize, host: Box<dyn HookHost>) -> (Self, Box<dyn HookHost>) {
         let calls = Calls::default();
-        let overheard = Overheard { host, calls: Arc::clone(&calls) };
+        let overheard = RecordingHost { host, calls: Arc::clone(&calls) };
         (Self { calls, tape: Tape::new(events, BYTES_MAX) }, Box::new(overheard))
     }
 
@@ -57,7 +57,7 @@ impl Recorder {
         &mut self,
         event: &Event,
         now: Now,
-        answer: &Result<Result<Answer, Error>, Failed>,
+        answer: &Result<Result<HookReturn, Error>, Failed>,
     ) {
         let outcome = match answer {
             Ok(answer) => answered(answer),
@@ -122,12 +122,12 @@ fn tidy(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-pub(in crate::plugin) fn answered(answer: &Result<Answer, Error>) -> Outcome {
+pub(in crate::plugin) fn answered(answer: &Result<HookReturn, Error>) -> Outcome {
     match answer.clone() {
-        Ok(Answer::Accepted | Answer::Verdict(Verdict::Accept)) => Outcome::Accepted,
-        Ok(Answer::Verdict(Verdict::Replace(payload))) => Outcome::Replaced(payload),
-        Ok(Answer::Verdict(Verdict::Swallow)) => Outcome::Swallowed,
-        Ok(Answer::Reply(payload)) => Outcome::Reply(payload),
+        Ok(HookReturn::Accepted | HookReturn::Verdict(Verdict::Accept)) => Outcome::Accepted,
+        Ok(HookReturn::Verdict(Verdict::Replace(payload))) => Outcome::Replaced(payload),
+        Ok(HookReturn::Verdict(Verdict::Swallow)) => Outcome::Swallowed,
+        Ok(HookReturn::Reply(payload)) => Outcome::Reply(payload),
         Err(Error::Rejected { reason, detail }) => Outcome::Rejected { reason, detail },
         Err(Error::Failed(text)) => Outcome::Failed(text),
     }
@@ -181,12 +181,12 @@ fn described(event: &Event) -> recording::Event {
 }
 
 /// A host whose every word is noted.
-struct Overheard {
-    host: Box<dyn Answering>,
+struct RecordingHost {
+    host: Box<dyn HookHost>,
     calls: Calls,
 }
 
-impl Overheard {
+impl RecordingHost {
     fn note(&self, ask: Ask, told: Told) {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(HostCall { ask, told });
     }
@@ -200,12 +200,12 @@ impl Overheard {
     }
 }
 
-impl Answering for Overheard {
+impl HookHost for RecordingHost {
     fn begin(&self, cause: Cause, now: Now) {
         self.host.begin(cause, now);
     }
 
-    fn take(&self) -> Wanted {
+    fn take(&self) -> HookEffects {
         self.host.take()
     }
 
@@ -226,7 +226,7 @@ fn text(text: Option<&str>) -> Option<String> {
     text.map(str::to_owned)
 }
 
-impl Imports for Overheard {
+impl Imports for RecordingHost {
     fn publish(&self, topic: &str, payload: Payload, exclude: Option<&str>) -> Result<(), Refusal> {
         let ask = Ask::Publish { topic: topic.to_owned(), payload: payload.clone(), exclude: text(exclude) };
         self.noted(ask, self.host.publish(topic, payload, exclude), |()| Told::Done)

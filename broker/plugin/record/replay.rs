@@ -10,10 +10,10 @@ use rialto_protocol::Member;
 use super::recorder::{answered, failure};
 use crate::clock::Now;
 use crate::plugin::run::convert::payload_from_guest;
-use crate::plugin::run::hook_context::{Answering, Cause};
-use crate::plugin::run::instance::{Running, Start};
+use crate::plugin::run::hook_context::{Cause, HookHost};
+use crate::plugin::run::instance::{RunningInstance, Start};
 use crate::plugin::run::limits::Exceeded;
-use crate::plugin::{Event, PluginLimits, Source, Wanted};
+use crate::plugin::{Event, HookEffects, PluginLimits, Source};
 use crate::store::Writes;
 use crate::topic::Topic;
 
@@ -39,8 +39,8 @@ pub(crate) struct BadStep {
 /// # Errors
 /// [`BadStep`] for an event that cannot be repeated.
 pub(crate) fn replay(source: &dyn Source, recording: &Recording, limits: PluginLimits) -> Result<Replayed, BadStep> {
-    let player = Shared::default();
-    let mut running: Option<Box<dyn Running>> = None;
+    let player = PlayerCell::default();
+    let mut running: Option<Box<dyn RunningInstance>> = None;
     let (mut events, mut ending) = (0, Outcome::Accepted);
     for step in &recording.steps {
         player.open().begin(step);
@@ -130,25 +130,25 @@ fn member(session: &Session) -> Member {
 
 /// The player, which the instance holds too.
 #[derive(Clone, Default)]
-struct Shared {
+struct PlayerCell {
     player: Arc<Mutex<Player>>,
     last_error_line: Arc<Mutex<Option<String>>>,
 }
 
-impl Shared {
+impl PlayerCell {
     fn open(&self) -> MutexGuard<'_, Player> {
         self.player.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Answering for Shared {
+impl HookHost for PlayerCell {
     fn begin(&self, _: Cause, _: Now) {
         self.last_error_line.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    fn take(&self) -> Wanted {
+    fn take(&self) -> HookEffects {
         let writes = Writes { namespace: "".into(), values: Default::default(), timers: Default::default() };
-        Wanted { effects: Vec::new(), writes, hops: 0 }
+        HookEffects { effects: Vec::new(), writes, hops: 0 }
     }
 
     fn last_error_line(&self) -> Option<String> {
@@ -164,7 +164,7 @@ impl Answering for Shared {
     }
 }
 
-impl Imports for Shared {
+impl Imports for PlayerCell {
     fn publish(&self, topic: &str, payload: Payload, exclude: Option<&str>) -> Result<(), Refusal> {
         self.open().publish(topic, payload, exclude)
     }

@@ -11,25 +11,25 @@ use wasmtime::Engine;
 const TICK: Duration = Duration::from_millis(5);
 
 /// Watches the hooks of all plugins.
-pub(in crate::plugin) struct Ticker {
+pub(in crate::plugin) struct DeadlineClock {
     running: AtomicUsize,
     parked: AtomicBool,
     stopped: AtomicBool,
     thread: OnceLock<Thread>,
 }
 
-impl Ticker {
+impl DeadlineClock {
     pub(in crate::plugin) fn spawn(engine: &Engine) -> std::io::Result<Arc<Self>> {
-        let ticker = Arc::new(Self {
+        let deadlines = Arc::new(Self {
             running: AtomicUsize::new(0),
             parked: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             thread: OnceLock::new(),
         });
-        let (engine, shared) = (engine.clone(), Arc::clone(&ticker));
+        let (engine, shared) = (engine.clone(), Arc::clone(&deadlines));
         let thread = std::thread::Builder::new().name("rialto-epoch".to_owned()).spawn(move || shared.tick(&engine))?;
-        let _ = ticker.thread.set(thread.thread().clone());
-        Ok(ticker)
+        let _ = deadlines.thread.set(thread.thread().clone());
+        Ok(deadlines)
     }
 
     fn tick(&self, engine: &Engine) {
@@ -79,7 +79,7 @@ impl Ticker {
 }
 
 /// While this lives, the epoch advances.
-pub(in crate::plugin) struct Watched<'t>(&'t Ticker);
+pub(in crate::plugin) struct Watched<'t>(&'t DeadlineClock);
 
 impl Drop for Watched<'_> {
     fn drop(&mut self) {

@@ -11,11 +11,11 @@ use rialto_protocol::Payload;
 
 use super::convert::{payload_from_guest, session_to_guest};
 use super::limits::{Budget, Exceeded};
-use super::registry::Books;
+use super::registry::PluginRegistry;
 use crate::capability::Capabilities;
 use crate::clock::Now;
 use crate::identity;
-use crate::plugin::{Effect, PluginLimits, Sent, Wanted};
+use crate::plugin::{Effect, HookEffects, PluginLimits, Sent};
 use crate::store::{KeptTimer, Store, Writes};
 use crate::topic::Topic;
 
@@ -39,24 +39,24 @@ pub(crate) const HOPS_MAX: u8 = 8;
 
 /// What all hooks of one instance work on.
 #[derive(Clone)]
-pub(in crate::plugin) struct Ground {
+pub(in crate::plugin) struct InstanceEnv {
     pub(in crate::plugin) plugin: Arc<str>,
     /// Whose state and timers these are: the plugin's, or those of one of its topics.
     pub(in crate::plugin) namespace: Arc<str>,
     pub(in crate::plugin) owns: Owns,
     pub(in crate::plugin) may: Arc<Capabilities>,
     pub(in crate::plugin) store: Arc<dyn Store>,
-    pub(in crate::plugin) books: Arc<Books>,
+    pub(in crate::plugin) registry: Arc<PluginRegistry>,
     pub(in crate::plugin) limits: PluginLimits,
 }
 
 /// Answers what hooks ask, and keeps what they want done.
-pub(crate) trait Answering: Imports + Send {
+pub(crate) trait HookHost: Imports + Send {
     /// A new hook call begins; whatever an earlier one left is gone.
     fn begin(&self, cause: Cause, now: Now);
 
     /// What the hook wanted, now that it has returned `ok`.
-    fn take(&self) -> Wanted;
+    fn take(&self) -> HookEffects;
 
     /// The last line the guest logged as an error in this hook: where a panic says its file and line.
     fn last_error_line(&self) -> Option<String>;
@@ -72,8 +72,8 @@ pub(crate) trait Answering: Imports + Send {
 }
 
 /// What one hook may look at and has asked for.
-pub(in crate::plugin) struct Desk {
-    ground: Ground,
+pub(in crate::plugin) struct HookContext {
+    ground: InstanceEnv,
     hook: RefCell<Hook>,
 }
 
@@ -159,8 +159,8 @@ impl Hook {
     }
 }
 
-impl Desk {
-    pub(in crate::plugin) fn new(ground: Ground) -> Self {
+impl HookContext {
+    pub(in crate::plugin) fn new(ground: InstanceEnv) -> Self {
         let hook = RefCell::new(Hook::new(&ground.limits, Cause::default(), Now::default()));
         Self { ground, hook }
     }
@@ -210,7 +210,7 @@ impl Desk {
         if hook.cause.session.as_deref() == Some(session) {
             return Ok((session.into(), hook.cause.raw));
         }
-        let pages = self.ground.books.open();
+        let pages = self.ground.registry.open();
         if pages.knows(session) {
             return Ok((session.into(), pages.is_raw(session)));
         }
@@ -247,16 +247,16 @@ impl Desk {
     }
 }
 
-impl Answering for Desk {
+impl HookHost for HookContext {
     fn begin(&self, cause: Cause, now: Now) {
         *self.hook.borrow_mut() = Hook::new(&self.ground.limits, cause, now);
     }
 
-    fn take(&self) -> Wanted {
+    fn take(&self) -> HookEffects {
         let hook = &mut *self.hook.borrow_mut();
         let (values, timers) = (std::mem::take(&mut hook.values), std::mem::take(&mut hook.timers));
         let writes = Writes { namespace: Arc::clone(&self.ground.namespace), values, timers };
-        Wanted { effects: std::mem::take(&mut hook.effects), writes, hops: hook.cause.hops }
+        HookEffects { effects: std::mem::take(&mut hook.effects), writes, hops: hook.cause.hops }
     }
 
     fn last_error_line(&self) -> Option<String> {
@@ -290,7 +290,7 @@ fn is_frame(payload: &Payload) -> bool {
     value.is_ok_and(|value| value.get("type").and_then(|kind| kind.as_str()).is_some_and(|kind| kind.starts_with("x-")))
 }
 
-impl Imports for Desk {
+impl Imports for HookContext {
     fn publish(&self, topic: &str, payload: rialto_plugin::Payload, exclude: Option<&str>) -> Result<(), Refusal> {
         let hook = &mut *self.hook.borrow_mut();
         hook.call(topic.len() + payload.content.len() + exclude.map_or(0, str::len))?;
@@ -343,7 +343,7 @@ impl Imports for Desk {
         hook.call(topic.len() + after.map_or(0, str::len))?;
         self.needs(self.ground.may.sessions, "sessions")?;
         let topic = self.own(topic)?;
-        let pages = self.ground.books.open();
+        let pages = self.ground.registry.open();
         let mut found = Vec::new();
         for member in pages.members(&topic, after).take(limit as usize) {
             hook.bytes(ENTRY_BYTES + member.session.len() + member.user.as_ref().map_or(0, |user| user.len()))?;
@@ -357,7 +357,7 @@ impl Imports for Desk {
         hook.call(topic.len())?;
         self.needs(self.ground.may.sessions, "sessions")?;
         let topic = self.own(topic)?;
-        Ok(self.ground.books.open().count(&topic) as u64)
+        Ok(self.ground.registry.open().count(&topic) as u64)
     }
 
     fn subscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
@@ -397,7 +397,7 @@ impl Imports for Desk {
         let payload = payload.map(check).transpose()?;
         let is_new = self.due(hook, name).is_none();
         let most = self.ground.limits.timers;
-        let waiting = self.ground.books.open().timer_count().saturating_add_signed(hook.timer_growth);
+        let waiting = self.ground.registry.open().timer_count().saturating_add_signed(hook.timer_growth);
         if is_new && waiting >= most {
             return Err(Refusal::Limit(format!("timers: the plugin has {most} timers already")));
         }
@@ -504,14 +504,14 @@ impl Imports for Desk {
     }
 }
 
-impl Desk {
+impl HookContext {
     /// In how many milliseconds a timer is due, as this hook sees it.
     fn due(&self, hook: &Hook, name: &str) -> Option<u64> {
         match hook.timers.get(name) {
             Some(written) => written.as_ref().map(|timer| timer.due_unix_ms.saturating_sub(hook.now.unix_ms)),
             None => {
                 let name = (Arc::clone(&self.ground.namespace), name.to_owned());
-                let due_ms = self.ground.books.open().due_ms(&name)?;
+                let due_ms = self.ground.registry.open().due_ms(&name)?;
                 Some(due_ms.saturating_sub(hook.now.monotonic_ms))
             }
         }

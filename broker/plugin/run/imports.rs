@@ -2,7 +2,7 @@
 
 use rialto_plugin::{Imports, Level, Refusal};
 
-use super::hook_context::Answering;
+use super::hook_context::HookHost;
 use super::limits::Memory;
 
 /// The code that wasmtime makes of the WIT files.
@@ -19,12 +19,12 @@ pub(in crate::plugin) mod bindings {
 use bindings::rialto::plugin::{messages, sessions, state, system, timers, types};
 
 /// What an instance's store holds.
-pub(in crate::plugin) struct Guest {
+pub(in crate::plugin) struct GuestData {
     pub(in crate::plugin) memory: Memory,
-    pub(in crate::plugin) host: Box<dyn Answering>,
+    pub(in crate::plugin) host: Box<dyn HookHost>,
 }
 
-impl Guest {
+impl GuestData {
     /// Asks the host; beyond a limit that is a trap.
     fn ask<T>(&mut self, ask: impl FnOnce(&dyn Imports) -> T) -> wasmtime::Result<T> {
         let told = ask(&*self.host);
@@ -42,9 +42,9 @@ impl Guest {
     }
 }
 
-impl types::Host for Guest {}
+impl types::Host for GuestData {}
 
-impl messages::Host for Guest {
+impl messages::Host for GuestData {
     fn publish(
         &mut self,
         topic: String,
@@ -63,7 +63,7 @@ impl messages::Host for Guest {
     }
 }
 
-impl sessions::Host for Guest {
+impl sessions::Host for GuestData {
     fn members(
         &mut self,
         topic: String,
@@ -91,7 +91,7 @@ impl sessions::Host for Guest {
     }
 }
 
-impl timers::Host for Guest {
+impl timers::Host for GuestData {
     fn set_timer(
         &mut self,
         name: String,
@@ -110,7 +110,7 @@ impl timers::Host for Guest {
     }
 }
 
-impl state::Host for Guest {
+impl state::Host for GuestData {
     fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<Vec<u8>>, types::Refusal>> {
         self.ask_for(|host| host.get(&key))
     }
@@ -133,7 +133,7 @@ impl state::Host for Guest {
     }
 }
 
-impl system::Host for Guest {
+impl system::Host for GuestData {
     fn log(&mut self, level: system::Level, text: String) -> wasmtime::Result<()> {
         let level = match level {
             system::Level::Debug => Level::Debug,

@@ -4,7 +4,7 @@ use rialto_plugin::{Error, Payload as GuestPayload, Verdict};
 use rialto_protocol::Payload;
 
 use super::convert::payload_from_guest;
-use super::hook_context::Answering;
+use super::hook_context::HookHost;
 use crate::clock::Now;
 use crate::plugin::{Decision, Done, Event, Failed, HookError};
 use crate::topic::Topic;
@@ -20,7 +20,7 @@ pub(crate) struct Start<'s> {
 
 /// What a hook returned.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
+pub(crate) enum HookReturn {
     /// Nothing but `ok`.
     Accepted,
     /// What becomes of a message.
@@ -30,33 +30,33 @@ pub(crate) enum Answer {
 }
 
 /// A running copy of a plugin.
-pub(crate) trait Running: Send {
+pub(crate) trait RunningInstance: Send {
     /// Calls the hook for an event: its answer, or its own "no".
     ///
     /// # Errors
     /// [`Failed`]: the copy may be broken and must not be used again.
-    fn call(&mut self, event: &Event, now: Now) -> Result<Result<Answer, Error>, Failed>;
+    fn call(&mut self, event: &Event, now: Now) -> Result<Result<HookReturn, Error>, Failed>;
 
     /// Who answers what its hooks ask.
-    fn host(&self) -> &dyn Answering;
+    fn host(&self) -> &dyn HookHost;
 }
 
 /// Turns what a hook returned into what is to be done. Nothing of it has happened yet.
 ///
 /// # Errors
 /// The plugin's own "no", or what is wrong with its answer.
-pub(in crate::plugin) fn settle(host: &dyn Answering, answer: Result<Answer, Error>) -> Result<Done, HookError> {
+pub(in crate::plugin) fn settle(host: &dyn HookHost, answer: Result<HookReturn, Error>) -> Result<Done, HookError> {
     let decision = match answer.map_err(|error| refused(host, error))? {
-        Answer::Accepted => Decision::Accepted,
-        Answer::Verdict(Verdict::Accept) => Decision::Publish(None),
-        Answer::Verdict(Verdict::Replace(payload)) => Decision::Publish(Some(returned(host, payload)?)),
-        Answer::Verdict(Verdict::Swallow) => Decision::Swallow,
-        Answer::Reply(reply) => Decision::Answer(reply.map(|reply| returned(host, reply)).transpose()?),
+        HookReturn::Accepted => Decision::Accepted,
+        HookReturn::Verdict(Verdict::Accept) => Decision::Publish(None),
+        HookReturn::Verdict(Verdict::Replace(payload)) => Decision::Publish(Some(returned(host, payload)?)),
+        HookReturn::Verdict(Verdict::Swallow) => Decision::Swallow,
+        HookReturn::Reply(reply) => Decision::Answer(reply.map(|reply| returned(host, reply)).transpose()?),
     };
     Ok(Done { decision, wanted: host.take() })
 }
 
-fn refused(host: &dyn Answering, error: Error) -> HookError {
+fn refused(host: &dyn HookHost, error: Error) -> HookError {
     match error {
         Error::Failed(text) => HookError::Failed(Failed::Said(text)),
         Error::Rejected { reason, detail } => match detail.map(|detail| returned(host, detail)).transpose() {
@@ -66,7 +66,7 @@ fn refused(host: &dyn Answering, error: Error) -> HookError {
     }
 }
 
-fn returned(host: &dyn Answering, payload: GuestPayload) -> Result<Payload, HookError> {
+fn returned(host: &dyn HookHost, payload: GuestPayload) -> Result<Payload, HookError> {
     let failed = HookError::Failed;
     host.returned(payload.content.len()).map_err(|exceeded| failed(Failed::Limit(exceeded.to_string())))?;
     payload_from_guest(payload).map_err(|error| failed(Failed::Returned(error.to_string())))

@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acq
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use crate::plugin::{Done, Event, HookError, Runner};
+use crate::plugin::{Done, Event, HookError, Worker};
 
 /// What is done with a hook's outcome, on the plugin's thread, before its next hook runs. Whether what it wanted is kept.
 pub(crate) type Finish = Box<dyn FnOnce(Result<Done, HookError>) -> bool + Send>;
 
 /// Something that is done to the plugin itself, between two events.
-pub(crate) type Change = Box<dyn FnOnce(&mut Runner) + Send>;
+pub(crate) type Change = Box<dyn FnOnce(&mut Worker) + Send>;
 
 /// What the plugin's thread has to do next.
-pub(in crate::plugin) enum Letter {
+pub(in crate::plugin) enum Work {
     Job(Job),
     Change(Change),
     /// Nothing came in time.
@@ -24,12 +24,12 @@ pub(in crate::plugin) enum Letter {
 }
 
 /// Asked on the plugin's thread, right before the hook, whether it is still to be called.
-pub(crate) type Asked = Box<dyn FnOnce() -> bool + Send>;
+pub(crate) type IsNew = Box<dyn FnOnce() -> bool + Send>;
 
 /// One event and what follows from it.
 pub(in crate::plugin) struct Job {
     pub(in crate::plugin) event: Event,
-    pub(in crate::plugin) wanted: Option<Asked>,
+    pub(in crate::plugin) wanted: Option<IsNew>,
     pub(in crate::plugin) finish: Finish,
     /// Whether the job counts against the bound.
     counted: bool,
@@ -42,30 +42,30 @@ pub(crate) struct Busy;
 /// The sending side.
 #[derive(Clone, Debug)]
 pub(crate) struct Mailbox {
-    sender: Sender<Letter>,
-    shared: Arc<Shared>,
+    sender: Sender<Work>,
+    shared: Arc<Queue>,
     bound: usize,
 }
 
 /// A place in a mailbox, to be filled at once.
 #[must_use]
-pub(crate) struct Place<'m>(&'m Mailbox);
+pub(crate) struct Slot<'m>(&'m Mailbox);
 
-impl Place<'_> {
+impl Slot<'_> {
     /// Adds the event.
-    pub(crate) fn fill(self, event: Event, wanted: Option<Asked>, finish: Finish) {
+    pub(crate) fn fill(self, event: Event, wanted: Option<IsNew>, finish: Finish) {
         self.0.send(Job { event, wanted, finish, counted: true });
     }
 }
 
 /// The plugin's side.
 pub(in crate::plugin) struct Jobs {
-    receiver: Receiver<Letter>,
-    shared: Arc<Shared>,
+    receiver: Receiver<Work>,
+    shared: Arc<Queue>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Queue {
     waiting: AtomicUsize,
     stopped: AtomicBool,
 }
@@ -73,7 +73,7 @@ struct Shared {
 impl Mailbox {
     pub(in crate::plugin) fn new(bound: usize) -> (Self, Jobs) {
         let (sender, receiver) = channel();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Queue::default());
         (Self { sender, shared: Arc::clone(&shared), bound }, Jobs { receiver, shared })
     }
 
@@ -81,12 +81,12 @@ impl Mailbox {
     ///
     /// # Errors
     /// [`Busy`] when as many events wait as the bound allows.
-    pub(crate) fn place(&self) -> Result<Place<'_>, Busy> {
+    pub(crate) fn place(&self) -> Result<Slot<'_>, Busy> {
         if self.shared.waiting.fetch_add(1, AcqRel) >= self.bound {
             self.shared.waiting.fetch_sub(1, AcqRel);
             return Err(Busy);
         }
-        Ok(Place(self))
+        Ok(Slot(self))
     }
 
     /// Adds an event that must not be lost: the end of a subscription. There are at most as many of these as there
@@ -97,7 +97,7 @@ impl Mailbox {
 
     /// Adds something that is done to the plugin itself, behind the events that wait already.
     pub(crate) fn change(&self, change: Change) {
-        let _ = self.sender.send(Letter::Change(change));
+        let _ = self.sender.send(Work::Change(change));
     }
 
     /// How many events of clients wait.
@@ -108,30 +108,30 @@ impl Mailbox {
     /// Ends the plugin's thread after the hook it is in; events that wait are dropped.
     pub(crate) fn stop(&self) {
         self.shared.stopped.store(true, Release);
-        let _ = self.sender.send(Letter::End);
+        let _ = self.sender.send(Work::End);
     }
 
     fn send(&self, job: Job) {
         // Once the thread has ended the broker is stopping; dropping `finish` answers whoever waits.
-        let _ = self.sender.send(Letter::Job(job));
+        let _ = self.sender.send(Work::Job(job));
     }
 }
 
 impl Jobs {
     /// What comes next, within so long if that is bounded.
-    pub(in crate::plugin) fn next(&self, patience: Option<Duration>) -> Letter {
+    pub(in crate::plugin) fn next(&self, patience: Option<Duration>) -> Work {
         let letter = match patience {
-            None => self.receiver.recv().unwrap_or(Letter::End),
+            None => self.receiver.recv().unwrap_or(Work::End),
             Some(patience) => match self.receiver.recv_timeout(patience) {
                 Ok(letter) => letter,
-                Err(RecvTimeoutError::Timeout) => Letter::Nothing,
-                Err(RecvTimeoutError::Disconnected) => Letter::End,
+                Err(RecvTimeoutError::Timeout) => Work::Nothing,
+                Err(RecvTimeoutError::Disconnected) => Work::End,
             },
         };
         if self.shared.stopped.load(Acquire) {
-            return Letter::End;
+            return Work::End;
         }
-        if let Letter::Job(Job { counted: true, .. }) = letter {
+        if let Work::Job(Job { counted: true, .. }) = letter {
             self.shared.waiting.fetch_sub(1, AcqRel);
         }
         letter
@@ -153,7 +153,7 @@ mod tests {
         let submit = || mailbox.place().map(|place| place.fill(event.clone(), None, Box::new(|_| true))).is_ok();
         assert_eq!([submit(), submit(), submit()], [true, true, false]);
         mailbox.submit_end(event.clone(), Box::new(|_| true));
-        assert!(matches!(jobs.next(None), Letter::Job(_)));
+        assert!(matches!(jobs.next(None), Work::Job(_)));
         assert_eq!([submit(), submit()], [true, false]);
     }
 }

@@ -8,8 +8,8 @@ use rialto_plugin::native::{self, Interrupted, Limited};
 use rialto_plugin::{Call, Config, Context, Error, Message, Plugin, Timer};
 
 use super::convert::{payload_to_guest, session_to_guest};
-use super::hook_context::{Answering, Cause};
-use super::instance::{Answer, Running, Start};
+use super::hook_context::{Cause, HookHost};
+use super::instance::{HookReturn, RunningInstance, Start};
 use crate::clock::Now;
 use crate::plugin::{Event, Failed, Manifest, PluginLimits, Source};
 
@@ -20,7 +20,7 @@ pub(crate) struct Native<P> {
 
 struct NativeCopy<P> {
     plugin: P,
-    host: Box<dyn Answering>,
+    host: Box<dyn HookHost>,
 }
 
 impl<P: Plugin + Send> Native<P> {
@@ -38,11 +38,11 @@ impl<P: Plugin + Send> Native<P> {
 impl<P: Plugin + Send> Source for Native<P> {
     fn start(
         &self,
-        host: Box<dyn Answering>,
+        host: Box<dyn HookHost>,
         start: &Start<'_>,
         _: PluginLimits,
         now: Now,
-    ) -> Result<(Box<dyn Running>, Vec<String>), Failed> {
+    ) -> Result<(Box<dyn RunningInstance>, Vec<String>), Failed> {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut plugin = first.unwrap_or_default();
         host.begin(Cause { starting: true, ..Cause::default() }, now);
@@ -59,19 +59,19 @@ impl<P: Plugin + Send> Source for Native<P> {
     }
 }
 
-impl<P: Plugin + Send> Running for NativeCopy<P> {
-    fn call(&mut self, event: &Event, now: Now) -> Result<Result<Answer, Error>, Failed> {
+impl<P: Plugin + Send> RunningInstance for NativeCopy<P> {
+    fn call(&mut self, event: &Event, now: Now) -> Result<Result<HookReturn, Error>, Failed> {
         self.host.begin(event.cause(), now);
         let plugin = &mut self.plugin;
         guarded(&*self.host, |ctx| invoke(plugin, ctx, event))
     }
 
-    fn host(&self) -> &dyn Answering {
+    fn host(&self) -> &dyn HookHost {
         &*self.host
     }
 }
 
-impl Limited for dyn Answering + '_ {
+impl Limited for dyn HookHost + '_ {
     fn is_over(&self) -> bool {
         self.exceeded().is_some()
     }
@@ -79,7 +79,7 @@ impl Limited for dyn Answering + '_ {
 
 /// Runs a hook. What it panics with is its failure.
 fn guarded<T>(
-    host: &dyn Answering,
+    host: &dyn HookHost,
     hook: impl FnOnce(&mut Context<'_>) -> rialto_plugin::Result<T>,
 ) -> Result<rialto_plugin::Result<T>, Failed> {
     native::hook(host, hook).map_err(|interrupted| match (interrupted, host.exceeded()) {
@@ -89,8 +89,8 @@ fn guarded<T>(
     })
 }
 
-fn invoke<P: Plugin>(plugin: &mut P, ctx: &mut Context<'_>, event: &Event) -> Result<Answer, Error> {
-    let accepted = |()| Answer::Accepted;
+fn invoke<P: Plugin>(plugin: &mut P, ctx: &mut Context<'_>, event: &Event) -> Result<HookReturn, Error> {
+    let accepted = |()| HookReturn::Accepted;
     match event {
         Event::Connect { session, endpoint } => {
             plugin.on_connect(ctx, &session_to_guest(session), endpoint).map(accepted)
@@ -110,13 +110,13 @@ fn invoke<P: Plugin>(plugin: &mut P, ctx: &mut Context<'_>, event: &Event) -> Re
         Event::Publish { session, topic, payload, .. } => {
             let session = session.as_ref().map(session_to_guest);
             let message = Message::new(session, topic.as_str(), payload_to_guest(payload));
-            plugin.on_publish(ctx, message).map(Answer::Verdict)
+            plugin.on_publish(ctx, message).map(HookReturn::Verdict)
         }
         Event::Call { session, topic, method, payload } => {
             let mut call = Call::new(session.as_ref().map(session_to_guest), method.as_str());
             call.topic = topic.as_ref().map(ToString::to_string);
             call.payload = payload.as_ref().map(payload_to_guest);
-            plugin.on_call(ctx, call).map(|reply| Answer::Reply(reply.payload))
+            plugin.on_call(ctx, call).map(|reply| HookReturn::Reply(reply.payload))
         }
         Event::Timer { name, payload, .. } => {
             plugin.on_timer(ctx, Timer::new(name, payload.as_ref().map(payload_to_guest))).map(accepted)

@@ -17,7 +17,7 @@ const RETRY_MS: u64 = 1_000;
 
 /// The books of one plugin. Its thread writes them; others look things up.
 #[derive(Debug, Default)]
-pub(crate) struct Books {
+pub(crate) struct PluginRegistry {
     pages: Mutex<Pages>,
 }
 
@@ -48,7 +48,7 @@ pub(in crate::plugin) struct Timer {
     failures: u32,
 }
 
-impl Books {
+impl PluginRegistry {
     pub(in crate::plugin) fn open(&self) -> MutexGuard<'_, Pages> {
         // Each change is finished before the next begins, so the pages are good even after a panic elsewhere.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
@@ -248,9 +248,9 @@ mod tests {
 
     #[test]
     fn a_session_is_known_as_long_as_it_has_a_place() {
-        let books = Books::default();
+        let registry = PluginRegistry::default();
         let (a, b) = (Topic::parse("a").expect("a topic"), Topic::parse("b").expect("a topic"));
-        let mut pages = books.open();
+        let mut pages = registry.open();
         for topic in [&a, &b, &a] {
             pages.enter(topic, &member("s1"));
         }
@@ -268,8 +268,8 @@ mod tests {
 
     #[test]
     fn timers_come_in_the_order_in_which_they_are_due_and_are_given_up_after_three_failures() {
-        let books = Books::default();
-        let mut pages = books.open();
+        let registry = PluginRegistry::default();
+        let mut pages = registry.open();
         let now = Now { unix_ms: 1_000_000, monotonic_ms: 10 };
         let timer = |in_ms| Some(KeptTimer { due_unix_ms: now.unix_ms + in_ms, payload: None });
         let namespace: Arc<str> = "p".into();

@@ -7,13 +7,13 @@ use rialto_plugin::Error;
 use wasmtime::{Store, Trap};
 
 use super::convert::{payload_to_guest, session_to_guest};
-use super::deadline::Ticker;
-use super::hook_context::{Answering, Cause};
-use super::imports::Guest;
+use super::deadline::DeadlineClock;
+use super::hook_context::{Cause, HookHost};
+use super::imports::GuestData;
 use super::imports::bindings::exports::rialto::plugin::hooks::Guest as Hooks;
 use super::imports::bindings::rialto::plugin::types;
 use super::imports::bindings::{Plugin, PluginPre};
-use super::instance::{Answer, Running, Start};
+use super::instance::{HookReturn, RunningInstance, Start};
 use super::limits::{Exceeded, Memory};
 use crate::clock::Now;
 use crate::plugin::{Event, Failed, PluginLimits, Source};
@@ -22,46 +22,46 @@ use crate::topic::Topic;
 /// A component that was compiled and fits the world.
 #[derive(Clone)]
 pub(crate) struct Sandbox {
-    pre: PluginPre<Guest>,
-    ticker: Arc<Ticker>,
+    pre: PluginPre<GuestData>,
+    deadlines: Arc<DeadlineClock>,
 }
 
 /// A running copy of a component. After a trap it must not be used again.
 struct Sandboxed {
-    store: Store<Guest>,
+    store: Store<GuestData>,
     plugin: Plugin,
-    ticker: Arc<Ticker>,
+    deadlines: Arc<DeadlineClock>,
     limits: PluginLimits,
 }
 
 impl Sandbox {
-    pub(in crate::plugin) fn new(pre: PluginPre<Guest>, ticker: Arc<Ticker>) -> Self {
-        Self { pre, ticker }
+    pub(in crate::plugin) fn new(pre: PluginPre<GuestData>, deadlines: Arc<DeadlineClock>) -> Self {
+        Self { pre, deadlines }
     }
 }
 
 impl Source for Sandbox {
     fn start(
         &self,
-        host: Box<dyn Answering>,
+        host: Box<dyn HookHost>,
         start: &Start<'_>,
         limits: PluginLimits,
         now: Now,
-    ) -> Result<(Box<dyn Running>, Vec<String>), Failed> {
-        let guest = Guest { memory: Memory::new(&limits), host };
+    ) -> Result<(Box<dyn RunningInstance>, Vec<String>), Failed> {
+        let guest = GuestData { memory: Memory::new(&limits), host };
         let mut store = Store::new(self.pre.engine(), guest);
         store.limiter(|guest| &mut guest.memory);
         let cause = || Cause { starting: true, ..Cause::default() };
         arm(&mut store, &limits, cause(), now);
-        let watched = self.ticker.watch();
+        let watched = self.deadlines.watch();
         let plugin = self.pre.instantiate(&mut store).map_err(|error| name_failure(&store, &limits, &error))?;
         arm(&mut store, &limits, cause(), now);
         let started = hooks(&plugin).call_start(&mut store, start.config, start.topic.map(Topic::as_str));
         drop(watched);
         match started {
             Ok(Ok(serves)) => {
-                let ticker = Arc::clone(&self.ticker);
-                Ok((Box::new(Sandboxed { store, plugin, ticker, limits }), serves))
+                let deadlines = Arc::clone(&self.deadlines);
+                Ok((Box::new(Sandboxed { store, plugin, deadlines, limits }), serves))
             }
             Ok(Err(text)) => Err(Failed::Said(text)),
             Err(error) => Err(name_failure(&store, &limits, &error)),
@@ -74,29 +74,29 @@ fn hooks(plugin: &Plugin) -> &Hooks {
 }
 
 /// Sets everything that bounds the next call into the guest.
-fn arm(store: &mut Store<Guest>, limits: &PluginLimits, cause: Cause, now: Now) {
+fn arm(store: &mut Store<GuestData>, limits: &PluginLimits, cause: Cause, now: Now) {
     store.data_mut().memory.refused = false;
     store.data().host.begin(cause, now);
-    store.set_epoch_deadline(Ticker::ticks(limits.hook_ms));
+    store.set_epoch_deadline(DeadlineClock::ticks(limits.hook_ms));
     store.set_hostcall_fuel(limits.output_bytes);
 }
 
-impl Running for Sandboxed {
-    fn call(&mut self, event: &Event, now: Now) -> Result<Result<Answer, Error>, Failed> {
+impl RunningInstance for Sandboxed {
+    fn call(&mut self, event: &Event, now: Now) -> Result<Result<HookReturn, Error>, Failed> {
         arm(&mut self.store, &self.limits, event.cause(), now);
-        let watched = self.ticker.watch();
+        let watched = self.deadlines.watch();
         let answer = invoke(&mut self.store, hooks(&self.plugin), event);
         drop(watched);
         answer.map_err(|error| name_failure(&self.store, &self.limits, &error))
     }
 
-    fn host(&self) -> &dyn Answering {
+    fn host(&self) -> &dyn HookHost {
         &*self.store.data().host
     }
 }
 
-fn invoke(store: &mut Store<Guest>, hooks: &Hooks, event: &Event) -> wasmtime::Result<Result<Answer, Error>> {
-    let accepted = |outcome: Result<(), types::Error>| outcome.map(|()| Answer::Accepted).map_err(Error::from);
+fn invoke(store: &mut Store<GuestData>, hooks: &Hooks, event: &Event) -> wasmtime::Result<Result<HookReturn, Error>> {
+    let accepted = |outcome: Result<(), types::Error>| outcome.map(|()| HookReturn::Accepted).map_err(Error::from);
     let guest = |member| types::Session::from(session_to_guest(member));
     let payload_for = |payload| types::Payload::from(payload_to_guest(payload));
     Ok(match event {
@@ -117,13 +117,13 @@ fn invoke(store: &mut Store<Guest>, hooks: &Hooks, event: &Event) -> wasmtime::R
         Event::Publish { session, topic, payload, .. } => {
             let session = session.as_ref().map(guest);
             let verdict = hooks.call_on_publish(store, session.as_ref(), topic.as_str(), &payload_for(payload))?;
-            verdict.map(|verdict| Answer::Verdict(verdict.into())).map_err(Error::from)
+            verdict.map(|verdict| HookReturn::Verdict(verdict.into())).map_err(Error::from)
         }
         Event::Call { session, topic, method, payload } => {
             let (session, topic) = (session.as_ref().map(guest), topic.as_ref().map(Topic::as_str));
             let payload = payload.as_ref().map(payload_for);
             let reply = hooks.call_on_call(store, session.as_ref(), topic, method, payload.as_ref())?;
-            reply.map(|reply| Answer::Reply(reply.map(Into::into))).map_err(Error::from)
+            reply.map(|reply| HookReturn::Reply(reply.map(Into::into))).map_err(Error::from)
         }
         Event::Timer { name, payload, .. } => {
             let payload = payload.as_ref().map(payload_for);
@@ -132,7 +132,7 @@ fn invoke(store: &mut Store<Guest>, hooks: &Hooks, event: &Event) -> wasmtime::R
     })
 }
 
-fn name_failure(store: &Store<Guest>, limits: &PluginLimits, error: &wasmtime::Error) -> Failed {
+fn name_failure(store: &Store<GuestData>, limits: &PluginLimits, error: &wasmtime::Error) -> Failed {
     if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
         return Failed::Limit(exceeded.to_string());
     }

@@ -5,17 +5,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a plugin's thread lets others see.
 #[derive(Debug, Default)]
-pub(crate) struct Standing {
+pub(crate) struct Status {
     pub(in crate::plugin) hooks: AtomicU64,
     pub(in crate::plugin) failures: AtomicU64,
     pub(in crate::plugin) instances: AtomicUsize,
     pub(in crate::plugin) down: AtomicBool,
-    report: Mutex<Report>,
+    report: Mutex<StatusReport>,
 }
 
 /// How a plugin is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct StatusReport {
     pub(crate) health: PluginHealth,
     /// What the plugin says that it serves.
     pub(crate) serves: Vec<String>,
@@ -60,7 +60,7 @@ impl PluginHealth {
     }
 }
 
-impl Standing {
+impl Status {
     /// Whether hooks are not called now.
     pub(crate) fn is_down(&self) -> bool {
         self.down.load(Relaxed)
@@ -78,7 +78,7 @@ impl Standing {
         self.instances.load(Relaxed)
     }
 
-    pub(crate) fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> StatusReport {
         self.open().clone()
     }
 
@@ -96,7 +96,7 @@ impl Standing {
         self.open().last_failure = Some(failure);
     }
 
-    fn open(&self) -> MutexGuard<'_, Report> {
+    fn open(&self) -> MutexGuard<'_, StatusReport> {
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 use rialto_plugin::recording::Header;
 
 use super::health::{FailurePolicy, Health, Restart};
-use super::hook_context::{Answering, Desk, Ground, Owns};
-use super::instance::{Running, Start, settle};
-use super::mailbox::{Jobs, Letter};
-use super::registry::{Books, TimerName};
-use super::status::{FailureReport, PluginHealth, Standing};
+use super::hook_context::{HookContext, HookHost, InstanceEnv, Owns};
+use super::instance::{RunningInstance, Start, settle};
+use super::mailbox::{Jobs, Work};
+use super::registry::{PluginRegistry, TimerName};
+use super::status::{FailureReport, PluginHealth, Status};
 use crate::capability::Capabilities;
 use crate::clock::{Clock, Now};
 use crate::metrics::Metrics;
 use crate::plugin::record::recorder::Recorder;
-use crate::plugin::{Done, Event, Failed, HookError, Manifest, PluginLimits, Source, Wanted};
+use crate::plugin::{Done, Event, Failed, HookEffects, HookError, Manifest, PluginLimits, Source};
 use crate::store::{Batch, KeptTimer, Store, Writes};
 use crate::topic::Topic;
 
@@ -43,8 +43,8 @@ pub(crate) struct Surroundings {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
-    pub(crate) books: Arc<Books>,
-    pub(crate) standing: Arc<Standing>,
+    pub(crate) registry: Arc<PluginRegistry>,
+    pub(crate) status: Arc<Status>,
     pub(crate) alone: Alone,
     /// The folder that recordings are written into.
     pub(crate) recordings: PathBuf,
@@ -75,15 +75,15 @@ pub(crate) struct Isolation {
 }
 
 /// Runs the hooks of one plugin, on the plugin's thread.
-pub(crate) struct Runner {
+pub(crate) struct Worker {
     around: Surroundings,
     version: Version,
     /// The instance of the plugin, and those of its topics where these have their own.
-    instances: HashMap<Option<Topic>, Instance>,
+    instances: HashMap<Option<Topic>, InstanceSlot>,
     health: Health,
 }
 
-struct Instance {
+struct InstanceSlot {
     running: Option<Copy>,
     restart: Option<Restart>,
     used: Instant,
@@ -91,23 +91,23 @@ struct Instance {
 
 /// A running copy, and what it does on tape where that is wanted.
 struct Copy {
-    running: Box<dyn Running>,
+    running: Box<dyn RunningInstance>,
     recorder: Option<Recorder>,
 }
 
-impl Runner {
+impl Worker {
     /// A plugin whose `start` has returned `ok`.
     ///
     /// # Errors
     /// Why it does not start.
     pub(in crate::plugin) fn start(version: Version, around: Surroundings) -> Result<Self, Failed> {
         let kept = around.store.timers(&around.name);
-        around.books.open().restore(kept, around.clock.now());
-        let mut runner = Self { around, version, instances: HashMap::new(), health: Health::default() };
-        let running = runner.begin(&runner.version, None)?;
-        runner.take_in(None, running);
-        runner.count_timers(0);
-        Ok(runner)
+        around.registry.open().restore(kept, around.clock.now());
+        let mut worker = Self { around, version, instances: HashMap::new(), health: Health::default() };
+        let running = worker.begin(&worker.version, None)?;
+        worker.take_in(None, running);
+        worker.count_timers(0);
+        Ok(worker)
     }
 
     /// Takes what comes until nobody can send anything any more.
@@ -115,14 +115,14 @@ impl Runner {
         loop {
             self.fire();
             match jobs.next(self.patience()) {
-                Letter::Job(job) => {
+                Work::Job(job) => {
                     let wanted = job.wanted.is_none_or(|wanted| wanted());
                     let outcome = if wanted { self.handle(&job.event) } else { Err(HookError::NotWanted) };
                     self.finish(&job.event, outcome, job.finish);
                 }
-                Letter::Change(change) => change(&mut self),
-                Letter::Nothing => {}
-                Letter::End => return,
+                Work::Change(change) => change(&mut self),
+                Work::Nothing => {}
+                Work::End => return,
             }
             self.recover();
             self.drop_idle();
@@ -158,15 +158,15 @@ impl Runner {
 
     /// Notes who has come. Whether it was there before, or the event is of another kind.
     fn enter(&self, event: &Event) -> bool {
-        let mut books = self.around.books.open();
+        let mut registry = self.around.registry.open();
         match event {
             Event::Subscribe { session, topic } => {
-                let was_in = books.is_on(topic, &session.session);
-                books.enter(topic, session);
+                let was_in = registry.is_on(topic, &session.session);
+                registry.enter(topic, session);
                 was_in
             }
             Event::Connect { session, endpoint } => {
-                books.connect(endpoint, &session.session);
+                registry.connect(endpoint, &session.session);
                 false
             }
             _ => true,
@@ -174,22 +174,22 @@ impl Runner {
     }
 
     fn leave(&self, event: &Event) {
-        let mut books = self.around.books.open();
+        let mut registry = self.around.registry.open();
         match event {
-            Event::Subscribe { session, topic } => books.leave(topic, &session.session),
-            Event::Connect { session, endpoint } => books.disconnect(endpoint, &session.session),
+            Event::Subscribe { session, topic } => registry.leave(topic, &session.session),
+            Event::Connect { session, endpoint } => registry.disconnect(endpoint, &session.session),
             _ => false,
         };
     }
 
     fn handle(&mut self, event: &Event) -> Result<Done, HookError> {
-        let books = Arc::clone(&self.around.books);
+        let registry = Arc::clone(&self.around.registry);
         let is_known = match event {
-            Event::Subscribe { session, topic } => !books.open().is_on(topic, &session.session),
-            Event::Unsubscribe { session, topic } => books.open().leave(topic, &session.session),
-            Event::Disconnect { session, endpoint } => books.open().disconnect(endpoint, &session.session),
+            Event::Subscribe { session, topic } => !registry.open().is_on(topic, &session.session),
+            Event::Unsubscribe { session, topic } => registry.open().leave(topic, &session.session),
+            Event::Disconnect { session, endpoint } => registry.open().disconnect(endpoint, &session.session),
             // Of a session that was refused nothing more is heard.
-            Event::Message { session, .. } => books.open().is_raw(&session.session),
+            Event::Message { session, .. } => registry.open().is_raw(&session.session),
             _ => true,
         };
         if !is_known {
@@ -210,7 +210,7 @@ impl Runner {
     /// Calls the hook once. A failure is logged with all that is known, and the instance given up where it may be broken.
     fn attempt(&mut self, event: &Event) -> Result<Done, HookError> {
         self.around.metrics.plugin_hooks.add(1);
-        self.around.standing.hooks.fetch_add(1, Relaxed);
+        self.around.status.hooks.fetch_add(1, Relaxed);
         let place = self.place(event);
         let outcome = match self.ready(&place) {
             Ok(()) => self.call(&place, event),
@@ -230,7 +230,7 @@ impl Runner {
         let (plugin, hook) = (&*self.around.name, event.hook());
         tracing::error!(plugin, hook, topic = topic.unwrap_or("-"), ?error, "plugin failed");
         let (topic, time_ms) = (topic.map(str::to_owned), self.around.clock.unix_ms());
-        self.around.standing.note_failure(FailureReport { hook: hook.to_owned(), topic, text: error, time_ms });
+        self.around.status.note_failure(FailureReport { hook: hook.to_owned(), topic, text: error, time_ms });
         if failed.counts() && self.health.fail(&self.version.failures, Instant::now()) {
             let FailurePolicy { failures, within, quarantine } = self.version.failures;
             let (within_ms, until) = (within.as_millis(), quarantine.map_or(0, |quarantine| quarantine.as_millis()));
@@ -281,8 +281,8 @@ impl Runner {
             return Err(Failed::Quarantined);
         }
         match self.instances.get(place) {
-            Some(Instance { running: Some(_), .. }) => return Ok(()),
-            Some(Instance { restart: Some(restart), .. }) if now < restart.at => {
+            Some(InstanceSlot { running: Some(_), .. }) => return Ok(()),
+            Some(InstanceSlot { restart: Some(restart), .. }) if now < restart.at => {
                 return Err(Failed::Start(restart.why.clone()));
             }
             _ => {}
@@ -301,7 +301,7 @@ impl Runner {
                 };
                 let last = self.instances.get(place).and_then(|instance| instance.restart.as_ref());
                 let restart = Some(Restart::after(last, why.clone(), now));
-                self.instances.insert(place.clone(), Instance { running: None, restart, used: now });
+                self.instances.insert(place.clone(), InstanceSlot { running: None, restart, used: now });
                 Err(Failed::Start(why))
             }
         }
@@ -310,22 +310,22 @@ impl Runner {
     /// Starts an instance of a version. What `start` wants is kept before it counts as started.
     fn begin(&self, version: &Version, topic: Option<&Topic>) -> Result<Copy, Failed> {
         let around = &self.around;
-        let ground = Ground {
+        let ground = InstanceEnv {
             plugin: Arc::clone(&around.name),
             namespace: self.namespace(topic),
             owns: Arc::clone(&around.owns),
             may: Arc::clone(&version.may),
             store: Arc::clone(&around.store),
-            books: Arc::clone(&around.books),
+            registry: Arc::clone(&around.registry),
             limits: version.limits,
         };
         let now = around.clock.now();
         let start = Start { config: &version.config, topic };
-        let desk: Box<dyn Answering> = Box::new(Desk::new(ground));
+        let context: Box<dyn HookHost> = Box::new(HookContext::new(ground));
         let (mut recorder, host) = match version.record {
-            0 => (None, desk),
+            0 => (None, context),
             events => {
-                let (recorder, host) = Recorder::new(events, desk);
+                let (recorder, host) = Recorder::new(events, context);
                 (Some(recorder), host)
             }
         };
@@ -341,13 +341,13 @@ impl Runner {
                 return Err(failed);
             }
         };
-        let Wanted { writes, .. } = running.host().take();
+        let HookEffects { writes, .. } = running.host().take();
         let (namespace, timers) = (Arc::clone(&writes.namespace), writes.timers.clone());
         let batch = Batch { state: Some(writes), ..Batch::at(now.monotonic_ms) };
         around.store.commit(batch).map_err(|error| Failed::Start(error.to_string()))?;
         self.apply_timers(&namespace, timers);
         if topic.is_none() {
-            around.standing.set_serves(serves);
+            around.status.set_serves(serves);
         }
         Ok(Copy { running, recorder })
     }
@@ -369,7 +369,7 @@ impl Runner {
     }
 
     fn take_in(&mut self, place: Option<Topic>, running: Copy) {
-        self.instances.insert(place, Instance { running: Some(running), restart: None, used: Instant::now() });
+        self.instances.insert(place, InstanceSlot { running: Some(running), restart: None, used: Instant::now() });
         self.show();
     }
 
@@ -397,7 +397,7 @@ impl Runner {
 
     /// Starts the plugin again when its time has come: while it is down, perhaps nobody asks it for anything.
     fn recover(&mut self) {
-        if self.around.standing.is_down() && self.recovers_at().is_some_and(|at| at <= Instant::now()) {
+        if self.around.status.is_down() && self.recovers_at().is_some_and(|at| at <= Instant::now()) {
             if let Err(failed) = self.ready(&None) {
                 tracing::error!(plugin = &*self.around.name, error = %failed, "the plugin is still down");
             }
@@ -407,7 +407,7 @@ impl Runner {
 
     /// When a plugin that is down is to be started again.
     fn recovers_at(&self) -> Option<Instant> {
-        if !self.around.standing.is_down() {
+        if !self.around.status.is_down() {
             return None;
         }
         if self.health.was_quarantined() {
@@ -419,7 +419,7 @@ impl Runner {
     /// Calls the hook of the timer that is due longest, if one is.
     fn fire(&mut self) {
         let now_ms = self.around.clock.monotonic_ms();
-        let Some((name, timer)) = self.around.books.open().due(now_ms) else { return };
+        let Some((name, timer)) = self.around.registry.open().due(now_ms) else { return };
         let topic = self.topic_of(&name.0);
         let event = Event::Timer { topic, name: name.1.clone(), payload: timer.payload };
         match self.attempt(&event) {
@@ -428,11 +428,11 @@ impl Runner {
                 if (self.around.alone)(done) {
                     self.apply_timers(&namespace, timers);
                 } else {
-                    self.around.books.open().postpone(&name, now_ms + POSTPONED_MS);
+                    self.around.registry.open().postpone(&name, now_ms + POSTPONED_MS);
                 }
             }
             Err(HookError::Failed(Failed::Start(_) | Failed::Quarantined)) => {
-                self.around.books.open().postpone(&name, now_ms + POSTPONED_MS);
+                self.around.registry.open().postpone(&name, now_ms + POSTPONED_MS);
             }
             Err(_) => self.give_up(&name, now_ms),
         }
@@ -440,8 +440,8 @@ impl Runner {
 
     /// A timer's hook has failed: it is tried again, or gone.
     fn give_up(&mut self, name: &TimerName, now_ms: u64) {
-        let before = self.around.books.timers();
-        if !self.around.books.open().failed(name, now_ms) {
+        let before = self.around.registry.timers();
+        if !self.around.registry.open().failed(name, now_ms) {
             return;
         }
         tracing::error!(plugin = &*self.around.name, timer = ?name.1, "a timer is given up after three failures");
@@ -457,20 +457,24 @@ impl Runner {
         if timers.is_empty() {
             return;
         }
-        let before = self.around.books.timers();
-        self.around.books.open().apply(namespace, timers, self.around.clock.now());
+        let before = self.around.registry.timers();
+        self.around.registry.open().apply(namespace, timers, self.around.clock.now());
         self.count_timers(before);
     }
 
     fn count_timers(&self, before: usize) {
-        self.around.metrics.plugin_timers.change(before, self.around.books.timers());
+        self.around.metrics.plugin_timers.change(before, self.around.registry.timers());
     }
 
     /// How long nothing has to be done if nothing comes; none is for ever.
     fn patience(&self) -> Option<Duration> {
         let now_ms = self.around.clock.monotonic_ms();
-        let timer =
-            self.around.books.open().first_due_ms().map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms)));
+        let timer = self
+            .around
+            .registry
+            .open()
+            .first_due_ms()
+            .map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms)));
         let idle = (self.version.isolation.is_some() && self.instances.len() > 1).then_some(IDLE_LOOK);
         let recovery = self.recovers_at().map(|at| at.saturating_duration_since(Instant::now()));
         timer.into_iter().chain(idle).chain(recovery).min()
@@ -489,7 +493,7 @@ impl Runner {
 
     /// Lets others see how the plugin is.
     fn show(&mut self) {
-        let is_down = |instance: &Instance| instance.running.is_none() && instance.restart.is_some();
+        let is_down = |instance: &InstanceSlot| instance.running.is_none() && instance.restart.is_some();
         let health = if self.health.is_quarantined(Instant::now()) {
             PluginHealth::Quarantined
         } else if self.instances.get(&None).is_some_and(is_down) {
@@ -498,15 +502,15 @@ impl Runner {
             PluginHealth::Running
         };
         let running = self.instances.values().filter(|instance| instance.running.is_some()).count();
-        let before = self.around.standing.instances.swap(running, Relaxed);
+        let before = self.around.status.instances.swap(running, Relaxed);
         self.around.metrics.plugin_instances.change(before, running);
-        self.around.standing.set_health(health);
+        self.around.status.set_health(health);
     }
 }
 
-impl Drop for Runner {
+impl Drop for Worker {
     fn drop(&mut self) {
-        self.around.metrics.plugin_timers.change(self.around.books.timers(), 0);
-        self.around.metrics.plugin_instances.change(self.around.standing.instances.swap(0, Relaxed), 0);
+        self.around.metrics.plugin_timers.change(self.around.registry.timers(), 0);
+        self.around.metrics.plugin_instances.change(self.around.status.instances.swap(0, Relaxed), 0);
     }
 }

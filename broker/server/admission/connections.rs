@@ -8,9 +8,9 @@ use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config;
-use crate::limits::network::Subnet;
-use crate::limits::quota::{Place, Quota};
-use crate::limits::rate::Paces;
+use crate::limits::network::Network;
+use crate::limits::quota::{Quota, QuotaSlot};
+use crate::limits::rate::RatesByKey;
 use crate::metrics::Metrics;
 
 /// Connections that may be told at the same time why they find no place; more are hung up on without a word, because
@@ -19,11 +19,11 @@ const TOLD_MAX: usize = 128;
 
 /// The places of all connections.
 #[derive(Debug)]
-pub(in crate::server) struct Lobby {
+pub(in crate::server) struct Connections {
     waiting: Arc<Semaphore>,
     told: Arc<Semaphore>,
-    addresses: Quota<Subnet>,
-    handshakes: Paces<Subnet>,
+    addresses: Quota<Network>,
+    handshakes: RatesByKey<Network>,
     handshakes_per_s: u32,
     trusted_proxies: Vec<IpNet>,
     metrics: Arc<Metrics>,
@@ -35,7 +35,7 @@ pub(in crate::server) struct Waiting {
     /// Why it will not become a session.
     pub(in crate::server) refusal: Option<Refusal>,
     /// The part of it that a session keeps; none for those that are not counted by the address of their connection.
-    pub(in crate::server) of_address: Option<Place<Subnet>>,
+    pub(in crate::server) of_address: Option<QuotaSlot<Network>>,
     metrics: Arc<Metrics>,
     _seat: OwnedSemaphorePermit,
 }
@@ -49,13 +49,13 @@ pub(in crate::server) enum Refusal {
     Address,
 }
 
-impl Lobby {
+impl Connections {
     pub(in crate::server) fn new(limits: &config::Limits, trusted_proxies: Vec<IpNet>, metrics: Arc<Metrics>) -> Self {
         Self {
             waiting: Arc::new(Semaphore::new(limits.connections)),
             told: Arc::new(Semaphore::new(TOLD_MAX)),
             addresses: Quota::new(limits.connections_per_address),
-            handshakes: Paces::default(),
+            handshakes: RatesByKey::default(),
             handshakes_per_s: limits.handshakes_per_s,
             trusted_proxies,
             metrics,
@@ -89,16 +89,16 @@ impl Lobby {
     ///
     /// # Errors
     /// [`Refusal::Address`] when it has too many already.
-    pub(in crate::server) fn count(&self, address: IpAddr) -> Result<Option<Place<Subnet>>, Refusal> {
+    pub(in crate::server) fn count(&self, address: IpAddr) -> Result<Option<QuotaSlot<Network>>, Refusal> {
         if !self.is_counted(address) {
             return Ok(None);
         }
-        self.addresses.take(&Subnet::of(address)).map(Some).ok_or(Refusal::Address)
+        self.addresses.take(&Network::of(address)).map(Some).ok_or(Refusal::Address)
     }
 
     /// Takes one of the TLS handshakes that an address may have: each costs as much processor time as thousands of messages.
     pub(in crate::server) fn may_shake_hands(&self, address: IpAddr, now: Instant) -> bool {
-        let taken = || self.handshakes.take(&Subnet::of(address), self.handshakes_per_s, now);
+        let taken = || self.handshakes.take(&Network::of(address), self.handshakes_per_s, now);
         let may = !self.is_counted(address) || taken().is_ok();
         if !may {
             self.metrics.connections_refused.add(1);
@@ -107,7 +107,7 @@ impl Lobby {
     }
 
     fn is_counted(&self, address: IpAddr) -> bool {
-        !Subnet::is_this_machine(address) && !self.trusts(address)
+        !Network::is_this_machine(address) && !self.trusts(address)
     }
 
     /// Whether this address may say for whom it speaks.
@@ -132,8 +132,8 @@ mod tests {
         let limits = config::Limits { connections: 3, connections_per_address: 2, ..config::Limits::default() };
         let metrics = Arc::new(Metrics::default());
         let proxies = vec!["10.0.0.0/8".parse().expect("a network")];
-        let lobby = Lobby::new(&limits, proxies, Arc::clone(&metrics));
-        let enter = |address: &str| lobby.enter(address.parse().expect("an address"));
+        let connections = Connections::new(&limits, proxies, Arc::clone(&metrics));
+        let enter = |address: &str| connections.enter(address.parse().expect("an address"));
         let refusal = |waiting: &Option<Waiting>| waiting.as_ref().map(|waiting| waiting.refusal);
         let mut there = vec![enter("192.0.2.1"), enter("192.0.2.1")];
         assert!(there.iter().all(|waiting| refusal(waiting) == Some(None)));

@@ -15,12 +15,12 @@ pub(in crate::server) struct Heads {
 
 /// Where in the stream of requests a connection is. What comes after an upgrade is nobody's request.
 #[derive(Debug, Default)]
-pub(in crate::server) struct HeadWatch {
+pub(in crate::server) struct HeadGuard {
     head: u64,
     /// Something other than empty lines was seen of this head.
     begun: bool,
     after_cr: bool,
-    line: Line,
+    line: RequestLine,
     /// The length of the body that follows this head.
     length: u64,
     /// Bytes of a body that are still to come.
@@ -29,7 +29,7 @@ pub(in crate::server) struct HeadWatch {
 
 /// What is known of the line that is being read.
 #[derive(Clone, Copy, Debug, Default)]
-enum Line {
+enum RequestLine {
     /// Nothing.
     #[default]
     Empty,
@@ -54,7 +54,7 @@ impl Heads {
     }
 }
 
-impl HeadWatch {
+impl HeadGuard {
     pub(in crate::server) fn follow(&mut self, mut bytes: &[u8], heads: &Heads) {
         while let Some((byte, rest)) = bytes.split_first() {
             if self.body_left > 0 {
@@ -78,19 +78,19 @@ impl HeadWatch {
             heads.first_bad.fetch_min(self.head, Relaxed);
         }
         match self.line {
-            Line::Empty if self.begun => {
+            RequestLine::Empty if self.begun => {
                 self.head += 1;
                 self.begun = false;
                 self.body_left = std::mem::take(&mut self.length);
             }
-            Line::Length(Some(length)) => self.length = length,
+            RequestLine::Length(Some(length)) => self.length = length,
             _ => {}
         }
-        self.line = Line::Empty;
+        self.line = RequestLine::Empty;
     }
 }
 
-impl Line {
+impl RequestLine {
     fn then(self, byte: u8) -> Self {
         match self {
             Self::Empty => Self::Name(0).then(byte),
@@ -141,7 +141,7 @@ mod tests {
             (post.replace('7', "99999999999999999999999"), u64::MAX),
         ] {
             for size in [1, 2, 3, 5, 1_000] {
-                let (heads, mut watch) = (Heads::default(), HeadWatch::default());
+                let (heads, mut watch) = (Heads::default(), HeadGuard::default());
                 text.as_bytes().chunks(size).for_each(|piece| watch.follow(piece, &heads));
                 assert_eq!(heads.first_bad.load(Relaxed), first_bad, "{text:?} {size}");
                 assert_eq!(heads.is_bad(5), first_bad < 5);

@@ -5,27 +5,27 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::identity;
-use crate::limits::rate::Pace;
+use crate::limits::rate::Rate;
 
 /// The longest time that anybody is asked to stay away.
 const RETRY_SECONDS_MAX: u64 = 30;
 
 /// Lets sessions begin at a bounded rate.
 #[derive(Debug)]
-pub(in crate::server) struct Admission {
+pub(in crate::server) struct AdmissionRate {
     per_s: u32,
-    state: Mutex<State>,
+    state: Mutex<RateState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    pace: Pace,
+struct RateState {
+    rate: Rate,
     /// Those turned away in the second that began last.
     refused: u32,
     second: Option<Instant>,
 }
 
-impl Admission {
+impl AdmissionRate {
     pub(in crate::server) fn new(per_s: u32) -> Self {
         Self { per_s: per_s.max(1), state: Mutex::default() }
     }
@@ -38,7 +38,7 @@ impl Admission {
     pub(in crate::server) fn admit(&self, now: Instant) -> Result<(), u64> {
         // Nothing that is done under the lock can fail half way.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.pace.take(self.per_s, now).is_ok() {
+        if state.rate.take(self.per_s, now).is_ok() {
             return Ok(());
         }
         if state.second.is_none_or(|second| now.duration_since(second) > Duration::from_secs(1)) {
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_more_come_the_wider_they_are_spread() {
-        let admission = Admission::new(100);
+        let admission = AdmissionRate::new(100);
         let now = Instant::now();
         let mut waits: Vec<u64> = (0..5_000).filter_map(|_| admission.admit(now).err()).collect();
         assert_eq!(waits.len(), 4_900);

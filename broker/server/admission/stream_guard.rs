@@ -10,21 +10,21 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::head_guard::{HeadWatch, Heads};
+use super::head_guard::{HeadGuard, Heads};
 
 /// A stream with a guard.
-pub(in crate::server) struct Guarded<S> {
+pub(in crate::server) struct StreamGuard<S> {
     stream: S,
     heads: Arc<Heads>,
-    watch: HeadWatch,
+    watch: HeadGuard,
     write: Duration,
     /// Runs out when the peer has taken nothing for too long; none while it takes what it is given.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Guarded<S> {
+impl<S> StreamGuard<S> {
     pub(in crate::server) fn new(stream: S, heads: Arc<Heads>, write: Duration) -> Self {
-        Self { stream, heads, watch: HeadWatch::default(), write, stalled: None }
+        Self { stream, heads, watch: HeadGuard::default(), write, stalled: None }
     }
 
     pub(in crate::server) fn into_inner(self) -> S {
@@ -43,7 +43,7 @@ impl<S> Guarded<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for StreamGuard<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { stream, heads, watch, .. } = self.get_mut();
         let before = buffer.filled().len();
@@ -53,7 +53,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for StreamGuard<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.progress(written, context)
@@ -92,7 +92,7 @@ mod tests {
     #[tokio::test]
     async fn a_write_that_makes_no_progress_fails_and_one_that_does_has_all_the_time_it_needs() {
         let (near, mut far) = tokio::io::duplex(10);
-        let mut guarded = Guarded::new(near, Arc::default(), Duration::from_secs(1));
+        let mut stream_guard = StreamGuard::new(near, Arc::default(), Duration::from_secs(1));
         let reading = async {
             let mut taken = [0; 10];
             for _ in 0..5 {
@@ -101,9 +101,9 @@ mod tests {
             }
             far
         };
-        let (written, _far) = tokio::join!(guarded.write_all(&[1; 60]), reading);
+        let (written, _far) = tokio::join!(stream_guard.write_all(&[1; 60]), reading);
         written.expect("each part is taken in time, all of them in more than that");
-        let error = guarded.write_all(&[1; 60]).await.expect_err("nobody reads");
+        let error = stream_guard.write_all(&[1; 60]).await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -5,7 +5,7 @@ use rialto_protocol::{Payload, PluginLine, Publish, Published, Reply, TopicLine,
 
 use super::keys::{selects, selects_all};
 use super::plugins;
-use crate::broker::{Asked, Broker, keyed, parse_topic};
+use crate::broker::{Broker, CallTarget, keyed, parse_topic};
 use crate::config::ApiKey;
 use crate::store::Digest;
 use crate::topic::{Pattern, Topic};
@@ -28,7 +28,7 @@ const CODES: [CloseCode; 9] = [
 ];
 
 /// What an operation came to.
-pub(super) enum Told {
+pub(super) enum OperationResult {
     Reply(Reply),
     Broadcast(Vec<(String, Result<Published, Failure>)>),
     Disconnected(u64),
@@ -37,7 +37,7 @@ pub(super) enum Told {
     Plugin(Box<PluginLine>),
 }
 
-impl Told {
+impl OperationResult {
     pub(super) fn as_answer(&self) -> ApiAnswer<'_> {
         match self {
             Self::Reply(reply) => ApiAnswer::Reply(reply),
@@ -51,7 +51,11 @@ impl Told {
 }
 
 /// Does what is asked for.
-pub(super) async fn carry_out(broker: &Broker, key: &ApiKey, asked: ApiRequest<'_>) -> Result<Told, Failure> {
+pub(super) async fn carry_out(
+    broker: &Broker,
+    key: &ApiKey,
+    asked: ApiRequest<'_>,
+) -> Result<OperationResult, Failure> {
     match asked {
         ApiRequest::Publish(publish) => publish_one(broker, key, publish).await,
         ApiRequest::Broadcast(broadcast) => publish_all(broker, key, broadcast).await,
@@ -62,11 +66,11 @@ pub(super) async fn carry_out(broker: &Broker, key: &ApiKey, asked: ApiRequest<'
         ApiRequest::Topics(topics) => list(broker, key, topics).await,
         ApiRequest::Plugins => {
             check_all(key, "plugins are listed")?;
-            Ok(Told::Plugins(plugins::list(broker)))
+            Ok(OperationResult::Plugins(plugins::list(broker)))
         }
         ApiRequest::Reload(name) => {
             check_all(key, "plugins are loaded")?;
-            plugins::reload(broker, &name).await.map(|plugin| Told::Plugin(Box::new(plugin)))
+            plugins::reload(broker, &name).await.map(|plugin| OperationResult::Plugin(Box::new(plugin)))
         }
     }
 }
@@ -79,16 +83,16 @@ fn check_all(key: &ApiKey, what: &str) -> Result<(), Failure> {
     Err(Failure::new(ErrorCode::Forbidden, format!("{what} with keys that are good for all topics only")))
 }
 
-async fn publish_one(broker: &Broker, key: &ApiKey, publish: Publish<'_>) -> Result<Told, Failure> {
+async fn publish_one(broker: &Broker, key: &ApiKey, publish: Publish<'_>) -> Result<OperationResult, Failure> {
     let Publish { topic, payload, key: idempotency, .. } = publish;
     let topic = topic_of(key, &topic)?;
     check_size(broker, &payload)?;
     let published = broker.publish_for(&key.name, &topic, payload, idempotency.as_deref()).await?;
-    Ok(Told::Reply(Reply::Published(published)))
+    Ok(OperationResult::Reply(Reply::Published(published)))
 }
 
 /// One topic after the other, each for itself: what fails in one concerns no other.
-async fn publish_all(broker: &Broker, key: &ApiKey, broadcast: Broadcast<'_>) -> Result<Told, Failure> {
+async fn publish_all(broker: &Broker, key: &ApiKey, broadcast: Broadcast<'_>) -> Result<OperationResult, Failure> {
     let Broadcast { topics, payload, key: idempotency } = broadcast;
     check_size(broker, &payload)?;
     // What is wrong for all is told once.
@@ -101,48 +105,48 @@ async fn publish_all(broker: &Broker, key: &ApiKey, broadcast: Broadcast<'_>) ->
         };
         outcomes.push((name.into_owned(), outcome));
     }
-    Ok(Told::Broadcast(outcomes))
+    Ok(OperationResult::Broadcast(outcomes))
 }
 
-async fn ask(broker: &Broker, key: &ApiKey, call: Call<'_>) -> Result<Told, Failure> {
+async fn ask(broker: &Broker, key: &ApiKey, call: Call<'_>) -> Result<OperationResult, Failure> {
     let Call { topic, plugin, method, payload, key: idempotency } = call;
     if let Some(payload) = &payload {
         check_size(broker, payload)?;
     }
     let asked = match (topic, plugin) {
-        (Some(topic), _) => Asked::Topic(topic_of(key, &topic)?),
-        (None, plugin) if selects_all(key) => Asked::Plugin(plugin.unwrap_or_default().into_owned()),
+        (Some(topic), _) => CallTarget::Topic(topic_of(key, &topic)?),
+        (None, plugin) if selects_all(key) => CallTarget::Plugin(plugin.unwrap_or_default().into_owned()),
         (None, _) => {
             let message = "a plugin is called by its name with keys that are good for all topics only";
             return Err(Failure::new(ErrorCode::Forbidden, message));
         }
     };
     let answered = broker.call_for(&key.name, asked, method.into_owned(), payload, idempotency.as_deref()).await?;
-    Ok(Told::Reply(Reply::Answered(answered)))
+    Ok(OperationResult::Reply(Reply::Answered(answered)))
 }
 
-fn read(broker: &Broker, key: &ApiKey, history: History<'_>) -> Result<Told, Failure> {
+fn read(broker: &Broker, key: &ApiKey, history: History<'_>) -> Result<OperationResult, Failure> {
     let History { topic, from, limit } = history;
     let topic = topic_of(key, &topic)?;
-    broker.history(topic.as_str(), from, limit).map(|past| Told::Reply(Reply::Past(past)))
+    broker.history(topic.as_str(), from, limit).map(|past| OperationResult::Reply(Reply::Past(past)))
 }
 
-fn present(broker: &Broker, key: &ApiKey, topic: &str) -> Result<Told, Failure> {
+fn present(broker: &Broker, key: &ApiKey, topic: &str) -> Result<OperationResult, Failure> {
     let topic = topic_of(key, topic)?;
-    broker.presence(topic.as_str()).map(|present| Told::Reply(Reply::Present(present)))
+    broker.presence(topic.as_str()).map(|present| OperationResult::Reply(Reply::Present(present)))
 }
 
-async fn end_sessions(broker: &Broker, disconnect: Disconnect<'_>) -> Result<Told, Failure> {
+async fn end_sessions(broker: &Broker, disconnect: Disconnect<'_>) -> Result<OperationResult, Failure> {
     let Disconnect { sessions, code } = disconnect;
     let number = code.unwrap_or_else(|| CloseCode::Kicked.number().into());
     let Some(code) = CODES.into_iter().find(|code| u64::from(code.number()) == number) else {
         let codes = CODES.map(|code| code.number().to_string()).join(", ");
         return Err(Failure::new(ErrorCode::BadRequest, format!("field \"code\" is one of {codes}")));
     };
-    Ok(Told::Disconnected(broker.disconnect(sessions, code).await))
+    Ok(OperationResult::Disconnected(broker.disconnect(sessions, code).await))
 }
 
-async fn list(broker: &Broker, key: &ApiKey, topics: Topics<'_>) -> Result<Told, Failure> {
+async fn list(broker: &Broker, key: &ApiKey, topics: Topics<'_>) -> Result<OperationResult, Failure> {
     let Topics { pattern, after, limit } = topics;
     let pattern = pattern.map(|pattern| Pattern::parse(&pattern)).transpose();
     let pattern = pattern.map_err(|error| Failure::new(ErrorCode::BadRequest, error.to_string()))?;
@@ -160,7 +164,7 @@ async fn list(broker: &Broker, key: &ApiKey, topics: Topics<'_>) -> Result<Told,
     // There may be millions of them; requests of others need not wait for that.
     let walked = tokio::task::spawn_blocking(walk).await;
     let (lines, more) = walked.map_err(|_| Failure::new(ErrorCode::Internal, "the topics cannot be listed"))?;
-    Ok(Told::Topics(lines, more))
+    Ok(OperationResult::Topics(lines, more))
 }
 
 /// A topic that the key is good for.

@@ -31,22 +31,22 @@ use self::proxy::Origin;
 use self::query::{BadQuery, Query};
 use self::refusal::Refused;
 use self::stream::Stream;
-use self::streams::Staying;
+use self::streams::OpenStreams;
 use super::admission::connections::{Refusal, Waiting};
 use super::admission::head_guard::Heads;
 use super::admission::rate::retry_seconds;
-use super::admission::stream_guard::Guarded;
-use super::streaming::bridge::Deputy;
+use super::admission::stream_guard::StreamGuard;
+use super::streaming::bridge::Bridge;
 use super::streaming::poll::Poll;
 use super::streaming::sse::Opening;
 use super::streaming::subscription::bad;
-use super::websocket::Speech;
+use super::websocket::Protocol;
 use super::websocket::upgrade as gate;
-use super::websocket::upgrade::Passed;
+use super::websocket::upgrade::Handshake;
 use super::{Front, api};
-use crate::limits::network::Subnet;
-use crate::limits::quota::Place;
-use crate::limits::seats::Guest;
+use crate::limits::network::Network;
+use crate::limits::quota::QuotaSlot;
+use crate::limits::seats::SessionPermit;
 
 /// Requests of one connection, and the time after which it ends with the next one: asking again and again must not keep a
 /// place for ever.
@@ -62,7 +62,7 @@ const FULL_SPREAD: u64 = 10;
 /// Serves requests until the connection ends or becomes a WebSocket.
 pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, front: Arc<Front>) {
     let heads = Arc::new(Heads::default());
-    let visit = Visit {
+    let visit = Exchange {
         front: &front,
         direct: Origin { address: peer, secure: stream.is_secure() },
         refusal: waiting.refusal,
@@ -71,7 +71,7 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, fr
         requests: AtomicU64::new(0),
         of_address: Mutex::new(waiting.of_address.take()),
         waiting: Mutex::new(Some(waiting)),
-        staying: Staying::default(),
+        staying: OpenStreams::default(),
         leaving: Mutex::default(),
     };
     let asked = &visit;
@@ -81,7 +81,7 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, fr
         .header_read_timeout(front.header)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(Guarded::new(stream, heads, front.write)), service)
+        .serve_connection(TokioIo::new(StreamGuard::new(stream, heads, front.write)), service)
         .with_upgrades();
     // The connection must be gone before its upgrade is waited for: one that broke meanwhile never says so by itself.
     let ended = {
@@ -106,28 +106,28 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, fr
 }
 
 /// One connection and what its requests have led to.
-struct Visit<'f> {
+struct Exchange<'f> {
     front: &'f Front,
     direct: Origin,
     refusal: Option<Refusal>,
     heads: Arc<Heads>,
     begun: Instant,
     requests: AtomicU64,
-    of_address: Mutex<Option<Place<Subnet>>>,
+    of_address: Mutex<Option<QuotaSlot<Network>>>,
     /// The place among the connections that are no sessions, as long as it is none.
     waiting: Mutex<Option<Waiting>>,
-    staying: Staying,
+    staying: OpenStreams,
     leaving: Mutex<Option<Leaving>>,
 }
 
 /// A connection that becomes a session.
 struct Leaving {
     upgrade: OnUpgrade,
-    speech: Speech,
-    guest: Guest,
+    protocol: Protocol,
+    permit: SessionPermit,
 }
 
-impl Visit<'_> {
+impl Exchange<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Response {
         let number = self.requests.fetch_add(1, Relaxed);
         let is_programs = self.front.api.is_some() && api::is_for(request.uri().path());
@@ -186,10 +186,10 @@ impl Visit<'_> {
             None => take(&self.of_address),
             some => some,
         };
-        let guest = self.seat(of_address)?;
+        let permit = self.seat(of_address)?;
         let response = switching(&passed);
-        let speech = endpoint.map_or(Speech::Protocol(passed.codec), Speech::Raw);
-        let leaving = Leaving { upgrade: upgrade::on(request), speech, guest };
+        let protocol = endpoint.map_or(Protocol::Frames(passed.codec), Protocol::Raw);
+        let leaving = Leaving { upgrade: upgrade::on(request), protocol, permit };
         *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaving);
         Ok(response)
     }
@@ -200,8 +200,8 @@ impl Visit<'_> {
         let opening = query(request).and_then(|query| Opening::read(&query, request.headers()));
         let opened = match opening {
             Ok(opening) => {
-                let deputy = self.deputy(request)?;
-                let opened = opening.begin(deputy, self.staying.begin(), self.front.frame).await;
+                let bridge = self.bridge(request)?;
+                let opened = opening.begin(bridge, self.staying.begin(), self.front.frame).await;
                 opened.inspect(|_| drop(take(&self.waiting)))
             }
             Err(failure) => Err(failure),
@@ -213,9 +213,9 @@ impl Visit<'_> {
         let reader = self.reader(request)?;
         let answered = match query(request).and_then(|query| Poll::read(&query)) {
             Ok(poll) => {
-                let deputy = self.deputy(request)?;
+                let bridge = self.bridge(request)?;
                 let _stay = self.staying.begin();
-                poll.answer(deputy, self.front.frame).await
+                poll.answer(bridge, self.front.frame).await
             }
             Err(failure) => Err(failure),
         };
@@ -232,29 +232,29 @@ impl Visit<'_> {
     }
 
     /// A session for who is no WebSocket. Its place of an address is that of the connection.
-    fn deputy(&self, request: &Request<Incoming>) -> Result<Deputy, Refused> {
+    fn bridge(&self, request: &Request<Incoming>) -> Result<Bridge, Refused> {
         let of_address = self.of_proxied(self.origin(request))?;
-        Ok(Deputy::begin(&self.front.broker, self.seat(of_address)?))
+        Ok(Bridge::begin(&self.front.broker, self.seat(of_address)?))
     }
 
     fn origin<B>(&self, request: &Request<B>) -> Origin {
-        proxy::origin(self.direct, request.headers(), |address| self.front.lobby.trusts(address))
+        proxy::origin(self.direct, request.headers(), |address| self.front.connections.trusts(address))
     }
 
     /// The place of the address that a proxy speaks for; none where nobody speaks for another.
-    fn of_proxied(&self, origin: Origin) -> Result<Option<Place<Subnet>>, Refused> {
+    fn of_proxied(&self, origin: Origin) -> Result<Option<QuotaSlot<Network>>, Refused> {
         if origin.address == self.direct.address {
             return Ok(None);
         }
-        self.front.lobby.count(origin.address).map_err(|_| too_many_of_address())
+        self.front.connections.count(origin.address).map_err(|_| too_many_of_address())
     }
 
-    fn seat(&self, of_address: Option<Place<Subnet>>) -> Result<Guest, Refused> {
+    fn seat(&self, of_address: Option<QuotaSlot<Network>>) -> Result<SessionPermit, Refused> {
         self.front.admission.admit(Instant::now()).map_err(|seconds| {
             let text = "too many sessions begin at the same time";
             Refused::later(StatusCode::SERVICE_UNAVAILABLE, text, seconds)
         })?;
-        self.front.broker.core.seats.seat(of_address).ok_or_else(full)
+        self.front.broker.core.session_limits.seat(of_address).ok_or_else(full)
     }
 }
 
@@ -286,7 +286,7 @@ fn too_many_of_address() -> Refused {
 }
 
 /// The answer that turns the connection into a WebSocket (RFC 6455 section 4.2.2).
-fn switching(passed: &Passed) -> Response {
+fn switching(passed: &Handshake) -> Response {
     let mut response = Response::new(Body::whole(""));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -302,7 +302,7 @@ fn switching(passed: &Passed) -> Response {
 
 /// Takes the socket out of the HTTP machinery and gives it to a shard.
 async fn hand_over(leaving: Leaving, front: &Front) {
-    let Leaving { upgrade, speech, guest } = leaving;
+    let Leaving { upgrade, protocol, permit } = leaving;
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -310,18 +310,18 @@ async fn hand_over(leaving: Leaving, front: &Front) {
             return;
         }
     };
-    let Ok(parts) = upgraded.downcast::<TokioIo<Guarded<Stream>>>() else {
+    let Ok(parts) = upgraded.downcast::<TokioIo<StreamGuard<Stream>>>() else {
         tracing::error!("an upgraded connection is not the stream it was");
         return;
     };
     #[cfg(fuzzing)]
     if front.echo {
-        return super::fuzzing::hand_over(&front.broker, parts, guest);
+        return super::fuzzing::hand_over(&front.broker, parts, permit);
     }
     // Copied, because what is left of the request's buffer would live as long as the session.
     let lead = parts.read_buf[..].into();
     let stream = parts.io.into_inner().into_inner();
-    if let Err(error) = stream.start_session(&front.broker, lead, speech, guest) {
+    if let Err(error) = stream.start_session(&front.broker, lead, protocol, permit) {
         tracing::warn!(%error, "a socket cannot be moved to its shard");
     }
 }

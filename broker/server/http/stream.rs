@@ -12,9 +12,9 @@ use tokio_rustls::server::TlsStream;
 use crate::broker::Broker;
 #[cfg(fuzzing)]
 use crate::hub::Duplex;
-use crate::limits::seats::Guest;
+use crate::limits::seats::SessionPermit;
 use crate::server::websocket;
-use crate::server::websocket::Speech;
+use crate::server::websocket::Protocol;
 
 /// Bytes in both directions.
 pub(in crate::server) enum Stream {
@@ -58,20 +58,20 @@ impl Stream {
         self,
         broker: &Broker,
         first: Box<[u8]>,
-        speech: Speech,
-        guest: Guest,
+        protocol: Protocol,
+        permit: SessionPermit,
     ) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => websocket::start_tcp(broker, stream.into_std()?, first, speech, guest),
+            Self::Tcp(stream) => websocket::start_tcp(broker, stream.into_std()?, first, protocol, permit),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => {
                 let (stream, connection) = stream.into_inner();
-                websocket::start_tls(broker, stream.into_std()?, connection, first, speech, guest);
+                websocket::start_tls(broker, stream.into_std()?, connection, first, protocol, permit);
             }
             #[cfg(fuzzing)]
-            Self::Other(stream) => match speech {
-                Speech::Protocol(codec) => websocket::start_other(broker, stream, first, codec, guest),
-                Speech::Raw(_) => {}
+            Self::Other(stream) => match protocol {
+                Protocol::Frames(codec) => websocket::start_other(broker, stream, first, codec, permit),
+                Protocol::Raw(_) => {}
             },
         }
         Ok(())

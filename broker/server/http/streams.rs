@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
 
 /// The sessions that one connection carries.
 #[derive(Clone, Debug, Default)]
-pub(in crate::server) struct Staying(Arc<AtomicUsize>);
+pub(in crate::server) struct OpenStreams(Arc<AtomicUsize>);
 
 /// One session on its connection, until this is dropped.
 #[derive(Debug)]
-pub(in crate::server) struct Stay(Arc<AtomicUsize>);
+pub(in crate::server) struct OpenStream(Arc<AtomicUsize>);
 
-impl Staying {
-    pub(in crate::server) fn begin(&self) -> Stay {
+impl OpenStreams {
+    pub(in crate::server) fn begin(&self) -> OpenStream {
         self.0.fetch_add(1, AcqRel);
-        Stay(Arc::clone(&self.0))
+        OpenStream(Arc::clone(&self.0))
     }
 
     pub(in crate::server) fn is_any(&self) -> bool {
@@ -23,7 +23,7 @@ impl Staying {
     }
 }
 
-impl Drop for Stay {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.fetch_sub(1, AcqRel);
     }

@@ -11,7 +11,7 @@ use rialto_protocol::Codec;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, DuplexStream, ReadBuf};
 
 use crate::broker::Broker;
-use crate::limits::seats::Guest;
+use crate::limits::seats::SessionPermit;
 use crate::server::websocket;
 
 /// Bytes on their way between the session and its client: more of them wait in the outbox, where delivery policies act.
@@ -27,7 +27,7 @@ const MASKED: u8 = 0x80;
 
 /// The client's end of a session. Dropping it ends the session.
 #[derive(Debug)]
-pub(in crate::server) struct Deputy {
+pub(in crate::server) struct Bridge {
     stream: DuplexStream,
     /// What was read and is no whole frame yet.
     read: BytesMut,
@@ -37,7 +37,7 @@ pub(in crate::server) struct Deputy {
 
 /// What the broker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::server) enum Said {
+pub(in crate::server) enum BridgeEvent {
     /// A frame of the protocol, in JSON.
     Frame(Bytes),
     /// That it wants to know whether the client is there. It is told so.
@@ -46,9 +46,9 @@ pub(in crate::server) enum Said {
     Close(u16),
 }
 
-impl Deputy {
+impl Bridge {
     /// Begins a session.
-    pub(in crate::server) fn begin(broker: &Broker, guest: Guest) -> Self {
+    pub(in crate::server) fn begin(broker: &Broker, guest: SessionPermit) -> Self {
         let (near, far) = tokio::io::duplex(STREAM_BYTES);
         websocket::start_other(broker, Box::new(near), Box::default(), Codec::Json, guest);
         Self::over(far)
@@ -64,26 +64,26 @@ impl Deputy {
     }
 
     /// Waits for what the broker says next; none at the end.
-    pub(in crate::server) async fn next(&mut self) -> Option<Said> {
+    pub(in crate::server) async fn next(&mut self) -> Option<BridgeEvent> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    pub(in crate::server) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Said>> {
+    pub(in crate::server) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<BridgeEvent>> {
         loop {
             if self.poll_send(context).is_err() {
                 return Poll::Ready(None);
             }
             match self.take() {
-                Some((FIN_TEXT, payload)) => return Poll::Ready(Some(Said::Frame(payload))),
+                Some((FIN_TEXT, payload)) => return Poll::Ready(Some(BridgeEvent::Frame(payload))),
                 Some((FIN_PING, payload)) => {
                     self.send(PONG, &payload);
                     // What is queued here goes out before anything else is waited for.
                     let _ = self.poll_send(context);
-                    return Poll::Ready(Some(Said::Ping));
+                    return Poll::Ready(Some(BridgeEvent::Ping));
                 }
                 Some((FIN_CLOSE, payload)) => {
                     let code = payload.first_chunk().map_or(NO_CODE, |code| u16::from_be_bytes(*code));
-                    return Poll::Ready(Some(Said::Close(code)));
+                    return Poll::Ready(Some(BridgeEvent::Close(code)));
                 }
                 Some(_) => {}
                 None => {
@@ -188,12 +188,12 @@ mod tests {
     #[tokio::test]
     async fn frames_of_every_length_are_heard_and_pings_answered() {
         let (mut near, far) = tokio::io::duplex(1_000);
-        let mut deputy = Deputy::over(far);
+        let mut bridge = Bridge::over(far);
         let texts: Vec<Vec<u8>> = [0, 1, 125, 126, 65_535, 65_536].iter().map(|length| vec![b'x'; *length]).collect();
         let mut all: Vec<u8> = texts.iter().flat_map(|text| frame(FIN | TEXT, text)).collect();
         all.extend(frame(FIN | PING, b"hi"));
         all.extend(frame(FIN | CLOSE, &4000_u16.to_be_bytes()));
-        deputy.ask(&[b'a'; 200]);
+        bridge.ask(&[b'a'; 200]);
         let broker = async {
             let mut asked = [0; 208];
             near.read_exact(&mut asked).await.expect("the request");
@@ -204,15 +204,15 @@ mod tests {
         };
         let client = async {
             for text in &texts {
-                assert_eq!(deputy.next().await, Some(Said::Frame(text.clone().into())));
+                assert_eq!(bridge.next().await, Some(BridgeEvent::Frame(text.clone().into())));
             }
-            assert_eq!(deputy.next().await, Some(Said::Ping));
-            assert_eq!(deputy.next().await, Some(Said::Close(4000)));
+            assert_eq!(bridge.next().await, Some(BridgeEvent::Ping));
+            assert_eq!(bridge.next().await, Some(BridgeEvent::Close(4000)));
         };
         let ((asked, pong), ()) = tokio::join!(broker, client);
         assert_eq!((&asked[..8], &asked[8..]), (&[0x81, 0xfe, 0, 200, 0, 0, 0, 0][..], &[b'a'; 200][..]));
         assert_eq!(&pong, b"\x8a\x82\0\0\0\0hi");
         drop(near);
-        assert_eq!(deputy.next().await, None);
+        assert_eq!(bridge.next().await, None);
     }
 }

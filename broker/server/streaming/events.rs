@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use rialto_protocol::{Failure, Position};
 
-use super::bridge::{Deputy, Said};
+use super::bridge::{Bridge, BridgeEvent};
 use super::cursor::Cursor;
-use super::frame::{Heard, cut_off, failure};
-use super::subscription::Selection;
-use crate::server::http::streams::Stay;
+use super::frame::{ServerFrame, cut_off, failure};
+use super::subscription::SubscriptionQuery;
+use crate::server::http::streams::OpenStream;
 
 /// How many bytes of events are handed on at once.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -23,8 +23,8 @@ const RETRY_SPREAD_MS: u64 = 4_000;
 /// A stream of events, and the session behind it. Dropping it ends the session.
 #[derive(Debug)]
 pub(in crate::server) struct Events {
-    deputy: Deputy,
-    selection: Selection,
+    bridge: Bridge,
+    selection: SubscriptionQuery,
     cursor: Cursor,
     /// The position of each topic when its subscription began: messages name no epoch.
     heads: Vec<Option<Position>>,
@@ -33,22 +33,22 @@ pub(in crate::server) struct Events {
     /// Events that are not handed on yet.
     ready: Vec<u8>,
     pub(super) over: Option<Failure>,
-    _stay: Stay,
+    _stay: OpenStream,
 }
 
 impl Events {
-    pub(super) fn new(deputy: Deputy, selection: Selection, cursor: Cursor, stay: Stay) -> Self {
+    pub(super) fn new(bridge: Bridge, selection: SubscriptionQuery, cursor: Cursor, stay: OpenStream) -> Self {
         let heads = vec![None; selection.topics.len()];
         let retry_ms = RETRY_MS + crate::identity::below(RETRY_SPREAD_MS);
         let ready = format!("retry: {retry_ms}\n\n").into_bytes();
-        Self { deputy, selection, cursor, heads, answered: 0, ready, over: None, _stay: stay }
+        Self { bridge, selection, cursor, heads, answered: 0, ready, over: None, _stay: stay }
     }
 
     /// Asks for all topics.
     pub(super) fn begin(&mut self) {
         for place in 0..self.selection.topics.len() {
             let request = self.selection.request(place, self.cursor.position(place));
-            self.deputy.ask(&request);
+            self.bridge.ask(&request);
         }
     }
 
@@ -62,14 +62,14 @@ impl Events {
     /// # Errors
     /// Why a subscription was refused; it makes no event.
     pub(super) async fn advance(&mut self) -> Result<(), Failure> {
-        let said = self.deputy.next().await;
+        let said = self.bridge.next().await;
         self.tell(said)
     }
 
     /// The next piece of the stream; none at its end.
     pub(in crate::server) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         while self.over.is_none() && self.ready.len() < PIECE_BYTES {
-            let Poll::Ready(said) = self.deputy.poll_next(context) else { break };
+            let Poll::Ready(said) = self.bridge.poll_next(context) else { break };
             // The stream has begun: it goes on with the other topics.
             let answered = self.answered;
             if let Err(failure) = self.tell(said) {
@@ -82,15 +82,15 @@ impl Events {
         if self.over.is_some() { Poll::Ready(None) } else { Poll::Pending }
     }
 
-    fn tell(&mut self, said: Option<Said>) -> Result<(), Failure> {
+    fn tell(&mut self, said: Option<BridgeEvent>) -> Result<(), Failure> {
         match said {
-            Some(Said::Frame(frame)) => self.tell_frame(&frame),
+            Some(BridgeEvent::Frame(frame)) => self.tell_frame(&frame),
             // For the client a comment: so it and the proxies on the way know that the stream lives.
-            Some(Said::Ping) => {
+            Some(BridgeEvent::Ping) => {
                 self.ready.extend_from_slice(b":\n\n");
                 Ok(())
             }
-            Some(Said::Close(code)) => {
+            Some(BridgeEvent::Close(code)) => {
                 self.over.get_or_insert_with(|| cut_off(Some(code)));
                 Ok(())
             }
@@ -102,7 +102,7 @@ impl Events {
     }
 
     fn tell_frame(&mut self, frame: &[u8]) -> Result<(), Failure> {
-        let Some(heard) = Heard::read(frame) else {
+        let Some(heard) = ServerFrame::read(frame) else {
             tracing::error!("a frame of the broker is none");
             return Ok(());
         };
@@ -133,7 +133,7 @@ impl Events {
     }
 
     /// Notes where a topic stands. Says whether the stream's own position is another now.
-    fn begin_topic(&mut self, place: usize, heard: &Heard<'_>) -> bool {
+    fn begin_topic(&mut self, place: usize, heard: &ServerFrame<'_>) -> bool {
         let Some(head) = heard.position() else { return false };
         let known = match (heard.recovered, self.selection.last) {
             (Some(true), _) => false,
@@ -154,7 +154,7 @@ impl Events {
     }
 
     /// Follows a message or a gap of one of the topics; those that only a pattern selects have no place.
-    fn move_on(&mut self, heard: &Heard<'_>) -> bool {
+    fn move_on(&mut self, heard: &ServerFrame<'_>) -> bool {
         let Some(topic) = &heard.topic else { return false };
         let Some(place) = self.selection.topics.iter().position(|one| one == topic) else { return false };
         let Some(offset) = heard.offset.or(heard.to) else { return false };

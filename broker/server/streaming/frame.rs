@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 /// The parts of a frame.
 #[derive(Debug, Deserialize)]
-pub(in crate::server) struct Heard<'f> {
+pub(in crate::server) struct ServerFrame<'f> {
     #[serde(borrow, rename = "type")]
     pub(in crate::server) kind: Cow<'f, str>,
     /// The request that is answered.
@@ -19,13 +19,13 @@ pub(in crate::server) struct Heard<'f> {
     /// The last offset of a gap.
     pub(in crate::server) to: Option<u64>,
     #[serde(borrow)]
-    position: Option<Place<'f>>,
+    position: Option<PositionFields<'f>>,
     pub(in crate::server) recovered: Option<bool>,
     pub(in crate::server) retry_after_ms: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Place<'f> {
+struct PositionFields<'f> {
     #[serde(borrow)]
     epoch: Cow<'f, str>,
     offset: u64,
@@ -33,7 +33,7 @@ struct Place<'f> {
 
 /// The fields of an `error`, and of a `closing`, whose code is a number.
 #[derive(Debug, Deserialize)]
-struct Told<'f> {
+struct FailureFields<'f> {
     code: serde_json::Value,
     #[serde(borrow)]
     message: Cow<'f, str>,
@@ -41,20 +41,22 @@ struct Told<'f> {
     detail: Option<serde_json::Value>,
 }
 
-impl<'f> Heard<'f> {
+impl<'f> ServerFrame<'f> {
     /// None for what this broker never says.
     pub(in crate::server) fn read(frame: &'f [u8]) -> Option<Self> {
         serde_json::from_slice(frame).ok()
     }
 
     pub(in crate::server) fn position(&self) -> Option<Position> {
-        self.position.as_ref().map(|Place { epoch, offset }| Position { epoch: (**epoch).into(), offset: *offset })
+        self.position
+            .as_ref()
+            .map(|PositionFields { epoch, offset }| Position { epoch: (**epoch).into(), offset: *offset })
     }
 }
 
 /// Why a request failed or a session ended, as a failure.
 pub(in crate::server) fn failure(frame: &[u8]) -> Failure {
-    let Ok(Told { code, message, retry_after_ms, detail }) = serde_json::from_slice(frame) else {
+    let Ok(FailureFields { code, message, retry_after_ms, detail }) = serde_json::from_slice(frame) else {
         return Failure::new(ErrorCode::Internal, "the session could not begin");
     };
     let code = match (code.as_str(), code.as_u64()) {

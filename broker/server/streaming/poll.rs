@@ -8,9 +8,9 @@ use hyper::header::{self, HeaderValue};
 use rialto_protocol::{ErrorCode, Failure, Position};
 use serde_json::json;
 
-use super::bridge::{Deputy, Said};
-use super::frame::{Heard, cut_off, failure};
-use super::subscription::{Selection, bad, is_pattern, number, one};
+use super::bridge::{Bridge, BridgeEvent};
+use super::frame::{ServerFrame, cut_off, failure};
+use super::subscription::{SubscriptionQuery, bad, is_pattern, number, one};
 use crate::server::http::body::{Body, Response};
 use crate::server::http::query::Query;
 
@@ -24,7 +24,7 @@ const BYTES_MAX: usize = 1 << 20;
 /// What one poll asks for.
 #[derive(Debug)]
 pub(in crate::server) struct Poll {
-    selection: Selection,
+    selection: SubscriptionQuery,
     since: Option<Position>,
     wait: Duration,
 }
@@ -48,7 +48,7 @@ struct Begun {
 
 impl Poll {
     pub(in crate::server) fn read(query: &Query<'_>) -> Result<Self, Failure> {
-        let selection = Selection::read(query)?;
+        let selection = SubscriptionQuery::read(query)?;
         if selection.topics.len() != 1 || is_pattern(&selection.topics[0]) {
             return Err(bad("a poll is for one topic"));
         }
@@ -64,15 +64,15 @@ impl Poll {
     ///
     /// # Errors
     /// Why the subscription was refused.
-    pub(in crate::server) async fn answer(self, mut deputy: Deputy, patience: Duration) -> Result<Response, Failure> {
+    pub(in crate::server) async fn answer(self, mut bridge: Bridge, patience: Duration) -> Result<Response, Failure> {
         let mut page = Page::default();
         let gather = async {
-            let begun = self.begin(&mut deputy, &mut page).await?;
+            let begun = self.begin(&mut bridge, &mut page).await?;
             let mut more = false;
             while page.seen < begun.head.offset && !more {
                 more = page.is_full();
                 if !more {
-                    page.add(deputy.next().await)?;
+                    page.add(bridge.next().await)?;
                 }
             }
             Ok((begun, more))
@@ -81,20 +81,20 @@ impl Poll {
         let (begun, more) = tokio::time::timeout(patience, gather).await.map_err(late)??;
         if page.is_empty() && begun.recovered != Some(false) {
             // In vain is fine too.
-            tokio::time::timeout(self.wait, page.first(&mut deputy)).await.unwrap_or(Ok(()))?;
+            tokio::time::timeout(self.wait, page.first(&mut bridge)).await.unwrap_or(Ok(()))?;
         }
         Ok(page.into_response(&begun, self.since.is_some(), more))
     }
 
-    async fn begin(&self, deputy: &mut Deputy, page: &mut Page) -> Result<Begun, Failure> {
-        let begun = self.subscribe(deputy, page, self.since.as_ref()).await?;
+    async fn begin(&self, bridge: &mut Bridge, page: &mut Page) -> Result<Begun, Failure> {
+        let begun = self.subscribe(bridge, page, self.since.as_ref()).await?;
         let since = match (&self.since, self.selection.last) {
             (Some(since), _) => since.offset,
             // The same as the position that many before: whatever is no longer kept of that is told, so it is known when all has come.
             (None, Some(last)) => {
                 let offset = begun.head.offset.saturating_sub(last);
                 let since = Position { offset, epoch: begun.head.epoch.clone() };
-                let begun = self.subscribe(deputy, page, Some(&since)).await?;
+                let begun = self.subscribe(bridge, page, Some(&since)).await?;
                 page.begin(&begun, offset);
                 return Ok(begun);
             }
@@ -106,15 +106,15 @@ impl Poll {
 
     async fn subscribe(
         &self,
-        deputy: &mut Deputy,
+        bridge: &mut Bridge,
         page: &mut Page,
         since: Option<&Position>,
     ) -> Result<Begun, Failure> {
-        deputy.ask(&self.selection.request(0, since));
+        bridge.ask(&self.selection.request(0, since));
         loop {
-            let said = deputy.next().await;
-            if let Some(Said::Frame(frame)) = &said
-                && let Some(heard) = Heard::read(frame)
+            let said = bridge.next().await;
+            if let Some(BridgeEvent::Frame(frame)) = &said
+                && let Some(heard) = ServerFrame::read(frame)
                 && heard.kind == "ok"
                 && let Some(head) = heard.position()
             {
@@ -141,26 +141,26 @@ impl Page {
     }
 
     /// Waits for the first message, and takes what has come with it.
-    async fn first(&mut self, deputy: &mut Deputy) -> Result<(), Failure> {
+    async fn first(&mut self, bridge: &mut Bridge) -> Result<(), Failure> {
         while self.is_empty() {
-            self.add(deputy.next().await)?;
+            self.add(bridge.next().await)?;
         }
         while !self.is_full()
-            && let Ok(said) = tokio::time::timeout(Duration::ZERO, deputy.next()).await
+            && let Ok(said) = tokio::time::timeout(Duration::ZERO, bridge.next()).await
         {
             self.add(said)?;
         }
         Ok(())
     }
 
-    fn add(&mut self, said: Option<Said>) -> Result<(), Failure> {
+    fn add(&mut self, said: Option<BridgeEvent>) -> Result<(), Failure> {
         let frame = match said {
-            Some(Said::Frame(frame)) => frame,
-            Some(Said::Ping) => return Ok(()),
-            Some(Said::Close(code)) => return Err(cut_off(Some(code))),
+            Some(BridgeEvent::Frame(frame)) => frame,
+            Some(BridgeEvent::Ping) => return Ok(()),
+            Some(BridgeEvent::Close(code)) => return Err(cut_off(Some(code))),
             None => return Err(cut_off(None)),
         };
-        let Some(heard) = Heard::read(&frame) else { return Ok(()) };
+        let Some(heard) = ServerFrame::read(&frame) else { return Ok(()) };
         match (&*heard.kind, heard.offset, heard.to) {
             ("message", Some(offset), _) => {
                 self.seen = offset;

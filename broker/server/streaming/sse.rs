@@ -6,12 +6,12 @@ use std::time::Duration;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use rialto_protocol::{ErrorCode, Failure};
 
-use super::bridge::Deputy;
+use super::bridge::Bridge;
 use super::cursor::Cursor;
-use super::subscription::{Selection, bad, one};
+use super::subscription::{SubscriptionQuery, bad, one};
 use crate::server::http::body::{Body, Response};
 use crate::server::http::query::Query;
-use crate::server::http::streams::Stay;
+use crate::server::http::streams::OpenStream;
 
 pub(super) use super::events::Events;
 
@@ -22,7 +22,7 @@ const EARLY_BYTES_MAX: usize = 64 * 1024;
 
 /// What a stream is to begin with.
 pub(in crate::server) struct Opening {
-    selection: Selection,
+    selection: SubscriptionQuery,
     cursor: Cursor,
 }
 
@@ -30,7 +30,7 @@ impl Opening {
     /// Reads what the request asks for. The id of the last event is in the header where a browser comes back by itself, and
     /// in the query where a program does that.
     pub(in crate::server) fn read(query: &Query<'_>, headers: &HeaderMap) -> Result<Self, Failure> {
-        let selection = Selection::read(query)?;
+        let selection = SubscriptionQuery::read(query)?;
         let mut cursor = Cursor::new(&selection.topics);
         let header = match headers.get(LAST_EVENT_ID).map(HeaderValue::to_str) {
             Some(Ok(id)) => Some(id),
@@ -53,13 +53,13 @@ impl Opening {
     /// Why the first topic was refused that was.
     pub(in crate::server) async fn begin(
         self,
-        deputy: Deputy,
-        stay: Stay,
+        bridge: Bridge,
+        stay: OpenStream,
         patience: Duration,
     ) -> Result<Response, Failure> {
         let Self { selection, cursor } = self;
         let topics = selection.topics.len();
-        let mut events = Events::new(deputy, selection, cursor, stay);
+        let mut events = Events::new(bridge, selection, cursor, stay);
         events.begin();
         let settled = async {
             while events.answered < topics && events.ready_bytes() < EARLY_BYTES_MAX {

@@ -13,7 +13,7 @@ const TOPICS_MAX: usize = 50;
 
 /// Topics and what is wanted of all of them.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::server) struct Selection {
+pub(in crate::server) struct SubscriptionQuery {
     /// Topics and patterns, each once.
     pub(in crate::server) topics: Vec<String>,
     pub(in crate::server) last: Option<u64>,
@@ -21,7 +21,7 @@ pub(in crate::server) struct Selection {
     presence: bool,
 }
 
-impl Selection {
+impl SubscriptionQuery {
     /// Reads `topic` (once or more), `last`, `delivery` with `field` and `every_ms`, and `presence`.
     pub(in crate::server) fn read(query: &Query<'_>) -> Result<Self, Failure> {
         let mut topics: Vec<String> = Vec::new();
@@ -108,8 +108,8 @@ fn delivery(query: &Query<'_>) -> Result<Option<Value>, Failure> {
 mod tests {
     use super::*;
 
-    fn read(query: &str) -> Result<Selection, String> {
-        Selection::read(&Query::parse(query).expect("a query")).map_err(|failure| failure.message)
+    fn read(query: &str) -> Result<SubscriptionQuery, String> {
+        SubscriptionQuery::read(&Query::parse(query).expect("a query")).map_err(|failure| failure.message)
     }
 
     #[test]

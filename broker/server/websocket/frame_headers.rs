@@ -7,7 +7,7 @@ const LENGTH: u8 = 0x7f;
 
 /// Where in the stream of frames a connection is.
 #[derive(Debug, Default)]
-pub(in crate::server) struct Headers {
+pub(in crate::server) struct FrameHeaders {
     header: [u8; HEADER_BYTES_MAX],
     seen: usize,
     payload_left: u64,
@@ -22,7 +22,7 @@ pub(in crate::server) struct BadHeader {
     pub(in crate::server) text: &'static str,
 }
 
-impl Headers {
+impl FrameHeaders {
     /// Follows the bytes.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ mod tests {
     fn frames_are_followed_however_they_are_cut() {
         let whole: Vec<u8> = [0, 1, 125, 126, 127, 300, 70_000, 0].into_iter().flat_map(frame).collect();
         for size in [1, 2, 3, 7, 64, 1_000, whole.len()] {
-            let mut headers = Headers::default();
+            let mut headers = FrameHeaders::default();
             for piece in whole.chunks(size) {
                 assert_eq!(headers.follow(piece), Ok(()), "{size}");
             }
@@ -138,7 +138,7 @@ mod tests {
             assert_eq!(headers.complete(), 8, "{size}");
         }
         for cut in (1..whole.len()).step_by(97) {
-            let mut headers = Headers::default();
+            let mut headers = FrameHeaders::default();
             assert_eq!(headers.follow(&whole[..cut]), Ok(()));
             let boundaries = [6, 13, 144, 278, 413, 721, 70_735];
             assert_eq!(headers.is_inside(), !boundaries.contains(&cut), "{cut}");
@@ -154,7 +154,7 @@ mod tests {
             &[0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff],
             &[0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 1],
         ] {
-            let mut headers = Headers::default();
+            let mut headers = FrameHeaders::default();
             let refused = headers.follow(&[&good[..], &good, bad].concat()).expect_err("refused");
             assert_eq!(refused.good, 2 * good.len(), "{bad:x?}");
         }

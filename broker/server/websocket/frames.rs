@@ -11,7 +11,7 @@ use super::frame_headers::BadHeader;
 use super::incoming::Incoming;
 
 /// A frame of a client, unmasked.
-pub(in crate::server) enum Heard<'p> {
+pub(in crate::server) enum ClientFrame<'p> {
     /// A part of a message, or all of it. The kind is none for a continuation.
     Data { kind: Option<Kind>, fin: bool, payload: &'p [u8] },
     /// A ping (RFC 6455 section 5.5.2).
@@ -49,16 +49,16 @@ impl<'i> Frames<'i> {
     }
 
     /// Waits for the next frame and gives it to `hear`.
-    pub(in crate::server) async fn next<T>(&mut self, hear: impl FnOnce(Heard<'_>) -> T) -> Result<T, Over> {
+    pub(in crate::server) async fn next<T>(&mut self, hear: impl FnOnce(ClientFrame<'_>) -> T) -> Result<T, Over> {
         let read = self.reader.read_frame(&mut |_| ready(Ok::<_, WebSocketError>(()))).await;
         let frame = read.map_err(|error| over(&error))?;
         Ok(hear(heard(&frame)?))
     }
 }
 
-fn heard<'p>(frame: &'p Frame<'_>) -> Result<Heard<'p>, Over> {
+fn heard<'p>(frame: &'p Frame<'_>) -> Result<ClientFrame<'p>, Over> {
     let payload = &frame.payload[..];
-    let data = |kind| Heard::Data { kind, fin: frame.fin, payload };
+    let data = |kind| ClientFrame::Data { kind, fin: frame.fin, payload };
     let control = matches!(frame.opcode, OpCode::Ping | OpCode::Pong | OpCode::Close);
     if control && payload.len() > CONTROL_PAYLOAD_MAX {
         return Err(flaw(CloseCode::ProtocolError, "a control frame over 125 bytes"));
@@ -67,9 +67,9 @@ fn heard<'p>(frame: &'p Frame<'_>) -> Result<Heard<'p>, Over> {
         OpCode::Text => data(Some(Kind::Text)),
         OpCode::Binary => data(Some(Kind::Binary)),
         OpCode::Continuation => data(None),
-        OpCode::Ping => Heard::Ping(payload),
-        OpCode::Pong => Heard::Pong,
-        OpCode::Close => Heard::Close(payload),
+        OpCode::Ping => ClientFrame::Ping(payload),
+        OpCode::Pong => ClientFrame::Pong,
+        OpCode::Close => ClientFrame::Close(payload),
     })
 }
 

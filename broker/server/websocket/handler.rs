@@ -7,18 +7,18 @@ use rialto_protocol::{CloseCode, Codec};
 use super::assembler::Kind;
 use super::close::closed;
 use crate::hub::Ending;
-use crate::limits::rate::Pace;
+use crate::limits::rate::Rate;
 use crate::session::{NoRequest, Session};
 
 /// The side of a connection that hears its messages.
-pub(in crate::server) trait Dialogue {
+pub(in crate::server) trait Handler {
     /// Takes one message.
     ///
     /// # Errors
     /// How the connection ends because of it.
     fn hear(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending>;
 
-    /// Whether [`Dialogue::ready`] would return at once.
+    /// Whether [`Handler::ready`] would return at once.
     fn is_ready(&self) -> bool;
 
     /// Waits until the next message may come.
@@ -33,7 +33,7 @@ pub(in crate::server) struct Requests {
     pub(in crate::server) session: Session,
     codec: Codec,
     /// In a box, because most sessions never need it.
-    bad: Option<Box<Pace>>,
+    bad: Option<Box<Rate>>,
 }
 
 impl Requests {
@@ -48,7 +48,7 @@ impl Requests {
     }
 }
 
-impl Dialogue for Requests {
+impl Handler for Requests {
     fn hear(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
         match (kind, self.codec) {
             (Kind::Text, Codec::Json) | (Kind::Binary, Codec::MessagePack) => {}

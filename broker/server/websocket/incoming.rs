@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::frame_headers::{BadHeader, Headers};
-use crate::hub::{Line, Link};
+use super::frame_headers::{BadHeader, FrameHeaders};
+use crate::hub::{Link, Signals};
 
 /// How much of a burst is read before its frame reader is made: as a rule, one request.
 const LEAD_BYTES: usize = 1024;
@@ -30,37 +30,37 @@ pub(in crate::server) fn lead(link: &Link) -> impl Future<Output = io::Result<Bo
 /// The bytes of one burst, in order.
 pub(in crate::server) struct Incoming<'c> {
     link: &'c Link,
-    line: &'c Line,
-    state: RefCell<State>,
+    signals: &'c Signals,
+    state: RefCell<ReadState>,
 }
 
-struct State {
+struct ReadState {
     /// What was read already.
     lead: Bytes,
-    headers: Headers,
+    headers: FrameHeaders,
     bad: Option<BadHeader>,
     /// Whether a fragmented message has begun and not ended.
     message_open: bool,
 }
 
 impl<'c> Incoming<'c> {
-    pub(in crate::server) fn new(link: &'c Link, line: &'c Line, lead: Box<[u8]>) -> Self {
-        let (lead, headers, bad, message_open) = (lead.into(), Headers::default(), None, false);
-        Self { link, line, state: RefCell::new(State { lead, headers, bad, message_open }) }
+    pub(in crate::server) fn new(link: &'c Link, signals: &'c Signals, lead: Box<[u8]>) -> Self {
+        let (lead, headers, bad, message_open) = (lead.into(), FrameHeaders::default(), None, false);
+        Self { link, signals, state: RefCell::new(ReadState { lead, headers, bad, message_open }) }
     }
 
     /// Says whether a fragmented message is under way: it has one deadline, not one for each fragment.
     pub(in crate::server) fn message_open(&self, open: bool) {
         self.state.borrow_mut().message_open = open;
         if !open {
-            self.line.quiet();
+            self.signals.quiet();
         }
     }
 
     /// Whether everything that came in was whole messages, in so many frames. Whoever has handled as many has nothing
     /// left to handle.
     pub(in crate::server) fn is_done_after(&self, frames: u64) -> bool {
-        let State { lead, headers, bad, message_open } = &*self.state.borrow();
+        let ReadState { lead, headers, bad, message_open } = &*self.state.borrow();
         let whole = !headers.is_inside() && headers.complete() == frames && !message_open;
         lead.is_empty() && bad.is_none() && whole
     }
@@ -85,10 +85,10 @@ impl AsyncRead for &Incoming<'_> {
         let before = buffer.filled().len();
         let read = self.poll_bytes(&mut state.lead, context, buffer);
         if read.is_pending() && (state.headers.is_inside() || state.message_open) {
-            self.line.inside();
+            self.signals.inside();
         }
         ready!(read)?;
-        self.line.heard();
+        self.signals.heard();
         if let Err(bad) = state.headers.follow(&buffer.filled()[before..]) {
             // The frames before the bad one are still handled; then reading fails.
             buffer.set_filled(before + bad.good);

@@ -6,12 +6,12 @@ use std::time::Duration;
 use rialto_protocol::{CloseCode, Closing};
 
 use super::assembler::Kind;
-use super::handler::Dialogue;
+use super::handler::Handler;
 use crate::broker::Broker;
-use crate::hub::{Ending, SessionKey, Traffic};
+use crate::hub::{Ending, InFlight, SessionKey};
 use crate::identity;
-use crate::request::caller::Client;
-use crate::topic_plugins::{Bare, Owner};
+use crate::request::caller::CallerSession;
+use crate::topic_plugins::{Bare, PluginHandle};
 
 /// How long a message waits before it is tried again to put it into a full mailbox.
 const BUSY_WAIT: Duration = Duration::from_millis(2);
@@ -22,10 +22,10 @@ const RETRY_MS: u64 = 5_000;
 /// A session on a raw endpoint.
 pub(in crate::server) struct Raw {
     broker: Broker,
-    client: Client,
+    caller: CallerSession,
     endpoint: Arc<str>,
-    owner: Option<Arc<Owner>>,
-    traffic: Arc<Traffic>,
+    owner: Option<Arc<PluginHandle>>,
+    in_flight: Arc<InFlight>,
     /// What its plugin has had no room for yet. Meanwhile its socket is not read.
     waiting: Option<Bare>,
 }
@@ -39,10 +39,10 @@ impl Raw {
         user: Option<Arc<str>>,
     ) -> (Self, Option<Closing>) {
         let member = rialto_protocol::Member { session: identity::session_id(), user };
-        let client = Client::new(key, member);
-        let owner = broker.core.endpoints.plugin(&endpoint).and_then(|plugin| broker.core.owners.get(&plugin));
+        let caller = CallerSession::new(key, member);
+        let owner = broker.core.endpoints.plugin(&endpoint).and_then(|plugin| broker.core.topic_plugins.get(&plugin));
         let refused = match &owner {
-            Some(owner) => owner.connect(&broker, &client, &endpoint).err(),
+            Some(owner) => owner.connect(&broker, &caller, &endpoint).err(),
             None => Some("the plugin of this endpoint is not loaded".to_owned()),
         };
         let closing = refused.map(|message| Closing {
@@ -52,23 +52,23 @@ impl Raw {
         });
         // Who was not told to the plugin does not end there either.
         let owner = owner.filter(|_| closing.is_none());
-        (Self { broker, client, endpoint, owner, traffic: Arc::default(), waiting: None }, closing)
+        (Self { broker, caller, endpoint, owner, in_flight: Arc::default(), waiting: None }, closing)
     }
 
     /// Who it is.
-    pub(in crate::server) fn client(&self) -> &Client {
-        &self.client
+    pub(in crate::server) fn caller(&self) -> &CallerSession {
+        &self.caller
     }
 
     /// Gives the plugin what waits, if there is room.
     fn pass_on(&mut self) {
         let (Some(message), Some(owner)) = (self.waiting.take(), &self.owner) else { return };
-        let under_way = self.traffic.enter();
-        self.waiting = owner.message(&self.broker, &self.client, &self.endpoint, message, under_way).err();
+        let in_flight = self.in_flight.enter();
+        self.waiting = owner.message(&self.broker, &self.caller, &self.endpoint, message, in_flight).err();
     }
 }
 
-impl Dialogue for Raw {
+impl Handler for Raw {
     fn hear(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
         self.waiting = Some(match kind {
             Kind::Text => Bare::Text(String::from_utf8_lossy(message).into_owned()),
@@ -79,11 +79,11 @@ impl Dialogue for Raw {
     }
 
     fn is_ready(&self) -> bool {
-        self.waiting.is_none() && self.traffic.is_below(self.broker.core.limits.requests_in_flight)
+        self.waiting.is_none() && self.in_flight.is_below(self.broker.core.limits.requests_in_flight)
     }
 
     async fn ready(&mut self) {
-        self.traffic.below(self.broker.core.limits.requests_in_flight).await;
+        self.in_flight.below(self.broker.core.limits.requests_in_flight).await;
         while self.waiting.is_some() {
             tokio::time::sleep(BUSY_WAIT).await;
             self.pass_on();
@@ -92,10 +92,10 @@ impl Dialogue for Raw {
 
     fn end(&mut self) {
         if let Some(owner) = &self.owner {
-            owner.disconnect(&self.broker, &self.client, &self.endpoint);
+            owner.disconnect(&self.broker, &self.caller, &self.endpoint);
         }
-        for topic in self.client.brought.end() {
-            self.broker.leave(&self.client, &topic);
+        for topic in self.caller.assigned.end() {
+            self.broker.leave(&self.caller, &topic);
         }
     }
 }

@@ -19,7 +19,7 @@ const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A request that may be upgraded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::server) struct Passed {
+pub(in crate::server) struct Handshake {
     pub(in crate::server) codec: Codec,
     /// Whether the client asked for the codec by subprotocol, so that the answer must name it.
     pub(in crate::server) named: bool,
@@ -82,18 +82,18 @@ fn check_host(host: &str, target: &Uri) -> Result<(), Refused> {
 ///
 /// # Errors
 /// [`Refused`] with the status and a sentence for whoever wrote the client.
-pub(in crate::server) fn check<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Result<Passed, Refused> {
+pub(in crate::server) fn check<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Result<Handshake, Refused> {
     let accept = check_upgrade(request, rules, secure)?;
     let (codec, named) = subprotocol(request.headers())?;
-    Ok(Passed { codec, named, accept })
+    Ok(Handshake { codec, named, accept })
 }
 
 /// Checks one request for a raw endpoint, where no subprotocol is agreed on.
 ///
 /// # Errors
 /// As [`check`].
-pub(in crate::server) fn check_raw<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Result<Passed, Refused> {
-    Ok(Passed { codec: Codec::Json, named: false, accept: check_upgrade(request, rules, secure)? })
+pub(in crate::server) fn check_raw<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Result<Handshake, Refused> {
+    Ok(Handshake { codec: Codec::Json, named: false, accept: check_upgrade(request, rules, secure)? })
 }
 
 /// Whether a request wants to become a WebSocket.
@@ -254,7 +254,7 @@ mod tests {
         request.body(()).expect("a request")
     }
 
-    fn decide(request: &Request<()>, rules: &Rules, secure: bool) -> Result<Passed, Refused> {
+    fn decide(request: &Request<()>, rules: &Rules, secure: bool) -> Result<Handshake, Refused> {
         check_head(request, false)?;
         check(request, rules, secure)
     }
@@ -262,7 +262,10 @@ mod tests {
     #[test]
     fn the_example_of_the_rfc_passes() {
         let passed = decide(&request(&[]), &Rules::default(), false).expect("passes");
-        assert_eq!(passed, Passed { codec: Codec::Json, named: false, accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into() });
+        assert_eq!(
+            passed,
+            Handshake { codec: Codec::Json, named: false, accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into() }
+        );
     }
 
     #[test]

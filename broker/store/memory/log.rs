@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::mem::size_of;
 use std::sync::Arc;
 
-use crate::message::{Message, Shared};
-use crate::store::{End, Kept, Page, Past, Retention, Span};
+use crate::message::{Message, SharedMessage};
+use crate::store::{End, KeptMessage, Page, Past, Retention, Span};
 
 /// How long the end of an order is kept after the last message of it has gone: 24 hours.
 const END_AGE_MS: u64 = 24 * 3_600_000;
@@ -28,12 +28,12 @@ pub(super) struct Log {
 #[derive(Debug)]
 struct Entry {
     at_ms: u64,
-    message: Shared,
+    message: SharedMessage,
 }
 
 impl Log {
     /// The log that begins with a message that is about to be pushed.
-    pub(super) fn before(kept: &Kept, now_ms: u64) -> Self {
+    pub(super) fn before(kept: &KeptMessage, now_ms: u64) -> Self {
         Self {
             epoch: Arc::clone(&kept.epoch),
             last: kept.message.offset - 1,
@@ -64,8 +64,8 @@ impl Log {
     }
 
     /// Adds the next message and gives up those that the rule keeps no longer.
-    pub(super) fn push(&mut self, kept: Kept, now_ms: u64) {
-        let Kept { message, epoch, retention } = kept;
+    pub(super) fn push(&mut self, kept: KeptMessage, now_ms: u64) {
+        let KeptMessage { message, epoch, retention } = kept;
         if epoch != self.epoch || message.offset != self.last + 1 {
             // What came before cannot be joined to this one without a hole.
             self.give_up(self.entries.len());
@@ -149,10 +149,10 @@ mod tests {
     use crate::message::Draft;
     use crate::topic::Topic;
 
-    fn kept(epoch: &str, offset: u64, bytes: usize, retention: Retention) -> Kept {
+    fn kept(epoch: &str, offset: u64, bytes: usize, retention: Retention) -> KeptMessage {
         let draft = Draft { payload: Payload::bytes(vec![0; bytes]), from: None, except: None };
         let topic = Topic::parse("t").expect("a topic");
-        Kept { message: Arc::new(Message::new(1, topic, offset, 0, draft)), epoch: epoch.into(), retention }
+        KeptMessage { message: Arc::new(Message::new(1, topic, offset, 0, draft)), epoch: epoch.into(), retention }
     }
 
     fn offsets(past: &Past) -> Vec<u64> {

@@ -1,7 +1,7 @@
 //! The store that lives in memory: everything is gone when the process ends. It never does I/O.
 
+mod idempotency;
 mod log;
-mod memo;
 mod space;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 
+use self::idempotency::KeyTable;
 use self::log::Log;
-use self::memo::Memo;
 use self::space::Space;
 use super::{
-    Batch, End, Kept, KeptKey, KeptTimer, Key, Page, Past, Remembered, Scope, Span, Store, StoreError, Writes,
+    Batch, End, KeptKey, KeptMessage, KeptTimer, Key, KeyRecord, Page, Past, Scope, Span, Store, StoreError, Writes,
 };
 use crate::metrics::Metrics;
 use crate::topic::Topic;
@@ -32,16 +32,16 @@ pub(crate) struct MemoryStore {
     metrics: Arc<Metrics>,
     spaces: Mutex<BTreeMap<Arc<str>, Space>>,
     logs: DashMap<Topic, Log>,
-    memos: DashMap<Scope, Memo>,
+    memos: DashMap<Scope, KeyTable>,
     bytes: AtomicUsize,
     /// Who gives way when that is too much, each with the time at which it was last looked at: those first that were used
     /// longest ago.
-    line: Mutex<Line>,
+    line: Mutex<EvictionQueue>,
 }
 
 /// Those that may have to give way.
 #[derive(Debug, Default)]
-struct Line {
+struct EvictionQueue {
     holders: VecDeque<(u64, Holder)>,
     /// Whether only the newest are here, because the others are being looked through: nobody gives way meanwhile.
     is_apart: bool,
@@ -51,7 +51,7 @@ struct Line {
 #[derive(Clone, Debug)]
 enum Holder {
     Log(Topic),
-    Memo(Scope),
+    KeyTable(Scope),
 }
 
 impl MemoryStore {
@@ -68,7 +68,7 @@ impl MemoryStore {
         }
     }
 
-    fn keep(&self, kept: Kept, now_ms: u64) {
+    fn keep(&self, kept: KeptMessage, now_ms: u64) {
         let topic = kept.message.topic.clone();
         let (before, after, is_new) = match self.logs.get_mut(&topic) {
             Some(mut log) => {
@@ -95,24 +95,24 @@ impl MemoryStore {
         let scope = kept.scope.clone();
         let (before, after, is_new) = match self.memos.entry(scope.clone()) {
             Slot::Occupied(mut there) => {
-                let memo = there.get_mut();
-                let before = (memo.bytes(), memo.keys());
-                memo.trim(now_ms);
-                memo.add(kept, now_ms);
-                (before, (memo.bytes(), memo.keys()), false)
+                let key_table = there.get_mut();
+                let before = (key_table.bytes(), key_table.keys());
+                key_table.trim(now_ms);
+                key_table.add(kept, now_ms);
+                (before, (key_table.bytes(), key_table.keys()), false)
             }
             Slot::Vacant(free) => {
-                let mut memo = Memo::default();
-                memo.add(kept, now_ms);
-                let after = (memo.bytes(), memo.keys());
-                free.insert(memo);
+                let mut key_table = KeyTable::default();
+                key_table.add(kept, now_ms);
+                let after = (key_table.bytes(), key_table.keys());
+                free.insert(key_table);
                 ((0, 0), after, true)
             }
         };
         self.metrics.keys.change(before.1, after.1);
         self.count(before.0, after.0);
         if is_new {
-            lock(&self.line).holders.push_back((now_ms, Holder::Memo(scope)));
+            lock(&self.line).holders.push_back((now_ms, Holder::KeyTable(scope)));
         }
     }
 
@@ -159,7 +159,7 @@ impl MemoryStore {
     fn used_ms(&self, holder: &Holder) -> Option<u64> {
         match holder {
             Holder::Log(topic) => self.logs.get(topic).map(|log| log.used_ms()),
-            Holder::Memo(scope) => self.memos.get(scope).map(|memo| memo.used_ms()),
+            Holder::KeyTable(scope) => self.memos.get(scope).map(|key_table| key_table.used_ms()),
         }
     }
 
@@ -171,9 +171,9 @@ impl MemoryStore {
                     self.metrics.histories_dropped.add(1);
                 }
             }
-            Holder::Memo(scope) => {
-                if let Some((_, memo)) = self.memos.remove(scope) {
-                    self.uncount_memo(&memo);
+            Holder::KeyTable(scope) => {
+                if let Some((_, key_table)) = self.memos.remove(scope) {
+                    self.uncount_memo(&key_table);
                 }
             }
         }
@@ -198,9 +198,9 @@ impl MemoryStore {
         self.count(log.bytes(), 0);
     }
 
-    fn uncount_memo(&self, memo: &Memo) {
-        self.metrics.keys.change(memo.keys(), 0);
-        self.count(memo.bytes(), 0);
+    fn uncount_memo(&self, key_table: &KeyTable) {
+        self.metrics.keys.change(key_table.keys(), 0);
+        self.count(key_table.bytes(), 0);
     }
 }
 
@@ -257,7 +257,7 @@ impl Store for MemoryStore {
         log.read(span, page)
     }
 
-    fn recall(&self, scope: &Scope, key: &Key, now_ms: u64) -> Option<Remembered> {
+    fn recall(&self, scope: &Scope, key: &Key, now_ms: u64) -> Option<KeyRecord> {
         self.memos.get(scope)?.recall(key, now_ms)
     }
 
@@ -272,11 +272,11 @@ impl Store for MemoryStore {
             }
             stays
         });
-        self.memos.retain(|_, memo| {
-            let before = (memo.bytes(), memo.keys());
-            let stays = memo.trim(now_ms);
-            self.metrics.keys.change(before.1, memo.keys());
-            self.count(before.0, memo.bytes());
+        self.memos.retain(|_, key_table| {
+            let before = (key_table.bytes(), key_table.keys());
+            let stays = key_table.trim(now_ms);
+            self.metrics.keys.change(before.1, key_table.keys());
+            self.count(before.0, key_table.bytes());
             stays
         });
         // Those that are gone must not stand in line for ever; one that came back meanwhile stands there once more.
@@ -290,7 +290,7 @@ impl Store for MemoryStore {
         {
             let mut line = lock(&self.line);
             left.append(&mut line.holders);
-            *line = Line { holders: left, is_apart: false };
+            *line = EvictionQueue { holders: left, is_apart: false };
         }
         // What was kept meanwhile has made none.
         self.make_room();

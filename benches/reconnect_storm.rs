@@ -1,5 +1,5 @@
 //! Thousands of subscribed clients whose broker is killed while publishers go on, and is started again: when all of them are
-//! back and have everything, and what that takes: `cargo bench --bench herd -- --members 5000`. The history checker judges the
+//! back and have everything, and what that takes: `cargo bench --bench reconnect_storm -- --members 5000`. The history checker judges the
 //! run; exit code 1 when it finds anything. Clients and broker share the machine's cores.
 
 #![allow(missing_docs, reason = "a bench is a program, not a library")]
@@ -12,8 +12,8 @@ mod book;
 mod dice;
 #[path = "../tests/survival/follower.rs"]
 mod follower;
-#[path = "../tests/survival/herd/mod.rs"]
-mod herd;
+#[path = "../tests/survival/reconnect_storm/mod.rs"]
+mod reconnect_storm;
 #[path = "../tests/survival/link.rs"]
 mod link;
 #[path = "../tests/survival/outbound.rs"]
@@ -29,8 +29,8 @@ mod views;
 
 use std::process::ExitCode;
 
-use herd::Plan;
-use rialto_bench::herd::{HELP, Options, Task};
+use reconnect_storm::Plan;
+use rialto_bench::reconnect_storm::{HELP, Options, Task};
 use rialto_bench::{date, door, machine::Machine};
 use rialto_checker::check;
 
@@ -59,7 +59,7 @@ fn kill(options: &Options) -> ExitCode {
         "{members} members, {admissions_per_s} admissions a second, {seconds} s before the kill and after all are back\n"
     );
     let told =
-        herd::run(&Plan { members: members.into(), admissions_per_s, seconds: seconds.into(), seed: seed.into() });
+        reconnect_storm::run(&Plan { members: members.into(), admissions_per_s, seconds: seconds.into(), seed: seed.into() });
     print!("{}", told.text());
     match check(&told.log) {
         Ok(summary) if told.returns.len() == members as usize => {

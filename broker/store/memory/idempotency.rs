@@ -4,12 +4,12 @@ use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, VecDeque};
 use std::mem::size_of;
 
-use crate::store::{KeptKey, Key, Remembered};
+use crate::store::{KeptKey, Key, KeyRecord};
 
 /// What requests came to, by their keys. The map's order is not for those to know who choose the keys.
 #[derive(Debug, Default)]
-pub(super) struct Memo {
-    known: HashMap<Key, Known>,
+pub(super) struct KeyTable {
+    known: HashMap<Key, StoredKey>,
     /// Keys in the order in which they came.
     order: VecDeque<(u64, Key)>,
     used_ms: u64,
@@ -17,13 +17,13 @@ pub(super) struct Memo {
 }
 
 #[derive(Debug)]
-struct Known {
-    remembered: Remembered,
+struct StoredKey {
+    record: KeyRecord,
     at_ms: u64,
     keys_ms: u64,
 }
 
-impl Memo {
+impl KeyTable {
     /// When something was added last.
     pub(super) fn used_ms(&self) -> u64 {
         self.used_ms
@@ -38,16 +38,16 @@ impl Memo {
         self.known.len()
     }
 
-    pub(super) fn recall(&self, key: &Key, now_ms: u64) -> Option<Remembered> {
+    pub(super) fn recall(&self, key: &Key, now_ms: u64) -> Option<KeyRecord> {
         let known = self.known.get(key)?;
-        known.is_fresh(now_ms).then(|| known.remembered.clone())
+        known.is_fresh(now_ms).then(|| known.record.clone())
     }
 
     /// Remembers a key, and forgets the oldest ones where they are too many.
     pub(super) fn add(&mut self, kept: KeptKey, now_ms: u64) {
-        let KeptKey { key, remembered, keys_ms, keys_max, .. } = kept;
+        let KeptKey { key, record, keys_ms, keys_max, .. } = kept;
         self.used_ms = now_ms;
-        let known = Known { remembered, at_ms: now_ms, keys_ms };
+        let known = StoredKey { record, at_ms: now_ms, keys_ms };
         self.bytes += known.bytes(&key);
         match self.known.entry(key.clone()) {
             Slot::Occupied(mut there) => {
@@ -88,7 +88,7 @@ impl Memo {
     }
 }
 
-impl Known {
+impl StoredKey {
     fn is_fresh(&self, now_ms: u64) -> bool {
         now_ms.saturating_sub(self.at_ms) <= self.keys_ms
     }
@@ -96,7 +96,7 @@ impl Known {
     fn bytes(&self, key: &Key) -> usize {
         let texts = key.text.len() + key.user.as_ref().map_or(0, |user| user.len());
         // The key stands in the map and in the order.
-        texts + 2 * size_of::<Key>() + size_of::<Self>() + self.remembered.came_to.bytes()
+        texts + 2 * size_of::<Key>() + size_of::<Self>() + self.record.outcome.bytes()
     }
 }
 
@@ -105,13 +105,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::store::{Come, Digest, Scope};
+    use crate::store::{Digest, Outcome, Scope};
 
     fn kept(text: &str, keys_max: usize) -> KeptKey {
         KeptKey {
             scope: Scope::Plugin("p".into()),
             key: key(text),
-            remembered: Remembered { digest: Digest::of(None, None), came_to: Come::Published(None) },
+            record: KeyRecord { digest: Digest::of(None, None), outcome: Outcome::Published(None) },
             keys_ms: 100,
             keys_max,
         }
@@ -123,19 +123,19 @@ mod tests {
 
     #[test]
     fn keys_are_known_for_their_time_and_the_newest_of_too_many() {
-        let mut memo = Memo::default();
+        let mut key_table = KeyTable::default();
         for (text, now_ms) in [("a", 0), ("b", 10), ("c", 20)] {
-            memo.add(kept(text, 2), now_ms);
+            key_table.add(kept(text, 2), now_ms);
         }
-        let is_known = |memo: &Memo, text, now_ms| memo.recall(&key(text), now_ms).is_some();
-        assert!(!is_known(&memo, "a", 20) && is_known(&memo, "b", 110) && !is_known(&memo, "b", 111));
+        let is_known = |key_table: &KeyTable, text, now_ms| key_table.recall(&key(text), now_ms).is_some();
+        assert!(!is_known(&key_table, "a", 20) && is_known(&key_table, "b", 110) && !is_known(&key_table, "b", 111));
         let user = Key { user: Some(Arc::from("u")), text: "b".into() };
-        assert!(memo.recall(&user, 20).is_none());
-        memo.add(kept("b", 2), 115);
-        assert!(memo.trim(121), "b was used again");
-        assert_eq!(memo.keys(), 1);
-        assert!(is_known(&memo, "b", 215));
-        assert!(!memo.trim(216));
-        assert_eq!(memo.bytes(), 0);
+        assert!(key_table.recall(&user, 20).is_none());
+        key_table.add(kept("b", 2), 115);
+        assert!(key_table.trim(121), "b was used again");
+        assert_eq!(key_table.keys(), 1);
+        assert!(is_known(&key_table, "b", 215));
+        assert!(!key_table.trim(216));
+        assert_eq!(key_table.bytes(), 0);
     }
 }

@@ -100,7 +100,7 @@ async fn a_panic_is_told_with_its_text_file_and_line() {
     let failure = status.last_failure.as_ref().unwrap();
     assert_eq!((failure.hook.as_str(), failure.topic.as_deref()), ("on-call", Some("p.a")));
     let (start, end) = failure.text.split_once("puppet.rs:").unwrap();
-    assert!(start.starts_with("trap: panicked at tests/hooks/"), "{}", failure.text);
+    assert!(start.starts_with("trap: panicked at tests/plugin_hooks/"), "{}", failure.text);
     assert!(end.ends_with(": the till is empty") && end.as_bytes()[0].is_ascii_digit(), "{}", failure.text);
     assert_eq!((status.failures, status.health.as_str()), (1, "running"));
     assert_eq!(status.serves, ["call steps [step]"]);

@@ -5,23 +5,23 @@
 
 mod support;
 
-#[path = "hooks/all_or_nothing.rs"]
+#[path = "plugin_hooks/all_or_nothing.rs"]
 mod all_or_nothing;
-#[path = "hooks/capabilities.rs"]
+#[path = "plugin_hooks/capabilities.rs"]
 mod capabilities;
-#[path = "hooks/chains.rs"]
+#[path = "plugin_hooks/chains.rs"]
 mod chains;
-#[path = "hooks/endpoints.rs"]
+#[path = "plugin_hooks/endpoints.rs"]
 mod endpoints;
-#[path = "hooks/isolation.rs"]
+#[path = "plugin_hooks/isolation.rs"]
 mod isolation;
-#[path = "hooks/policy.rs"]
+#[path = "plugin_hooks/policy.rs"]
 mod policy;
-#[path = "hooks/puppet.rs"]
+#[path = "plugin_hooks/puppet.rs"]
 mod puppet;
-#[path = "hooks/recording.rs"]
+#[path = "plugin_hooks/recording.rs"]
 mod recording;
-#[path = "hooks/sessions.rs"]
+#[path = "plugin_hooks/sessions.rs"]
 mod sessions;
-#[path = "hooks/timers.rs"]
+#[path = "plugin_hooks/timers.rs"]
 mod timers;

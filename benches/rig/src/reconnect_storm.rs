@@ -1,4 +1,4 @@
-//! What the bench of the herd is told on its command line.
+//! What the bench of the reconnect storm is told on its command line.
 
 use crate::options::{OptionsError, number};
 

@@ -3,25 +3,25 @@
 
 mod support;
 
-#[path = "doors/curl.rs"]
+#[path = "http/curl.rs"]
 mod curl;
-#[path = "doors/document.rs"]
+#[path = "http/document.rs"]
 mod document;
-#[path = "doors/events.rs"]
+#[path = "http/events.rs"]
 mod events;
-#[path = "doors/key.rs"]
+#[path = "http/key.rs"]
 mod key;
-#[path = "doors/operation.rs"]
+#[path = "http/operation.rs"]
 mod operation;
-#[path = "doors/poll.rs"]
+#[path = "http/poll.rs"]
 mod poll;
-#[path = "doors/recovery.rs"]
+#[path = "http/recovery.rs"]
 mod recovery;
-#[path = "doors/slow.rs"]
+#[path = "http/slow.rs"]
 mod slow;
-#[path = "doors/stop.rs"]
+#[path = "http/stop.rs"]
 mod stop;
-#[path = "doors/wrong.rs"]
+#[path = "http/wrong.rs"]
 mod wrong;
 
 use rialto::ApiOperation;

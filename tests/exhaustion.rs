@@ -8,11 +8,11 @@ mod support;
 #[path = "support/process.rs"]
 mod process;
 
-#[path = "siege/files.rs"]
+#[path = "exhaustion/files.rs"]
 mod files;
-#[path = "siege/herd.rs"]
-mod herd;
-#[path = "siege/many.rs"]
+#[path = "exhaustion/reconnect_storm.rs"]
+mod reconnect_storm;
+#[path = "exhaustion/many.rs"]
 mod many;
-#[path = "siege/memory.rs"]
+#[path = "exhaustion/memory.rs"]
 mod memory;
