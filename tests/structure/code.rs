@@ -44,6 +44,65 @@ impl Code {
         uses.retain(|one| one.name != "super" && one.name != "self");
         uses
     }
+
+    /// Every path that begins with `crate`, `self` or `super`, each path of a group in braces by itself, with its line.
+    pub(crate) fn paths(&self) -> Vec<(usize, Vec<String>)> {
+        let mut found = Vec::new();
+        for start in ["crate::", "self::", "super::"] {
+            for (at, _) in self.0.match_indices(start) {
+                let before = self.0[..at].chars().next_back();
+                if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$' || c == ':') {
+                    continue;
+                }
+                let line = 1 + self.0[..at].matches('\n').count();
+                let mut paths = Vec::new();
+                tree(&self.0[at..], &[], &mut paths);
+                found.extend(paths.into_iter().map(|path| (line, path)));
+            }
+        }
+        found
+    }
+
+    /// The paths of all `pub use` statements.
+    pub(crate) fn re_exports(&self) -> Vec<Vec<String>> {
+        let mut found = Vec::new();
+        for (at, _) in self.0.match_indices(" use ") {
+            let line = self.0[..at].rsplit('\n').next().unwrap_or_default().trim_start();
+            if line == "pub" || (line.starts_with("pub(") && line.ends_with(')')) {
+                tree(&self.0[at + " use ".len()..], &[], &mut found);
+            }
+        }
+        found
+    }
+}
+
+/// Adds the paths of a tree as in `use a::{b, c::{self, D}}` to `found`, and returns how many bytes it is long.
+fn tree(rest: &str, before: &[String], found: &mut Vec<Vec<String>>) -> usize {
+    let mut path = before.to_vec();
+    let mut at = 0;
+    loop {
+        at += rest[at..].len() - rest[at..].trim_start().len();
+        if rest[at..].starts_with('{') {
+            at += 1;
+            while !rest[at..].trim_start().starts_with('}') && at < rest.len() {
+                at += tree(&rest[at..], &path, found);
+                at += rest[at..].find([',', '}']).map_or(rest.len() - at, |to| to);
+                at += usize::from(rest[at..].starts_with(','));
+            }
+            return at + rest[at..].find('}').map_or(0, |to| to + 1);
+        }
+        let name: String = rest[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        at += name.len();
+        let is_the_path_itself = name == "self" && !path.is_empty();
+        if !name.is_empty() && !is_the_path_itself {
+            path.push(name);
+        }
+        if !rest[at..].starts_with("::") {
+            found.push(path);
+            return at;
+        }
+        at += 2;
+    }
 }
 
 /// The first name of a path, or of each path of a group in braces.
