@@ -12,14 +12,14 @@ mod book;
 mod dice;
 #[path = "../tests/survival/follower.rs"]
 mod follower;
-#[path = "../tests/survival/reconnect_storm/mod.rs"]
-mod reconnect_storm;
 #[path = "../tests/survival/link.rs"]
 mod link;
 #[path = "../tests/survival/outbound.rs"]
 mod outbound;
 #[path = "../tests/support/process.rs"]
 mod process;
+#[path = "../tests/survival/reconnect_storm/mod.rs"]
+mod reconnect_storm;
 #[path = "../tests/survival/stage.rs"]
 mod stage;
 #[path = "../tests/support/mod.rs"]
@@ -58,8 +58,12 @@ fn kill(options: &Options) -> ExitCode {
     println!(
         "{members} members, {admissions_per_s} admissions a second, {seconds} s before the kill and after all are back\n"
     );
-    let told =
-        reconnect_storm::run(&Plan { members: members.into(), admissions_per_s, seconds: seconds.into(), seed: seed.into() });
+    let told = reconnect_storm::run(&Plan {
+        members: members.into(),
+        admissions_per_s,
+        seconds: seconds.into(),
+        seed: seed.into(),
+    });
     print!("{}", told.text());
     match check(&told.log) {
         Ok(summary) if told.returns.len() == members as usize => {

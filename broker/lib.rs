@@ -57,6 +57,7 @@ mod topic_plugins;
 #[path = "no_owners.rs"]
 mod topic_plugins;
 mod topics;
+mod wire;
 
 #[cfg(feature = "plugins")]
 pub use broker::PluginStatus;

@@ -14,12 +14,12 @@ use crate::collections::small_map::SmallMap;
 use crate::config::Limits;
 use crate::hub::{InFlight, Push, SessionKey, TooManyPatterns, What};
 use crate::identity;
-use crate::message::websocket_frame;
 use crate::request::caller::CallerSession;
 use crate::request::responder::{Part, RequestResult, Responder, SubscriptionState};
 use crate::store::Digest;
 use crate::topic::{Pattern, Topic};
 use crate::topics::TopicEntry;
+use crate::wire::websocket::websocket_frame;
 
 /// Name and version as `welcome` tells them.
 const SERVER: &str = concat!("rialto/", env!("CARGO_PKG_VERSION"));

@@ -10,9 +10,9 @@ mod process;
 
 #[path = "exhaustion/files.rs"]
 mod files;
-#[path = "exhaustion/reconnect_storm.rs"]
-mod reconnect_storm;
 #[path = "exhaustion/many.rs"]
 mod many;
 #[path = "exhaustion/memory.rs"]
 mod memory;
+#[path = "exhaustion/reconnect_storm.rs"]
+mod reconnect_storm;

@@ -13,7 +13,7 @@ use code::{Code, Use};
 
 /// The modules of `broker/`, lowest first. Those on one line do not know each other.
 const ORDER: &[&[&str]] = &[
-    &["topic", "identity", "metrics", "clock", "collections", "endpoints"],
+    &["topic", "identity", "metrics", "clock", "collections", "endpoints", "wire"],
     &["capability", "message"],
     &["store"],
     &["config"],

@@ -20,9 +20,6 @@ mod book;
 mod client;
 #[path = "survival/follower.rs"]
 mod follower;
-#[cfg(all(target_os = "linux", feature = "cli"))]
-#[path = "survival/reconnect_storm/mod.rs"]
-mod reconnect_storm;
 #[path = "survival/library/mod.rs"]
 mod library;
 #[path = "survival/link.rs"]
@@ -31,6 +28,9 @@ mod link;
 mod outbound;
 #[path = "survival/proxy.rs"]
 mod proxy;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+#[path = "survival/reconnect_storm/mod.rs"]
+mod reconnect_storm;
 #[path = "survival/run.rs"]
 mod run;
 #[path = "survival/stage.rs"]
@@ -105,7 +105,8 @@ fn whatever_happens_the_promises_hold_for_programs_that_use_the_library() {
 #[cfg(all(target_os = "linux", feature = "cli"))]
 #[test]
 fn a_small_herd_comes_back_after_a_kill_and_has_everything() {
-    let told = reconnect_storm::run(&reconnect_storm::Plan { members: 300, admissions_per_s: 200, seconds: 1, seed: 1 });
+    let told =
+        reconnect_storm::run(&reconnect_storm::Plan { members: 300, admissions_per_s: 200, seconds: 1, seed: 1 });
     let found = check(&told.log);
     assert!(found.is_ok(), "{:#?}", found.err());
     assert_eq!(told.returns.len(), 300, "each came back once");

@@ -19,7 +19,8 @@ use crate::broker::Broker;
 use crate::config;
 use crate::hub::{Duplex, Ending, Link, SessionKey, Shard};
 use crate::limits::seats::SessionPermit;
-use crate::message::{Wire, websocket_message};
+use crate::message::Wire;
+use crate::wire::websocket::websocket_message;
 
 /// Serves HTTP over a stream, as the server does over a socket, until it ends or has become a session.
 pub async fn serve_http(broker: &Broker, settings: &config::Server, stream: impl Duplex + 'static) {

@@ -19,7 +19,6 @@ pub mod field;
 pub mod figure;
 pub mod floor;
 mod frame;
-pub mod reconnect_storm;
 pub mod holding;
 pub mod idle;
 pub mod launch;
@@ -36,6 +35,7 @@ pub mod places;
 pub mod plan;
 pub mod plugins;
 pub mod process;
+pub mod reconnect_storm;
 pub mod report;
 pub mod row;
 #[cfg(test)]

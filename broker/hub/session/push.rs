@@ -4,8 +4,9 @@ use bytes::Bytes;
 use rialto_protocol::{Failure, Frame, Gap, Payload, Reply};
 
 use crate::hub::InFlightGuard;
-use crate::message::{Passage, Wire, bare_frame, custom_frame, websocket_message};
+use crate::message::{Passage, Wire};
 use crate::topic::Topic;
+use crate::wire::websocket::{bare_frame, custom_frame, websocket_message};
 
 /// A frame for one session.
 #[derive(Debug)]

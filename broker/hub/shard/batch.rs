@@ -4,8 +4,9 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 
-use crate::message::{SharedMessage, Wire, websocket_frame_bytes};
+use crate::message::{SharedMessage, Wire};
 use crate::metrics::Metrics;
+use crate::wire::websocket::websocket_frame_bytes;
 
 /// One or more messages of one stream, written one behind the other.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use rialto_protocol::{CloseCode, Closing};
 
 use crate::hub::session::ShardSession;
 use crate::hub::{Ending, HubLimits, Shard};
-use crate::message::websocket_control;
+use crate::wire::websocket::websocket_control;
 
 const PING: u8 = 0x9;
 

@@ -15,9 +15,10 @@ use crate::hub::routing::patterns::Selector;
 use crate::hub::{
     Audience, Command, HubLimits, Link, Page, Push, Replay, Selectors, SessionKey, Shard, Signals, Subscription, What,
 };
-use crate::message::{Draft, Message, websocket_frame_bytes};
+use crate::message::{Draft, Message};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
+use crate::wire::websocket::websocket_frame_bytes;
 
 fn audience() -> Arc<Audience> {
     Arc::new(Audience::new(1, &Delivery::Queue))

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::hub::session::ShardSession;
 use crate::hub::session::outbox::{Chunk, Flush, Outbox};
 use crate::hub::{Ending, SessionKey, Shard, Signals};
-use crate::message::websocket_control;
+use crate::wire::websocket::websocket_control;
 
 /// How much may wait for a session in answers to its own requests before its socket is no longer read.
 const CONTROL_BYTES_MARK: usize = 64 * 1024;

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use rialto_protocol::{CloseCode, Closing, Frame};
 
 use crate::hub::Ending;
-use crate::message::{Wire, websocket_control};
+use crate::message::Wire;
+use crate::wire::websocket::websocket_control;
 
 const CLOSE: u8 = 0x8;
 const REASON_BYTES_MAX: usize = 123;
