@@ -1,52 +1,55 @@
-//! Machine code of a component, and the one door through which it becomes a component again. Only code that our own
-//! compiler has just made, or that bears the seal of our own cache, gets to that door.
-#![allow(unsafe_code, reason = "the engine must be told to trust machine code; nothing else in this broker is unsafe")]
+//! Artifacts: machine code of components, and the only place that loads it. Only code that our own compiler has just
+//! produced, or that carries the seal of our own cache, is loaded.
+#![allow(
+    unsafe_code,
+    reason = "the engine must be told to trust machine code; no other module of the broker is unsafe"
+)]
 
 use wasmtime::component::Component;
 use wasmtime::{Engine, Result};
 
-/// What a sealed artefact begins with.
+/// The first bytes of a sealed artifact.
 const MARK: &[u8; 8] = b"rialto\x01\n";
 
 /// The bytes before the machine code: the mark and the seal.
 const HEAD_BYTES: usize = MARK.len() + blake3::OUT_LEN;
 
-/// Makes seals. Who does not have it cannot make one that is accepted.
+/// The secret key of the seals: a keyed hash that nobody without the key can forge.
 #[derive(Clone)]
 pub(in crate::plugin) struct SealKey(pub(in crate::plugin) [u8; blake3::KEY_LEN]);
 
-/// Machine code that may be trusted, behind room for its mark and seal.
+/// Trusted machine code, behind space for its mark and seal.
 pub(in crate::plugin) struct Artifact(Vec<u8>);
 
-/// Not what was sealed under this name with this key.
+/// The bytes are not what was sealed under this name with this key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not what was written")]
 pub(in crate::plugin) struct Broken;
 
 impl Artifact {
-    /// What the compiler gave, in this process or in its child.
+    /// The output of the compiler, in this process or in its child.
     pub(in crate::plugin) fn compiled(code: &[u8]) -> Self {
         let mut bytes = vec![0; HEAD_BYTES];
         bytes.extend_from_slice(code);
         Self(bytes)
     }
 
-    /// Takes what [`Artifact::sealed`] gave, if every bit of it is as it was.
+    /// Opens the bytes of [`Artifact::sealed`] if every bit is unchanged.
     ///
     /// # Errors
-    /// When one is not, or when it was sealed under another name or with another key.
+    /// When a bit was changed, or the name or the key is another one.
     pub(in crate::plugin) fn open(bytes: Vec<u8>, name: &str, key: &SealKey) -> Result<Self, Broken> {
         let (head, code) = bytes.split_at_checked(HEAD_BYTES).ok_or(Broken)?;
         let (mark, written) = head.split_at(MARK.len());
         let written: [u8; blake3::OUT_LEN] = written.try_into().map_err(|_| Broken)?;
-        // Hashes compare in constant time.
+        // Hashes are compared in constant time.
         if mark != MARK || seal(code, name, key) != blake3::Hash::from_bytes(written) {
             return Err(Broken);
         }
         Ok(Self(bytes))
     }
 
-    /// The bytes to keep under this name.
+    /// The bytes to store under this name.
     pub(in crate::plugin) fn sealed(&mut self, name: &str, key: &SealKey) -> &[u8] {
         let seal = seal(self.code(), name, key);
         self.0[..MARK.len()].copy_from_slice(MARK);
@@ -54,7 +57,7 @@ impl Artifact {
         &self.0
     }
 
-    /// The component that this is the code of.
+    /// Loads the component.
     ///
     /// # Errors
     /// When it was compiled by another version of the engine or with other settings.

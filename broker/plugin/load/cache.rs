@@ -1,5 +1,5 @@
-//! Compiled components in a folder, so that a start need not wait for the compiler. What lies there is used only when
-//! it is unchanged; whatever is wrong with it costs a compilation, never more.
+//! The cache of compiled components: a folder of sealed files, so that a start need not compile. A file that is missing,
+//! damaged or changed costs a compilation, never more.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};
@@ -12,38 +12,38 @@ use wasmtime::Engine;
 
 use super::artifact::{Artifact, Broken, SealKey};
 
-/// What all artefacts together may take; beyond it those that were used longest ago go.
+/// The most bytes of all artifacts together; beyond it the least recently used are removed.
 const CACHE_BYTES_MAX: u64 = 1 << 30;
 
-/// A larger file is none of ours.
+/// The most bytes of one file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 29;
 
-/// Changes with the form of the files, and with what they are made by besides the engine.
+/// The format of the files and the version of the broker: part of every artifact's name.
 const FORM: &str = concat!("1 ", env!("CARGO_PKG_VERSION"));
 
 const KEY_FILE: &str = "key";
 const ENDING: &str = ".artefact";
 const ASIDE_ENDING: &str = ".new";
 
-/// A file that someone began to write is given up after this.
+/// An unfinished file is removed after this time.
 const ASIDE_AGE: Duration = Duration::from_secs(3_600);
 
-/// Bits that let others change a file or folder, or read it.
+/// Permission bits that let other users change a file or folder, or read it.
 const OTHERS_WRITE: u32 = 0o022;
 const OTHERS_ANY: u32 = 0o077;
 
-/// Why there is no cache. The broker works without.
+/// Why the cache cannot be used. The broker works without one.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::plugin) enum CacheError {
-    /// The system refuses.
+    /// An I/O error.
     #[error("{path}: {reason}", path = path.display())]
     Io { path: PathBuf, reason: io::Error },
-    /// Someone else could put code there.
+    /// Another user could place code there.
     #[error("{path}: {what}; only its owner, who must run the broker, may write to it", path = path.display())]
     Exposed { path: PathBuf, what: &'static str },
 }
 
-/// A folder of artefacts.
+/// A folder of artifacts.
 pub(in crate::plugin) struct Cache {
     folder: PathBuf,
     key: SealKey,
@@ -51,14 +51,14 @@ pub(in crate::plugin) struct Cache {
 }
 
 impl Cache {
-    /// Opens a folder, which is made when it is not there.
+    /// Opens a folder, and creates it when it does not exist.
     ///
     /// # Errors
-    /// When it cannot be made, or belongs to or can be written by others.
+    /// When it cannot be created, or another user owns it or may write to it.
     pub(in crate::plugin) fn open(folder: &Path) -> Result<Self, CacheError> {
         let failed = |reason| CacheError::Io { path: folder.to_owned(), reason };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        // The folder that is meant, so that what was checked is what is used.
+        // The resolved path, so that the folder that was checked is the one that is used.
         let folder = &folder.canonicalize().map_err(failed)?;
         let about = fs::symlink_metadata(folder).map_err(failed)?;
         let exposed = |what| CacheError::Exposed { path: folder.clone(), what };
@@ -72,7 +72,7 @@ impl Cache {
         Ok(Self { folder: folder.clone(), key, bytes_max: CACHE_BYTES_MAX })
     }
 
-    /// What an artefact of this component is called: it depends on the engine and on all its settings.
+    /// The name of a component's artifact: a hash of the component, the engine and all its settings.
     pub(in crate::plugin) fn name(engine: &Engine, component_hash: &str) -> String {
         let mut digest = Digest(blake3::Hasher::new());
         (FORM, component_hash).hash(&mut digest);
@@ -80,7 +80,7 @@ impl Cache {
         digest.0.finalize().to_hex().to_string()
     }
 
-    /// What was kept under this name. Something that was changed is told of and removed.
+    /// The artifact of this name. One that was changed is logged and removed.
     pub(in crate::plugin) fn get(&self, name: &str) -> Option<Artifact> {
         let path = self.path(name);
         let bytes = match read(&path, FILE_BYTES_MAX) {
@@ -100,14 +100,14 @@ impl Cache {
         }
     }
 
-    /// Removes what cannot be used, and says so.
+    /// Removes an artifact that cannot be used, and logs why.
     pub(in crate::plugin) fn give_up(&self, name: &str, why: &dyn std::fmt::Display) {
         let path = self.path(name);
         tracing::warn!(path = %path.display(), %why, "a compiled plugin is not used: it is removed and compiled again");
         let _ = fs::remove_file(&path);
     }
 
-    /// Keeps an artefact, and gives up what was used longest ago if that is too much.
+    /// Stores an artifact, and removes the least recently used ones beyond the cache's size.
     pub(in crate::plugin) fn put(&self, name: &str, artifact: &mut Artifact) {
         let path = self.path(name);
         let bytes = artifact.sealed(name, &self.key);
@@ -115,14 +115,14 @@ impl Cache {
             return;
         }
         if let Err(error) = write_whole(&path, bytes) {
-            tracing::warn!(path = %path.display(), %error, "a compiled plugin cannot be kept: the next start compiles it again");
+            tracing::warn!(path = %path.display(), %error, "a compiled plugin cannot be cached: the next start compiles it again");
         }
         self.make_room(name);
     }
 
-    /// Notes that an artefact was used.
+    /// Marks an artifact as used.
     pub(in crate::plugin) fn touch(&self, name: &str) {
-        // Only the order in which artefacts go depends on it.
+        // A failure affects only the order of eviction.
         let _ = File::open(self.path(name)).and_then(|file| file.set_modified(SystemTime::now()));
     }
 
@@ -156,7 +156,7 @@ impl Cache {
     }
 }
 
-/// Reads a file of our own, of at most so many bytes.
+/// Reads a file of at most `bytes_max` bytes.
 fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
@@ -168,7 +168,7 @@ fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a file so that whoever reads it sees all of it or nothing. What a crash leaves behind is found out by its seal.
+/// Writes a file atomically: readers see all of it or nothing. A file that a crash cut off fails its seal.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let aside = aside(path)?;
     let written = private(&aside).and_then(|mut file| file.write_all(bytes)).and_then(|()| fs::rename(&aside, path));
@@ -178,7 +178,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-/// The key of the folder; who opens it first makes one.
+/// The key of the folder, created when it is opened first.
 fn read_or_make_key(folder: &Path) -> io::Result<SealKey> {
     let path = folder.join(KEY_FILE);
     loop {
@@ -189,7 +189,7 @@ fn read_or_make_key(folder: &Path) -> io::Result<SealKey> {
     }
 }
 
-/// The key, unless there is none or others may know it.
+/// The key, unless there is none or other users could read it.
 fn read_key(path: &Path) -> io::Result<Option<SealKey>> {
     let about = match fs::symlink_metadata(path) {
         Ok(about) => about,
@@ -202,14 +202,14 @@ fn read_key(path: &Path) -> io::Result<Option<SealKey>> {
     match bytes.try_into() {
         Ok(key) => Ok(Some(SealKey(key))),
         Err(_) => {
-            tracing::warn!(path = %path.display(), "the key of the cache of compiled plugins is damaged or exposed: a new one is made");
+            tracing::warn!(path = %path.display(), "the key of the cache of compiled plugins is damaged or readable by others: it is replaced");
             fs::remove_file(path)?;
             Ok(None)
         }
     }
 }
 
-/// Makes a key, unless somebody else has just made one.
+/// Creates a key, unless another process has just done so.
 fn make_key(path: &Path) -> io::Result<()> {
     let mut key = [0; blake3::KEY_LEN];
     getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
@@ -222,7 +222,7 @@ fn make_key(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A name beside a file that nobody else writes.
+/// A unique temporary path beside a file.
 fn aside(path: &Path) -> io::Result<PathBuf> {
     let random = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
     Ok(path.with_added_extension(format!("{random:016x}{ASIDE_ENDING}")))
@@ -232,7 +232,7 @@ fn private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Names artefacts: the same in every process, unlike the hashers of maps.
+/// Hashes names of artifacts: stable across processes, unlike the hashers of maps.
 struct Digest(blake3::Hasher);
 
 impl Hasher for Digest {

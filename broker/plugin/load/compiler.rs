@@ -1,5 +1,5 @@
-//! Compiles components where that can hurt nobody: in a child process with limits, or on a thread of its own where the
-//! program around the broker gives no child; and not at all when the cache has the result.
+//! Compiles components in isolation: in a child process with limits or, where the embedding program names no compiler
+//! binary, on a separate thread. A component that is in the cache is not compiled.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write as _};
@@ -21,54 +21,53 @@ use super::precompile;
 use crate::config::Sandbox;
 use crate::plugin::LoadError;
 
-/// The hidden command of the `rialto` binary that compiles what it reads. What is wrong with a component it says on
-/// standard error, and ends with [`REFUSED`].
+/// The hidden command of the `rialto` binary that compiles the component on its standard input. It reports an invalid
+/// component on standard error and exits with [`REFUSED`].
 pub(crate) const COMMAND: &str = "compile-component";
 
-/// The exit code of a child that found the component wrong.
+/// The exit code of a child that found the component invalid.
 pub(crate) const REFUSED: u8 = 3;
 
-/// Most bytes of what a child says that are looked at.
-const SAID_BYTES_MAX: u64 = 65_536;
+/// The most bytes of a child's standard error that are read.
+const ERRORS_BYTES_MAX: u64 = 65_536;
 
-/// The stack of a thread that compiles.
+/// The stack of a compiling thread.
 const STACK_BYTES: usize = 16 << 20;
 
-/// Signals by which a child ends (signal(7)).
+/// Signals that end a child (signal(7)).
 const ABORTED: i32 = 6;
 const PROCESSOR_TIME_OVER: i32 = 24;
 
-/// Who compiles, within which limits.
+/// Compiles components within limits of time and memory.
 pub(crate) struct Compiler {
-    /// The `rialto` binary; none compiles on a thread, where only the time has a limit.
+    /// The `rialto` binary; without it a thread compiles, where only time is limited.
     program: Option<PathBuf>,
-    /// Time for one component.
+    /// The time limit for one component.
     time: Duration,
-    /// Address space of the child.
+    /// The address space limit of the child.
     bytes: u64,
-    /// Where results are kept.
+    /// Compiled components from earlier runs.
     cache: Option<Cache>,
 }
 
 impl Compiler {
-    /// A compiler as the operator wants it. Without a cache it works, too.
+    /// A compiler with the operator's settings. It also works without a cache.
     pub(crate) fn new(sandbox: &Sandbox, program: Option<PathBuf>) -> Self {
         let folder = sandbox.cache.as_ref().filter(|folder| !folder.as_os_str().is_empty());
         let cache = folder.and_then(|folder| match Cache::open(folder) {
             Ok(cache) => Some(cache),
             Err(error) => {
-                tracing::warn!(%error, "plugins are compiled at every start: their cache cannot be used");
+                tracing::warn!(%error, "the cache of compiled plugins cannot be used: plugins are compiled at every start");
                 None
             }
         });
         Self { program, time: Duration::from_millis(sandbox.compile_ms), bytes: sandbox.compile_bytes, cache }
     }
 
-    /// The component of these bytes, whose hash is given: from the cache if it is there. A child compiles it on so many
-    /// threads.
+    /// The component of these bytes: from the cache if their hash is there, else compiled by a child on `threads` threads.
     ///
     /// # Errors
-    /// What is wrong with the component, or which limit it exceeded.
+    /// Why the component is invalid, or which limit it exceeded.
     pub(in crate::plugin) fn component(
         &self,
         engine: &Engine,
@@ -99,16 +98,16 @@ impl Compiler {
             |error: io::Error| LoadError::System(format!("cannot run the compiler ({}): {error}", program.display()));
         let mut command = Command::new(&program);
         command.arg(COMMAND).arg(self.bytes.to_string()).arg(self.time.as_secs().max(1).to_string());
-        // Nothing of the broker but these three pipes: its sockets and files close themselves when a program starts.
+        // The child inherits these three pipes only: the broker's sockets and files are close-on-exec.
         command.env_clear().current_dir("/");
-        // Otherwise it sets a gigabyte of addresses aside before it has done anything.
+        // By default the allocator reserves a gigabyte of address space at the start.
         command.env("MIMALLOC_ARENA_RESERVE", "32MiB");
         // wasmtime compiles on the threads of rayon.
         command.env("RAYON_NUM_THREADS", threads.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(cannot)?;
-        let outcome = converse(&mut child, wasm, self.time, self.bytes);
-        // It has closed its pipes, so it has ended or never will by itself.
+        let outcome = run_child(&mut child, wasm, self.time, self.bytes);
+        // Its pipes are closed: it has exited, or will not do so by itself.
         let _ = child.kill();
         let status = child.wait().map_err(cannot)?;
         match outcome {
@@ -121,7 +120,7 @@ impl Compiler {
     fn compile_on_thread(&self, wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
         let wasm: Arc<[u8]> = wasm.into();
         let (sender, compiled) = channel();
-        // It sends its result or nothing; nothing else of it is needed, so that it is not waited for when it is late.
+        // A compilation that is too late is abandoned: nobody waits for its thread.
         let work = move || sender.send(precompile::precompile(&wasm));
         thread::Builder::new()
             .name("rialto-compile".to_owned())
@@ -139,12 +138,12 @@ impl Compiler {
         LoadError::Compile(format!("compile_ms: it took longer than {} ms", self.time.as_millis()))
     }
 
-    /// Why a child did not give a result.
+    /// Why a child returned no result.
     fn explain(&self, status: ExitStatus, text: &str) -> LoadError {
-        let said = printable_lines(text);
+        let message = printable_lines(text);
         let out_of_memory = text.contains("memory allocation of") || text.contains("Cannot allocate memory");
         match (status.code(), status.signal()) {
-            (Some(code), _) if code == i32::from(REFUSED) => LoadError::Refused(said),
+            (Some(code), _) if code == i32::from(REFUSED) => LoadError::Refused(message),
             _ if out_of_memory => {
                 LoadError::Compile(format!("compile_bytes: it needs more than {} bytes of address space", self.bytes))
             }
@@ -155,8 +154,8 @@ impl Compiler {
             (_, Some(ABORTED)) if text.contains("stack") => {
                 LoadError::Compile("it is nested too deeply for the compiler".to_owned())
             }
-            _ if said.is_empty() => LoadError::Compile(format!("the compiler crashed ({status})")),
-            _ => LoadError::Compile(format!("the compiler crashed ({status}): {said}")),
+            _ if message.is_empty() => LoadError::Compile(format!("the compiler crashed ({status})")),
+            _ => LoadError::Compile(format!("the compiler crashed ({status}): {message}")),
         }
     }
 }
@@ -175,39 +174,39 @@ fn cached(cache: &Cache, engine: &Engine, name: &str) -> Option<Component> {
     }
 }
 
-/// What a child gave and said.
+/// The standard output and standard error of a child.
 struct CompilerOutput {
     code: Vec<u8>,
     text: String,
 }
 
-/// The child did not end in time.
+/// The child exceeded its time.
 struct TooLate;
 
-/// Gives a child the component and takes what it answers until it closes its pipes or the time is over. A child that is
-/// late is killed, which ends the threads that feed and hear it.
-fn converse(child: &mut Child, wasm: &[u8], time: Duration, bytes_max: u64) -> Result<CompilerOutput, TooLate> {
+/// Writes the component to a child and reads its output until it closes its pipes or its time is over. A child that is
+/// too late is killed, which ends the threads that serve its pipes.
+fn run_child(child: &mut Child, wasm: &[u8], time: Duration, bytes_max: u64) -> Result<CompilerOutput, TooLate> {
     let (mut input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
         let feed = move || {
-            // Who does not want to hear more has found something wrong, and says what.
+            // A child that stops reading has found an error, which it reports.
             let _ = input.as_mut().map(|input| input.write_all(wasm));
         };
         let (sender, ended) = channel();
-        let hear = |pipe: Option<Box<dyn Read + Send>>, bytes_max: u64| {
+        let collect = |pipe: Option<Box<dyn Read + Send>>, bytes_max: u64| {
             let sender = sender.clone();
             move || {
-                let mut heard = Vec::new();
-                let _ = pipe.map(|pipe| pipe.take(bytes_max).read_to_end(&mut heard));
+                let mut bytes = Vec::new();
+                let _ = pipe.map(|pipe| pipe.take(bytes_max).read_to_end(&mut bytes));
                 drop(sender);
-                heard
+                bytes
             }
         };
         scope.spawn(feed);
-        let code = scope.spawn(hear(output.map(|pipe| Box::new(pipe) as _), bytes_max));
-        let text = scope.spawn(hear(errors.map(|pipe| Box::new(pipe) as _), SAID_BYTES_MAX));
+        let code = scope.spawn(collect(output.map(|pipe| Box::new(pipe) as _), bytes_max));
+        let text = scope.spawn(collect(errors.map(|pipe| Box::new(pipe) as _), ERRORS_BYTES_MAX));
         drop(sender);
-        // Nothing is ever sent: it ends when both have been heard.
+        // Nothing is ever sent: the channel closes when both pipes are read to their end.
         let late = matches!(ended.recv_timeout(time), Err::<(), _>(RecvTimeoutError::Timeout));
         if late {
             let _ = child.kill();

@@ -1,5 +1,5 @@
-//! What a file is that is said to be a plugin, by its sections: nothing of it is compiled or run, and a wrong one is
-//! named before anybody waits for the compiler.
+//! The outer shape of a component or core module, read from its sections: imports and exports. An invalid file is
+//! reported before the compiler starts; none of its code is compiled or run.
 
 use std::collections::BTreeSet;
 
@@ -7,29 +7,29 @@ use wasmparser::{ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payl
 
 use crate::plugin::LoadError;
 
-/// What the names of the protocol's interfaces begin with, and the version that is spoken here.
+/// The package of the plugin protocol's interfaces, and the version that this host implements.
 const PACKAGE: &str = "rialto:plugin/";
 const VERSION: &str = "1.0.0";
 
-/// The interfaces that a plugin may import.
+/// The interfaces that plugins may import.
 const IMPORTS: [&str; 6] = ["messages", "sessions", "state", "system", "timers", "types"];
 
-/// The interface that a plugin exports.
+/// The interface that every plugin exports.
 pub(in crate::plugin) const HOOKS: &str = "rialto:plugin/hooks@1.0.0";
 
-/// Most names that an error lists, and most characters of one.
+/// The most names that an error lists, and the most characters of each.
 const NAMES_MAX: usize = 5;
 const NAME_CHARS_MAX: usize = 100;
 
-/// How a file that ends too early is told by the parser.
+/// The parser's message for a file that ends too early.
 const END_OF_FILE: &str = "unexpected end";
 
-/// A component or core module from outside.
+/// The imports and exports of a component or core module.
 #[derive(Debug)]
 pub(in crate::plugin) struct ComponentShape {
-    /// Whether it is a core module, which is yet to be made a component.
+    /// Whether it is a core module, which has to be wrapped into a component.
     pub(in crate::plugin) is_module: bool,
-    /// What it imports: interfaces, or the modules of core imports.
+    /// The imported interfaces, or the modules of core imports.
     imports: BTreeSet<String>,
     exports: Vec<String>,
 }
@@ -38,7 +38,7 @@ impl ComponentShape {
     /// Reads the sections of a file.
     ///
     /// # Errors
-    /// [`LoadError::NotAComponent`] when it is no WebAssembly, or not all of it.
+    /// [`LoadError::NotAComponent`] for a file that is not WebAssembly, cut off or damaged.
     pub(in crate::plugin) fn read(wasm: &[u8]) -> Result<Self, LoadError> {
         check_header(wasm).map_err(LoadError::NotAComponent)?;
         let mut shape = Self { is_module: false, imports: BTreeSet::new(), exports: Vec::new() };
@@ -46,7 +46,7 @@ impl ComponentShape {
         Ok(shape)
     }
 
-    /// Looks at the outermost component or module only: what lies inside imports from what surrounds it.
+    /// Reads the outermost component or module only: nested ones import from what surrounds them.
     fn walk(&mut self, wasm: &[u8]) -> wasmparser::Result<()> {
         let mut depth = 0_usize;
         for section in Parser::new(0).parse_all(wasm) {
@@ -59,7 +59,7 @@ impl ComponentShape {
                 Section::ComponentImportSection(imports) if depth == 1 => {
                     for import in imports {
                         let import = import?;
-                        // Types are imported by resources that an interface uses; they bring nothing along.
+                        // Types are imported for resources that an interface uses; they grant nothing.
                         if !matches!(import.ty, ComponentTypeRef::Type(_)) {
                             self.imports.insert(import.name.name.to_owned());
                         }
@@ -89,25 +89,25 @@ impl ComponentShape {
         Ok(())
     }
 
-    /// What it imports, made printable.
+    /// Its imports, made printable.
     pub(in crate::plugin) fn imports(&self) -> Vec<String> {
         self.imports.iter().map(|name| printable(name, NAME_CHARS_MAX)).collect()
     }
 
-    /// What it exports, made printable.
+    /// Its exports, made printable.
     pub(in crate::plugin) fn exports(&self) -> Vec<String> {
         self.exports.iter().map(|name| printable(name, NAME_CHARS_MAX)).collect()
     }
 
-    /// Whether it imports an interface of the protocol, in any version that fits.
+    /// Whether it imports an interface of the protocol, in any compatible version.
     pub(in crate::plugin) fn uses(&self, interface: &str) -> bool {
         self.imports.iter().any(|import| interface_of(import) == Some(interface))
     }
 
-    /// Checks by name that it imports nothing that a plugin does not get, and exports the hooks.
+    /// Checks by name that it imports nothing but the protocol's interfaces and exports the hooks.
     ///
     /// # Errors
-    /// [`LoadError::World`] names what is too much or missing, and how to build it otherwise.
+    /// [`LoadError::World`] names the foreign import or the missing export, and how to build the plugin without it.
     pub(in crate::plugin) fn check(&self) -> Result<(), LoadError> {
         let is_hook = |export: &&String| match self.is_module {
             true => export.strip_prefix(HOOKS).is_some_and(|rest| rest.starts_with('#')),
@@ -119,10 +119,10 @@ impl ComponentShape {
             let version = printable(version, NAME_CHARS_MAX);
             return Err(LoadError::World(format!("it is for version {version} of the protocol, this is {VERSION}")));
         }
-        let strange = self.imports.iter().filter(|import| interface_of(import).is_none());
-        let strange: Vec<&str> = strange.map(String::as_str).collect();
-        if !strange.is_empty() {
-            return Err(LoadError::World(format!("it imports {}{}", list(&strange), advice(&strange))));
+        let foreign = self.imports.iter().filter(|import| interface_of(import).is_none());
+        let foreign: Vec<&str> = foreign.map(String::as_str).collect();
+        if !foreign.is_empty() {
+            return Err(LoadError::World(format!("it imports {}{}", list(&foreign), advice(&foreign))));
         }
         if has_hooks {
             return Ok(());
@@ -135,13 +135,13 @@ impl ComponentShape {
     }
 }
 
-/// The interface of the protocol that an import names.
+/// The protocol interface that an import names.
 fn interface_of(import: &str) -> Option<&str> {
     let (interface, version) = import.strip_prefix(PACKAGE)?.split_once('@')?;
     (IMPORTS.contains(&interface) && version.split('.').next() == VERSION.split('.').next()).then_some(interface)
 }
 
-/// How to build a plugin without such imports.
+/// How to build a plugin without these imports.
 fn advice(imports: &[&str]) -> &'static str {
     let any = |test: fn(&str) -> bool| imports.iter().any(|import| test(import));
     if any(|import| import.starts_with("wasi")) {
@@ -192,10 +192,11 @@ fn list(names: &[&str]) -> String {
     if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }
 
-/// The component is foreign: what it says of itself reaches terminals and logs only in this form.
+/// Text without invisible and control characters: names in a component are untrusted, and reach terminals and logs in
+/// this form only.
 pub(in crate::plugin) fn printable(text: &str, characters: usize) -> String {
-    let acts = |character: char| character != ' ' && crate::topic::is_invisible(character);
-    text.chars().filter(|character| !acts(*character)).take(characters).collect()
+    let is_hidden = |character: char| character != ' ' && crate::topic::is_invisible(character);
+    text.chars().filter(|character| !is_hidden(*character)).take(characters).collect()
 }
 
 #[cfg(test)]
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_webassembly_is_told_by_its_beginning() {
+    fn a_file_that_is_not_webassembly_is_reported_by_its_first_bytes() {
         for (wasm, expected) in [
             (&b""[..], "the file is empty"),
             (b"\0as", "cut off: it ends after 3 bytes"),
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn imports_are_known_by_interface_and_major_version() {
+    fn imports_are_matched_by_interface_and_major_version() {
         let cases = [
             ("rialto:plugin/state@1.0.0", Some("state")),
             ("rialto:plugin/state@1.2.0", Some("state")),

@@ -1,8 +1,8 @@
-//! The settings of the WebAssembly engine: the same where a plugin is compiled and where it runs.
+//! The settings of the WebAssembly engine, the same for compiling and running plugins.
 
 use wasmtime::{Config, Engine, OptLevel, Result};
 
-/// The stack a guest may use; the plugin's thread has more than twice as much.
+/// The stack that a guest may use; the plugin's thread has more than twice as much.
 const GUEST_STACK_BYTES: usize = 512 * 1024;
 
 /// An engine with our settings.

@@ -1,32 +1,32 @@
-//! Why a file is not loaded as a plugin, in words for the operator.
+//! Errors of loading a plugin, in words for the operator.
 
 use super::component::printable;
 
-/// Why a plugin cannot be used.
+/// Why a plugin cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
-    /// The bytes are no WebAssembly, or not all of it.
+    /// The bytes are not WebAssembly, cut off or damaged.
     #[error("not a WebAssembly component: {0}")]
     NotAComponent(String),
-    /// It is WebAssembly, but not for this host.
+    /// It is WebAssembly, but not for this plugin world.
     #[error("does not fit the world rialto:plugin/plugin@1.0.0: {0}")]
     World(String),
-    /// It needs what the operator has not granted, or what there is not.
+    /// It needs a capability that does not exist or is not granted.
     #[error("{0}")]
     Needs(String),
     /// It could not be compiled.
     #[error("cannot be compiled: {0}")]
     Compile(String),
-    /// What the compiler's own process said.
+    /// The message of the compiler's process.
     #[error("{0}")]
     Refused(String),
-    /// The system did not give what is needed.
+    /// A resource of the operating system is missing.
     #[error("{0}")]
     System(String),
 }
 
 impl LoadError {
-    /// An error of the engine. What it repeats of the component is made harmless.
+    /// An error of the engine, made printable: it may repeat text of the component.
     pub(in crate::plugin) fn world(error: &wasmtime::Error) -> Self {
         Self::World(printable_lines(&format!("{error:#}")))
     }
@@ -41,7 +41,7 @@ impl LoadError {
     }
 }
 
-/// Text of several lines, each without what a terminal could act on.
+/// Text of several lines, each without control characters.
 pub(in crate::plugin) fn printable_lines(text: &str) -> String {
     const LINES_MAX: usize = 40;
     let lines: Vec<String> = text.trim().lines().take(LINES_MAX).map(|line| printable(line, 400)).collect();
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_engine_says_is_cut_and_made_harmless() {
+    fn an_engine_s_message_is_cut_and_made_printable() {
         assert_eq!(printable_lines("a\u{1b}[31m\n  b\u{7}\n"), "a[31m\n  b");
         assert_eq!(printable_lines(&"x\n".repeat(100)).lines().count(), 40);
     }

@@ -1,4 +1,4 @@
-//! What can be said of a component before anything of it runs, for people. It compiles nothing.
+//! Inspection: what a component is and needs, for `rialto plugin inspect`. It compiles and runs nothing.
 
 use wasmparser::{Parser, Payload as Section};
 
@@ -8,28 +8,28 @@ use crate::plugin::{LoadError, Manifest};
 /// The size of a page of memory (WebAssembly core specification, section 4.2.8).
 const PAGE_BYTES: u64 = 65_536;
 
-/// A component looked at.
+/// The properties of one component.
 #[derive(Debug)]
 pub(crate) struct Inspection {
     pub(crate) manifest: Manifest,
-    /// Whether it is a core module, of which a component is made when it is loaded.
+    /// Whether it is a core module, which is wrapped into a component when it is loaded.
     pub(crate) is_module: bool,
     pub(crate) imports: Vec<String>,
     pub(crate) exports: Vec<String>,
-    /// What its memories take at first, in bytes.
+    /// The initial size of its memories, in bytes.
     pub(crate) memory_bytes: u64,
-    /// Its code, and its data, in bytes.
+    /// The sizes of its code and its data, in bytes.
     pub(crate) code_bytes: usize,
     pub(crate) data_bytes: usize,
-    /// What is wrong with it, as far as its names tell.
+    /// Why it would not load, as far as its imports and exports show.
     pub(crate) fault: Option<String>,
 }
 
 impl Inspection {
-    /// Looks at a file.
+    /// Inspects a file.
     ///
     /// # Errors
-    /// [`LoadError`] when it is no WebAssembly at all, or not all of it.
+    /// [`LoadError`] for a file that is not WebAssembly, cut off or damaged.
     pub(crate) fn of(wasm: &[u8]) -> Result<Self, LoadError> {
         let shape = ComponentShape::read(wasm)?;
         let mut inspection = Self {

@@ -1,4 +1,5 @@
-//! What a component says of itself without being run: its manifest section with what it needs, and the hash of its bytes.
+//! The manifest of a component: name, version and needed capabilities from its manifest section, and its hash. None of
+//! its code runs.
 
 use std::fmt::Write as _;
 use std::slice;
@@ -11,24 +12,24 @@ use super::component::{ComponentShape, printable};
 use crate::capability::{Capabilities, Capability, NoCapability};
 use crate::plugin::LoadError;
 
-/// The custom section in which the SDK leaves the manifest.
+/// The custom section into which the SDK writes the manifest.
 const SECTION: &str = "rialto:manifest";
 
-/// Most characters of a name that a component gives itself, and of what it needs.
+/// The most characters of a component's name, and of one capability.
 const NAME_CHARS_MAX: usize = 64;
 const NEED_CHARS_MAX: usize = 300;
 
-/// Most capabilities that one plugin needs.
+/// The most capabilities of one plugin.
 const NEEDS_MAX: usize = 1_000;
 
-/// Name and version of a component, what it needs, and what identifies its bytes.
+/// Name, version, needed capabilities and hash of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
-    /// The plugin's own name, `unnamed` when the component does not say.
+    /// The plugin's own name; `unnamed` when the component has none.
     pub(crate) name: String,
-    /// The plugin's own version, `?` when the component does not say.
+    /// The plugin's own version; `?` when the component has none.
     pub(crate) version: String,
-    /// The capabilities it asks for; those that its imports stand for when it does not say.
+    /// The capabilities it asks for; without a manifest those that its imports imply.
     pub(crate) needs: Vec<String>,
     /// SHA-256 of the file, in hexadecimal.
     pub(crate) hash: String,
@@ -46,8 +47,8 @@ struct ManifestText {
 impl Manifest {
     /// Reads the manifest of a component, or of the modules inside it.
     pub(in crate::plugin) fn read(wasm: &[u8], shape: &ComponentShape) -> Self {
-        let said = said(wasm);
-        let needs = match said.as_ref().and_then(|said| said.needs.as_ref()) {
+        let text = manifest_text(wasm);
+        let needs = match text.as_ref().and_then(|text| text.needs.as_ref()) {
             Some(words) => words.iter().take(NEEDS_MAX).map(|word| printable(word, NEED_CHARS_MAX)).collect(),
             None => imported(shape),
         };
@@ -55,18 +56,18 @@ impl Manifest {
         for byte in Sha256::digest(wasm) {
             write!(hash, "{byte:02x}").expect("writing into memory does not fail");
         }
-        let (name, version) = said.map_or(("unnamed".to_owned(), "?".to_owned()), |said| (said.name, said.version));
+        let (name, version) = text.map_or(("unnamed".to_owned(), "?".to_owned()), |text| (text.name, text.version));
         let (name, version) = (printable(&name, NAME_CHARS_MAX), printable(&version, NAME_CHARS_MAX));
         Self { name, version, needs, hash, bytes: wasm.len() }
     }
 
-    /// What it may do as the plugin of this name: all it needs, if that is granted.
+    /// Its capabilities as the plugin of this name: all it needs, if they are granted.
     ///
     /// # Errors
-    /// Names what is not, and the line that would grant it.
+    /// Names the capability that is not granted, and the line that would grant it.
     pub(in crate::plugin) fn check(&self, plugin: &str, grants: &[Capability]) -> Result<Capabilities, LoadError> {
-        let strange = |error: NoCapability| LoadError::Needs(format!("cannot have what it needs: {error}"));
-        let needs = self.needs.iter().map(|word| Capability::parse(word).map_err(strange));
+        let invalid = |error: NoCapability| LoadError::Needs(format!("cannot have what it needs: {error}"));
+        let needs = self.needs.iter().map(|word| Capability::parse(word).map_err(invalid));
         let needs = needs.collect::<Result<Vec<_>, _>>()?;
         let is_granted = |need: &&Capability| Capabilities::of(slice::from_ref(*need), grants).is_ok();
         let missing: Vec<&Capability> = needs.iter().filter(|need| !is_granted(need)).collect();
@@ -78,19 +79,19 @@ impl Manifest {
     }
 }
 
-/// Capabilities as they are written in the configuration.
+/// Capabilities in the syntax of the configuration.
 fn quoted(capabilities: &[&Capability]) -> String {
     let quote = |capability: &&Capability| format!("{:?}", capability.to_string());
     capabilities.iter().map(quote).collect::<Vec<_>>().join(", ")
 }
 
-/// The capabilities that stand behind what is imported.
+/// The capabilities that the imports imply.
 fn imported(shape: &ComponentShape) -> Vec<String> {
     let interfaces = ["state", "timers", "sessions"].into_iter();
     interfaces.filter(|interface| shape.uses(interface)).map(str::to_owned).collect()
 }
 
-fn said(wasm: &[u8]) -> Option<ManifestText> {
+fn manifest_text(wasm: &[u8]) -> Option<ManifestText> {
     // The parser walks into nested modules and components by itself.
     for section in Parser::new(0).parse_all(wasm) {
         match section {
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_component_that_says_nothing_has_a_hash_and_no_name() {
+    fn a_component_without_a_manifest_has_a_hash_and_no_name() {
         let manifest = read(None);
         assert_eq!((manifest.name.as_str(), manifest.version.as_str()), ("unnamed", "?"));
         assert_eq!(manifest.hash, "93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476");
@@ -136,27 +137,27 @@ mod tests {
     }
 
     #[test]
-    fn what_a_component_says_of_itself_is_made_printable() {
+    fn texts_of_a_manifest_are_made_printable() {
         let manifest = read(Some(r#"{"name":"a\u001b[31mb","version":"1\n"}"#));
         assert_eq!((manifest.name.as_str(), manifest.version.as_str()), ("a[31mb", "1"));
     }
 
     #[test]
-    fn what_is_needed_and_not_granted_is_named_with_the_line_to_write() {
+    fn a_capability_that_is_not_granted_is_named_with_the_line_to_write() {
         let manifest = read(Some(r#"{"name":"a","version":"1","needs":["state","publish a.b"]}"#));
         let grant =
             |words: &[&str]| words.iter().map(|word| Capability::parse(word).expect("a word")).collect::<Vec<_>>();
         assert!(manifest.check("x", &grant(&["publish a.>", "state", "timers"])).is_ok());
-        let told = manifest.check("x", &grant(&["state", "publish b"])).expect_err("not granted").to_string();
+        let text = manifest.check("x", &grant(&["state", "publish b"])).expect_err("not granted").to_string();
         let expected = "needs \"publish a.b\", which is not granted; in [plugin.x]: \
                         grants = [\"state\", \"publish b\", \"publish a.b\"]";
-        assert_eq!(told, expected);
+        assert_eq!(text, expected);
     }
 
     #[test]
-    fn a_need_that_there_is_not_is_told() {
-        let told = read(Some(r#"{"name":"a","version":"1","needs":["files"]}"#));
-        let told = told.check("x", &Capability::OWN).expect_err("unknown").to_string();
-        assert!(told.starts_with("cannot have what it needs: `files` is no capability: "), "{told}");
+    fn an_unknown_capability_is_reported() {
+        let text = read(Some(r#"{"name":"a","version":"1","needs":["files"]}"#));
+        let text = text.check("x", &Capability::OWN).expect_err("unknown").to_string();
+        assert!(text.starts_with("cannot have what it needs: `files` is no capability: "), "{text}");
     }
 }

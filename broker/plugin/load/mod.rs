@@ -1,4 +1,4 @@
-//! The WebAssembly engine: has components compiled, checks that they fit the plugin world and starts their threads.
+//! Loads plugins: has components compiled, type-checks them against the plugin world and starts their threads.
 
 pub(super) mod artifact;
 pub(super) mod cache;
@@ -29,13 +29,13 @@ use super::run::worker::{Surroundings, Version, Worker};
 use super::{Compiler, LoadError, Manifest};
 use crate::capability::{Capabilities, Capability};
 
-/// More than twice what a guest may use.
+/// More than twice the stack that a guest may use.
 const THREAD_STACK_BYTES: usize = 2 * 1024 * 1024;
 
-/// A component that fits.
+/// A component that passed every check.
 pub(crate) struct Loaded {
     pub(crate) manifest: Manifest,
-    /// All that it needs, which was granted.
+    /// The capabilities that it needs, all of them granted.
     pub(crate) may: Capabilities,
     pub(crate) sandbox: Sandbox,
 }
@@ -49,10 +49,10 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Starts the engine and the thread that watches deadlines.
+    /// Starts the engine and the thread that enforces deadlines.
     ///
     /// # Errors
-    /// When this machine cannot run WebAssembly, or gives no thread.
+    /// When this machine cannot run WebAssembly, or no thread can be started.
     pub(crate) fn new(compiler: Compiler) -> Result<Self, LoadError> {
         let system = |error: &dyn fmt::Display| LoadError::System(format!("no WebAssembly engine: {error}"));
         let engine = engine_settings::engine().map_err(|error| system(&error))?;
@@ -63,7 +63,8 @@ impl Host {
         Ok(Self { engine, linker, deadlines, compiler })
     }
 
-    /// Has a component or core module compiled on so many threads, and checks its needs, imports and exports. Nothing of it is run.
+    /// Compiles a component or core module on `threads` threads and checks its capabilities, imports and exports. None of
+    /// its code runs.
     ///
     /// # Errors
     /// [`LoadError`] says what is wrong with it.
@@ -88,7 +89,7 @@ impl Host {
     }
 }
 
-/// Starts a plugin on a thread of its own. `start` of the plugin has returned `ok` when this returns.
+/// Starts a plugin on its own thread. The plugin's `start` has returned `ok` when this returns.
 ///
 /// # Errors
 /// [`LoadError::System`] with the reason why it did not start.

@@ -1,5 +1,5 @@
-//! From a component or core module to machine code. Runs in a process or on a thread of its own, whose limits are not
-//! its business; it reads no file and runs nothing.
+//! Compiles a component or core module to machine code. It runs in a child process or on a separate thread, which set
+//! the limits; it reads no file and runs no code.
 
 use wasmparser::{Parser, Payload as Section};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -9,16 +9,16 @@ use super::component::ComponentShape;
 use super::engine_settings;
 use crate::plugin::LoadError;
 
-/// The world that core modules are made components for, when they do not bring it along.
+/// The world for core modules that do not carry one in a custom section.
 const WORLD: &str = include_str!("../../../sdk/plugin/wit/v1/plugin.wit");
 
-/// The custom sections by which a core module says for which world it was built.
+/// The custom sections in which a core module carries its world.
 const DESCRIBED_BY: &str = "component-type";
 
 /// Compiles with our settings.
 ///
 /// # Errors
-/// When it is not valid, or more than the compiler can do.
+/// When it is invalid or beyond the limits of the compiler.
 pub(crate) fn precompile(wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
     let engine =
         engine_settings::engine().map_err(|error| LoadError::System(format!("no WebAssembly engine: {error}")))?;
@@ -30,7 +30,7 @@ pub(crate) fn precompile(wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
     compiled.map_err(|error| LoadError::compile(&format!("{error:#}")))
 }
 
-/// Makes a component of a core module.
+/// Wraps a core module into a component.
 fn encode(module: &[u8]) -> Result<Vec<u8>, LoadError> {
     let mut module = module.to_vec();
     if !is_described(&module) {
@@ -41,7 +41,7 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, LoadError> {
             .expect("our own world can be described");
     }
     let encoded = ComponentEncoder::default().validate(true).module(&module).and_then(|mut encoder| encoder.encode());
-    // The chain of reasons: what failed comes last and matters most.
+    // The chain of causes: the root cause comes last and matters most.
     encoded.map_err(|error| LoadError::world_of_module(&format!("{error:#}")))
 }
 

@@ -1,4 +1,4 @@
-//! Whether a component's hooks have the types of the plugin world, asked of the component's types: nothing of it is run.
+//! Type check: whether a component's hooks have the types of the plugin world. None of its code runs.
 
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentNamedList, Lift, Lower};
@@ -6,7 +6,7 @@ use wasmtime::{Engine, Error, Result};
 
 use crate::plugin::run::imports::bindings::rialto::plugin::types::{Error as Refusal, Payload, Raw, Session, Verdict};
 
-/// The interface that a plugin exports.
+/// The interface that every plugin exports.
 const HOOKS: &str = "rialto:plugin/hooks@1.0.0";
 
 /// Checks the type of every hook.
