@@ -3,6 +3,8 @@
 
 #[path = "structure/code.rs"]
 mod code;
+#[path = "structure/documents.rs"]
+mod documents;
 #[path = "structure/folders.rs"]
 mod folders;
 
@@ -10,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use code::{Code, Use};
+use documents::{Document, Tree};
 
 /// The modules of `broker/`, lowest first. Those on one line do not know each other.
 const ORDER: &[&[&str]] = &[
@@ -269,4 +272,32 @@ fn every_test_that_the_table_of_faults_names_exists() {
     for row in (1..=38).chain(49..=89).chain(91..=91) {
         assert_eq!(table.matches(&format!("\n| {row} | ")).count(), 1, "row {row}");
     }
+}
+
+/// Documents whose every path, link and function must exist.
+const CHECKED: [&str; 4] = ["README.md", "CHANGELOG.md", "broker/PROTOCOL.md", "tests/checker/README.md"];
+
+fn document(path: &str) -> Document {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    Document { path: path.to_owned(), text }
+}
+
+#[test]
+fn documents_name_only_what_exists() {
+    let tree = Tree::of(Path::new(env!("CARGO_MANIFEST_DIR")), &all_sources());
+    let mut problems = Vec::new();
+    for path in CHECKED {
+        let mut document = document(path);
+        if path == "CHANGELOG.md" {
+            // Older sections tell of what there was.
+            document.text = documents::newest_section(&document.text);
+        }
+        problems.extend(tree.problems(&document, path == "broker/ARCHITECTURE.md"));
+    }
+    none(problems);
+}
+
+#[test]
+fn documents_have_lines_that_can_be_read() {
+    none(CHECKED.iter().chain(&["tests/FAULTS.md"]).flat_map(|path| documents::long_lines(&document(path))).collect());
 }

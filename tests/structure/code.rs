@@ -204,3 +204,119 @@ mod tests { use crate::server::Z; }
     assert_eq!(found, expected.map(|(line, name)| (line, name.to_owned())));
     assert_eq!(code.lines_with("Engine").collect::<Vec<_>>(), [4]);
 }
+
+/// Something that code defines.
+pub(crate) struct Item {
+    /// The type whose function, constant, variant or field it is; none at the level of the module.
+    pub(crate) owner: Option<String>,
+    pub(crate) name: String,
+    pub(crate) is_type: bool,
+}
+
+/// What a source defines: types, functions, constants, and what belongs to types. Blocks are told by rustfmt's indents.
+pub(crate) fn items(source: &str) -> Vec<Item> {
+    let code = bare(source);
+    let mut found = Vec::new();
+    // The type whose block is open, how far that is indented, and whether it is an `enum`.
+    let mut open: Option<(String, usize, bool)> = None;
+    for line in code.lines() {
+        let text = line.trim_start();
+        let indent = line.len() - text.len();
+        if open.as_ref().is_some_and(|(_, level, _)| indent <= *level && text.starts_with('}')) {
+            open = None;
+            continue;
+        }
+        let text = without_modifiers(text);
+        let (word, rest) = text.split_once([' ', '<']).unwrap_or((text, ""));
+        let owner = open.as_ref().map(|(name, ..)| name.clone());
+        match word {
+            "struct" | "enum" | "trait" | "type" | "union" => {
+                let name = name_at(rest);
+                if text.ends_with('{') {
+                    open = Some((name.clone(), indent, word == "enum"));
+                }
+                found.push(Item { owner: None, name, is_type: true });
+            }
+            "impl" if text.ends_with('{') => open = Some((implementer(text), indent, false)),
+            "fn" | "const" | "static" => found.push(Item { owner, name: name_at(rest), is_type: false }),
+            _ => {
+                let is_variant = text.starts_with(|c: char| c.is_ascii_uppercase());
+                if open.as_ref().is_some_and(|(_, level, is_enum)| *is_enum && indent == level + 4) && is_variant {
+                    found.push(Item { owner, name: name_at(text), is_type: true });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// A line without `pub(…)`, `async`, `unsafe` and `const` before what it defines.
+fn without_modifiers(line: &str) -> &str {
+    let mut text = line;
+    loop {
+        let rest = if let Some(rest) = text.strip_prefix("pub(") {
+            rest.split_once(") ").map(|(_, rest)| rest)
+        } else {
+            let is_function = text.contains(" fn ");
+            let words = ["pub ", "async ", concat!("un", "safe "), "const "];
+            let words = if is_function { &words[..] } else { &words[..1] };
+            words.iter().find_map(|word| text.strip_prefix(word))
+        };
+        let Some(rest) = rest else { return text };
+        text = rest;
+    }
+}
+
+fn name_at(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// The type of `impl<T> Trait<X> for path::Type<T> where … {`.
+fn implementer(line: &str) -> String {
+    let head = line.trim_start_matches("impl").trim_end_matches('{');
+    let head = if head.starts_with('<') { behind_brackets(head) } else { head };
+    let head = head.split_once(" for ").map_or(head, |(_, of)| of);
+    let path = head.trim().trim_start_matches('&').split(['<', ' ']).next().unwrap_or_default();
+    path.rsplit("::").next().unwrap_or_default().to_owned()
+}
+
+/// What follows the pair of angle brackets that a text begins with.
+fn behind_brackets(text: &str) -> &str {
+    let mut depth = 0;
+    for (at, c) in text.char_indices() {
+        depth += i32::from(c == '<');
+        depth -= i32::from(c == '>' && !text[..at].ends_with('-'));
+        if depth == 0 {
+            return &text[at + 1..];
+        }
+    }
+    ""
+}
+
+#[test]
+fn items_are_found_with_the_type_they_belong_to() {
+    let source = "pub(crate) struct One;\npub enum Two {\n    Left,\n    Right { x: u8 },\n}\n\
+                  impl<F: Fn() -> u8> std::fmt::Debug for two::Two<F> {\n    fn fmt(&self) {\n        struct In;\n    }\n}\n\
+                  impl One {\n    const MAX: usize = 1;\n    pub(crate) async fn go() {}\n}\n\
+                  pub trait Log {\n    fn begin(&self);\n}\nconst fn free() {}\n";
+    let found: Vec<String> = items(source)
+        .into_iter()
+        .map(|Item { owner, name, is_type }| {
+            format!("{}{name}{}", owner.map_or(String::new(), |o| o + "::"), if is_type { "!" } else { "" })
+        })
+        .collect();
+    let expected = [
+        "One!",
+        "Two!",
+        "Two::Left!",
+        "Two::Right!",
+        "Two::fmt",
+        "In!",
+        "One::MAX",
+        "One::go",
+        "Log!",
+        "Log::begin",
+        "free",
+    ];
+    assert_eq!(found, expected);
+}
