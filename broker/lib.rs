@@ -50,7 +50,6 @@ mod server;
 mod session;
 #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "state and calls are of plugins"))]
 mod store;
-pub mod topic;
 #[cfg(feature = "plugins")]
 mod topic_plugins;
 #[cfg(not(feature = "plugins"))]
@@ -67,6 +66,7 @@ pub use hub::Duplex;
 pub use metrics::Snapshot;
 #[cfg(feature = "plugins")]
 pub use plugin::{FailureReport, PluginHealth};
+pub use rialto_protocol::topic;
 pub use rialto_protocol::{
     Answered, ApiOperation, HistoryFrom, Past, PastMessage, PointerError, Policy, Position, Present, Published,
     Sessions, TopicLine,

@@ -16,7 +16,7 @@ use documents::{Document, Tree};
 
 /// The modules of `broker/`, lowest first. Those on one line do not know each other.
 const ORDER: &[&[&str]] = &[
-    &["topic", "identity", "metrics", "clock", "collections", "endpoints", "wire"],
+    &["identity", "metrics", "clock", "collections", "endpoints", "wire"],
     &["capability", "message"],
     &["store"],
     &["config"],

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rialto_protocol::topic::has_wildcard;
 use rialto_protocol::{Delivery, Position};
 
 use crate::Error;
@@ -88,7 +89,7 @@ impl Topic {
     }
 
     pub(crate) fn is_pattern(&self) -> bool {
-        self.name.split('.').any(|token| matches!(token, "*" | ">"))
+        has_wildcard(&self.name)
     }
 
     /// What the broker would refuse of a pattern.
@@ -115,21 +116,10 @@ impl From<String> for Topic {
     }
 }
 
-/// Whether a topic is one that a pattern selects.
-pub(crate) fn selects(pattern: &str, topic: &str) -> bool {
-    let (mut patterns, mut tokens) = (pattern.split('.'), topic.split('.'));
-    loop {
-        match (patterns.next(), tokens.next()) {
-            (Some(">"), Some(_)) | (None, None) => return true,
-            (Some("*"), Some(_)) => {}
-            (Some(one), Some(other)) if one == other => {}
-            _ => return false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use rialto_protocol::topic::pattern_matches;
+
     use super::*;
 
     #[test]
@@ -146,7 +136,7 @@ mod tests {
             ("a.b", "a.b", true),
             ("a.*.c", "a.b.d", false),
         ] {
-            assert_eq!(selects(pattern, topic), expected, "{pattern} {topic}");
+            assert_eq!(pattern_matches(pattern, topic), expected, "{pattern} {topic}");
         }
     }
 

@@ -29,6 +29,7 @@ mod plugins;
 mod pointer;
 mod reply;
 mod request;
+pub mod topic;
 pub mod value;
 mod writer;
 

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rialto_protocol::topic::pattern_matches;
 use rialto_protocol::{Delivery, Outcome, Position, Subscribe};
 
 use super::Ticket;
 use super::cursor::{Beginning, Cursor};
-use crate::wanted::{Resume, Topic, selects};
+use crate::wanted::{Resume, Topic};
 
 /// Names one subscription of the program: one queue, with one or more topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -186,7 +187,7 @@ impl Topics {
 
     /// The patterns' subscriptions that a message is for.
     pub(crate) fn selecting<'t>(&'t self, topic: &'t str) -> impl Iterator<Item = StreamId> + 't {
-        let selecting = self.patterns.iter().filter(move |pattern| selects(pattern, topic));
+        let selecting = self.patterns.iter().filter(move |pattern| pattern_matches(pattern, topic));
         let there = |entry: &&Entry| entry.state == State::There;
         selecting.filter_map(move |pattern| self.entries.get(pattern).filter(there)).map(|entry| entry.stream)
     }

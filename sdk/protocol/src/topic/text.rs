@@ -1,15 +1,15 @@
-//! The text of a name: in place while it is short, as most names are, so that whoever looks at one of many topics finds it
-//! where the topic is. It knows no rules for names.
+//! The text of a name: stored inline while it is short, as most names are, so that a lookup among many topics needs no
+//! second memory access. It knows no rules for names.
 
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::str::from_utf8;
 use std::sync::Arc;
 
-/// As many bytes as make it no larger than five words.
+/// Longest inline text: the most that keeps the type within five machine words.
 const SHORT_MAX: usize = 38;
 
-/// Text that is cheap to clone. Equal texts are of the same kind.
+/// Text that is cheap to clone. Equal texts have the same representation, so the derived comparison is right.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Text {
     Short { length: u8, bytes: [u8; SHORT_MAX] },
@@ -20,8 +20,8 @@ impl From<&str> for Text {
     fn from(text: &str) -> Self {
         let mut bytes = [0; SHORT_MAX];
         match bytes.get_mut(..text.len()) {
-            Some(place) => {
-                place.copy_from_slice(text.as_bytes());
+            Some(target) => {
+                target.copy_from_slice(text.as_bytes());
                 Self::Short { length: text.len() as u8, bytes }
             }
             None => Self::Long(text.into()),
@@ -34,7 +34,9 @@ impl Deref for Text {
 
     fn deref(&self) -> &str {
         match self {
-            Self::Short { length, bytes } => from_utf8(&bytes[..usize::from(*length)]).expect("it was made of a text"),
+            Self::Short { length, bytes } => {
+                from_utf8(&bytes[..usize::from(*length)]).expect("the bytes were copied from a text")
+            }
             Self::Long(text) => text,
         }
     }
@@ -52,7 +54,7 @@ impl Ord for Text {
     }
 }
 
-/// Like `str`, by which names are looked up too.
+/// The same hash as `str`, because maps keyed by topics are looked up by `&str`.
 impl Hash for Text {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (**self).hash(state);
