@@ -1,4 +1,5 @@
-//! The shape of the source: who may import whom, how long files get, how they begin and what they are not called.
+//! The structure of the source and its documents: which module may import which, how long files are, how they begin, what
+//! they are called, and whether everything that the documents name exists.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "structure/code.rs"]
@@ -14,7 +15,8 @@ use std::path::{Path, PathBuf};
 use code::{Code, Use};
 use documents::{Document, Tree};
 
-/// The modules of `broker/`, lowest first. Those on one line do not know each other.
+/// The modules of `broker/`, lowest first: each may import those above its line. Modules on one line do not import each
+/// other. `broker/ARCHITECTURE.md` prints this list.
 const ORDER: &[&[&str]] = &[
     &["identity", "metrics", "clock", "collections", "endpoints", "wire"],
     &["capability", "message"],
@@ -37,7 +39,8 @@ const MUTUAL: [&str; 2] = ["broker", "topic_plugins"];
 /// Concrete engines and stores, and the folders besides `builder.rs` that may name them: their own.
 const CONCRETE: &[(&str, &[&str])] = &[("Engine::Local", &["engine"]), ("MemoryStore", &["store"])];
 
-/// Who may use `unsafe`: the door to machine code, and the SDK's macro, which names a section that the linker is to keep.
+/// Files that may have unsafe code: the one that loads machine code, and the SDK's macro, which names a section for the
+/// linker.
 const UNSAFE: [&str; 2] = ["broker/plugin/load/artifact.rs", "sdk/plugin/src/export.rs"];
 
 const LINES_MAX: usize = 600;
@@ -97,7 +100,7 @@ fn sources(folder: &str) -> Vec<Source> {
     found
 }
 
-/// All Rust that is ours.
+/// All Rust source of the repository.
 fn all_sources() -> Vec<Source> {
     ["broker", "sdk", "plugins", "tests", "benches"].iter().flat_map(|folder| sources(folder)).collect()
 }
@@ -106,17 +109,17 @@ fn level(module: &str) -> Option<usize> {
     ORDER.iter().position(|line| line.contains(&module))
 }
 
-/// What `lib.rs` gives out at the crate root, with the module it is from: `crate::Broker` is `crate::broker`.
-fn given_out() -> BTreeMap<String, String> {
+/// What `lib.rs` re-exports at the crate root, with its module: `crate::Broker` is from `crate::broker`.
+fn re_exported() -> BTreeMap<String, String> {
     let lib = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("broker/lib.rs")).unwrap();
-    let mut given = BTreeMap::new();
+    let mut re_exported = BTreeMap::new();
     for line in lib.lines().filter_map(|line| line.strip_prefix("pub use ")?.strip_suffix(';')) {
         let Some((module, items)) = line.split_once("::") else { continue };
         for item in items.trim_matches(['{', '}']).split(',') {
-            given.insert(item.trim().to_owned(), module.to_owned());
+            re_exported.insert(item.trim().to_owned(), module.to_owned());
         }
     }
-    given
+    re_exported
 }
 
 /// Why one import is wrong, if it is.
@@ -125,8 +128,8 @@ fn judge(from: &str, to: &str) -> Option<String> {
         return None;
     }
     match (level(from), level(to)) {
-        (None, _) => Some(format!("module `{from}` has no place in the order")),
-        (_, None) => Some(format!("`{to}` has no place in the order")),
+        (None, _) => Some(format!("module `{from}` is not in the order")),
+        (_, None) => Some(format!("`{to}` is not in the order")),
         (Some(own), Some(other)) if other < own => None,
         (Some(own), Some(other)) if other == own => Some(format!("`{from}` and `{to}` must not know each other")),
         _ => Some(format!("`{from}` lies below `{to}` and must not know it")),
@@ -139,13 +142,13 @@ fn none(problems: Vec<String>) {
 
 #[test]
 fn modules_import_downwards_only() {
-    let given = given_out();
+    let re_exported = re_exported();
     let (mut problems, mut seen) = (Vec::new(), 0);
     for source in sources("broker") {
         let Some(module) = source.module() else { continue };
         for Use { line, name } in source.code().uses(source.depth()) {
-            let target = given.get(&name).unwrap_or(&name);
-            // What the crate root gives out of other crates is no module of ours.
+            let target = re_exported.get(&name).unwrap_or(&name);
+            // What the crate root re-exports of other crates is not a module of this one.
             if target == "rialto_protocol" {
                 continue;
             }
@@ -180,7 +183,7 @@ fn no_folder_has_a_cycle() {
 }
 
 #[test]
-fn every_module_has_its_place() {
+fn every_module_of_the_order_exists() {
     let mut there: Vec<String> =
         sources("broker").iter().filter_map(|source| source.module().map(str::to_owned)).collect();
     there.dedup();
@@ -206,12 +209,12 @@ fn only_the_builder_names_engines_and_stores() {
 }
 
 #[test]
-fn only_the_door_to_machine_code_may_break_the_rules_of_rust() {
-    // In pieces, so that this line is none of them.
+fn only_listed_files_leave_safe_rust() {
+    // In two pieces, so that this line is not found.
     let word = concat!("un", "safe");
-    let is_let = |source: &Source| UNSAFE.contains(&source.path.as_str());
+    let is_listed = |source: &Source| UNSAFE.contains(&source.path.as_str());
     let mut problems = Vec::new();
-    for source in all_sources().iter().filter(|source| !is_let(source)) {
+    for source in all_sources().iter().filter(|source| !is_listed(source)) {
         let code = source.code();
         problems.extend(code.lines_with(word).map(|line| format!("{}:{line}: unsafe code", source.path)));
     }
@@ -230,13 +233,13 @@ fn files_are_short() {
 }
 
 #[test]
-fn every_file_says_first_what_it_is_for() {
+fn every_file_begins_with_a_doc_line() {
     let silent = all_sources().into_iter().filter(|source| !source.text.starts_with("//! "));
     none(silent.map(|source| format!("{}:1: does not begin with `//!`", source.path)).collect());
 }
 
 #[test]
-fn no_file_is_named_after_nothing() {
+fn files_are_named_after_their_content() {
     let unnamed = all_sources()
         .into_iter()
         .filter(|source| source.path.split('/').any(|part| NAMES.contains(&part.trim_end_matches(".rs"))));
@@ -244,15 +247,15 @@ fn no_file_is_named_after_nothing() {
 }
 
 #[test]
-fn the_judge_can_say_no() {
+fn wrong_imports_are_found() {
     assert_eq!(judge("server", "session"), None);
     assert_eq!(judge("broker", "topic_plugins"), None);
     assert_eq!(judge("hub", "hub"), None);
     assert!(judge("session", "server").unwrap().contains("lies below"));
     assert!(judge("hub", "plugin").unwrap().contains("must not know each other"));
     assert!(judge("topic_plugins", "session").is_some());
-    assert!(judge("extra", "topic").unwrap().contains("no place"));
-    assert!(judge("cli", "extra").unwrap().contains("no place"));
+    assert!(judge("extra", "topic").unwrap().contains("not in the order"));
+    assert!(judge("cli", "extra").unwrap().contains("not in the order"));
 }
 
 #[test]
@@ -289,7 +292,7 @@ fn documents_name_only_what_exists() {
     for path in CHECKED {
         let mut document = document(path);
         if path == "CHANGELOG.md" {
-            // Older sections tell of what there was.
+            // Older sections may name what no longer exists.
             document.text = documents::newest_section(&document.text);
         }
         problems.extend(tree.problems(&document, path == "broker/ARCHITECTURE.md"));
@@ -298,6 +301,6 @@ fn documents_name_only_what_exists() {
 }
 
 #[test]
-fn documents_have_lines_that_can_be_read() {
+fn documents_have_short_lines() {
     none(CHECKED.iter().chain(&["tests/FAULTS.md"]).flat_map(|path| documents::long_lines(&document(path))).collect());
 }
