@@ -230,7 +230,7 @@ fn keep(core: Weak<Core>, idle: Duration, wishes: Receiver<()>) -> io::Result<()
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let Some(core) = core.upgrade() else { return };
-            core.store.forget_old(core.clock.monotonic_ms());
+            core.store.forget_old(core.clock.now());
             core.topics.forget_idle(unused_ms);
             if unused_ms == 0 {
                 // However many are turned away, walking all topics must not become all that is done: each walk holds up

@@ -47,7 +47,7 @@ impl Broker {
             Some(HistoryFrom::Since(since)) => (Span::After(since.offset), Some(since)),
             Some(HistoryFrom::Before(before)) => (Span::Before(before.offset), Some(before)),
         };
-        let past = view.read(span, page, self.core.clock.now());
+        let past = view.read(span, page, self.core.clock.now()).map_err(|error| error.to_failure())?;
         let first = past.first.unwrap_or(position.offset + 1);
         let leads_on = match span {
             Span::After(offset) => offset <= position.offset && offset + 1 >= first,

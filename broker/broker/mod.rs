@@ -31,7 +31,7 @@ use crate::metrics::{Metrics, Snapshot};
 #[cfg(feature = "plugins")]
 use crate::plugin::{FailureReport, PluginHealth};
 use crate::request::responder::{RequestResult, Responder};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::topic::Topic;
 use crate::topic_plugins::{PluginHandle, TopicPlugins};
 use crate::topics::presence_timer::PresenceTimer;
@@ -39,9 +39,6 @@ use crate::topics::{TopicEntry, TopicRegistry};
 
 /// What the broker's threads are given to end, even where sessions are given none.
 const STOP_WAIT_MIN: Duration = Duration::from_secs(1);
-
-/// When it makes sense to ask again for what could not be kept.
-const NOT_KEPT_RETRY_MS: u64 = 1_000;
 
 /// A running broker. Cheap to clone; all clones are the same broker.
 ///
@@ -230,12 +227,6 @@ pub(crate) fn answer_published(responder: Responder, published: Result<Published
         Ok(published) => responder.ok(Reply::Published(published)),
         Err(failure) => responder.fail(failure),
     }
-}
-
-/// Something could not be kept: the operator is told why, the client that it may try again.
-pub(crate) fn not_kept(error: &StoreError) -> Failure {
-    tracing::error!(%error, "nothing of this was done");
-    Failure::new(ErrorCode::Unavailable, "the broker cannot keep this now").retry_after_ms(NOT_KEPT_RETRY_MS)
 }
 
 async fn wait(outcome: tokio::sync::oneshot::Receiver<RequestResult>) -> RequestResult {

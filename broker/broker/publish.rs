@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Published, Reply};
 
 use super::idempotency::{key_reused, keyed, program};
-use super::{Broker, answer_published, not_kept, parse_topic, wait};
+use super::{Broker, answer_published, parse_topic, wait};
 use crate::engine::{KeyedRequest, NotPublished};
 use crate::hub::SessionKey;
 use crate::message::Draft;
@@ -135,7 +135,7 @@ impl Broker {
                     entry = self.core.topics.entry(entry.stream.topic(), &self.core.engine)?;
                 }
                 Err(NotPublished::KeyReused) => return Err(key_reused()),
-                Err(NotPublished::NotKept(error)) => return Err(not_kept(&error)),
+                Err(NotPublished::NotKept(error)) => return Err(error.to_failure()),
             }
         }
     }

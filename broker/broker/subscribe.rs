@@ -11,10 +11,10 @@ use crate::hub::{FieldPlace, Push, Subscription, TooManyFields, What};
 use crate::presence::TopicPresence;
 use crate::request::caller::CallerSession;
 use crate::request::responder::Responder;
-use crate::store::Span;
+use crate::store::{Span, StoreError};
 use crate::topic::Topic;
 use crate::topics::TopicEntry;
-use crate::topics::recovery::plan;
+use crate::topics::recovery::{Plan, plan};
 use crate::topics::replay::{PAGE, Reading};
 
 /// What a session wants of a topic that it subscribes to.
@@ -135,14 +135,20 @@ impl Broker {
         let (topic, position): (Arc<str>, _) = (entry.stream.topic().as_str().into(), view.position());
         let mut subscribed = Subscribed { topic, position: None, recovered: None, more: None, present: None };
         let hub = &self.core.hub;
+        let mut planned = None;
+        if since.is_some() || last.is_some() {
+            match self.plan_recovery(view, since.as_ref(), last) {
+                Ok((plan, more)) => {
+                    subscribed.more = Some(more);
+                    planned = Some(plan);
+                }
+                Err(error) => return responder.fail(error.to_failure()),
+            }
+        }
         entry.reach.enter(session.shard());
         let (mut replay, mut told) = (None, None);
-        if since.is_some() || last.is_some() {
-            let now = self.core.clock.now();
-            let kept = view.read(Span::After(position.offset), PAGE, now).first.unwrap_or(position.offset + 1);
-            let plan = plan(since.as_ref(), last, &position, kept);
+        if let Some(plan) = planned {
             subscribed.recovered = plan.recovered;
-            subscribed.more = Some(plan.after.is_some_and(|after| view.read(Span::After(after), PAGE, now).more));
             self.count_recovery(plan.recovered);
             if plan.gap.is_some() && plan.after.is_none() && responder.is_whole() {
                 // There is nothing to read, so live messages need not wait: those of a topic without history would be lost.
@@ -185,6 +191,23 @@ impl Broker {
                 });
             }
         }
+    }
+
+    /// What of the past a subscription gets, and whether that is more than one page.
+    fn plan_recovery(
+        &self,
+        view: &View<'_>,
+        since: Option<&Position>,
+        last: Option<u64>,
+    ) -> Result<(Plan, bool), StoreError> {
+        let (position, now) = (view.position(), self.core.clock.now());
+        let kept = view.read(Span::After(position.offset), PAGE, now)?.first.unwrap_or(position.offset + 1);
+        let plan = plan(since, last, &position, kept);
+        let more = match plan.after {
+            Some(after) => view.read(Span::After(after), PAGE, now)?.more,
+            None => false,
+        };
+        Ok((plan, more))
     }
 
     fn count_recovery(&self, recovered: Option<bool>) {

@@ -16,7 +16,7 @@ pub(crate) use self::transaction::{PublishStep, StepOutcome, TransactionError, T
 
 use crate::clock::Now;
 use crate::message::{Draft, SharedMessage};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::topic::Topic;
 
 /// Orders the messages of topics.
@@ -28,7 +28,16 @@ pub(crate) enum Engine {
 
 impl Engine {
     /// Goes on with the order of a topic where it was kept, or begins it in this epoch.
-    pub(crate) fn open(&self, id: u64, topic: Topic, epoch: Arc<str>, keeping: Arc<Keeping>) -> Stream {
+    ///
+    /// # Errors
+    /// When the store cannot say where it was kept.
+    pub(crate) fn open(
+        &self,
+        id: u64,
+        topic: Topic,
+        epoch: Arc<str>,
+        keeping: Arc<Keeping>,
+    ) -> Result<Stream, StoreError> {
         match self {
             Self::Local(store) => Stream::open(id, topic, epoch, Arc::clone(store), keeping),
         }

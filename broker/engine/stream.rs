@@ -65,12 +65,21 @@ pub(crate) struct View<'s> {
 
 impl Stream {
     /// Goes on where the store says that the topic was, or begins anew in this epoch.
-    pub(super) fn open(id: u64, topic: Topic, epoch: Arc<str>, store: Arc<dyn Store>, keeping: Arc<Keeping>) -> Self {
-        let (epoch, last) = match store.end(&topic) {
+    ///
+    /// # Errors
+    /// When the store cannot say where that is.
+    pub(super) fn open(
+        id: u64,
+        topic: Topic,
+        epoch: Arc<str>,
+        store: Arc<dyn Store>,
+        keeping: Arc<Keeping>,
+    ) -> Result<Self, StoreError> {
+        let (epoch, last) = match store.end(&topic)? {
             Some(end) => (end.epoch, end.last),
             None => (epoch, 0),
         };
-        Self { id, topic, epoch, store, keeping, state: Mutex::new(StreamState { last, retired: false }) }
+        Ok(Self { id, topic, epoch, store, keeping, state: Mutex::new(StreamState { last, retired: false }) })
     }
 
     /// Names this stream within the process.
@@ -110,8 +119,11 @@ impl Stream {
     }
 
     /// What is known of a key.
-    pub(crate) fn recall(&self, keyed: &KeyedRequest, now: Now) -> Lookup {
-        keyed.judge(self.store.recall(&self.scope(), &keyed.key, now.monotonic_ms))
+    ///
+    /// # Errors
+    /// When the store cannot read it.
+    pub(crate) fn recall(&self, keyed: &KeyedRequest, now: Now) -> Result<Lookup, StoreError> {
+        Ok(keyed.judge(self.store.recall(&self.scope(), &keyed.key, now)?))
     }
 
     /// What is to be kept of a request with a key.
@@ -134,7 +146,7 @@ impl Stream {
             Err(Retired) => return Err(NotPublished::Retired(Box::new((draft, keyed)))),
         };
         if let Some(keyed) = &keyed {
-            match self.recall(keyed, now) {
+            match self.recall(keyed, now).map_err(NotPublished::NotKept)? {
                 Lookup::No => {}
                 Lookup::Other => return Err(NotPublished::KeyReused),
                 Lookup::Same(Outcome::Published(position)) => return Ok(Published { position, duplicate: true }),
@@ -160,7 +172,7 @@ impl Stream {
         if self.keeping.retention.is_none() && keyed.is_none() {
             return Ok(());
         }
-        let mut batch = Batch::at(now.monotonic_ms);
+        let mut batch = Batch::at(now);
         batch.messages.extend(self.kept(message));
         if let Some(keyed) = keyed {
             batch.keys.push(self.kept_key(keyed, Outcome::Published(Some(position.clone()))));
@@ -199,10 +211,13 @@ impl View<'_> {
     }
 
     /// Past messages.
-    pub(crate) fn read(&self, span: Span, page: Page, now: Now) -> Past {
+    ///
+    /// # Errors
+    /// When the store cannot read them.
+    pub(crate) fn read(&self, span: Span, page: Page, now: Now) -> Result<Past, StoreError> {
         match self.stream.keeping.retention {
-            Some(_) => self.stream.store.read(&self.stream.topic, span, page, now.monotonic_ms),
-            None => Past::default(),
+            Some(_) => self.stream.store.read(&self.stream.topic, span, page, now),
+            None => Ok(Past::default()),
         }
     }
 }
@@ -222,6 +237,7 @@ mod tests {
         let retention = Retention { messages, bytes: 1_000, age_ms: 1_000 };
         let keeping = Keeping { retention: (messages > 0).then_some(retention), keys_ms: 1_000, keys_max: 10 };
         Stream::open(1, Topic::parse("a").expect("a topic"), "e".into(), Arc::clone(store), keeping.into())
+            .expect("opened")
     }
 
     fn store() -> Arc<dyn Store> {
@@ -268,7 +284,8 @@ mod tests {
         let after = open(&store, 5);
         assert_eq!((offset(publish(&after, None)), &after.epoch), (2, &before.epoch));
         let all = Page { messages: 10, bytes: 1_000 };
-        let past = after.join(|view| view.read(Span::After(0), all, Now::default())).expect("not retired");
+        let past =
+            after.join(|view| view.read(Span::After(0), all, Now::default())).expect("not retired").expect("read");
         assert_eq!(past.messages.len(), 2);
     }
 

@@ -161,7 +161,7 @@ mod tests {
     fn open(engine: &Engine, id: u64, topic: &str) -> Stream {
         let retention = Some(Retention { messages: 10, bytes: 1_000, age_ms: 1_000 });
         let keeping = Keeping { retention, keys_ms: 1_000, keys_max: 10 };
-        engine.open(id, Topic::parse(topic).expect("a topic"), "e".into(), keeping.into())
+        engine.open(id, Topic::parse(topic).expect("a topic"), "e".into(), keeping.into()).expect("opened")
     }
 
     fn keyed() -> KeyedRequest {
@@ -170,7 +170,10 @@ mod tests {
 
     fn state(value: &str) -> Batch {
         let values = [("key".to_owned(), Some(value.as_bytes().into()))].into();
-        Batch { state: Some(Writes { namespace: "p".into(), values, timers: Default::default() }), ..Batch::at(0) }
+        Batch {
+            state: Some(Writes { namespace: "p".into(), values, timers: Default::default() }),
+            ..Batch::at(Now::default())
+        }
     }
 
     #[test]
@@ -197,8 +200,10 @@ mod tests {
                     StepOutcome::Joined(view) => (index, "joined".to_owned(), view.position().offset),
                 });
             });
-            let known = store.recall(&Scope::Topic(b.topic().clone()), &keyed.key, 0).is_some();
-            let kept = store.read(a.topic(), Span::After(0), Page { messages: 10, bytes: 1_000 }, 0).messages.len();
+            let known =
+                store.recall(&Scope::Topic(b.topic().clone()), &keyed.key, Now::default()).expect("read").is_some();
+            let all = Page { messages: 10, bytes: 1_000 };
+            let kept = store.read(a.topic(), Span::After(0), all, Now::default()).expect("read").messages.len();
             match published {
                 Ok(positions) => {
                     let before = (attempt - 1) / 2;
@@ -213,14 +218,14 @@ mod tests {
                         (4, "joined", first + 1),
                     ];
                     assert_eq!(handed, expected.map(|(index, what, offset)| (index, what.to_owned(), offset)));
-                    assert_eq!(store.get("p", "key").as_deref(), Some(text.as_bytes()));
+                    assert_eq!(store.get("p", "key").expect("read").as_deref(), Some(text.as_bytes()));
                     assert!(known && kept as u64 == second);
                 }
                 Err(error) => {
                     assert!(attempt % 2 == 0 && matches!(error, TransactionError::NotKept(_)), "{error:?}");
                     assert!(handed.is_empty(), "nothing is handed over");
                     assert_eq!((known, kept), (attempt > 0, attempt as usize / 2));
-                    assert_ne!(store.get("p", "key").as_deref(), Some(text.as_bytes()));
+                    assert_ne!(store.get("p", "key").expect("read").as_deref(), Some(text.as_bytes()));
                 }
             }
         }

@@ -36,7 +36,7 @@ pub(crate) use self::run::worker::{Isolation, Surroundings, Version, Worker};
 use self::run::hook_context::{Cause, HookHost};
 use self::run::instance::{RunningInstance, Start};
 use crate::clock::Now;
-use crate::store::{KeptTimer, Writes};
+use crate::store::{KeptTimer, StoreError, Writes};
 use crate::topic::Topic;
 
 /// Where running copies of a plugin come from.
@@ -199,6 +199,8 @@ pub(crate) enum HookError {
     Rejected { reason: String, detail: Option<Payload> },
     /// The plugin failed.
     Failed(Failed),
+    /// The plugin's state could not be read.
+    Storage(StoreError),
     /// The hook was not called, because that was no longer wanted.
     NotWanted,
 }

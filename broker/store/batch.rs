@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rialto_protocol::Payload;
 
 use super::{Key, KeyRecord, Scope};
+use crate::clock::Now;
 use crate::message::SharedMessage;
 
 /// Writes that are kept together or not at all.
@@ -17,8 +18,8 @@ pub(crate) struct Batch {
     pub(crate) messages: Vec<KeptMessage>,
     /// What requests with a key came to.
     pub(crate) keys: Vec<KeptKey>,
-    /// When this is, in monotonic milliseconds.
-    pub(crate) now_ms: u64,
+    /// When this is.
+    pub(crate) now: Now,
 }
 
 /// What each key and timer of a namespace shall be; none removes it.
@@ -69,7 +70,7 @@ pub(crate) struct KeptKey {
 
 impl Batch {
     /// A batch with nothing in it yet.
-    pub(crate) fn at(now_ms: u64) -> Self {
-        Self { now_ms, ..Self::default() }
+    pub(crate) fn at(now: Now) -> Self {
+        Self { now, ..Self::default() }
     }
 }

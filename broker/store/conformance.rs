@@ -10,6 +10,7 @@ use super::{
     Batch, Digest, End, KeptKey, KeptMessage, KeptTimer, Key, KeyRecord, Outcome, Page, Retention, Scope, Span, Store,
     Writes,
 };
+use crate::clock::Now;
 use crate::message::{Draft, Message};
 use crate::topic::Topic;
 
@@ -22,12 +23,17 @@ pub(crate) fn topic(name: &str) -> Topic {
     Topic::parse(name).expect("a topic")
 }
 
+/// This many milliseconds after both clocks began.
+pub(crate) fn at(now_ms: u64) -> Now {
+    Now { unix_ms: now_ms, monotonic_ms: now_ms }
+}
+
 /// A batch with one message.
 pub(crate) fn message(topic: &Topic, epoch: &str, offset: u64, bytes: usize, now_ms: u64) -> Batch {
     let draft = Draft { payload: Payload::bytes(vec![0; bytes]), from: None, except: None };
     let message = Arc::new(Message::new(1, topic.clone(), offset, 0, draft));
     let kept = KeptMessage { message, epoch: epoch.into(), retention: RETENTION };
-    Batch { messages: vec![kept], ..Batch::at(now_ms) }
+    Batch { messages: vec![kept], ..Batch::at(at(now_ms)) }
 }
 
 /// Checks a store; `open` gives an empty one whose messages and keys may take so many bytes.
@@ -44,20 +50,20 @@ fn write(namespace: &str, writes: &[(&str, Option<&str>)]) -> Batch {
     let write = |(key, value): &(&str, Option<&str>)| ((*key).to_owned(), value.map(|value| value.as_bytes().into()));
     let values: BTreeMap<_, _> = writes.iter().map(write).collect();
     let timers = BTreeMap::new();
-    Batch { state: Some(Writes { namespace: namespace.into(), values, timers }), ..Batch::at(0) }
+    Batch { state: Some(Writes { namespace: namespace.into(), values, timers }), ..Batch::at(at(0)) }
 }
 
 fn state(store: &dyn Store) {
     store.commit(write("chat", &[("b", Some("2")), ("a", Some("1"))])).expect("kept");
     store.commit(write("other", &[("c", Some("3"))])).expect("kept");
-    let key = |from| store.next("chat", from).map(|(key, _)| key);
+    let key = |from| store.next("chat", from).expect("read").map(|(key, _)| key);
     assert_eq!(key(Bound::Included("")).as_deref(), Some("a"));
     assert_eq!(key(Bound::Excluded("a")).as_deref(), Some("b"));
     assert_eq!(key(Bound::Excluded("b")), None);
-    assert_eq!(store.get("chat", "b").as_deref(), Some(&b"2"[..]));
-    assert_eq!(store.state_bytes("chat"), 4);
+    assert_eq!(store.get("chat", "b").expect("read").as_deref(), Some(&b"2"[..]));
+    assert_eq!(store.state_bytes("chat"), Ok(4));
     store.commit(write("chat", &[("b", None)])).expect("kept");
-    assert_eq!((store.get("chat", "b"), store.state_bytes("chat")), (None, 2));
+    assert_eq!((store.get("chat", "b"), store.state_bytes("chat")), (Ok(None), Ok(2)));
 }
 
 fn timers(store: &dyn Store) {
@@ -65,14 +71,14 @@ fn timers(store: &dyn Store) {
     let set = |namespace: &str, writes: &[(&str, Option<KeptTimer>)]| {
         let timers = writes.iter().map(|(name, timer)| ((*name).to_owned(), timer.clone())).collect();
         let writes = Writes { namespace: namespace.into(), values: BTreeMap::new(), timers };
-        store.commit(Batch { state: Some(writes), ..Batch::at(0) }).expect("kept");
+        store.commit(Batch { state: Some(writes), ..Batch::at(at(0)) }).expect("kept");
     };
     set("chat", &[("b", Some(timer(2, "two"))), ("a", Some(timer(9, "nine")))]);
     set("chat/chat.room", &[("c", Some(timer(3, "three")))]);
     set("chats", &[("d", Some(timer(4, "four")))]);
     set("chat", &[("a", Some(timer(1, "one"))), ("nothing", None)]);
     let all = |namespace: &str| {
-        let all = store.timers(namespace).into_iter();
+        let all = store.timers(namespace).expect("read").into_iter();
         all.map(|(namespace, name, timer)| format!("{namespace} {name} {}", timer.due_unix_ms)).collect::<Vec<_>>()
     };
     assert_eq!(all("chat"), ["chat a 1", "chat b 2", "chat/chat.room c 3"]);
@@ -85,10 +91,10 @@ fn messages(store: &dyn Store) {
     for offset in 1..=5 {
         store.commit(message(&one, "e", offset, 1, offset)).expect("kept");
     }
-    assert_eq!(store.end(&one), Some(End { epoch: "e".into(), last: 5 }));
-    assert_eq!(store.end(&other), None);
+    assert_eq!(store.end(&one), Ok(Some(End { epoch: "e".into(), last: 5 })));
+    assert_eq!(store.end(&other), Ok(None));
     let read = |span, messages| {
-        let past = store.read(&one, span, Page { messages, bytes: usize::MAX }, 5);
+        let past = store.read(&one, span, Page { messages, bytes: usize::MAX }, at(5)).expect("read");
         (past.messages.iter().map(|message| message.offset).collect::<Vec<_>>(), past.more)
     };
     assert_eq!(read(Span::After(1), 2), (vec![2, 3], true));
@@ -96,8 +102,8 @@ fn messages(store: &dyn Store) {
     assert_eq!(read(Span::After(9), 2), (vec![], false));
     assert_eq!(read(Span::Before(4), 2), (vec![2, 3], true));
     assert_eq!(read(Span::Before(u64::MAX), 9), (vec![1, 2, 3, 4, 5], false));
-    assert_eq!(store.read(&one, Span::After(0), ALL, 5).first, Some(1));
-    let past = store.read(&one, Span::After(0), ALL, 10_003);
+    assert_eq!(store.read(&one, Span::After(0), ALL, at(5)).expect("read").first, Some(1));
+    let past = store.read(&one, Span::After(0), ALL, at(10_003)).expect("read");
     assert_eq!((past.first, past.messages.len()), (Some(3), 3), "two are too old");
 }
 
@@ -114,16 +120,16 @@ fn key(text: &str, position: Option<u64>) -> KeptKey {
 
 fn keys(store: &dyn Store) {
     for (text, now_ms) in [("k1", 0), ("k2", 1), ("k3", 2)] {
-        store.commit(Batch { keys: vec![key(text, None)], ..Batch::at(now_ms) }).expect("kept");
+        store.commit(Batch { keys: vec![key(text, None)], ..Batch::at(at(now_ms)) }).expect("kept");
     }
     let recall = |scope: Scope, text: &str, now_ms| {
-        store.recall(&scope, &Key { user: None, text: text.into() }, now_ms).is_some()
+        store.recall(&scope, &Key { user: None, text: text.into() }, at(now_ms)).expect("read").is_some()
     };
     let scope = || Scope::Topic(topic("a"));
     assert!(!recall(scope(), "k1", 2), "two keys are known at most");
     assert!(recall(scope(), "k2", 101) && !recall(scope(), "k2", 102), "for 100 ms");
     assert!(!recall(Scope::Plugin("a".into()), "k3", 2), "another scope");
-    store.forget_old(103);
+    store.forget_old(at(103));
     assert!(!recall(scope(), "k3", 50), "forgotten");
 }
 
@@ -132,9 +138,11 @@ fn together(store: &dyn Store) {
     batch.keys.push(key("k", Some(1)));
     batch.state = write("chat", &[("a", Some("1"))]).state;
     store.commit(batch).expect("kept");
-    assert_eq!(store.end(&topic("a")).map(|end| end.last), Some(1));
-    assert!(store.recall(&Scope::Topic(topic("a")), &Key { user: None, text: "k".into() }, 0).is_some());
-    assert!(store.get("chat", "a").is_some());
+    assert_eq!(store.end(&topic("a")).expect("read").map(|end| end.last), Some(1));
+    assert!(
+        store.recall(&Scope::Topic(topic("a")), &Key { user: None, text: "k".into() }, at(0)).expect("read").is_some()
+    );
+    assert!(store.get("chat", "a").expect("read").is_some());
 }
 
 /// However many topics there are, what they keep is bounded, and the newest is there.
@@ -144,9 +152,9 @@ fn bounded(store: &dyn Store) {
         store.commit(message(&topic(&format!("t{index}")), "e", 1, 10, index)).expect("kept");
     }
     for index in 0..10_000 {
-        kept += usize::from(store.end(&topic(&format!("t{index}"))).is_some());
+        kept += usize::from(store.end(&topic(&format!("t{index}"))).expect("read").is_some());
     }
     assert!(kept > 0 && kept < 1_000, "{kept}");
-    assert!(store.end(&topic("t9999")).is_some());
-    assert!(store.end(&topic("t0")).is_none());
+    assert!(store.end(&topic("t9999")).expect("read").is_some());
+    assert!(store.end(&topic("t0")).expect("read").is_none());
 }

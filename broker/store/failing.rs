@@ -4,7 +4,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 
-use super::{Batch, End, KeptTimer, Key, KeyRecord, MemoryStore, Page, Past, Scope, Span, Store, StoreError};
+use super::{
+    Batch, End, Key, KeyRecord, MemoryStore, NamedTimer, Page, Past, Scope, Span, StateEntry, Store, StoreError,
+};
+use crate::clock::Now;
 use crate::topic::Topic;
 
 /// A store in memory whose next commits fail.
@@ -30,40 +33,40 @@ impl Store for FailingStore {
         let left = self.failures.load(Acquire);
         if left > 0 {
             self.failures.fetch_sub(1, AcqRel);
-            return Err(StoreError("a test wants it so".to_owned()));
+            return Err(StoreError::Failing("a test wants it so".to_owned()));
         }
         self.within.commit(batch)
     }
 
-    fn get(&self, namespace: &str, key: &str) -> Option<Arc<[u8]>> {
+    fn get(&self, namespace: &str, key: &str) -> Result<Option<Arc<[u8]>>, StoreError> {
         self.within.get(namespace, key)
     }
 
-    fn next(&self, namespace: &str, from: Bound<&str>) -> Option<(String, Arc<[u8]>)> {
+    fn next(&self, namespace: &str, from: Bound<&str>) -> Result<Option<StateEntry>, StoreError> {
         self.within.next(namespace, from)
     }
 
-    fn state_bytes(&self, namespace: &str) -> usize {
+    fn state_bytes(&self, namespace: &str) -> Result<usize, StoreError> {
         self.within.state_bytes(namespace)
     }
 
-    fn timers(&self, namespace: &str) -> Vec<(Arc<str>, String, KeptTimer)> {
+    fn timers(&self, namespace: &str) -> Result<Vec<NamedTimer>, StoreError> {
         self.within.timers(namespace)
     }
 
-    fn end(&self, topic: &Topic) -> Option<End> {
+    fn end(&self, topic: &Topic) -> Result<Option<End>, StoreError> {
         self.within.end(topic)
     }
 
-    fn read(&self, topic: &Topic, span: Span, page: Page, now_ms: u64) -> Past {
-        self.within.read(topic, span, page, now_ms)
+    fn read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> Result<Past, StoreError> {
+        self.within.read(topic, span, page, now)
     }
 
-    fn recall(&self, scope: &Scope, key: &Key, now_ms: u64) -> Option<KeyRecord> {
-        self.within.recall(scope, key, now_ms)
+    fn recall(&self, scope: &Scope, key: &Key, now: Now) -> Result<Option<KeyRecord>, StoreError> {
+        self.within.recall(scope, key, now)
     }
 
-    fn forget_old(&self, now_ms: u64) {
-        self.within.forget_old(now_ms);
+    fn forget_old(&self, now: Now) {
+        self.within.forget_old(now);
     }
 }

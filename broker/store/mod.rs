@@ -4,6 +4,7 @@
 mod batch;
 #[cfg(test)]
 mod conformance;
+mod error;
 #[cfg(test)]
 pub(crate) mod failing;
 mod key;
@@ -14,16 +15,21 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 pub(crate) use self::batch::{Batch, KeptKey, KeptMessage, KeptTimer, Retention, Writes};
+pub(crate) use self::error::StoreError;
 pub(crate) use self::key::{Digest, Key, KeyRecord, Outcome, Scope};
 pub(crate) use self::memory::MemoryStore;
 
+use crate::clock::Now;
 use crate::message::SharedMessage;
 use crate::topic::Topic;
 
 /// Where messages, state and idempotency keys are kept.
 ///
-/// Of one topic, only who holds its order commits messages and keys, so that no two of its batches meet. Times are the
-/// clock's monotonic milliseconds.
+/// Of one topic, only the holder of its order commits messages and keys, so that no two of its batches meet. Each time comes on
+/// both clocks: a store whose contents outlive the process counts ages by the time of day, one that lives in memory by the
+/// monotonic clock, which no change of the time of day moves.
+///
+/// Every read may fail with [`StoreError`]; an empty result means that nothing is kept.
 pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Keeps everything that is in a batch, or nothing of it.
     ///
@@ -32,35 +38,35 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
 
     /// The value of a key in a namespace.
-    fn get(&self, namespace: &str, key: &str) -> Option<Arc<[u8]>>;
+    fn get(&self, namespace: &str, key: &str) -> Result<Option<Arc<[u8]>>, StoreError>;
 
     /// The first entry of a namespace from a key on, in byte order.
-    fn next(&self, namespace: &str, from: Bound<&str>) -> Option<(String, Arc<[u8]>)>;
+    fn next(&self, namespace: &str, from: Bound<&str>) -> Result<Option<StateEntry>, StoreError>;
 
     /// How many bytes the keys and values of a namespace take.
-    fn state_bytes(&self, namespace: &str) -> usize;
+    fn state_bytes(&self, namespace: &str) -> Result<usize, StoreError>;
 
-    /// All timers of a namespace and of those whose names begin with it and a `/`, with the namespace and the name of each.
-    fn timers(&self, namespace: &str) -> Vec<(Arc<str>, String, KeptTimer)>;
+    /// All timers of a namespace and of those whose names begin with it and a `/`.
+    fn timers(&self, namespace: &str) -> Result<Vec<NamedTimer>, StoreError>;
 
     /// Where the kept order of a topic ends; none when nothing of it is kept.
-    fn end(&self, topic: &Topic) -> Option<End>;
+    fn end(&self, topic: &Topic) -> Result<Option<End>, StoreError>;
 
     /// Messages of a topic that are kept.
-    fn read(&self, topic: &Topic, span: Span, page: Page, now_ms: u64) -> Past;
+    fn read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> Result<Past, StoreError>;
 
     /// What a request with this key came to, if that is still known.
-    fn recall(&self, scope: &Scope, key: &Key, now_ms: u64) -> Option<KeyRecord>;
+    fn recall(&self, scope: &Scope, key: &Key, now: Now) -> Result<Option<KeyRecord>, StoreError>;
 
     /// Gives up what has become too old.
-    fn forget_old(&self, now_ms: u64);
+    fn forget_old(&self, now: Now);
 }
 
-/// Something could not be kept. The text is for the operator.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the store failed: {0}")]
-#[cfg_attr(not(test), allow(dead_code, reason = "memory never fails; what writes to a disk does"))]
-pub(crate) struct StoreError(pub(crate) String);
+/// A key of a namespace, and its value.
+pub(crate) type StateEntry = (String, Arc<[u8]>);
+
+/// A timer with its namespace and its name there.
+pub(crate) type NamedTimer = (Arc<str>, String, KeptTimer);
 
 /// Where a topic's order ends.
 #[derive(Clone, Debug, PartialEq, Eq)]

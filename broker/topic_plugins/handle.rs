@@ -89,7 +89,10 @@ impl PluginHandle {
             failures: self.status.failures(),
             last_failure,
             waiting: self.mailbox.waiting(),
-            state_bytes: broker.core.store.state_bytes(&self.name),
+            state_bytes: broker.core.store.state_bytes(&self.name).unwrap_or_else(|error| {
+                tracing::warn!(plugin = &*self.name, %error, "the size of the state cannot be read");
+                0
+            }),
         }
     }
 

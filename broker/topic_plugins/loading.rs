@@ -86,8 +86,8 @@ impl Loader {
             None => self.version(name, plugin)?,
         };
         let running = running(&version, plugin);
-        let (key, registry, status): (Arc<str>, Arc<PluginRegistry>, Arc<Status>) =
-            (name.into(), Arc::default(), Arc::default());
+        let registry = Arc::new(PluginRegistry::new(Arc::clone(&self.with.store)));
+        let (key, status): (Arc<str>, Arc<Status>) = (name.into(), Arc::default());
         let around = self.surroundings(&key, &registry, &status);
         let (mailbox, thread) = spawn(version, around).map_err(|error| failure(name, &path, error.to_string()))?;
         Ok((PluginHandle::new(key, mailbox, registry, status, running), thread))

@@ -46,21 +46,25 @@ impl PluginRequest {
         // Looked up when it is this event's turn: whoever came before it with the same key is done by then.
         let is_new = scoped_key.map(|scoped_key| {
             let (clock, found) = (broker.core.clock, Arc::clone(&found));
-            Box::new(move || *found.get_or_init(|| scoped_key.recall(clock.now())) == Lookup::No) as IsNew
+            Box::new(move || *found.get_or_init(|| scoped_key.recall(clock.now())) == Ok(Lookup::No)) as IsNew
         });
         place.fill(
             event,
             is_new,
             Box::new(move |outcome| match (found.get(), outcome) {
-                (None | Some(Lookup::No), Ok(done)) => {
+                (None | Some(Ok(Lookup::No)), Ok(done)) => {
                     finish(&Transaction { broker: &broker, owner: &owner, by: from.as_ref() }, done, responder)
                 }
-                (None | Some(Lookup::No), Err(error)) => {
+                (None | Some(Ok(Lookup::No)), Err(error)) => {
                     responder.fail(failure(owner.name(), error));
                     false
                 }
-                (Some(known), _) => {
+                (Some(Ok(known)), _) => {
                     answer_known(&broker, known, responder);
+                    false
+                }
+                (Some(Err(error)), _) => {
+                    responder.fail(error.to_failure());
                     false
                 }
             }),
@@ -87,6 +91,7 @@ pub(super) fn failure(plugin: &str, error: HookError) -> Failure {
             failure.detail = detail;
             failure
         }
+        HookError::Storage(error) => error.to_failure(),
         HookError::NotWanted => Failure::new(ErrorCode::Internal, "a hook was not called"),
         HookError::Failed(failed) => {
             let text = format!("plugin \"{plugin}\" failed: {}", failed.for_client());

@@ -60,8 +60,8 @@ fn text() -> Data {
 /// The positions of the topics that hooks publish to, the value of the key and the number of timers.
 fn world(broker: &Broker, store: &FailingStore) -> (u64, u64, bool, usize, usize) {
     let offset = |topic: &str| broker.topic(topic).map_or(0, |status| status.position.offset);
-    let is_there = store.get("p", "kv\nkey").is_some();
-    (offset("p.a"), offset("p.b"), is_there, store.timers("p").len(), broker.plugins()[0].timers)
+    let is_there = store.get("p", "kv\nkey").expect("read").is_some();
+    (offset("p.a"), offset("p.b"), is_there, store.timers("p").expect("read").len(), broker.plugins()[0].timers)
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_timer_whose_outcome_cannot_be_kept_is_due_again() {
             values: Default::default(),
             timers: [("now".to_owned(), Some(crate::store::KeptTimer { due_unix_ms: 0, payload: None }))].into(),
         }),
-        ..crate::store::Batch::at(0)
+        ..crate::store::Batch::at(crate::clock::Now::default())
     };
     store.commit(batch).expect("kept");
     drop(broker);
@@ -129,5 +129,5 @@ async fn a_timer_whose_outcome_cannot_be_kept_is_due_again() {
         assert!(begun.elapsed() < Duration::from_secs(10), "the timer is never due");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(store.timers("p").is_empty(), "it is gone with what it wanted");
+    assert!(store.timers("p").expect("read").is_empty(), "it is gone with what it wanted");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Position};
 
 use super::handle::PluginHandle;
-use crate::broker::{Broker, Departure, SubscribeOptions, not_kept};
+use crate::broker::{Broker, Departure, SubscribeOptions};
 use crate::engine::{KeyedRequest, PublishStep, StepOutcome, TransactionError, TransactionStep};
 use crate::hub::{Push, What};
 use crate::message::Draft;
@@ -146,7 +146,7 @@ impl Transaction<'_> {
                 Err(failure) => return Err(failure),
             }
         }
-        Ok(Batch { state: Some(writes), keys, ..Batch::at(self.broker.core.clock.monotonic_ms()) })
+        Ok(Batch { state: Some(writes), keys, ..Batch::at(self.broker.core.clock.now()) })
     }
 
     /// What an effect comes to; none where its session has ended meanwhile.
@@ -207,7 +207,7 @@ impl Transaction<'_> {
             };
             match core.engine.publish_all(&steps, batch, core.clock.now(), pass) {
                 Ok(positions) => break (positions, done.get()),
-                Err(TransactionError::NotKept(error)) => return Err(undone(&acts, not_kept(&error))),
+                Err(TransactionError::NotKept(error)) => return Err(undone(&acts, error.to_failure())),
                 Err(TransactionError::Retired(back)) => batch = *back,
             }
             for act in &mut acts {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::TopicEntry;
 use crate::clock::Now;
 use crate::engine::{KeyedRequest, Lookup};
-use crate::store::{KeptKey, KeyRecord, Outcome, Scope, Store};
+use crate::store::{KeptKey, KeyRecord, Outcome, Scope, Store, StoreError};
 
 /// How long the keys of calls are remembered that name no topic: as long as those of a topic whose rule does not say.
 const KEYS_MS: u64 = 120_000;
@@ -27,12 +27,15 @@ pub(crate) enum KeyHome {
 
 impl ScopedKey {
     /// What is known of the key.
-    pub(crate) fn recall(&self, now: Now) -> Lookup {
+    ///
+    /// # Errors
+    /// When the store cannot read it.
+    pub(crate) fn recall(&self, now: Now) -> Result<Lookup, StoreError> {
         match &self.place {
             KeyHome::Topic(entry) => entry.stream.recall(&self.keyed, now),
             KeyHome::Plugin { name, store, .. } => {
                 let scope = Scope::Plugin(Arc::clone(name));
-                self.keyed.judge(store.recall(&scope, &self.keyed.key, now.monotonic_ms))
+                Ok(self.keyed.judge(store.recall(&scope, &self.keyed.key, now)?))
             }
         }
     }

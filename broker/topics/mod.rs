@@ -22,7 +22,7 @@ use crate::hub::{Audience, Patterns, Reach};
 use crate::identity;
 use crate::metrics::Metrics;
 use crate::presence::TopicPresence;
-use crate::store::Retention;
+use crate::store::{Retention, StoreError};
 use crate::topic::Topic;
 
 /// Topics that nobody needs are forgotten on demand; that takes less than this.
@@ -178,7 +178,7 @@ impl TopicRegistry {
     /// The topic, brought into memory if it is not there.
     ///
     /// # Errors
-    /// `not_found` when no rule is for it, `too_many` when no further topic fits.
+    /// `not_found` when no rule is for it, `too_many` when no further topic fits, `unavailable` when the store cannot be read.
     pub(crate) fn entry(&self, topic: &Topic, engine: &Engine) -> Result<Arc<TopicEntry>, Failure> {
         if let Some(there) = self.topics.get(topic) {
             let entry = Arc::clone(&there.key().0);
@@ -198,7 +198,8 @@ impl TopicRegistry {
         }
         loop {
             let (epoch, forgotten) = self.epoch().next();
-            let entry = Arc::new(self.open(topic, Arc::clone(&options), &ruled, epoch, engine));
+            let opened = self.open(topic, Arc::clone(&options), &ruled, epoch, engine);
+            let entry = Arc::new(opened.map_err(|error| error.to_failure())?);
             match self.topics.entry(ByName(Arc::clone(&entry))) {
                 Slot::Occupied(there) => return Ok(Arc::clone(&there.key().0)),
                 // It may have come and gone meanwhile, and gone on where this one does not know of.
@@ -219,10 +220,10 @@ impl TopicRegistry {
         ruled: &RuleCache,
         epoch: Arc<str>,
         engine: &Engine,
-    ) -> TopicEntry {
+    ) -> Result<TopicEntry, StoreError> {
         let keeping = Arc::clone(&ruled.keeping[options.rule]);
         let id = self.next.fetch_add(1, Relaxed);
-        let stream = engine.open(id, topic.clone(), epoch, keeping);
+        let stream = engine.open(id, topic.clone(), epoch, keeping)?;
         let presence = options.presence.then(|| {
             let (members_max, metrics) = (self.presence_members, Arc::clone(&self.metrics));
             Box::new(TopicPresence::new(topic.clone(), id, self.shards, members_max, metrics))
@@ -231,7 +232,7 @@ impl TopicRegistry {
         // Whoever is subscribed to a pattern gets everything.
         let is_selected = options.patterns && options.delivery_max == Policy::Queue;
         let reach = Reach::new(audience, is_selected.then(|| self.patterns.place(topic)));
-        TopicEntry { options, used_ms: AtomicU64::new(self.now_ms()), stream, reach, presence }
+        Ok(TopicEntry { options, used_ms: AtomicU64::new(self.now_ms()), stream, reach, presence })
     }
 
     /// The topic, if it is in memory.

@@ -72,7 +72,11 @@ impl Reading {
 
     fn read(&mut self, view: &View<'_>) -> Page {
         let now = view.position().offset;
-        let past = view.read(store::Span::After(self.after), PAGE, self.clock.now());
+        // What cannot be read is a gap for the session: it is told, and goes on with live messages.
+        let past = view.read(store::Span::After(self.after), PAGE, self.clock.now()).unwrap_or_else(|error| {
+            tracing::error!(topic = %self.entry.stream.topic(), %error, "the past cannot be read");
+            store::Past::default()
+        });
         // What was given up since the last page is told.
         let before = past.first.unwrap_or(now + 1) - 1;
         let given_up = (before > self.after && self.after < now).then(|| before.min(now));

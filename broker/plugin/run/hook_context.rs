@@ -16,7 +16,7 @@ use crate::capability::Capabilities;
 use crate::clock::Now;
 use crate::identity;
 use crate::plugin::{Effect, HookEffects, PluginLimits, Sent};
-use crate::store::{KeptTimer, Store, Writes};
+use crate::store::{KeptTimer, StateEntry, StoreError, Writes};
 use crate::topic::Topic;
 
 /// Says whether a topic belongs to the plugin.
@@ -45,7 +45,6 @@ pub(in crate::plugin) struct InstanceEnv {
     pub(in crate::plugin) namespace: Arc<str>,
     pub(in crate::plugin) owns: Owns,
     pub(in crate::plugin) may: Arc<Capabilities>,
-    pub(in crate::plugin) store: Arc<dyn Store>,
     pub(in crate::plugin) registry: Arc<PluginRegistry>,
     pub(in crate::plugin) limits: PluginLimits,
 }
@@ -165,18 +164,19 @@ impl HookContext {
         Self { ground, hook }
     }
 
-    fn value(&self, hook: &Hook, key: &str) -> Option<Arc<[u8]>> {
+    fn value(&self, hook: &Hook, key: &str) -> Result<Option<Arc<[u8]>>, Refusal> {
         match hook.values.get(key) {
-            Some(written) => written.clone(),
-            None => self.ground.store.get(&self.ground.namespace, key),
+            Some(written) => Ok(written.clone()),
+            None => self.ground.registry.state().get(&self.ground.namespace, key).map_err(unreadable),
         }
     }
 
     fn write(&self, hook: &mut Hook, key: &str, value: Option<Arc<[u8]>>) -> Result<(), Refusal> {
         let size = |value: &Option<Arc<[u8]>>| value.as_ref().map_or(0, |value| key.len() + value.len());
-        let growth = hook.growth + size(&value) as isize - size(&self.value(hook, key)) as isize;
+        let growth = hook.growth + size(&value) as isize - size(&self.value(hook, key)?) as isize;
         let quota = self.ground.limits.state_bytes;
-        let total = self.ground.store.state_bytes(&self.ground.namespace).saturating_add_signed(growth);
+        let before = self.ground.registry.state().bytes(&self.ground.namespace).map_err(unreadable)?;
+        let total = before.saturating_add_signed(growth);
         if value.is_some() && total > quota {
             return Err(Refusal::Limit(format!("state_bytes: the state would be larger than {quota} bytes")));
         }
@@ -186,20 +186,20 @@ impl HookContext {
     }
 
     /// The first entry from `from` on that this hook sees: what is stored, under what it has written.
-    fn next(&self, hook: &Hook, from: Bound<&str>) -> Option<(String, Arc<[u8]>)> {
+    fn next(&self, hook: &Hook, from: Bound<&str>) -> Result<Option<StateEntry>, Refusal> {
         let mut from = from.map(str::to_owned);
         loop {
             let at = from.as_ref().map(String::as_str);
-            let stored = self.ground.store.next(&self.ground.namespace, at);
+            let stored = self.ground.registry.state().next(&self.ground.namespace, at).map_err(unreadable)?;
             let written = hook.values.range::<str, _>((at, Bound::Unbounded)).next();
             let (key, value) = match (stored, written) {
-                (None, None) => return None,
+                (None, None) => return Ok(None),
                 (Some((key, _)), Some((over, value))) if *over <= key => (over.clone(), value.clone()),
                 (Some((key, value)), _) => (key, Some(value)),
                 (None, Some((key, value))) => (key.clone(), value.clone()),
             };
             match value {
-                Some(value) => return Some((key, value)),
+                Some(value) => return Ok(Some((key, value))),
                 None => from = Bound::Excluded(key),
             }
         }
@@ -270,6 +270,11 @@ impl HookHost for HookContext {
     fn returned(&self, bytes: usize) -> Result<(), Exceeded> {
         self.hook.borrow_mut().budget.bytes(bytes)
     }
+}
+
+/// A read of the state that failed. The hook has no outcome then, whatever it makes of this.
+fn unreadable(_: StoreError) -> Refusal {
+    Refusal::Limit("storage is unavailable, try again later".to_owned())
 }
 
 fn parse(topic: &str) -> Result<Topic, Refusal> {
@@ -428,7 +433,7 @@ impl Imports for HookContext {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
         let hook = &mut *self.hook.borrow_mut();
         self.needs(self.ground.may.state, "state")?;
-        let value = self.value(hook, key);
+        let value = self.value(hook, key)?;
         hook.call(key.len() + value.as_ref().map_or(0, |value| value.len()))?;
         Ok(value.map(|value| value.to_vec()))
     }
@@ -449,7 +454,7 @@ impl Imports for HookContext {
         hook.call(key.len())?;
         self.needs(self.ground.may.state, "state")?;
         // A key that no write can have made needs no entry among the writes.
-        if key.len() <= KEY_BYTES_MAX && self.value(hook, key).is_some() {
+        if key.len() <= KEY_BYTES_MAX && self.value(hook, key)?.is_some() {
             self.write(hook, key, None)?;
         }
         Ok(())
@@ -466,7 +471,7 @@ impl Imports for HookContext {
                 (None, Some(after)) if after >= prefix => Bound::Excluded(after),
                 (None, _) => Bound::Included(prefix),
             };
-            let Some((key, value)) = self.next(hook, from).filter(|(key, _)| key.starts_with(prefix)) else { break };
+            let Some((key, value)) = self.next(hook, from)?.filter(|(key, _)| key.starts_with(prefix)) else { break };
             hook.bytes(ENTRY_BYTES + key.len() + value.len())?;
             found.push((key, value.to_vec()));
         }

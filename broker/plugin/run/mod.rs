@@ -11,5 +11,6 @@ pub(super) mod mailbox;
 pub(super) mod native;
 pub(super) mod registry;
 pub(super) mod sandbox;
+pub(super) mod state;
 pub(super) mod status;
 pub(super) mod worker;

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rialto_protocol::{Member, Payload};
 
+use super::state::PluginState;
 use crate::clock::Now;
-use crate::store::KeptTimer;
+use crate::store::{KeptTimer, Store};
 use crate::topic::Topic;
 
 /// How often a timer is tried whose hook fails, and how long between two tries.
@@ -16,9 +17,10 @@ const TRIES_MAX: u32 = 3;
 const RETRY_MS: u64 = 1_000;
 
 /// The books of one plugin. Its thread writes them; others look things up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PluginRegistry {
     pages: Mutex<Pages>,
+    state: PluginState,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +51,16 @@ pub(in crate::plugin) struct Timer {
 }
 
 impl PluginRegistry {
+    /// The registry of a plugin that nobody uses yet and whose state is in this store.
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { pages: Mutex::default(), state: PluginState::new(store) }
+    }
+
+    /// The plugin's state.
+    pub(crate) fn state(&self) -> &PluginState {
+        &self.state
+    }
+
     pub(in crate::plugin) fn open(&self) -> MutexGuard<'_, Pages> {
         // Each change is finished before the next begins, so the pages are good even after a panic elsewhere.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
@@ -241,6 +253,11 @@ impl Pages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::MemoryStore;
+
+    fn registry() -> PluginRegistry {
+        PluginRegistry::new(Arc::new(MemoryStore::new(1 << 20, Arc::default())))
+    }
 
     fn member(session: &str) -> Member {
         Member { session: session.into(), user: None }
@@ -248,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_session_is_known_as_long_as_it_has_a_place() {
-        let registry = PluginRegistry::default();
+        let registry = registry();
         let (a, b) = (Topic::parse("a").expect("a topic"), Topic::parse("b").expect("a topic"));
         let mut pages = registry.open();
         for topic in [&a, &b, &a] {
@@ -268,7 +285,7 @@ mod tests {
 
     #[test]
     fn timers_come_in_the_order_in_which_they_are_due_and_are_given_up_after_three_failures() {
-        let registry = PluginRegistry::default();
+        let registry = registry();
         let mut pages = registry.open();
         let now = Now { unix_ms: 1_000_000, monotonic_ms: 10 };
         let timer = |in_ms| Some(KeptTimer { due_unix_ms: now.unix_ms + in_ms, payload: None });

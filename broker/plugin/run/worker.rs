@@ -101,7 +101,7 @@ impl Worker {
     /// # Errors
     /// Why it does not start.
     pub(in crate::plugin) fn start(version: Version, around: Surroundings) -> Result<Self, Failed> {
-        let kept = around.store.timers(&around.name);
+        let kept = around.store.timers(&around.name).map_err(|error| Failed::Start(error.to_string()))?;
         around.registry.open().restore(kept, around.clock.now());
         let mut worker = Self { around, version, instances: HashMap::new(), health: Health::default() };
         let running = worker.begin(&worker.version, None)?;
@@ -216,6 +216,11 @@ impl Worker {
             Ok(()) => self.call(&place, event),
             Err(failed) => Err(HookError::Failed(failed)),
         };
+        // A hook that could not read its state has decided on something else than what is there.
+        let outcome = match self.around.registry.state().take_failure() {
+            Some(error) => Err(HookError::Storage(error)),
+            None => outcome,
+        };
         if let Err(HookError::Failed(failed)) = &outcome {
             self.note(event, failed);
         }
@@ -315,7 +320,6 @@ impl Worker {
             namespace: self.namespace(topic),
             owns: Arc::clone(&around.owns),
             may: Arc::clone(&version.may),
-            store: Arc::clone(&around.store),
             registry: Arc::clone(&around.registry),
             limits: version.limits,
         };
@@ -343,7 +347,7 @@ impl Worker {
         };
         let HookEffects { writes, .. } = running.host().take();
         let (namespace, timers) = (Arc::clone(&writes.namespace), writes.timers.clone());
-        let batch = Batch { state: Some(writes), ..Batch::at(now.monotonic_ms) };
+        let batch = Batch { state: Some(writes), ..Batch::at(now) };
         around.store.commit(batch).map_err(|error| Failed::Start(error.to_string()))?;
         self.apply_timers(&namespace, timers);
         if topic.is_none() {
@@ -431,7 +435,7 @@ impl Worker {
                     self.around.registry.open().postpone(&name, now_ms + POSTPONED_MS);
                 }
             }
-            Err(HookError::Failed(Failed::Start(_) | Failed::Quarantined)) => {
+            Err(HookError::Failed(Failed::Start(_) | Failed::Quarantined) | HookError::Storage(_)) => {
                 self.around.registry.open().postpone(&name, now_ms + POSTPONED_MS);
             }
             Err(_) => self.give_up(&name, now_ms),
@@ -447,7 +451,9 @@ impl Worker {
         tracing::error!(plugin = &*self.around.name, timer = ?name.1, "a timer is given up after three failures");
         let timers = [(name.1.clone(), None)].into();
         let writes = Writes { namespace: Arc::clone(&name.0), values: Default::default(), timers };
-        if let Err(error) = self.around.store.commit(Batch { state: Some(writes), ..Batch::at(now_ms) }) {
+        if let Err(error) =
+            self.around.store.commit(Batch { state: Some(writes), ..Batch::at(self.around.clock.now()) })
+        {
             tracing::error!(%error, "a timer that was given up is still kept");
         }
         self.count_timers(before);

@@ -16,8 +16,10 @@ use self::idempotency::KeyTable;
 use self::log::Log;
 use self::space::Space;
 use super::{
-    Batch, End, KeptKey, KeptMessage, KeptTimer, Key, KeyRecord, Page, Past, Scope, Span, Store, StoreError, Writes,
+    Batch, End, KeptKey, KeptMessage, Key, KeyRecord, NamedTimer, Page, Past, Scope, Span, StateEntry, Store,
+    StoreError, Writes,
 };
+use crate::clock::Now;
 use crate::metrics::Metrics;
 use crate::topic::Topic;
 
@@ -206,7 +208,7 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        let Batch { state, messages, keys, now_ms } = batch;
+        let Batch { state, messages, keys, now: Now { monotonic_ms: now_ms, .. } } = batch;
         // Nothing here can fail, so a batch that was begun is finished.
         if let Some(Writes { namespace, values, timers }) = state
             && !(values.is_empty() && timers.is_empty())
@@ -223,45 +225,50 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn get(&self, namespace: &str, key: &str) -> Option<Arc<[u8]>> {
-        lock(&self.spaces).get(namespace)?.get(key)
+    fn get(&self, namespace: &str, key: &str) -> Result<Option<Arc<[u8]>>, StoreError> {
+        Ok(lock(&self.spaces).get(namespace).and_then(|space| space.get(key)))
     }
 
-    fn next(&self, namespace: &str, from: Bound<&str>) -> Option<(String, Arc<[u8]>)> {
-        lock(&self.spaces).get(namespace)?.next(from)
+    fn next(&self, namespace: &str, from: Bound<&str>) -> Result<Option<StateEntry>, StoreError> {
+        Ok(lock(&self.spaces).get(namespace).and_then(|space| space.next(from)))
     }
 
-    fn state_bytes(&self, namespace: &str) -> usize {
-        lock(&self.spaces).get(namespace).map_or(0, Space::bytes)
+    fn state_bytes(&self, namespace: &str) -> Result<usize, StoreError> {
+        Ok(lock(&self.spaces).get(namespace).map_or(0, Space::bytes))
     }
 
-    fn timers(&self, namespace: &str) -> Vec<(Arc<str>, String, KeptTimer)> {
+    fn timers(&self, namespace: &str) -> Result<Vec<NamedTimer>, StoreError> {
         let spaces = lock(&self.spaces);
         let is_within =
             |name: &str| name.strip_prefix(namespace).is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/', ..]));
         let within = spaces.range::<str, _>((Bound::Included(namespace), Bound::Unbounded));
         let within = within.take_while(|(name, _)| name.starts_with(namespace)).filter(|(name, _)| is_within(name));
-        within.flat_map(|(name, space)| space.timers().map(|(timer, kept)| (Arc::clone(name), timer, kept))).collect()
+        let named = |(name, space): (&Arc<str>, &Space)| {
+            let name = Arc::clone(name);
+            space.timers().map(move |(timer, kept)| (Arc::clone(&name), timer, kept)).collect::<Vec<_>>()
+        };
+        Ok(within.flat_map(named).collect())
     }
 
-    fn end(&self, topic: &Topic) -> Option<End> {
-        self.logs.get(topic).map(|log| log.end())
+    fn end(&self, topic: &Topic) -> Result<Option<End>, StoreError> {
+        Ok(self.logs.get(topic).map(|log| log.end()))
     }
 
-    fn read(&self, topic: &Topic, span: Span, page: Page, now_ms: u64) -> Past {
-        let Some(mut log) = self.logs.get_mut(topic) else { return Past::default() };
+    fn read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> Result<Past, StoreError> {
+        let Some(mut log) = self.logs.get_mut(topic) else { return Ok(Past::default()) };
         let before = (log.bytes(), log.messages());
-        log.trim(now_ms);
+        log.trim(now.monotonic_ms);
         self.metrics.history_messages.change(before.1, log.messages());
         self.count(before.0, log.bytes());
-        log.read(span, page)
+        Ok(log.read(span, page))
     }
 
-    fn recall(&self, scope: &Scope, key: &Key, now_ms: u64) -> Option<KeyRecord> {
-        self.memos.get(scope)?.recall(key, now_ms)
+    fn recall(&self, scope: &Scope, key: &Key, now: Now) -> Result<Option<KeyRecord>, StoreError> {
+        Ok(self.memos.get(scope).and_then(|key_table| key_table.recall(key, now.monotonic_ms)))
     }
 
-    fn forget_old(&self, now_ms: u64) {
+    fn forget_old(&self, now: Now) {
+        let now_ms = now.monotonic_ms;
         self.logs.retain(|_, log| {
             let before = (log.bytes(), log.messages());
             let stays = log.trim(now_ms);
@@ -307,7 +314,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering::Release};
 
     use super::*;
-    use crate::store::conformance;
+    use crate::store::conformance::{self, at};
 
     #[test]
     fn keeps_to_what_every_store_promises() {
@@ -324,11 +331,11 @@ mod tests {
         }
         // The first is used again and stays, the second has to go.
         let mut offset = 1;
-        while store.end(&topics[1]).is_some() {
+        while store.end(&topics[1]).expect("read").is_some() {
             offset += 1;
             store.commit(conformance::message(&topics[0], "e", offset, 2_000, 100 + offset)).expect("kept");
         }
-        assert!(store.end(&topics[0]).is_some_and(|end| end.last == offset));
+        assert!(store.end(&topics[0]).expect("read").is_some_and(|end| end.last == offset));
         assert!(metrics.snapshot().history_bytes <= 150_000);
         assert!(metrics.snapshot().histories_dropped_total > 0);
         // One that alone takes too much gives up its older half, again and again.
@@ -336,9 +343,9 @@ mod tests {
             store.commit(conformance::message(&topics[5], "other", offset, 2_000, 1_000 + offset)).expect("kept");
             assert!(metrics.snapshot().history_bytes <= 150_000);
         }
-        let past = store.read(&topics[5], Span::After(0), conformance::ALL, 1_200);
+        let past = store.read(&topics[5], Span::After(0), conformance::ALL, at(1_200)).expect("read");
         assert_eq!(past.messages.last().map(|message| message.offset), Some(199));
-        store.forget_old(u64::MAX / 2);
+        store.forget_old(at(u64::MAX / 2));
         let counted = metrics.snapshot();
         assert_eq!((counted.history_bytes, counted.history_messages, counted.keys), (0, 0, 0));
         assert!(lock(&store.line).holders.is_empty());
@@ -352,7 +359,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_over.load(Acquire) {
-                    store.forget_old(0);
+                    store.forget_old(at(0));
                 }
             });
             let mut lost = 0;
@@ -360,12 +367,13 @@ mod tests {
                 let topic = conformance::topic(&format!("t{now_ms}"));
                 store.commit(conformance::message(&topic, "e", 1, 100, now_ms)).expect("kept");
                 store.commit(conformance::message(&topic, "e", 2, 100, now_ms)).expect("kept");
-                lost += 2 - store.read(&topic, Span::After(0), conformance::ALL, now_ms).messages.len();
+                let past = store.read(&topic, Span::After(0), conformance::ALL, at(now_ms)).expect("read");
+                lost += 2 - past.messages.len();
             }
             is_over.store(true, Release);
             assert_eq!(lost, 0, "of the newest messages");
         });
-        store.forget_old(0);
+        store.forget_old(at(0));
         assert!(store.bytes.load(Acquire) <= 2_000_000);
     }
 }

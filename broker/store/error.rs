@@ -1,0 +1,35 @@
+//! Why a store did not keep or find something, by kind: texts for the operator, and the failure that a client gets.
+
+use rialto_protocol::{ErrorCode, Failure};
+
+/// When it makes sense to ask again for what could not be kept or read.
+const RETRY_MS: u64 = 1_000;
+
+/// Something could not be kept or read. The texts are for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(dead_code, reason = "memory never fails; what writes to a disk does")]
+pub(crate) enum StoreError {
+    /// There is no space left. Nothing was kept.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// Writing or reading failed, or something that had to be kept first could not be. Nothing was kept.
+    #[error("the store failed: {0}")]
+    Failing(String),
+    /// The store cannot say whether a commit was kept.
+    #[error("the store does not know whether it kept this: {0}")]
+    Unknown(String),
+    /// What was kept cannot be read any more.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// Too many commits wait. Nothing was kept.
+    #[error("the store is busy: too many commits wait")]
+    Busy,
+}
+
+impl StoreError {
+    /// What a client gets: it may try again. The operator's log gets the reason.
+    pub(crate) fn to_failure(&self) -> Failure {
+        tracing::error!(error = %self, "a request failed because of the store");
+        Failure::new(ErrorCode::Unavailable, "the broker cannot keep this now").retry_after_ms(RETRY_MS)
+    }
+}
