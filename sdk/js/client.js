@@ -27,7 +27,7 @@ import { Subscriptions } from "./subscriptions.js";
  * @property {"queue" | "fail"} [offline] What becomes of requests made while there is no connection: they wait for the
  *   next one, or fail at once. Default `queue`.
  * @property {import("./backoff.js").BackoffOptions} [backoff] Default 500 to 20 000 ms.
- * @property {import("./connection.js").SocketClass} [WebSocket] For hosts without a global one (Node before 22: `ws`).
+ * @property {import("./socket.js").SocketClass} [WebSocket] For hosts without a global one (Node before 22: `ws`).
  * @property {EventTarget | null} [network] Where `online` events come from. Default `window`, if there is one.
  * @property {import("./clock.js").Clock} [clock] For tests.
  *
@@ -45,7 +45,7 @@ import { Subscriptions } from "./subscriptions.js";
  * @property {{code: number, reason: string, willReturn: boolean}} disconnected
  * @property {{topic: string, position: Position, previous: Position}} recovered
  * @property {import("./subscription.js").Gap} gap
- * @property {import("./connection.js").Frame} pushed What a plugin sent to this session alone, of a `type` `x-…`.
+ * @property {import("./socket.js").Frame} pushed What a plugin sent to this session alone, of a `type` `x-…`.
  * @property {import("./link.js").Closing} closing
  * @property {Error} error Belongs to no request, or was thrown by a handler.
  *
@@ -85,7 +85,7 @@ export class RialtoClient {
     this.#subscriptions = new Subscriptions({ clock, timeoutMs: requestTimeoutMs, events });
     this.#link = new Link({
       url: webSocketUrl(url), WebSocket, clock, timeoutMs: requestTimeoutMs, network, backoff, token, events,
-      onOpen: (connection) => this.#onOpen(connection),
+      onOpen: (socket) => this.#onOpen(socket),
       onFrame: (frame) => {
         if (frame.type.startsWith("x-")) events.emit("pushed", frame);
         else this.#subscriptions.receive(frame);
@@ -231,17 +231,17 @@ export class RialtoClient {
 
   /** @returns {Promise<number>} Milliseconds to the broker and back. */
   async ping() {
-    const { connection } = this.#link;
-    if (!connection) throw new NotConnectedError("ping");
-    return connection.ping(this.#options.requestTimeoutMs);
+    const { socket } = this.#link;
+    if (!socket) throw new NotConnectedError("ping");
+    return socket.ping(this.#options.requestTimeoutMs);
   }
 
-  /** @param {import("./connection.js").Connection} connection */
-  async #onOpen(connection) {
-    const { sent, decided } = this.#subscriptions.open(connection);
+  /** @param {import("./socket.js").Socket} socket */
+  async #onOpen(socket) {
+    const { sent, decided } = this.#subscriptions.open(socket);
     // After the subscriptions, so that these get what is published now.
     sent.then(() => {
-      if (this.#link.connection === connection) this.#outgoing.open(connection);
+      if (this.#link.socket === socket) this.#outgoing.open(socket);
     });
     await decided;
   }
@@ -252,14 +252,14 @@ export class RialtoClient {
   }
 
   /**
-   * @param {import("./connection.js").Fields} fields
+   * @param {import("./socket.js").Fields} fields
    * @param {RequestOptions} options
    * @param {boolean} [isRead]
    * @returns {Promise<any>}
    */
   async #submit(fields, { timeoutMs = this.#options.requestTimeoutMs, offline = this.#options.offline }, isRead = false) {
     const isHopeless = this.#link.status.status === "closed";
-    if (!this.#link.connection && (isHopeless || offline === "fail")) throw new NotConnectedError(fields.type);
+    if (!this.#link.socket && (isHopeless || offline === "fail")) throw new NotConnectedError(fields.type);
     return this.#outgoing.submit(fields, timeoutMs, isRead);
   }
 }

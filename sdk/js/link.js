@@ -2,7 +2,7 @@
 
 import { Backoff } from "./backoff.js";
 import { CLOSED_ABNORMALLY, meaningOf, meansReconnect } from "./codes.js";
-import { Connection } from "./connection.js";
+import { Socket } from "./socket.js";
 import { RialtoError } from "./errors.js";
 import { Token } from "./token.js";
 
@@ -20,19 +20,19 @@ const PROVEN_AFTER_MS = 5_000;
  * @property {number} [attempt] For `connecting` and `disconnected`: attempts since the last good connection.
  *
  * @typedef {{code: number | null, message: string, retryAfterMs: number}} Closing
- * @typedef {import("./connection.js").Frame} Frame
- * @typedef {import("./connection.js").Welcome} Welcome
+ * @typedef {import("./socket.js").Frame} Frame
+ * @typedef {import("./socket.js").Welcome} Welcome
  *
  * @typedef {object} LinkOptions
  * @property {string} url
- * @property {import("./connection.js").SocketClass} WebSocket
+ * @property {import("./socket.js").SocketClass} WebSocket
  * @property {import("./clock.js").Clock} clock
  * @property {number} timeoutMs
  * @property {EventTarget | null} network
  * @property {import("./backoff.js").BackoffOptions} [backoff]
  * @property {import("./token.js").TokenSource} [token]
  * @property {import("./events.js").Events} events Told `status`, `connected`, `disconnected` and `closing`.
- * @property {(connection: Connection) => Promise<void>} onOpen Requests may be sent; resolves when the session is as
+ * @property {(socket: Socket) => Promise<void>} onOpen Requests may be sent; resolves when the session is as
  *   it was before.
  * @property {(frame: Frame) => void} onFrame
  * @property {() => void} onLost
@@ -47,8 +47,8 @@ export class Link {
   #token;
   /** @type {Status} */
   #status = { status: "closed" };
-  /** @type {Connection | null} */
-  #connection = null;
+  /** @type {Socket | null} */
+  #socket = null;
   /** @type {Closing | null} */
   #closing = null;
   /** @type {Welcome | null} */
@@ -83,8 +83,8 @@ export class Link {
   }
 
   /** The connection that takes requests, or null. */
-  get connection() {
-    return this.#isAuthorized ? this.#connection : null;
+  get socket() {
+    return this.#isAuthorized ? this.#socket : null;
   }
 
   /** @returns {Promise<void>} Resolves when connected; rejects when closed before. */
@@ -109,7 +109,7 @@ export class Link {
       else this.#retryIn(waitMs);
     } else if (status === "connected") {
       // Another network, perhaps: the old connection may be dead without knowing.
-      this.#connection?.ping(this.#options.timeoutMs).catch(() => {});
+      this.#socket?.ping(this.#options.timeoutMs).catch(() => {});
     }
   };
 
@@ -118,19 +118,19 @@ export class Link {
     this.#closing = null;
     this.#setStatus({ status: "connecting", attempt: this.#backoff.attempts });
     // A listener may have closed.
-    if (this.#status.status !== "connecting" || this.#connection) return;
+    if (this.#status.status !== "connecting" || this.#socket) return;
     const { url, WebSocket, timeoutMs } = this.#options;
     try {
-      const connection = new Connection({
+      const socket = new Socket({
         url,
         WebSocket,
         clock: this.#clock,
         timeoutMs,
-        onWelcome: (welcome) => void this.#onWelcome(connection, welcome),
-        onFrame: (frame) => this.#onFrame(frame, connection),
+        onWelcome: (welcome) => void this.#onWelcome(socket, welcome),
+        onFrame: (frame) => this.#onFrame(frame, socket),
         onEnd: (end) => this.#onEnd(end),
       });
-      this.#connection = connection;
+      this.#socket = socket;
     } catch (error) {
       // Refused before any network was touched (an insecure address on a secure page): no retry will help.
       this.#stop({ code: CLOSED_ABNORMALLY, reason: /** @type {Error} */ (error).message });
@@ -138,16 +138,16 @@ export class Link {
   }
 
   /**
-   * @param {Connection} connection
+   * @param {Socket} socket
    * @param {Welcome} welcome
    */
-  async #onWelcome(connection, welcome) {
+  async #onWelcome(socket, welcome) {
     this.#welcome = welcome;
     this.#welcomedAt = this.#clock.now();
-    if (this.#token && !(await this.#authorize(this.#token, connection))) return;
+    if (this.#token && !(await this.#authorize(this.#token, socket))) return;
     this.#isAuthorized = true;
-    await this.#options.onOpen(connection);
-    if (this.#connection !== connection) return;
+    await this.#options.onOpen(socket);
+    if (this.#socket !== socket) return;
     this.#setStatus({ status: "connected" });
     this.#connecting?.resolve();
     this.#connecting = null;
@@ -158,23 +158,23 @@ export class Link {
 
   /**
    * @param {Token} token
-   * @param {Connection} connection
+   * @param {Socket} socket
    * @returns {Promise<boolean>} Whether this connection goes on.
    */
-  async #authorize(token, connection) {
+  async #authorize(token, socket) {
     try {
-      const { user } = await token.present(connection);
-      if (this.#connection !== connection || !this.#welcome) return false;
+      const { user } = await token.present(socket);
+      if (this.#socket !== socket || !this.#welcome) return false;
       this.#welcome = { ...this.#welcome, user };
       return true;
     } catch (error) {
-      if (this.#connection !== connection) return false;
+      if (this.#socket !== socket) return false;
       const verdict = Token.verdict(error);
       if (verdict === null) {
         this.#announce(error);
         this.#events.emit("error", error);
       }
-      connection.end(verdict ?? { code: CLOSED_ABNORMALLY, reason: /** @type {Error} */ (error).message });
+      socket.end(verdict ?? { code: CLOSED_ABNORMALLY, reason: /** @type {Error} */ (error).message });
       return false;
     }
   }
@@ -186,9 +186,9 @@ export class Link {
 
   /**
    * @param {Frame} frame
-   * @param {Connection} connection
+   * @param {Socket} socket
    */
-  #onFrame(frame, connection) {
+  #onFrame(frame, socket) {
     if (frame.type === "closing") {
       const { code = null, message = "", retry_after_ms } = frame;
       this.#closing = { code, message, retryAfterMs: Number(retry_after_ms) || 0 };
@@ -196,17 +196,17 @@ export class Link {
     } else if (frame.type === "error") {
       const error = RialtoError.fromFrame(frame);
       const isAboutToken = error.code === "unauthorized" || error.code === "expired";
-      if (isAboutToken && this.#isAuthorized) void this.#token?.refresh(connection);
+      if (isAboutToken && this.#isAuthorized) void this.#token?.refresh(socket);
       this.#events.emit("error", error);
     } else {
       this.#options.onFrame(frame);
     }
   }
 
-  /** @param {import("./connection.js").End} end */
+  /** @param {import("./socket.js").End} end */
   #onEnd(end) {
     const wasConnected = this.#status.status === "connected";
-    this.#connection = null;
+    this.#socket = null;
     this.#welcome = null;
     this.#isAuthorized = false;
     this.#token?.stop();
@@ -237,7 +237,7 @@ export class Link {
     this.#setStatus({ status: "disconnected", code, reason, retryInMs, retryAt, attempt });
   }
 
-  /** @param {import("./connection.js").End} end */
+  /** @param {import("./socket.js").End} end */
   #stop({ code, reason }) {
     const wasConnected = this.#status.status === "connected";
     this.#clock.clearTimeout(this.#retryTimer);
@@ -245,7 +245,7 @@ export class Link {
     this.#backoff.reset();
     this.#token?.proven();
     this.#status = { status: "closed", code, reason };
-    this.#connection?.close();
+    this.#socket?.close();
     this.#connecting?.reject(new RialtoError("closed", reason));
     this.#connecting = null;
     this.#options.onClosed();

@@ -3,7 +3,7 @@
 import { ConnectionLostError, NotConnectedError, RialtoError, TimeoutError } from "./errors.js";
 import { newKey } from "./key.js";
 
-/** @typedef {import("./connection.js").Connection} Connection */
+/** @typedef {import("./socket.js").Socket} Socket */
 
 /**
  * @typedef {object} Entry
@@ -24,8 +24,8 @@ export class Outgoing {
   #retriesMax;
   /** @type {Set<Entry>} Oldest first. */
   #waiting = new Set();
-  /** @type {Connection | null} */
-  #connection = null;
+  /** @type {Socket | null} */
+  #socket = null;
 
   /**
    * @param {object} options
@@ -66,23 +66,23 @@ export class Outgoing {
       const expire = () => this.#fail(entry, new TimeoutError(fields.type, timeoutMs, entry.sends > 0));
       entry.timer = this.#clock.setTimeout(expire, timeoutMs);
       this.#waiting.add(entry);
-      if (this.#connection) this.#send(entry, this.#connection);
+      if (this.#socket) this.#send(entry, this.#socket);
     });
   }
 
   /**
    * Sends everything that waits, oldest first.
    *
-   * @param {Connection} connection
+   * @param {Socket} socket
    */
-  open(connection) {
-    this.#connection = connection;
-    for (const entry of [...this.#waiting]) this.#send(entry, connection);
+  open(socket) {
+    this.#socket = socket;
+    for (const entry of [...this.#waiting]) this.#send(entry, socket);
   }
 
   /** The connection is gone; what waits may be sent on the next one. */
   suspend() {
-    this.#connection = null;
+    this.#socket = null;
   }
 
   /** There will be no next connection. */
@@ -95,10 +95,10 @@ export class Outgoing {
 
   /**
    * @param {Entry} entry
-   * @param {Connection} connection
+   * @param {Socket} socket
    */
-  #send(entry, connection) {
-    const key = entry.fields.key ?? (connection.offers("keys") ? entry.key ?? undefined : undefined);
+  #send(entry, socket) {
+    const key = entry.fields.key ?? (socket.offers("keys") ? entry.key ?? undefined : undefined);
     entry.isRepeatable = entry.isRead || key !== undefined;
     const settle = (/** @type {RialtoError | null} */ error, /** @type {any} */ reply) => {
       if (error === null) this.#succeed(entry, reply);
@@ -106,7 +106,7 @@ export class Outgoing {
       else if (!entry.isRepeatable || entry.sends > this.#retriesMax) this.#fail(entry, error);
     };
     try {
-      entry.forget = connection.send({ ...entry.fields, key }, null, settle);
+      entry.forget = socket.send({ ...entry.fields, key }, null, settle);
       entry.sends += 1;
     } catch (error) {
       this.#fail(entry, error);

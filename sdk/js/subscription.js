@@ -12,7 +12,7 @@ const HELD_MAX = 1000;
 
 /**
  * @typedef {import("./progress.js").Position} Position
- * @typedef {import("./connection.js").Frame} Frame
+ * @typedef {import("./socket.js").Frame} Frame
  *
  * @typedef {object} Message
  * @property {string} topic

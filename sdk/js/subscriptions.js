@@ -1,6 +1,6 @@
 /** All subscriptions of a client: placed on every new connection with a few frames, and handed their pushes. */
 
-import { isLonger } from "./connection.js";
+import { isLonger } from "./socket.js";
 import { ConnectionLostError, NotConnectedError, RialtoError, TimeoutError } from "./errors.js";
 import { matches } from "./pattern.js";
 import { Subscription } from "./subscription.js";
@@ -13,8 +13,8 @@ const RETRY_AFTER_TIMEOUT_MS = 2_000;
 const ROUTES_MAX = 10_000;
 
 /**
- * @typedef {import("./connection.js").Connection} Connection
- * @typedef {import("./connection.js").Frame} Frame
+ * @typedef {import("./socket.js").Socket} Socket
+ * @typedef {import("./socket.js").Frame} Frame
  */
 
 export class Subscriptions {
@@ -27,8 +27,8 @@ export class Subscriptions {
   #routes = new Map();
   /** Topics to which is published what is not to come back. */
   #quiet = new Set();
-  /** @type {Connection | null} */
-  #connection = null;
+  /** @type {Socket | null} */
+  #socket = null;
   #listsAsked = 0;
   /** @type {(() => void)[]} What waits until no list is asked for. */
   #deferred = [];
@@ -70,7 +70,7 @@ export class Subscriptions {
       return subscription;
     });
     this.#routes.clear();
-    if (this.#connection) void this.#place(added, this.#connection);
+    if (this.#socket) void this.#place(added, this.#socket);
     return all;
   }
 
@@ -98,7 +98,7 @@ export class Subscriptions {
    */
   async leave(subscriptions) {
     const left = subscriptions.filter((each) => this.#known.get(each.topic) === each);
-    const connection = this.#connection;
+    const socket = this.#socket;
     // Without a connection there is nothing left to unsubscribe from.
     const placed = left.filter(({ place }) => place !== "idle");
     for (const each of left) {
@@ -106,9 +106,9 @@ export class Subscriptions {
       each.left();
     }
     this.#routes.clear();
-    if (connection === null) return;
-    const requests = inFrames(placed, ({ topic }) => ({ topic }), connection.frameBytesMax).map(([items]) =>
-      connection.request({ type: "unsubscribe", ...asFields(items) }, this.#timeoutMs));
+    if (socket === null) return;
+    const requests = inFrames(placed, ({ topic }) => ({ topic }), socket.frameBytesMax).map(([items]) =>
+      socket.request({ type: "unsubscribe", ...asFields(items) }, this.#timeoutMs));
     // What is not confirmed ends with the connection at the latest.
     await Promise.allSettled(requests);
   }
@@ -117,26 +117,26 @@ export class Subscriptions {
    * Places all of them on a new connection. Topics come first: until their replies are there, no message may arrive
    * that only a pattern asked for.
    *
-   * @param {Connection} connection
+   * @param {Socket} socket
    * @returns {{sent: Promise<void>, decided: Promise<void>}} When all were asked for, and when all were answered.
    */
-  open(connection) {
-    this.#connection = connection;
+  open(socket) {
+    this.#socket = socket;
     this.#listsAsked = 0;
     this.#deferred = [];
     const all = [...this.#known.values()];
     for (const each of all) each.place = "idle";
-    const topics = this.#place(all.filter(({ isPattern }) => !isPattern), connection);
+    const topics = this.#place(all.filter(({ isPattern }) => !isPattern), socket);
     /** @type {() => void} */
     let onSent = () => {};
     const sent = /** @type {Promise<void>} */ (new Promise((resolve) => (onSent = resolve)));
-    const patterns = this.#place(all.filter(({ isPattern }) => isPattern), connection, onSent);
+    const patterns = this.#place(all.filter(({ isPattern }) => isPattern), socket, onSent);
     return { sent, decided: Promise.all([topics, patterns]).then(() => {}) };
   }
 
   /** The connection is gone; everything returns with the next one. */
   suspend() {
-    this.#connection = null;
+    this.#socket = null;
     for (const each of this.#known.values()) each.place = "idle";
   }
 
@@ -161,21 +161,21 @@ export class Subscriptions {
 
   /**
    * @param {Subscription[]} subscriptions
-   * @param {Connection} connection
+   * @param {Socket} socket
    * @param {() => void} [onSent]
    * @returns {Promise<void>} When the broker has decided, or the connection is gone.
    */
-  async #place(subscriptions, connection, onSent = () => {}) {
+  async #place(subscriptions, socket, onSent = () => {}) {
     const topics = subscriptions.filter(({ isPattern }) => !isPattern);
     const patterns = subscriptions.filter(({ isPattern }) => isPattern);
     // What a pattern selects may arrive before the reply: only a request of its own tells which messages it is about.
     const apart = topics.filter(({ topic }) => this.#patternsOf(topic).some(({ place }) => place !== "idle"));
     const together = topics.filter((each) => !apart.includes(each));
-    const decided = [...apart.map((each) => this.#ask([each], connection)), ...this.#askAll(together, connection)];
+    const decided = [...apart.map((each) => this.#ask([each], socket)), ...this.#askAll(together, socket)];
     if (patterns.length === 0) onSent();
     else {
       decided.push(this.#afterLists(() => {
-        const asked = this.#askAll(patterns.filter((each) => this.#isCurrent(each, connection)), connection);
+        const asked = this.#askAll(patterns.filter((each) => this.#isCurrent(each, socket)), socket);
         onSent();
         return Promise.all(asked);
       }));
@@ -185,33 +185,33 @@ export class Subscriptions {
 
   /**
    * @param {Subscription[]} subscriptions
-   * @param {Connection} connection
+   * @param {Socket} socket
    */
-  #askAll(subscriptions, connection) {
-    const frames = inFrames(subscriptions, (each) => each.request(), connection.frameBytesMax);
-    return frames.map(([, members]) => this.#ask(members, connection));
+  #askAll(subscriptions, socket) {
+    const frames = inFrames(subscriptions, (each) => each.request(), socket.frameBytesMax);
+    return frames.map(([, members]) => this.#ask(members, socket));
   }
 
   /**
    * Asks for subscriptions, in one frame.
    *
    * @param {Subscription[]} subscriptions
-   * @param {Connection} connection
+   * @param {Socket} socket
    * @returns {Promise<unknown>}
    */
-  #ask(subscriptions, connection) {
+  #ask(subscriptions, socket) {
     const isList = subscriptions.length > 1;
     const fields = { type: "subscribe", ...asFields(subscriptions.map((each) => each.request())) };
     for (const each of subscriptions) each.place = isList ? "held" : "asked";
     if (isList) this.#listsAsked += 1;
     return new Promise((resolve) => {
       const settle = (/** @type {RialtoError | null} */ error, /** @type {any} */ reply) => {
-        const again = this.#decide(subscriptions, connection, error, reply);
-        if (isList && this.#connection === connection) this.#listDecided();
+        const again = this.#decide(subscriptions, socket, error, reply);
+        if (isList && this.#socket === socket) this.#listDecided();
         again.then(resolve);
       };
       try {
-        connection.send(fields, this.#timeoutMs, settle);
+        socket.send(fields, this.#timeoutMs, settle);
       } catch (error) {
         settle(/** @type {RialtoError} */ (error), null);
       }
@@ -220,31 +220,31 @@ export class Subscriptions {
 
   /**
    * @param {Subscription[]} subscriptions
-   * @param {Connection} connection
+   * @param {Socket} socket
    * @param {RialtoError | null} error
    * @param {any} reply
    * @returns {Promise<unknown>} When those that must be asked for once more are decided too.
    */
-  #decide(subscriptions, connection, error, reply) {
+  #decide(subscriptions, socket, error, reply) {
     // The next connection asks for all of them.
     if (error instanceof ConnectionLostError || error instanceof NotConnectedError) return Promise.resolve();
     const isList = subscriptions.length > 1;
-    const current = subscriptions.filter((each) => this.#isCurrent(each, connection));
+    const current = subscriptions.filter((each) => this.#isCurrent(each, socket));
     if (error?.code === "bad_request" && isList) {
       // One of them spoils the list: each one apart shows which.
-      return Promise.all(current.map((each) => this.#ask([each], connection)));
+      return Promise.all(current.map((each) => this.#ask([each], socket)));
     }
     const items = new Map(reply?.topics?.map((/** @type {any} */ item) => [item.topic, item]));
     const again = [];
     for (const each of current) {
       // A handler before may have ended this one.
-      if (!this.#isCurrent(each, connection)) continue;
+      if (!this.#isCurrent(each, socket)) continue;
       const item = isList ? items.get(each.topic) : reply;
       const refusal = error ?? (item?.error && RialtoError.fromFrame(item.error));
-      if (refusal) this.#refuse(each, connection, refusal);
-      else if (isList && each.place === "asked") again.push(this.#ask([each], connection));
+      if (refusal) this.#refuse(each, socket, refusal);
+      else if (isList && each.place === "asked") again.push(this.#ask([each], socket));
       else if (item) each.accepted(item);
-      else this.#refuse(each, connection, new RialtoError("internal", `topic ${JSON.stringify(each.topic)}: no reply`));
+      else this.#refuse(each, socket, new RialtoError("internal", `topic ${JSON.stringify(each.topic)}: no reply`));
     }
     return Promise.all(again);
   }
@@ -266,11 +266,11 @@ export class Subscriptions {
 
   /** @param {Subscription} subscription Known to the broker with other options. */
   #change(subscription) {
-    const connection = this.#connection;
-    if (!connection || subscription.place === "idle") return;
-    connection.request({ type: "subscribe", ...subscription.changeRequest() }, this.#timeoutMs).then(
+    const socket = this.#socket;
+    if (!socket || subscription.place === "idle") return;
+    socket.request({ type: "subscribe", ...subscription.changeRequest() }, this.#timeoutMs).then(
       (reply) => {
-        if (this.#isCurrent(subscription, connection)) subscription.presence(reply);
+        if (this.#isCurrent(subscription, socket)) subscription.presence(reply);
       },
       (error) => {
         if (!(error instanceof ConnectionLostError)) this.#events.emit("error", error);
@@ -281,24 +281,24 @@ export class Subscriptions {
   /** @param {Frame} frame An `unsubscribed` frame. */
   #end(frame) {
     const subscription = this.#known.get(frame.topic);
-    if (subscription && this.#connection) this.#refuse(subscription, this.#connection, RialtoError.fromFrame(frame));
+    if (subscription && this.#socket) this.#refuse(subscription, this.#socket, RialtoError.fromFrame(frame));
   }
 
   /**
    * With a hint the subscription is tried again; without, it is over.
    *
    * @param {Subscription} subscription
-   * @param {Connection} connection
+   * @param {Socket} socket
    * @param {RialtoError} error
    */
-  #refuse(subscription, connection, error) {
+  #refuse(subscription, socket, error) {
     if (error instanceof TimeoutError) error.retryAfterMs = RETRY_AFTER_TIMEOUT_MS;
     if (error.retryAfterMs === null) {
       this.#known.delete(subscription.topic);
       this.#routes.clear();
     } else {
       this.#clock.setTimeout(() => {
-        if (this.#isCurrent(subscription, connection)) void this.#place([subscription], connection);
+        if (this.#isCurrent(subscription, socket)) void this.#place([subscription], socket);
       }, error.retryAfterMs);
     }
     subscription.refused(error);
@@ -319,10 +319,10 @@ export class Subscriptions {
 
   /**
    * @param {Subscription} subscription
-   * @param {Connection} connection
+   * @param {Socket} socket
    */
-  #isCurrent(subscription, connection) {
-    return this.#connection === connection && this.#known.get(subscription.topic) === subscription;
+  #isCurrent(subscription, socket) {
+    return this.#socket === socket && this.#known.get(subscription.topic) === subscription;
   }
 }
 

@@ -17,7 +17,7 @@ const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /**
  * @typedef {() => string | Promise<string>} TokenSource
- * @typedef {import("./connection.js").Connection} Connection
+ * @typedef {import("./socket.js").Socket} Socket
  */
 
 export class Token {
@@ -47,14 +47,14 @@ export class Token {
   /**
    * Shows a token to the broker, and a newer one before it expires, as long as the connection lasts.
    *
-   * @param {Connection} connection
+   * @param {Socket} socket
    * @returns {Promise<{user: string | null}>} Rejects when there is no token, or when it is refused.
    */
-  async present(connection) {
+  async present(socket) {
     this.stop();
     const token = await this.#ask();
-    const reply = await connection.request({ type: "connect", token, client: CLIENT_NAME }, this.#timeoutMs);
-    if (Number.isFinite(reply.expires_at)) this.#refreshBefore(reply.expires_at, connection);
+    const reply = await socket.request({ type: "connect", token, client: CLIENT_NAME }, this.#timeoutMs);
+    if (Number.isFinite(reply.expires_at)) this.#refreshBefore(reply.expires_at, socket);
     return { user: reply.user ?? null };
   }
 
@@ -89,15 +89,15 @@ export class Token {
   }
 
   /** The broker says that the token is no longer good, on a connection that goes on. */
-  async refresh(/** @type {Connection} */ connection) {
+  async refresh(/** @type {Socket} */ socket) {
     if (this.#isRefreshing) return;
     this.#isRefreshing = true;
     try {
-      await this.present(connection);
+      await this.present(socket);
     } catch (error) {
-      if (!connection.isOpen) return;
+      if (!socket.isOpen) return;
       this.#onError(error);
-      this.#timer = this.#clock.setTimeout(() => void this.refresh(connection), REFRESH_MIN_MS);
+      this.#timer = this.#clock.setTimeout(() => void this.refresh(socket), REFRESH_MIN_MS);
     } finally {
       this.#isRefreshing = false;
     }
@@ -125,12 +125,12 @@ export class Token {
 
   /**
    * @param {number} expiresAt
-   * @param {Connection} connection
+   * @param {Socket} socket
    */
-  #refreshBefore(expiresAt, connection) {
+  #refreshBefore(expiresAt, socket) {
     const leftMs = expiresAt - this.#clock.unixMs();
     const waitMs = leftMs - Math.min(REFRESH_BEFORE_MS, leftMs * REFRESH_SHARE);
     const delayMs = Math.min(TIMER_MAX_MS, Math.max(REFRESH_MIN_MS, waitMs));
-    this.#timer = this.#clock.setTimeout(() => void this.refresh(connection), delayMs);
+    this.#timer = this.#clock.setTimeout(() => void this.refresh(socket), delayMs);
   }
 }

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { Backoff } from "../backoff.js";
 import { meansReconnect } from "../codes.js";
 import { ConnectionLostError, RialtoError, TimeoutError } from "../errors.js";
-import { Requests } from "../requests.js";
+import { Replies } from "../replies.js";
 import { FakeClock } from "./fake.js";
 
 test("back-off doubles from half a second to twenty, with jitter over the whole range", () => {
@@ -39,39 +39,39 @@ test("close codes mean what PROTOCOL.md says", () => {
 });
 
 /** A request, and what becomes of it. */
-function open(requests, type, timeoutMs) {
+function open(replies, type, timeoutMs) {
   let id;
   const reply = new Promise((resolve, reject) => {
-    id = requests.open(type, timeoutMs, (error, frame) => (error ? reject(error) : resolve(frame)));
+    id = replies.open(type, timeoutMs, (error, frame) => (error ? reject(error) : resolve(frame)));
   });
   return { id, reply };
 }
 
 test("replies find their requests in any order, and ids are positive and never used twice", async () => {
-  const requests = new Requests(new FakeClock());
-  const first = open(requests, "call", 1000);
-  const second = open(requests, "publish", 1000);
+  const replies = new Replies(new FakeClock());
+  const first = open(replies, "call", 1000);
+  const second = open(replies, "publish", 1000);
   assert.deepEqual([first.id, second.id], [1, 2]);
-  assert.equal(requests.settle({ type: "ok", id: 2, data: "second" }), true);
-  assert.equal(requests.settle({ type: "ok", id: 1, data: "first" }), true);
+  assert.equal(replies.settle({ type: "ok", id: 2, data: "second" }), true);
+  assert.equal(replies.settle({ type: "ok", id: 1, data: "first" }), true);
   assert.equal((await first.reply).data, "first");
   assert.equal((await second.reply).data, "second");
-  assert.equal(open(requests, "ping", 1000).id, 3);
+  assert.equal(open(replies, "ping", 1000).id, 3);
 });
 
 test("replies no one waits for are told apart", () => {
-  const requests = new Requests(new FakeClock());
-  requests.open("ping", 1000, () => {});
+  const replies = new Replies(new FakeClock());
+  replies.open("ping", 1000, () => {});
   for (const id of [undefined, null, 0, 2, "1", {}]) {
-    assert.equal(requests.settle({ type: "ok", id }), false, `id ${JSON.stringify(id)}`);
+    assert.equal(replies.settle({ type: "ok", id }), false, `id ${JSON.stringify(id)}`);
   }
-  assert.equal(requests.size, 1);
+  assert.equal(replies.size, 1);
 });
 
 test("an error reply keeps code, message, detail and hint", async () => {
-  const requests = new Requests(new FakeClock());
-  const { id, reply } = open(requests, "call", 1000);
-  requests.settle({
+  const replies = new Replies(new FakeClock());
+  const { id, reply } = open(replies, "call", 1000);
+  replies.settle({
     type: "error", id, code: "rejected", message: "taken", retry_after_ms: 250, detail: { kind: "name_taken" },
   });
   const error = await reply.catch((caught) => caught);
@@ -84,32 +84,32 @@ test("an error reply keeps code, message, detail and hint", async () => {
 
 test("a request times out once, and its late reply is ignored", async () => {
   const clock = new FakeClock();
-  const requests = new Requests(clock);
-  const { id, reply } = open(requests, "call", 1000);
+  const replies = new Replies(clock);
+  const { id, reply } = open(replies, "call", 1000);
   const outcome = reply.catch((error) => error);
   await clock.advance(999);
-  assert.equal(requests.size, 1);
+  assert.equal(replies.size, 1);
   await clock.advance(1);
   assert.ok((await outcome) instanceof TimeoutError);
-  assert.equal(requests.settle({ type: "ok", id }), false);
+  assert.equal(replies.settle({ type: "ok", id }), false);
 });
 
 test("a lost connection fails every waiting request, oldest first", async () => {
-  const requests = new Requests(new FakeClock());
+  const replies = new Replies(new FakeClock());
   const order = [];
-  const outcomes = ["publish", "call"].map((type) => open(requests, type, 1000).reply.catch((error) => {
+  const outcomes = ["publish", "call"].map((type) => open(replies, type, 1000).reply.catch((error) => {
     order.push(type);
     return error;
   }));
-  requests.loseConnection();
+  replies.loseConnection();
   for (const error of await Promise.all(outcomes)) assert.ok(error instanceof ConnectionLostError);
   assert.deepEqual(order, ["publish", "call"]);
-  assert.equal(requests.size, 0);
+  assert.equal(replies.size, 0);
 });
 
 test("waiting requests are bounded", () => {
-  const requests = new Requests(new FakeClock(), 2);
-  requests.open("ping", 1000, () => {});
-  requests.open("ping", 1000, () => {});
-  assert.throws(() => requests.open("ping", 1000, () => {}), { code: "too_many" });
+  const replies = new Replies(new FakeClock(), 2);
+  replies.open("ping", 1000, () => {});
+  replies.open("ping", 1000, () => {});
+  assert.throws(() => replies.open("ping", 1000, () => {}), { code: "too_many" });
 });

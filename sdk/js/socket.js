@@ -3,7 +3,7 @@
 import { CLOSED_ABNORMALLY } from "./codes.js";
 import { NotConnectedError, RialtoError } from "./errors.js";
 import { Heartbeat } from "./heartbeat.js";
-import { Requests } from "./requests.js";
+import { Replies } from "./replies.js";
 
 const SUBPROTOCOL = "rialto.v1.json";
 const DEFAULT_PING_MS = 25_000;
@@ -19,26 +19,26 @@ const BYTES_PER_UNIT_MAX = 3;
  * @typedef {Frame & {session: string, user?: string | null, ping_ms?: number, features?: string[],
  *   limits?: {[name: string]: number}}} Welcome
  * @typedef {{type: string, [field: string]: unknown}} Fields A request without its id.
- * @typedef {import("./requests.js").Settle} Settle
+ * @typedef {import("./replies.js").Settle} Settle
  *
- * @typedef {object} Socket What the client needs of a browser's WebSocket; the `ws` package has it too.
+ * @typedef {object} WebSocketLike What the client needs of a browser's WebSocket; the `ws` package has it too.
  * @property {((event: any) => void) | null} onmessage
  * @property {((event: any) => void) | null} onclose
  * @property {((event: any) => void) | null} onerror
  * @property {(text: string) => void} send
  * @property {(code?: number) => void} close
  *
- * @typedef {new (url: string, protocols: string[]) => Socket} SocketClass
+ * @typedef {new (url: string, protocols: string[]) => WebSocketLike} SocketClass
  */
 
-export class Connection {
-  #socket;
+export class Socket {
+  #webSocket;
   #clock;
   #onEnd;
   #welcomeTimer;
   /** @type {any} */
   #errorTimer = null;
-  #requests;
+  #replies;
   #heartbeat;
   #ended = false;
   /** @type {Welcome | null} */
@@ -57,20 +57,20 @@ export class Connection {
   constructor({ url, WebSocket, clock, timeoutMs, onWelcome, onFrame, onEnd }) {
     this.#clock = clock;
     this.#onEnd = onEnd;
-    this.#requests = new Requests(clock, REQUESTS_MAX);
+    this.#replies = new Replies(clock, REQUESTS_MAX);
     this.#heartbeat = new Heartbeat({
       clock,
       probe: () => void this.ping(timeoutMs).catch(() => {}),
       onDead: () => this.abandon("the connection went silent"),
     });
-    this.#socket = new WebSocket(url, [SUBPROTOCOL]);
+    this.#webSocket = new WebSocket(url, [SUBPROTOCOL]);
     this.#welcomeTimer = clock.setTimeout(() => this.abandon("no welcome in time"), timeoutMs);
     // `close` follows and says all there is to know, except from Node 20's own sockets that cannot connect.
-    this.#socket.onerror = () => {
+    this.#webSocket.onerror = () => {
       this.#errorTimer ??= clock.setTimeout(() => this.abandon("the connection failed"), CLOSE_AFTER_ERROR_MS);
     };
-    this.#socket.onclose = ({ code, reason }) => this.end({ code, reason });
-    this.#socket.onmessage = ({ data }) => {
+    this.#webSocket.onclose = ({ code, reason }) => this.end({ code, reason });
+    this.#webSocket.onmessage = ({ data }) => {
       const frame = decode(data);
       if (frame === null) return this.abandon("the broker sent something that is not a frame");
       if (this.#welcome) return this.#receive(frame, onFrame);
@@ -107,15 +107,15 @@ export class Connection {
     if (!this.isOpen) throw new NotConnectedError(fields.type);
     // Encoded before it is numbered: what cannot be encoded must not wait for a reply. The id goes in front.
     const encoded = JSON.stringify(fields).slice(1);
-    const id = this.#requests.open(fields.type, timeoutMs, settle);
+    const id = this.#replies.open(fields.type, timeoutMs, settle);
     const text = `{"id":${id},${encoded}`;
     // The broker would end the session for it.
     if (isLonger(text, this.frameBytesMax)) {
-      this.#requests.forget(id);
+      this.#replies.forget(id);
       throw new RialtoError("too_large", `${fields.type}: larger than ${this.frameBytesMax} bytes`);
     }
-    this.#socket.send(text);
-    return () => this.#requests.forget(id);
+    this.#webSocket.send(text);
+    return () => this.#replies.forget(id);
   }
 
   /**
@@ -157,10 +157,10 @@ export class Connection {
     this.#clock.clearTimeout(this.#welcomeTimer);
     this.#clock.clearTimeout(this.#errorTimer);
     this.#heartbeat.stop();
-    this.#socket.onmessage = null;
-    this.#socket.onclose = null;
-    this.#socket.close(1000);
-    this.#requests.loseConnection();
+    this.#webSocket.onmessage = null;
+    this.#webSocket.onclose = null;
+    this.#webSocket.close(1000);
+    this.#replies.loseConnection();
     this.#onEnd(end);
   }
 
@@ -178,7 +178,7 @@ export class Connection {
   #receive(frame, onFrame) {
     this.#heartbeat.heard();
     const isReply = frame.type === "ok" || frame.type === "pong" || frame.type === "error";
-    if (!isReply || (!this.#requests.settle(frame) && frame.type === "error")) onFrame(frame);
+    if (!isReply || (!this.#replies.settle(frame) && frame.type === "error")) onFrame(frame);
   }
 }
 

@@ -8,7 +8,7 @@ import { ConnectionLostError, RialtoError, TimeoutError } from "./errors.js";
  * @typedef {{type: string, settle: Settle, timer: any}} Waiting
  */
 
-export class Requests {
+export class Replies {
   #clock;
   #waitingMax;
   #nextId = 1;
