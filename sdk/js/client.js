@@ -4,8 +4,8 @@ import { fromBase64, payloadFields } from "./bytes.js";
 import { systemClock } from "./clock.js";
 import { NotConnectedError } from "./errors.js";
 import { Events } from "./events.js";
-import { Link } from "./link.js";
-import { Outgoing } from "./outgoing.js";
+import { Connection } from "./connection.js";
+import { Requests } from "./requests.js";
 import { Subscription } from "./subscription.js";
 import { Subscriptions } from "./subscriptions.js";
 
@@ -17,7 +17,7 @@ import { Subscriptions } from "./subscriptions.js";
  * @typedef {import("./subscription.js").Member} Member
  *
  * @typedef {object} Options
- * @property {import("./token.js").TokenSource} [token] Asked for a token on every connection, before it expires, and
+ * @property {import("./credentials.js").TokenSource} [token] Asked for a token on every connection, before it expires, and
  *   when the broker refuses it.
  * @property {number} [requestTimeoutMs] Longest wait for a reply, over all connections; also for `welcome`.
  *   Default 10 000.
@@ -40,13 +40,13 @@ import { Subscriptions } from "./subscriptions.js";
  * @typedef {CallOptions & {echo?: boolean}} PublishOptions `echo: false`: this client's own subscriptions do not get it.
  *
  * @typedef {object} Details What the events carry.
- * @property {import("./link.js").Status} status
+ * @property {import("./connection.js").Status} status
  * @property {{session: string, user: string | null, isReturn: boolean}} connected
  * @property {{code: number, reason: string, willReturn: boolean}} disconnected
  * @property {{topic: string, position: Position, previous: Position}} recovered
  * @property {import("./subscription.js").Gap} gap
  * @property {import("./socket.js").Frame} pushed What a plugin sent to this session alone, of a `type` `x-…`.
- * @property {import("./link.js").Closing} closing
+ * @property {import("./connection.js").Closing} closing
  * @property {Error} error Belongs to no request, or was thrown by a handler.
  *
  * @typedef {object} HistoryOptions
@@ -59,8 +59,8 @@ export class RialtoClient {
   #options;
   #events = new Events();
   #subscriptions;
-  #outgoing;
-  #link;
+  #requests;
+  #connection;
 
   /**
    * @param {string | URL} url `ws:`, `wss:`, `http:` or `https:`; relative to the page in a browser.
@@ -81,9 +81,9 @@ export class RialtoClient {
     if (!WebSocket) throw new TypeError("no WebSocket here: pass one as options.WebSocket, such as the `ws` package's");
     const events = this.#events;
     this.#options = { requestTimeoutMs, offline };
-    this.#outgoing = new Outgoing({ clock, waitingMax: requestsMax, retriesMax });
+    this.#requests = new Requests({ clock, waitingMax: requestsMax, retriesMax });
     this.#subscriptions = new Subscriptions({ clock, timeoutMs: requestTimeoutMs, events });
-    this.#link = new Link({
+    this.#connection = new Connection({
       url: webSocketUrl(url), WebSocket, clock, timeoutMs: requestTimeoutMs, network, backoff, token, events,
       onOpen: (socket) => this.#onOpen(socket),
       onFrame: (frame) => {
@@ -91,18 +91,18 @@ export class RialtoClient {
         else this.#subscriptions.receive(frame);
       },
       onLost: () => this.#onLost(),
-      onClosed: () => this.#outgoing.abandon(),
+      onClosed: () => this.#requests.abandon(),
     });
   }
 
   /** The latest `status` event. */
   get status() {
-    return this.#link.status;
+    return this.#connection.status;
   }
 
   /** The broker's `welcome` on the current connection, or null. */
   get welcome() {
-    return this.#link.welcome;
+    return this.#connection.welcome;
   }
 
   /**
@@ -123,12 +123,12 @@ export class RialtoClient {
    * @returns {Promise<void>} Resolves when connected and all subscriptions are placed; rejects when closed before.
    */
   connect() {
-    return this.#link.connect();
+    return this.#connection.connect();
   }
 
   /** Closes for good; requests that wait fail. Subscriptions stay known and return with the next `connect`. */
   close() {
-    this.#link.close();
+    this.#connection.close();
   }
 
   /**
@@ -231,7 +231,7 @@ export class RialtoClient {
 
   /** @returns {Promise<number>} Milliseconds to the broker and back. */
   async ping() {
-    const { socket } = this.#link;
+    const { socket } = this.#connection;
     if (!socket) throw new NotConnectedError("ping");
     return socket.ping(this.#options.requestTimeoutMs);
   }
@@ -241,13 +241,13 @@ export class RialtoClient {
     const { sent, decided } = this.#subscriptions.open(socket);
     // After the subscriptions, so that these get what is published now.
     sent.then(() => {
-      if (this.#link.socket === socket) this.#outgoing.open(socket);
+      if (this.#connection.socket === socket) this.#requests.open(socket);
     });
     await decided;
   }
 
   #onLost() {
-    this.#outgoing.suspend();
+    this.#requests.suspend();
     this.#subscriptions.suspend();
   }
 
@@ -258,9 +258,9 @@ export class RialtoClient {
    * @returns {Promise<any>}
    */
   async #submit(fields, { timeoutMs = this.#options.requestTimeoutMs, offline = this.#options.offline }, isRead = false) {
-    const isHopeless = this.#link.status.status === "closed";
-    if (!this.#link.socket && (isHopeless || offline === "fail")) throw new NotConnectedError(fields.type);
-    return this.#outgoing.submit(fields, timeoutMs, isRead);
+    const isHopeless = this.#connection.status.status === "closed";
+    if (!this.#connection.socket && (isHopeless || offline === "fail")) throw new NotConnectedError(fields.type);
+    return this.#requests.submit(fields, timeoutMs, isRead);
   }
 }
 

@@ -3,7 +3,7 @@
 import { fromBase64 } from "./bytes.js";
 import { RialtoError } from "./errors.js";
 import { isPattern } from "./pattern.js";
-import { Progress } from "./progress.js";
+import { Cursor } from "./cursor.js";
 
 /** Asked for when a position is lost: as many as a topic keeps unless its rule says otherwise. */
 const REPLAY_MESSAGES = 1000;
@@ -11,7 +11,7 @@ const REPLAY_MESSAGES = 1000;
 const HELD_MAX = 1000;
 
 /**
- * @typedef {import("./progress.js").Position} Position
+ * @typedef {import("./cursor.js").Position} Position
  * @typedef {import("./socket.js").Frame} Frame
  *
  * @typedef {object} Message
@@ -75,7 +75,7 @@ export class Subscription {
   #handlers;
   /** @type {SubscribeOptions} */
   #options;
-  #progress;
+  #cursor;
   #last = 0;
   #isQuiet = false;
   /** @type {Frame[]} */
@@ -116,14 +116,14 @@ export class Subscription {
     this.ready.catch(() => {});
     this.#handlers = handlers;
     this.#options = options;
-    this.#progress = new Progress(options.since ?? null);
+    this.#cursor = new Cursor(options.since ?? null);
     this.#events = events;
     this.#leave = leave;
   }
 
   /** Of the newest message seen or told to be left out: what to keep for `since`. Null before the first reply. */
   get position() {
-    return this.#progress.position;
+    return this.#cursor.position;
   }
 
   /** Ends the subscription. Resolves when the broker confirmed, or at once when there is no connection. */
@@ -167,7 +167,7 @@ export class Subscription {
    */
   request() {
     const { last, delivery, presence, onLost = "replay" } = this.#options;
-    const since = this.#progress.position ?? undefined;
+    const since = this.#cursor.position ?? undefined;
     if (since === undefined) this.#last = last ?? 0;
     else this.#last = onLost === "replay" ? Math.max(last ?? 0, REPLAY_MESSAGES) : 0;
     return { topic: this.topic, since, last: this.#last || undefined, delivery, presence };
@@ -185,15 +185,15 @@ export class Subscription {
 
   /** @internal Whether a message was published before the reply, and comes again for this subscription alone. */
   isRepeated(/** @type {number} */ offset) {
-    return this.#place === "placed" && this.#progress.isRepeated(offset);
+    return this.#place === "placed" && this.#cursor.isRepeated(offset);
   }
 
   /** @internal @param {Frame} reply */
   accepted(reply) {
-    const previous = this.#progress.position;
+    const previous = this.#cursor.position;
     const position = this.isPattern ? null : reply.position ?? null;
     const recovered = reply.recovered === true;
-    this.#progress.accept(position, recovered, this.#last);
+    this.#cursor.accept(position, recovered, this.#last);
     const early = this.#held;
     this.place = "placed";
     const subscribed = { position: position && { ...position }, recovered, previous };
@@ -224,7 +224,7 @@ export class Subscription {
 
   /** @internal @param {Position} position Of a message that the application does not want back. */
   leaveOut(position) {
-    this.#progress.leaveOut(position);
+    this.#cursor.leaveOut(position);
   }
 
   /** @internal @param {Frame} reply Who is there, if it says so. */
@@ -272,7 +272,7 @@ export class Subscription {
   #message(frame) {
     const { topic, offset, time, data, bytes, from } = frame;
     if (!this.isPattern) {
-      const { isNew, missed } = this.#progress.message(offset);
+      const { isNew, missed } = this.#cursor.message(offset);
       if (missed && !this.#isQuiet) this.#miss({ topic, ...missed, reason: "unknown" });
       if (!isNew) return;
     }
@@ -286,7 +286,7 @@ export class Subscription {
 
   /** @param {Frame} frame */
   #gap({ topic, from, to, reason }) {
-    if (!this.isPattern) this.#progress.gap({ from, to });
+    if (!this.isPattern) this.#cursor.gap({ from, to });
     this.#tell({ topic, from, to, reason });
   }
 

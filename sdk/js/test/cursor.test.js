@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { fromBase64, toBase64 } from "../bytes.js";
 import { newKey } from "../key.js";
 import { isPattern, matches } from "../pattern.js";
-import { Progress } from "../progress.js";
+import { Cursor } from "../cursor.js";
 
 const at = (epoch, offset) => ({ epoch, offset });
 
@@ -24,51 +24,51 @@ for (const [name, own, head, recovered, last, expected] of [
   ["a pattern stands nowhere", null, null, false, 0, null],
 ]) {
   test(`after the reply: ${name}`, () => {
-    const progress = new Progress(own);
-    progress.accept(head, recovered, last);
-    assert.deepEqual(progress.position, expected);
+    const cursor = new Cursor(own);
+    cursor.accept(head, recovered, last);
+    assert.deepEqual(cursor.position, expected);
   });
 }
 
 test("messages and gaps count every offset once, whatever comes", () => {
-  const progress = new Progress();
-  progress.accept(at("e1", 3), false, 0);
+  const cursor = new Cursor();
+  cursor.accept(at("e1", 3), false, 0);
   const steps = [
     [4, true, null], [4, false, null], [2, false, null], [5, true, null], [9, true, { from: 6, to: 8 }], [7, false, null],
   ];
-  for (const [offset, isNew, missed] of steps) assert.deepEqual(progress.message(offset), { isNew, missed }, `${offset}`);
-  progress.gap({ from: 10, to: 12 });
-  assert.deepEqual(progress.message(12), { isNew: false, missed: null });
-  progress.gap({ from: 1, to: 5 });
-  assert.deepEqual(progress.message(13), { isNew: true, missed: null });
+  for (const [offset, isNew, missed] of steps) assert.deepEqual(cursor.message(offset), { isNew, missed }, `${offset}`);
+  cursor.gap({ from: 10, to: 12 });
+  assert.deepEqual(cursor.message(12), { isNew: false, missed: null });
+  cursor.gap({ from: 1, to: 5 });
+  assert.deepEqual(cursor.message(13), { isNew: true, missed: null });
 });
 
 test("own messages that are not wanted back are stepped over, whatever comes first, and are no hole", () => {
-  const progress = new Progress();
-  progress.accept(at("e1", 3), false, 0);
-  progress.leaveOut(at("e1", 4));
-  assert.deepEqual(progress.position, at("e1", 4));
-  progress.leaveOut(at("e1", 6));
-  progress.leaveOut(at("e1", 7));
-  progress.leaveOut(at("e0", 5));
-  assert.deepEqual(progress.message(5), { isNew: true, missed: null });
-  assert.deepEqual(progress.position, at("e1", 7));
-  progress.leaveOut(at("e1", 9));
-  progress.accept(at("e1", 9), true, 1000);
-  assert.deepEqual(progress.message(8), { isNew: true, missed: null });
-  assert.deepEqual(progress.message(9), { isNew: false, missed: null }, "read again after a reconnect");
-  assert.deepEqual(progress.message(10), { isNew: true, missed: null });
-  progress.leaveOut(at("e1", 12));
-  progress.accept(at("e2", 11), false, 0);
-  assert.deepEqual(progress.message(12), { isNew: true, missed: null }, "another epoch");
+  const cursor = new Cursor();
+  cursor.accept(at("e1", 3), false, 0);
+  cursor.leaveOut(at("e1", 4));
+  assert.deepEqual(cursor.position, at("e1", 4));
+  cursor.leaveOut(at("e1", 6));
+  cursor.leaveOut(at("e1", 7));
+  cursor.leaveOut(at("e0", 5));
+  assert.deepEqual(cursor.message(5), { isNew: true, missed: null });
+  assert.deepEqual(cursor.position, at("e1", 7));
+  cursor.leaveOut(at("e1", 9));
+  cursor.accept(at("e1", 9), true, 1000);
+  assert.deepEqual(cursor.message(8), { isNew: true, missed: null });
+  assert.deepEqual(cursor.message(9), { isNew: false, missed: null }, "read again after a reconnect");
+  assert.deepEqual(cursor.message(10), { isNew: true, missed: null });
+  cursor.leaveOut(at("e1", 12));
+  cursor.accept(at("e2", 11), false, 0);
+  assert.deepEqual(cursor.message(12), { isNew: true, missed: null }, "another epoch");
 });
 
 test("positions given out and taken in are copies", () => {
   const own = at("e1", 3);
-  const progress = new Progress(own);
+  const cursor = new Cursor(own);
   own.offset = 7;
-  progress.position.offset = 9;
-  assert.deepEqual(progress.position, at("e1", 3));
+  cursor.position.offset = 9;
+  assert.deepEqual(cursor.position, at("e1", 3));
 });
 
 test("patterns select topics as the protocol says", () => {

@@ -4,7 +4,7 @@ import { Backoff } from "./backoff.js";
 import { CLOSED_ABNORMALLY, meaningOf, meansReconnect } from "./codes.js";
 import { Socket } from "./socket.js";
 import { RialtoError } from "./errors.js";
-import { Token } from "./token.js";
+import { Credentials } from "./credentials.js";
 
 /** A connection that lived this long was a good one: the next failure starts with short waits again. */
 const PROVEN_AFTER_MS = 5_000;
@@ -23,14 +23,14 @@ const PROVEN_AFTER_MS = 5_000;
  * @typedef {import("./socket.js").Frame} Frame
  * @typedef {import("./socket.js").Welcome} Welcome
  *
- * @typedef {object} LinkOptions
+ * @typedef {object} ConnectionOptions
  * @property {string} url
  * @property {import("./socket.js").SocketClass} WebSocket
  * @property {import("./clock.js").Clock} clock
  * @property {number} timeoutMs
  * @property {EventTarget | null} network
  * @property {import("./backoff.js").BackoffOptions} [backoff]
- * @property {import("./token.js").TokenSource} [token]
+ * @property {import("./credentials.js").TokenSource} [token]
  * @property {import("./events.js").Events} events Told `status`, `connected`, `disconnected` and `closing`.
  * @property {(socket: Socket) => Promise<void>} onOpen Requests may be sent; resolves when the session is as
  *   it was before.
@@ -39,12 +39,12 @@ const PROVEN_AFTER_MS = 5_000;
  * @property {() => void} onClosed It will not come back.
  */
 
-export class Link {
+export class Connection {
   #options;
   #clock;
   #events;
   #backoff;
-  #token;
+  #credentials;
   /** @type {Status} */
   #status = { status: "closed" };
   /** @type {Socket | null} */
@@ -62,7 +62,7 @@ export class Link {
   /** @type {{promise: Promise<void>, resolve: () => void, reject: (error: Error) => void} | null} */
   #connecting = null;
 
-  /** @param {LinkOptions} options */
+  /** @param {ConnectionOptions} options */
   constructor(options) {
     const { clock, events, token, timeoutMs } = options;
     this.#options = options;
@@ -70,7 +70,7 @@ export class Link {
     this.#events = events;
     this.#backoff = new Backoff(options.backoff);
     const onError = (/** @type {unknown} */ error) => events.emit("error", error);
-    this.#token = token ? new Token({ source: token, clock, timeoutMs, onError }) : null;
+    this.#credentials = token ? new Credentials({ source: token, clock, timeoutMs, onError }) : null;
   }
 
   get status() {
@@ -144,7 +144,7 @@ export class Link {
   async #onWelcome(socket, welcome) {
     this.#welcome = welcome;
     this.#welcomedAt = this.#clock.now();
-    if (this.#token && !(await this.#authorize(this.#token, socket))) return;
+    if (this.#credentials && !(await this.#authorize(this.#credentials, socket))) return;
     this.#isAuthorized = true;
     await this.#options.onOpen(socket);
     if (this.#socket !== socket) return;
@@ -157,19 +157,19 @@ export class Link {
   }
 
   /**
-   * @param {Token} token
+   * @param {Credentials} credentials
    * @param {Socket} socket
    * @returns {Promise<boolean>} Whether this connection goes on.
    */
-  async #authorize(token, socket) {
+  async #authorize(credentials, socket) {
     try {
-      const { user } = await token.present(socket);
+      const { user } = await credentials.present(socket);
       if (this.#socket !== socket || !this.#welcome) return false;
       this.#welcome = { ...this.#welcome, user };
       return true;
     } catch (error) {
       if (this.#socket !== socket) return false;
-      const verdict = Token.verdict(error);
+      const verdict = Credentials.verdict(error);
       if (verdict === null) {
         this.#announce(error);
         this.#events.emit("error", error);
@@ -196,7 +196,7 @@ export class Link {
     } else if (frame.type === "error") {
       const error = RialtoError.fromFrame(frame);
       const isAboutToken = error.code === "unauthorized" || error.code === "expired";
-      if (isAboutToken && this.#isAuthorized) void this.#token?.refresh(socket);
+      if (isAboutToken && this.#isAuthorized) void this.#credentials?.refresh(socket);
       this.#events.emit("error", error);
     } else {
       this.#options.onFrame(frame);
@@ -209,7 +209,7 @@ export class Link {
     this.#socket = null;
     this.#welcome = null;
     this.#isAuthorized = false;
-    this.#token?.stop();
+    this.#credentials?.stop();
     this.#options.onLost();
     // The close frame may be lost after `closing` was read: then the announced code is the better one.
     const announced = this.#closing?.code;
@@ -218,10 +218,10 @@ export class Link {
     if (this.#status.status === "closed") return;
     if (this.#welcomedAt && this.#clock.now() - this.#welcomedAt >= PROVEN_AFTER_MS) {
       this.#backoff.reset();
-      this.#token?.proven();
+      this.#credentials?.proven();
     }
     this.#welcomedAt = 0;
-    if (!meansReconnect(code) && !this.#token?.isWorthAnother(code)) return this.#stop({ code, reason });
+    if (!meansReconnect(code) && !this.#credentials?.isWorthAnother(code)) return this.#stop({ code, reason });
     const hintMs = this.#closing?.retryAfterMs ?? 0;
     this.#retryNotBefore = this.#clock.now() + hintMs;
     this.#retryIn(this.#backoff.next(hintMs), { code, reason });
@@ -243,7 +243,7 @@ export class Link {
     this.#clock.clearTimeout(this.#retryTimer);
     this.#options.network?.removeEventListener("online", this.#onOnline);
     this.#backoff.reset();
-    this.#token?.proven();
+    this.#credentials?.proven();
     this.#status = { status: "closed", code, reason };
     this.#socket?.close();
     this.#connecting?.reject(new RialtoError("closed", reason));

@@ -20,7 +20,7 @@ const TIMER_MAX_MS = 2 ** 31 - 1;
  * @typedef {import("./socket.js").Socket} Socket
  */
 
-export class Token {
+export class Credentials {
   #source;
   #clock;
   #timeoutMs;

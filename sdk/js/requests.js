@@ -18,7 +18,7 @@ import { newKey } from "./key.js";
  * @property {any} timer
  */
 
-export class Outgoing {
+export class Requests {
   #clock;
   #waitingMax;
   #retriesMax;

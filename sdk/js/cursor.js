@@ -8,7 +8,7 @@ const OWN_MAX = 1000;
  * @typedef {{from: number, to: number}} Span Offsets, both included.
  */
 
-export class Progress {
+export class Cursor {
   /** @type {Position | null} */
   #position;
   /** Where the topic stood when the broker replied last: what comes up to here was published before. */
