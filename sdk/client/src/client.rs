@@ -15,11 +15,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::builder::Builder;
 use crate::command::Command;
 use crate::event::{Event, Item};
-use crate::machine::{Again, Reply, StreamId};
+use crate::machine::{Reply, Retry, StreamId};
 use crate::random::Keys;
 use crate::request::{Call, History, Ping, Presence, Publish, Sent};
 use crate::subscription::Subscription;
-use crate::wanted::Topic;
+use crate::topic::Topic;
 use crate::{Ending, Error};
 
 /// A connection to a broker that comes back by itself. Cheap to clone; all clones are one session.
@@ -220,7 +220,7 @@ impl Client {
         &self,
         operation: Operation<'static>,
         within: Duration,
-        again: Again,
+        retry: Retry,
         read: fn(Reply) -> Option<T>,
     ) -> Result<Sent<T>, Error> {
         let deadline = Instant::now() + within;
@@ -229,7 +229,7 @@ impl Client {
         let place = place.map_err(|_| self.shared.closed())?;
         let within = deadline.saturating_duration_since(Instant::now());
         let (awaited, answer) = oneshot::channel();
-        self.shared.command(Command::Ask { operation, within, again, awaited, place })?;
+        self.shared.command(Command::Request { operation, within, retry, awaited, place })?;
         Ok(Sent::new(answer, Arc::clone(&self.shared), read))
     }
 }

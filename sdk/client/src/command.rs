@@ -7,21 +7,33 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::Error;
 use crate::event::Item;
-use crate::machine::{Again, Reply, StreamId};
-use crate::wanted::Topic;
+use crate::machine::{Reply, Retry, StreamId};
+use crate::topic::Topic;
 
 /// Where an outcome is awaited.
-pub(crate) type Awaited = oneshot::Sender<Result<Reply, Error>>;
+pub(crate) type ReplySender = oneshot::Sender<Result<Reply, Error>>;
 
 /// One thing to do.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Make a request. Its place among the unanswered ones is free again when it has an answer.
-    Ask { operation: Operation<'static>, within: Duration, again: Again, awaited: Awaited, place: OwnedSemaphorePermit },
+    Request {
+        operation: Operation<'static>,
+        within: Duration,
+        retry: Retry,
+        awaited: ReplySender,
+        place: OwnedSemaphorePermit,
+    },
     /// Subscribe; what comes goes into the queue.
-    Subscribe { stream: StreamId, wanted: Vec<Topic>, within: Duration, queue: mpsc::Sender<Item>, awaited: Awaited },
+    Subscribe {
+        stream: StreamId,
+        wanted: Vec<Topic>,
+        within: Duration,
+        queue: mpsc::Sender<Item>,
+        awaited: ReplySender,
+    },
     /// Nobody reads this subscription any more.
-    Leave(StreamId),
+    Unsubscribe(StreamId),
     /// Say goodbye.
     Close,
 }

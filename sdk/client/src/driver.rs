@@ -12,9 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 
 use crate::Ending;
 use crate::address::Address;
-use crate::command::{Awaited, Command};
+use crate::command::{Command, ReplySender};
 use crate::event::{Event, Item};
-use crate::machine::{Action, Asking, Machine, Moment, Refusal, StreamId, Ticket};
+use crate::machine::{Action, Machine, Moment, NewRequest, Refusal, StreamId, Ticket};
 use crate::socket::{Incoming, Socket};
 use crate::tls::Trust;
 use crate::token::Tokens;
@@ -32,7 +32,7 @@ pub(crate) struct Setting {
 }
 
 /// An outcome that is awaited, and the place that its request takes.
-type Waiter = (Awaited, Option<OwnedSemaphorePermit>);
+type Waiter = (ReplySender, Option<OwnedSemaphorePermit>);
 
 /// The state of the task.
 pub(crate) struct Driver {
@@ -43,19 +43,19 @@ pub(crate) struct Driver {
     next_ticket: Ticket,
     queues: HashMap<StreamId, mpsc::Sender<Item>>,
     /// What has no room yet. While there is any, nothing is read.
-    held: VecDeque<Held>,
+    held: VecDeque<QueuedItem>,
     socket: Option<Socket>,
     opening: Option<Pending<Result<Socket, Refusal>>>,
     fetching: Option<Pending<Result<String, String>>>,
 }
 
-enum Held {
+enum QueuedItem {
     Item(StreamId, Item),
     End(StreamId),
 }
 
 /// What the driver woke up for.
-enum Woken {
+enum Wakeup {
     Command(Option<Command>),
     Incoming(Incoming),
     Opened(Result<Socket, Refusal>),
@@ -96,41 +96,41 @@ impl Driver {
                 break;
             }
             match self.wake().await {
-                Woken::Command(Some(command)) => self.obey(command),
+                Wakeup::Command(Some(command)) => self.obey(command),
                 // No handle is left.
-                Woken::Command(None) => self.machine.close(),
-                Woken::Incoming(Incoming::Frame(frame)) => self.machine.heard(now(), &frame),
-                Woken::Incoming(Incoming::Sign) => self.machine.alive(now()),
-                Woken::Incoming(Incoming::Closed(close)) => {
+                Wakeup::Command(None) => self.machine.close(),
+                Wakeup::Incoming(Incoming::Frame(frame)) => self.machine.receive(now(), &frame),
+                Wakeup::Incoming(Incoming::Sign) => self.machine.alive(now()),
+                Wakeup::Incoming(Incoming::Closed(close)) => {
                     self.socket = None;
                     self.machine.closed(now(), close);
                 }
-                Woken::Opened(outcome) => self.opened(outcome),
-                Woken::Token(token) => {
+                Wakeup::Opened(outcome) => self.opened(outcome),
+                Wakeup::Token(token) => {
                     self.fetching = None;
                     self.machine.token(now(), token);
                 }
-                Woken::Room => self.make_room(),
-                Woken::Time => self.machine.tick(now()),
+                Wakeup::Room => self.make_room(),
+                Wakeup::Time => self.machine.tick(now()),
             }
         }
     }
 
     /// Waits for the next thing to happen. Every branch keeps its state where it was if another one is quicker.
-    async fn wake(&mut self) -> Woken {
+    async fn wake(&mut self) -> Wakeup {
         let reads = self.held.is_empty();
         let wake_at = self.machine.wake_at();
         let first = match self.held.front() {
-            Some(Held::Item(stream, _)) => self.queues.get(stream),
+            Some(QueuedItem::Item(stream, _)) => self.queues.get(stream),
             _ => None,
         };
         tokio::select! {
-            command = self.commands.recv() => Woken::Command(command),
-            incoming = turn(&mut self.socket, reads) => Woken::Incoming(incoming),
-            outcome = maybe(&mut self.opening) => Woken::Opened(outcome),
-            token = maybe(&mut self.fetching) => Woken::Token(token),
-            () = room(first), if !reads => Woken::Room,
-            () = time(wake_at) => Woken::Time,
+            command = self.commands.recv() => Wakeup::Command(command),
+            incoming = turn(&mut self.socket, reads) => Wakeup::Incoming(incoming),
+            outcome = maybe(&mut self.opening) => Wakeup::Opened(outcome),
+            token = maybe(&mut self.fetching) => Wakeup::Token(token),
+            () = room(first), if !reads => Wakeup::Room,
+            () = time(wake_at) => Wakeup::Time,
         }
     }
 
@@ -147,7 +147,7 @@ impl Driver {
                 Action::Probe => self.with_socket(Socket::ping),
                 Action::Beat => self.with_socket(Socket::pong),
                 Action::Disconnect(code) => self.disconnect(code).await,
-                Action::Answer { ticket, outcome } => {
+                Action::Complete { ticket, outcome } => {
                     if let Some((awaited, _)) = self.waiters.remove(&ticket) {
                         // Whoever no longer waits does not want to know.
                         let _ = awaited.send(*outcome);
@@ -155,10 +155,10 @@ impl Driver {
                 }
                 Action::Deliver { stream, item } => self.deliver(stream, item),
                 Action::End(stream) => {
-                    self.held.push_back(Held::End(stream));
+                    self.held.push_back(QueuedItem::End(stream));
                     self.make_room();
                 }
-                Action::Tell(event) => self.tell(event),
+                Action::Emit(event) => self.emit(event),
             }
         }
     }
@@ -166,16 +166,16 @@ impl Driver {
     fn obey(&mut self, command: Command) {
         let now = now();
         match command {
-            Command::Ask { operation, within, again, awaited, place } => {
+            Command::Request { operation, within, retry, awaited, place } => {
                 let ticket = self.wait((awaited, Some(place)));
-                self.machine.ask(now, Asking { ticket, operation, within, again });
+                self.machine.ask(now, NewRequest { ticket, operation, within, retry });
             }
             Command::Subscribe { stream, wanted, within, queue, awaited } => {
                 self.queues.insert(stream, queue);
                 let ticket = self.wait((awaited, None));
                 self.machine.subscribe(now, stream, wanted, within, ticket);
             }
-            Command::Leave(stream) => {
+            Command::Unsubscribe(stream) => {
                 self.queues.remove(&stream);
                 self.machine.leave(stream);
                 self.make_room();
@@ -209,7 +209,7 @@ impl Driver {
     }
 
     fn deliver(&mut self, stream: StreamId, item: Item) {
-        self.held.push_back(Held::Item(stream, item));
+        self.held.push_back(QueuedItem::Item(stream, item));
         self.make_room();
     }
 
@@ -218,14 +218,14 @@ impl Driver {
         use mpsc::error::TrySendError::{Closed, Full};
         while let Some(first) = self.held.pop_front() {
             match first {
-                Held::End(stream) => drop(self.queues.remove(&stream)),
-                Held::Item(stream, item) => {
+                QueuedItem::End(stream) => drop(self.queues.remove(&stream)),
+                QueuedItem::Item(stream, item) => {
                     let Some(queue) = self.queues.get(&stream) else { continue };
                     match queue.try_send(item) {
                         // Whoever reads no more will say so.
                         Ok(()) | Err(Closed(_)) => {}
                         Err(Full(item)) => {
-                            self.held.push_front(Held::Item(stream, item));
+                            self.held.push_front(QueuedItem::Item(stream, item));
                             return self.machine.hold(now());
                         }
                     }
@@ -235,7 +235,7 @@ impl Driver {
         self.machine.release(now());
     }
 
-    fn tell(&mut self, event: Event) {
+    fn emit(&mut self, event: Event) {
         if let Event::Closed(ending) = &event {
             // It ends once.
             let _ = self.setting.ending.set(ending.clone());

@@ -48,7 +48,7 @@ mod tls;
 #[path = "no_tls.rs"]
 mod tls;
 mod token;
-mod wanted;
+mod topic;
 
 pub use builder::Builder;
 pub use client::{Client, Events};
@@ -61,7 +61,7 @@ pub use rialto_protocol::{
     Past, PastMessage, Payload, Pointer, Position, Present, Published, Subscribed,
 };
 pub use subscription::Subscription;
-pub use wanted::Topic;
+pub use topic::Topic;
 
 /// The README's examples compile.
 #[cfg(doctest)]

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::client::{Client, Shared};
-use crate::machine::{Again, Reply};
+use crate::machine::{Reply, Retry};
 
 /// What awaiting a request comes to.
 type Awaiting<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
@@ -65,11 +65,11 @@ enum Key {
 }
 
 impl Key {
-    fn make(self, client: &Client) -> (Option<String>, Again) {
+    fn make(self, client: &Client) -> (Option<String>, Retry) {
         match self {
-            Self::Random => (Some(client.new_key()), Again::Yes),
-            Self::Given(key) => (Some(key), Again::Yes),
-            Self::Once => (None, Again::No),
+            Self::Random => (Some(client.new_key()), Retry::Allowed),
+            Self::Given(key) => (Some(key), Retry::Allowed),
+            Self::Once => (None, Retry::Forbidden),
         }
     }
 }
@@ -125,10 +125,10 @@ impl Publish {
     pub async fn send(self) -> Result<Sent<Published>, Error> {
         let Self { client, topic, payload, key, echo, within } = self;
         let payload = payload?;
-        let (key, again) = key.make(&client);
+        let (key, retry) = key.make(&client);
         let publish = rialto_protocol::Publish { topic: topic.into(), payload, key: key.map(Into::into), echo };
         let read = |reply| if let Reply::Published(published) = reply { Some(published) } else { None };
-        client.ask(Operation::Publish(publish), within, again, read).await
+        client.ask(Operation::Publish(publish), within, retry, read).await
     }
 }
 
@@ -194,7 +194,7 @@ impl Call {
     pub async fn send(self) -> Result<Sent<Answered>, Error> {
         let Self { client, topic, plugin, method, payload, key, within } = self;
         let payload = payload?;
-        let (key, again) = key.make(&client);
+        let (key, retry) = key.make(&client);
         let call = rialto_protocol::Call {
             topic: topic.map(Into::into),
             plugin: plugin.map(Into::into),
@@ -203,7 +203,7 @@ impl Call {
             key: key.map(Into::into),
         };
         let read = |reply| if let Reply::Answered(answered) = reply { Some(answered) } else { None };
-        client.ask(Operation::Call(call), within, again, read).await
+        client.ask(Operation::Call(call), within, retry, read).await
     }
 }
 
@@ -255,7 +255,7 @@ impl History {
         let Self { client, topic, from, limit, within } = self;
         let history = rialto_protocol::History { topic: topic.into(), from, limit };
         let read = |reply| if let Reply::Past(past) = reply { Some(past) } else { None };
-        client.ask(Operation::History(history), within, Again::Yes, read).await
+        client.ask(Operation::History(history), within, Retry::Allowed, read).await
     }
 }
 
@@ -286,7 +286,7 @@ impl Presence {
     pub async fn send(self) -> Result<Sent<Present>, Error> {
         let Self { client, topic, within } = self;
         let read = |reply| if let Reply::Present(present) = reply { Some(present) } else { None };
-        client.ask(Operation::Presence(topic.into()), within, Again::Yes, read).await
+        client.ask(Operation::Presence(topic.into()), within, Retry::Allowed, read).await
     }
 }
 
@@ -321,7 +321,7 @@ impl Ping {
     async fn ask(self) -> Result<Pong, Error> {
         let started = Instant::now();
         let read = |reply| if let Reply::Pong(time) = reply { Some(time) } else { None };
-        let time = self.client.ask(Operation::Ping(None), self.within, Again::Yes, read).await?.await?;
+        let time = self.client.ask(Operation::Ping(None), self.within, Retry::Allowed, read).await?.await?;
         Ok(Pong { time, round_trip: started.elapsed() })
     }
 }

@@ -10,8 +10,8 @@ use crate::Error;
 use crate::client::Client;
 use crate::command::Command;
 use crate::event::Item;
-use crate::machine::{Again, Reply, StreamId};
-use crate::wanted::Topic;
+use crate::machine::{Reply, Retry, StreamId};
+use crate::topic::Topic;
 
 /// A subscription to one or more topics and patterns. Dropping it ends it.
 ///
@@ -85,7 +85,7 @@ impl Subscription {
         let operation = Operation::Subscribe(vec![change]);
         let within = self.client.within();
         let read = |reply| if let Reply::Subscribed(outcomes) = reply { Some(outcomes) } else { None };
-        let outcomes = self.client.ask(operation, within, Again::Yes, read).await?.await?;
+        let outcomes = self.client.ask(operation, within, Retry::Allowed, read).await?.await?;
         outcomes.into_iter().try_for_each(|outcome| outcome.map(drop).map_err(|(_, failure)| Error::Refused(failure)))
     }
 }
@@ -93,7 +93,7 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         // If the client has ended there is nothing to leave.
-        let _ = self.client.shared().command(Command::Leave(self.stream));
+        let _ = self.client.shared().command(Command::Unsubscribe(self.stream));
     }
 }
 

@@ -11,7 +11,7 @@ const OWN_MAX: usize = 1_024;
 
 /// What a subscription asked for when it began, or began again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Beginning {
+pub(crate) struct StartPoint {
     pub(crate) since: Option<Position>,
     pub(crate) last: Option<u64>,
 }
@@ -44,15 +44,15 @@ impl Cursor {
     }
 
     /// Takes the answer to a subscription.
-    pub(crate) fn begin(&mut self, beginning: &Beginning, subscribed: &Subscribed) {
+    pub(crate) fn begin(&mut self, start_point: &StartPoint, subscribed: &Subscribed) {
         let Some(head) = &subscribed.position else { return };
         let same = |since: &Position| since.epoch == head.epoch && since.offset <= head.offset;
-        let (offset, promised_after) = match beginning {
+        let (offset, promised_after) = match start_point {
             // A gap may follow, and the messages after it.
-            Beginning { since: Some(since), .. } if same(since) => (since.offset, self.promised_after),
+            StartPoint { since: Some(since), .. } if same(since) => (since.offset, self.promised_after),
             // All of the new epoch is new.
-            Beginning { since: Some(_), .. } => (0, 0),
-            Beginning { last: Some(last), .. } => (head.offset - head.offset.min(*last), head.offset),
+            StartPoint { since: Some(_), .. } => (0, 0),
+            StartPoint { last: Some(last), .. } => (head.offset - head.offset.min(*last), head.offset),
             // In a list live messages may have come before this answer.
             _ => (head.offset.max(self.offset), 0),
         };
@@ -126,7 +126,7 @@ mod tests {
     fn begun(since: Option<Position>, last: Option<u64>, head: Position) -> Cursor {
         let mut cursor = Cursor::default();
         let recovered = since.as_ref().map(|_| true);
-        cursor.begin(&Beginning { since, last }, &answer(head, recovered));
+        cursor.begin(&StartPoint { since, last }, &answer(head, recovered));
         cursor
     }
 
@@ -172,7 +172,7 @@ mod tests {
         // Five were asked for, and the connection was lost before one of them came.
         let mut cursor = begun(None, Some(5), at("e", 10));
         let since = cursor.position().expect("it began");
-        cursor.begin(&Beginning { since: Some(since), last: Some(5) }, &answer(at("e", 14), Some(false)));
+        cursor.begin(&StartPoint { since: Some(since), last: Some(5) }, &answer(at("e", 14), Some(false)));
         let mut other = cursor.clone();
         assert_eq!(other.gap(gap(6, 9)), None);
         assert!(other.message(10));
@@ -188,7 +188,7 @@ mod tests {
         cursor.published(&at("other", 13));
         assert_eq!(cursor.position(), Some(at("e", 12)), "those that follow on are passed over");
         let since = cursor.position();
-        cursor.begin(&Beginning { since, last: None }, &answer(at("e", 15), Some(true)));
+        cursor.begin(&StartPoint { since, last: None }, &answer(at("e", 15), Some(true)));
         let handed: Vec<u64> = [13, 14, 15].into_iter().filter(|offset| cursor.message(*offset)).collect();
         assert_eq!(handed, [13, 15]);
     }
@@ -197,7 +197,7 @@ mod tests {
     fn messages_before_the_answer_of_a_list_count() {
         let mut cursor = Cursor::default();
         assert!(cursor.message(11));
-        cursor.begin(&Beginning::default(), &answer(at("e", 10), None));
+        cursor.begin(&StartPoint::default(), &answer(at("e", 10), None));
         assert_eq!(cursor.position(), Some(at("e", 11)));
         assert!(!cursor.message(11));
         assert!(cursor.is_past(10) && !cursor.is_past(11));

@@ -1,24 +1,24 @@
 //! The client as a machine without I/O: what happens goes in, what is to be done comes out. It knows no socket, no clock and no
-//! task, so that a test can play a whole life to it.
+//! task, so that a test can run a whole life of it.
 
 mod backoff;
+mod connection;
+#[cfg(test)]
+mod connection_tests;
 mod credentials;
 mod cursor;
-mod hearing;
+mod frames;
 #[cfg(test)]
-mod model;
+mod model_broker;
 #[cfg(test)]
-mod play;
+mod random_schedules;
 #[cfg(test)]
-mod proof;
+mod recovery_tests;
 mod requests;
 #[cfg(test)]
-mod returns;
-mod session;
-mod subscribing;
-#[cfg(test)]
-mod tables;
-mod topics;
+mod simulation;
+mod subscription_requests;
+mod subscriptions;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -32,9 +32,9 @@ use crate::{Ending, Error};
 use backoff::Backoff;
 use credentials::Credentials;
 use requests::Requests;
-pub(crate) use requests::{Again, Asking, Reply};
-pub(crate) use topics::StreamId;
-use topics::{Asked, Topics};
+pub(crate) use requests::{NewRequest, Reply, Retry};
+pub(crate) use subscriptions::StreamId;
+use subscriptions::{EntryId, Subscriptions};
 
 /// Names a request of the program, so that its answer finds it.
 pub(crate) type Ticket = u64;
@@ -80,13 +80,13 @@ pub(crate) enum Action {
     /// Close the connection, or give up the one that is being opened.
     Disconnect(u16),
     /// A request is over.
-    Answer { ticket: Ticket, outcome: Box<Result<Reply, Error>> },
+    Complete { ticket: Ticket, outcome: Box<Result<Reply, Error>> },
     /// A subscription gets something. No more is to be read before it has room.
     Deliver { stream: StreamId, item: Item },
     /// A subscription gets no more.
     End(StreamId),
     /// The program is told something.
-    Tell(Event),
+    Emit(Event),
 }
 
 /// Why a connection attempt failed.
@@ -142,8 +142,8 @@ pub(crate) struct Machine {
     /// Since when nothing is read, because a subscription has no room; moves on with every beat.
     held_since: Option<Instant>,
     requests: Requests,
-    topics: Topics,
-    asked: HashMap<u64, Vec<Asked>>,
+    subscriptions: Subscriptions,
+    asked: HashMap<u64, Vec<EntryId>>,
     next_id: u64,
 }
 
@@ -166,7 +166,7 @@ impl Machine {
             is_probing: false,
             held_since: None,
             requests: Requests::default(),
-            topics: Topics::default(),
+            subscriptions: Subscriptions::default(),
             asked: HashMap::new(),
             next_id: 1,
             settings,
@@ -194,7 +194,7 @@ impl Machine {
             _ => None,
         };
         let open = if self.phase == Phase::Open { self.open_wake_at() } else { None };
-        let topics = self.topics.wake_at();
+        let topics = self.subscriptions.wake_at();
         [resting, self.attempt_until, open, self.requests.wake_at(), topics].into_iter().flatten().min()
     }
 
@@ -202,7 +202,7 @@ impl Machine {
     pub(crate) fn tick(&mut self, now: Moment) {
         let over = self.requests.give_up(now.instant);
         self.actions.extend(over);
-        for (stream, ticket, within) in self.topics.overdue(now.instant) {
+        for (stream, ticket, within) in self.subscriptions.overdue(now.instant) {
             self.leave(stream);
             self.actions.push_back(Action::End(stream));
             self.answer(ticket, Err(Error::TimedOut { within, may_have_acted: false }));
@@ -211,7 +211,7 @@ impl Machine {
     }
 
     /// Makes a request.
-    pub(crate) fn ask(&mut self, now: Moment, asking: Asking) {
+    pub(crate) fn ask(&mut self, now: Moment, asking: NewRequest) {
         if let Phase::Closed(ending) = &self.phase {
             let error = Error::Closed { ending: ending.clone(), may_have_acted: false };
             return self.answer(asking.ticket, Err(error));
@@ -243,11 +243,11 @@ impl Machine {
     }
 
     fn answer(&mut self, ticket: Ticket, outcome: Result<Reply, Error>) {
-        self.actions.push_back(Action::Answer { ticket, outcome: Box::new(outcome) });
+        self.actions.push_back(Action::Complete { ticket, outcome: Box::new(outcome) });
     }
 
-    fn tell(&mut self, event: Event) {
-        self.actions.push_back(Action::Tell(event));
+    fn emit(&mut self, event: Event) {
+        self.actions.push_back(Action::Emit(event));
     }
 
     fn deliver(&mut self, stream: StreamId, item: Item) {

@@ -23,43 +23,43 @@ pub(crate) enum Reply {
 
 /// Whether a request may be sent again when the connection is lost before its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Again {
+pub(crate) enum Retry {
     /// It has a key, or it changes nothing.
-    Yes,
+    Allowed,
     /// It might be done twice.
-    No,
+    Forbidden,
 }
 
 /// A request as it is handed in.
 #[derive(Debug)]
-pub(crate) struct Asking {
+pub(crate) struct NewRequest {
     pub(crate) ticket: Ticket,
     pub(crate) operation: Operation<'static>,
     pub(crate) within: Duration,
-    pub(crate) again: Again,
+    pub(crate) retry: Retry,
 }
 
 /// Where a request has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
-    Never,
+enum SendStatus {
+    Unsent,
     /// In an earlier session, which ended without an answer.
-    Before,
+    EarlierSession,
     /// In this one.
-    Now,
+    ThisSession,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    asking: Asking,
+    asking: NewRequest,
     deadline: Instant,
-    sent: Sent,
+    sent: SendStatus,
 }
 
 impl Waiting {
     /// Whether the broker may have done it: it was sent, and it is something that is done.
     fn may_have_acted(&self) -> bool {
-        self.sent != Sent::Never && matches!(self.asking.operation, Operation::Publish(_) | Operation::Call(_))
+        self.sent != SendStatus::Unsent && matches!(self.asking.operation, Operation::Publish(_) | Operation::Call(_))
     }
 }
 
@@ -72,15 +72,15 @@ pub(crate) struct Requests {
 
 impl Requests {
     /// Takes a request under a new id.
-    pub(crate) fn add(&mut self, id: u64, asking: Asking, now: Instant) {
+    pub(crate) fn add(&mut self, id: u64, asking: NewRequest, now: Instant) {
         let deadline = now + asking.within;
         self.deadlines.insert((deadline, id));
-        self.waiting.insert(id, Waiting { asking, deadline, sent: Sent::Never });
+        self.waiting.insert(id, Waiting { asking, deadline, sent: SendStatus::Unsent });
     }
 
     /// The requests that this session has not been sent yet, the oldest first.
     pub(crate) fn unsent(&self) -> Vec<u64> {
-        let unsent = self.waiting.iter().filter(|(_, waiting)| waiting.sent != Sent::Now);
+        let unsent = self.waiting.iter().filter(|(_, waiting)| waiting.sent != SendStatus::ThisSession);
         unsent.map(|(id, _)| *id).collect()
     }
 
@@ -91,12 +91,12 @@ impl Requests {
     /// Says that a request goes out in this session.
     pub(crate) fn mark_sent(&mut self, id: u64) {
         if let Some(waiting) = self.waiting.get_mut(&id) {
-            waiting.sent = Sent::Now;
+            waiting.sent = SendStatus::ThisSession;
         }
     }
 
     /// Takes a request out because it has an answer; gives what was asked.
-    pub(crate) fn take(&mut self, id: u64) -> Option<Asking> {
+    pub(crate) fn take(&mut self, id: u64) -> Option<NewRequest> {
         let waiting = self.waiting.remove(&id)?;
         self.deadlines.remove(&(waiting.deadline, id));
         Some(waiting.asking)
@@ -106,9 +106,9 @@ impl Requests {
     pub(crate) fn lose(&mut self) -> Vec<Action> {
         let mut over = Vec::new();
         for (id, waiting) in &mut self.waiting {
-            match (waiting.sent, waiting.asking.again) {
-                (Sent::Now, Again::Yes) => waiting.sent = Sent::Before,
-                (Sent::Now, Again::No) => over.push((*id, Err(Error::Lost))),
+            match (waiting.sent, waiting.asking.retry) {
+                (SendStatus::ThisSession, Retry::Allowed) => waiting.sent = SendStatus::EarlierSession,
+                (SendStatus::ThisSession, Retry::Forbidden) => over.push((*id, Err(Error::Lost))),
                 _ => {}
             }
         }
@@ -139,7 +139,7 @@ impl Requests {
 
     fn finish(&mut self, id: u64, outcome: Result<Reply, Error>) -> Option<Action> {
         let asking = self.take(id)?;
-        Some(Action::Answer { ticket: asking.ticket, outcome: Box::new(outcome) })
+        Some(Action::Complete { ticket: asking.ticket, outcome: Box::new(outcome) })
     }
 }
 

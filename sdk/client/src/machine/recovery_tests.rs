@@ -1,47 +1,47 @@
-//! Subscriptions and requests over cuts as tables: what is asked for again, what is not, and what is told of it.
+//! Recovery after lost connections, as tables: which subscriptions and requests are sent again, and what is reported.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
 use rialto_protocol::{Failure, Frame, Operation, Payload, Position, Published};
 
-use super::play::{LIMITS, Play, at, following, settings, subscribed_ids, there};
+use super::simulation::{LIMITS, Simulation, at, following, settings, subscribed_ids, there};
 use super::*;
-use crate::wanted::Topic;
+use crate::topic::Topic;
 
 fn refusal(topic: &str, code: rialto_protocol::ErrorCode, hint: Option<u64>) -> (Arc<str>, Failure) {
     (topic.into(), Failure { retry_after_ms: hint, ..Failure::new(code, "no") })
 }
 
 /// Comes back after a cut; gives what was asked for.
-fn comes_back(play: &mut Play) -> Vec<Request<'static>> {
-    play.closed(None);
-    play.wait();
-    play.begin();
-    play.sent()
+fn comes_back(simulation: &mut Simulation) -> Vec<Request<'static>> {
+    simulation.closed(None);
+    simulation.wait();
+    simulation.begin();
+    simulation.sent()
 }
 
 #[test]
 fn a_thousand_topics_are_a_few_frames_topics_first_and_each_since_its_position() {
-    let mut play = Play::open(settings());
+    let mut simulation = Simulation::open(settings());
     let long = "x".repeat(200);
     let names: Vec<String> = (0..997).map(|number| format!("{long}.{number}")).collect();
     let patterns = ["a.*", "b.>", "*"];
-    play.subscribe(
+    simulation.subscribe(
         1,
         patterns.iter().map(|name| Topic::new(*name)).chain(names.iter().map(|name| Topic::new(name.as_str()))),
     );
-    let first = subscribed_ids(&play.sent());
+    let first = subscribed_ids(&simulation.sent());
     for (id, topics) in &first {
         let outcomes = topics.iter().map(|topic| {
             let position = (topic.len() > 3).then(|| at("e", 5));
             Ok(there(topic, position, None))
         });
         let reply = rialto_protocol::Reply::SubscribedAll(outcomes.collect());
-        play.hear(&Frame::Ok { id: *id, reply: &reply });
+        simulation.hear(&Frame::Ok { id: *id, reply: &reply });
     }
-    assert!(matches!(play.answer_of(1), Some(Ok(Reply::Subscribed(outcomes))) if outcomes.len() == 1_000));
-    let again = comes_back(&mut play);
+    assert!(matches!(simulation.answer_of(1), Some(Ok(Reply::Subscribed(outcomes))) if outcomes.len() == 1_000));
+    let again = comes_back(&mut simulation);
     let frames: Vec<&Request<'_>> =
         again.iter().filter(|request| matches!(request.operation, Operation::Subscribe(_))).collect();
     assert!((2..=25).contains(&frames.len()), "{}", frames.len());
@@ -69,15 +69,15 @@ fn what_is_asked_for_after_a_cut_depends_on_what_was_there() {
         (|topic| topic.last(3), false, None, Some(3)),
         (|topic| topic.since(at("e", 1)), false, Some(at("e", 1)), None),
     ];
-    for (case, (change, was_there, since, last)) in cases.into_iter().enumerate() {
-        let mut play = Play::open(settings());
-        play.subscribe(1, [change(Topic::new("t"))]);
-        let (id, _) = subscribed_ids(&play.sent())[0].clone();
-        if was_there {
+    for (case, (change, was_active, since, last)) in cases.into_iter().enumerate() {
+        let mut simulation = Simulation::open(settings());
+        simulation.subscribe(1, [change(Topic::new("t"))]);
+        let (id, _) = subscribed_ids(&simulation.sent())[0].clone();
+        if was_active {
             let reply = rialto_protocol::Reply::Subscribed(there("t", Some(at("e", 5)), None));
-            play.hear(&Frame::Ok { id, reply: &reply });
+            simulation.hear(&Frame::Ok { id, reply: &reply });
         }
-        let sent = comes_back(&mut play);
+        let sent = comes_back(&mut simulation);
         let Operation::Subscribe(topics) = &sent[1].operation else { panic!("{sent:?}") };
         assert_eq!((&topics[0].since, topics[0].last), (&since, last), "case {case}");
     }
@@ -93,18 +93,22 @@ fn a_subscription_that_is_refused_on_return_waits_or_ends() {
         (TooMany, None, false),
         (Forbidden, None, false),
     ] {
-        let mut play = following();
-        let id = comes_back(&mut play)[1].id.unwrap();
+        let mut simulation = following();
+        let id = comes_back(&mut simulation)[1].id.unwrap();
         let (_, failure) = refusal("t", code, hint);
-        play.actions.clear();
-        let refused_at = play.ms;
-        play.hear(&Frame::Error { id: Some(id), failure: &failure });
-        let ended = matches!(play.items().as_slice(), [Item::Ended { .. }]);
-        assert_eq!((ended, play.has(|action| matches!(action, Action::End(StreamId(1))))), (!waits, !waits), "{code}");
+        simulation.actions.clear();
+        let refused_at = simulation.ms;
+        simulation.hear(&Frame::Error { id: Some(id), failure: &failure });
+        let ended = matches!(simulation.items().as_slice(), [Item::Ended { .. }]);
+        assert_eq!(
+            (ended, simulation.has(|action| matches!(action, Action::End(StreamId(1))))),
+            (!waits, !waits),
+            "{code}"
+        );
         if waits {
-            play.wait();
-            assert!(play.ms >= refused_at + hint.unwrap_or(1_000), "{code} {}", play.ms);
-            assert_eq!(subscribed_ids(&play.sent()).len(), 1, "{code}");
+            simulation.wait();
+            assert!(simulation.ms >= refused_at + hint.unwrap_or(1_000), "{code} {}", simulation.ms);
+            assert_eq!(subscribed_ids(&simulation.sent()).len(), 1, "{code}");
         }
     }
 }
@@ -115,31 +119,31 @@ fn the_broker_may_end_a_subscription_for_good_or_for_a_while() {
         (r#"{"type":"unsubscribed","topic":"t","code":"forbidden","message":"no"}"#, false),
         (r#"{"type":"unsubscribed","topic":"t","code":"plugin_failed","message":"no","retry_after_ms":500}"#, true),
     ] {
-        let mut play = following();
-        play.hear_text(text);
-        assert_eq!(matches!(play.items().as_slice(), [Item::Ended { .. }]), !waits, "{text}");
-        play.wait();
-        assert_eq!(subscribed_ids(&play.sent()).len(), usize::from(waits), "{text}");
+        let mut simulation = following();
+        simulation.hear_text(text);
+        assert_eq!(matches!(simulation.items().as_slice(), [Item::Ended { .. }]), !waits, "{text}");
+        simulation.wait();
+        assert_eq!(subscribed_ids(&simulation.sent()).len(), usize::from(waits), "{text}");
     }
 }
 
 #[test]
 fn unanswered_requests_go_out_again_in_their_order_but_not_those_that_must_not() {
-    let mut play = Play::open(settings());
-    for (ticket, again) in [(1, Again::Yes), (2, Again::No), (3, Again::Yes)] {
-        play.publish(ticket, again);
+    let mut simulation = Simulation::open(settings());
+    for (ticket, retry) in [(1, Retry::Allowed), (2, Retry::Forbidden), (3, Retry::Allowed)] {
+        simulation.publish(ticket, retry);
     }
-    let first = play.sent();
+    let first = simulation.sent();
     let published = Published { position: Some(at("e", 1)), duplicate: false };
     let reply = rialto_protocol::Reply::Published(published);
-    play.hear(&Frame::Ok { id: first[0].id.unwrap(), reply: &reply });
-    assert!(matches!(play.answer_of(1), Some(Ok(Reply::Published(_)))));
-    play.closed(None);
-    assert!(matches!(play.answer_of(2), Some(Err(Error::Lost))));
-    play.publish(4, Again::No);
-    play.wait();
-    play.begin();
-    let again: Vec<Request<'_>> = play.sent().split_off(1);
+    simulation.hear(&Frame::Ok { id: first[0].id.unwrap(), reply: &reply });
+    assert!(matches!(simulation.answer_of(1), Some(Ok(Reply::Published(_)))));
+    simulation.closed(None);
+    assert!(matches!(simulation.answer_of(2), Some(Err(Error::Lost))));
+    simulation.publish(4, Retry::Forbidden);
+    simulation.wait();
+    simulation.begin();
+    let again: Vec<Request<'_>> = simulation.sent().split_off(1);
     let keys: Vec<Option<String>> = again
         .iter()
         .map(|request| match &request.operation {
@@ -154,58 +158,58 @@ fn unanswered_requests_go_out_again_in_their_order_but_not_those_that_must_not()
 #[test]
 fn what_is_given_up_says_whether_it_may_have_been_done() {
     for (sends, loses, may_have_acted) in [(false, false, false), (true, false, true), (true, true, true)] {
-        let mut play = Play::open(settings());
+        let mut simulation = Simulation::open(settings());
         if !sends {
-            play.closed(None);
+            simulation.closed(None);
         }
-        play.publish(1, Again::Yes);
+        simulation.publish(1, Retry::Allowed);
         if loses {
-            play.closed(None);
+            simulation.closed(None);
         }
-        play.ms = 30_000;
-        play.machine.alive(play.now());
-        play.tick();
-        let answer = play.answer_of(1);
+        simulation.ms = 30_000;
+        simulation.machine.alive(simulation.now());
+        simulation.tick();
+        let answer = simulation.answer_of(1);
         let is_right =
             matches!(answer, Some(Err(Error::TimedOut { may_have_acted: told, .. })) if *told == may_have_acted);
         assert!(is_right, "{sends} {loses}: {answer:?}");
     }
-    let mut play = Play::open(settings());
-    play.publish(1, Again::Yes);
-    play.machine.close();
-    play.collect();
-    assert!(matches!(play.answer_of(1), Some(Err(Error::Closed { may_have_acted: true, .. }))));
-    play.publish(2, Again::Yes);
-    assert!(matches!(play.answer_of(2), Some(Err(Error::Closed { may_have_acted: false, .. }))));
+    let mut simulation = Simulation::open(settings());
+    simulation.publish(1, Retry::Allowed);
+    simulation.machine.close();
+    simulation.collect();
+    assert!(matches!(simulation.answer_of(1), Some(Err(Error::Closed { may_have_acted: true, .. }))));
+    simulation.publish(2, Retry::Allowed);
+    assert!(matches!(simulation.answer_of(2), Some(Err(Error::Closed { may_have_acted: false, .. }))));
 }
 
 #[test]
 fn whoever_leaves_before_the_answer_hears_nothing_of_it() {
-    let mut play = Play::open(settings());
-    play.subscribe(1, [Topic::new("t")]);
-    let (first, _) = subscribed_ids(&play.sent())[0].clone();
-    play.machine.leave(StreamId(1));
-    play.subscribe(2, [Topic::new("t")]);
-    let sent = play.sent();
+    let mut simulation = Simulation::open(settings());
+    simulation.subscribe(1, [Topic::new("t")]);
+    let (first, _) = subscribed_ids(&simulation.sent())[0].clone();
+    simulation.machine.leave(StreamId(1));
+    simulation.subscribe(2, [Topic::new("t")]);
+    let sent = simulation.sent();
     assert!(matches!(&sent[0].operation, Operation::Unsubscribe(topics) if topics[0] == "t"), "{sent:?}");
     let reply = rialto_protocol::Reply::Subscribed(there("t", Some(at("e", 5)), None));
-    play.hear(&Frame::Ok { id: first, reply: &reply });
-    assert!(play.answer_of(2).is_none(), "that was the answer to the first");
+    simulation.hear(&Frame::Ok { id: first, reply: &reply });
+    assert!(simulation.answer_of(2).is_none(), "that was the answer to the first");
     let payload = Payload::json(&1).unwrap();
-    play.hear(&Frame::Message { topic: "t", offset: 6, time: 0, from: None, payload: &payload });
-    assert!(play.items().is_empty());
-    play.hear(&Frame::Ok { id: sent[1].id.unwrap(), reply: &reply });
-    assert!(play.answer_of(2).is_some());
+    simulation.hear(&Frame::Message { topic: "t", offset: 6, time: 0, from: None, payload: &payload });
+    assert!(simulation.items().is_empty());
+    simulation.hear(&Frame::Ok { id: sent[1].id.unwrap(), reply: &reply });
+    assert!(simulation.answer_of(2).is_some());
 }
 
 #[test]
 fn a_subscription_without_an_answer_is_given_up_and_left() {
-    let mut play = Play::open(settings());
-    play.subscribe(1, [Topic::new("t")]);
-    play.sent();
-    play.ms = 30_000;
-    play.machine.alive(play.now());
-    play.tick();
-    assert!(matches!(play.answer_of(1), Some(Err(Error::TimedOut { .. }))));
-    assert!(matches!(play.sent()[0].operation, Operation::Unsubscribe(_)));
+    let mut simulation = Simulation::open(settings());
+    simulation.subscribe(1, [Topic::new("t")]);
+    simulation.sent();
+    simulation.ms = 30_000;
+    simulation.machine.alive(simulation.now());
+    simulation.tick();
+    assert!(matches!(simulation.answer_of(1), Some(Err(Error::TimedOut { .. }))));
+    assert!(matches!(simulation.sent()[0].operation, Operation::Unsubscribe(_)));
 }

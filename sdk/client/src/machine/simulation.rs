@@ -5,7 +5,7 @@ use bytes::Bytes;
 use rialto_protocol::{Frame, Limits, Member, Operation, Payload, Position, Publish, Subscribed, Welcome};
 
 use super::*;
-use crate::wanted::Topic;
+use crate::topic::Topic;
 
 pub(super) const LIMITS: Limits = Limits { message_bytes: 65_536, subscriptions: 1_000, outbox_bytes: 1 << 20 };
 
@@ -22,28 +22,28 @@ pub(super) fn settings() -> Settings {
 }
 
 /// A machine and what it has done.
-pub(super) struct Play {
+pub(super) struct Simulation {
     pub(super) machine: Machine,
     started: Instant,
     pub(super) ms: u64,
     pub(super) actions: Vec<Action>,
 }
 
-impl Play {
+impl Simulation {
     pub(super) fn new(settings: Settings, seed: u64) -> Self {
         let started = Instant::now();
         let now = Moment { instant: started, unix_ms: 1_000_000 };
-        let mut play = Self { machine: Machine::new(settings, seed, now), started, ms: 0, actions: Vec::new() };
-        play.tick();
-        play
+        let mut simulation = Self { machine: Machine::new(settings, seed, now), started, ms: 0, actions: Vec::new() };
+        simulation.tick();
+        simulation
     }
 
     /// A session that is open.
     pub(super) fn open(settings: Settings) -> Self {
-        let mut play = Self::new(settings, 1);
-        play.begin();
-        play.actions.clear();
-        play
+        let mut simulation = Self::new(settings, 1);
+        simulation.begin();
+        simulation.actions.clear();
+        simulation
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -85,13 +85,13 @@ impl Play {
     pub(super) fn hear(&mut self, frame: &Frame<'_>) {
         let mut bytes = Vec::new();
         frame.encode(self.machine.settings.codec, &mut bytes);
-        self.machine.heard(self.now(), &Bytes::from(bytes));
+        self.machine.receive(self.now(), &Bytes::from(bytes));
         self.collect();
     }
 
     /// The same as a text, for what the broker's encoder does not write yet.
     pub(super) fn hear_text(&mut self, text: &str) {
-        self.machine.heard(self.now(), &Bytes::copy_from_slice(text.as_bytes()));
+        self.machine.receive(self.now(), &Bytes::copy_from_slice(text.as_bytes()));
         self.collect();
     }
 
@@ -106,7 +106,7 @@ impl Play {
         self.collect();
     }
 
-    pub(super) fn publish(&mut self, ticket: Ticket, again: Again) {
+    pub(super) fn publish(&mut self, ticket: Ticket, retry: Retry) {
         let publish = Publish {
             topic: "t".into(),
             payload: Payload::json(&ticket).unwrap(),
@@ -114,7 +114,7 @@ impl Play {
             echo: true,
         };
         let operation = Operation::Publish(publish);
-        self.machine.ask(self.now(), Asking { ticket, operation, within: Duration::from_secs(30), again });
+        self.machine.ask(self.now(), NewRequest { ticket, operation, within: Duration::from_secs(30), retry });
         self.collect();
     }
 
@@ -140,7 +140,7 @@ impl Play {
 
     pub(super) fn retry_in(&self) -> Option<Duration> {
         self.actions.iter().rev().find_map(|action| match action {
-            Action::Tell(Event::Disconnected { retry_in, .. }) => Some(*retry_in),
+            Action::Emit(Event::Disconnected { retry_in, .. }) => Some(*retry_in),
             _ => None,
         })
     }
@@ -159,7 +159,7 @@ impl Play {
 
     pub(super) fn answer_of(&self, ticket: Ticket) -> Option<&Result<Reply, Error>> {
         self.actions.iter().find_map(|action| match action {
-            Action::Answer { ticket: one, outcome } if *one == ticket => Some(&**outcome),
+            Action::Complete { ticket: one, outcome } if *one == ticket => Some(&**outcome),
             _ => None,
         })
     }
@@ -185,13 +185,13 @@ pub(super) fn subscribed_ids(sent: &[Request<'_>]) -> Vec<(u64, Vec<String>)> {
 }
 
 /// One topic that is there, at e:5.
-pub(super) fn following() -> Play {
-    let mut play = Play::open(settings());
-    play.subscribe(1, [Topic::new("t")]);
-    let (id, _) = subscribed_ids(&play.sent())[0].clone();
+pub(super) fn following() -> Simulation {
+    let mut simulation = Simulation::open(settings());
+    simulation.subscribe(1, [Topic::new("t")]);
+    let (id, _) = subscribed_ids(&simulation.sent())[0].clone();
     let reply = rialto_protocol::Reply::Subscribed(there("t", Some(at("e", 5)), None));
-    play.hear(&Frame::Ok { id, reply: &reply });
-    assert!(matches!(play.answer_of(1), Some(Ok(Reply::Subscribed(_)))));
-    play.actions.clear();
-    play
+    simulation.hear(&Frame::Ok { id, reply: &reply });
+    assert!(matches!(simulation.answer_of(1), Some(Ok(Reply::Subscribed(_)))));
+    simulation.actions.clear();
+    simulation
 }

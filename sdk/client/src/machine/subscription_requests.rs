@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use rialto_protocol::{ErrorCode, Failure, Operation, Outcome, Request, Subscribe, Subscribed};
 
-use super::topics::{Asked, Opening, State};
+use super::subscriptions::{EntryId, PendingSubscribe, SubscriptionState};
 use super::{Action, Machine, Moment, Phase, Reply, StreamId, Ticket};
 use crate::Error;
 use crate::event::{Event, Item, Resumed};
-use crate::wanted::Topic;
+use crate::topic::Topic;
 
 /// The largest frame that asks for subscriptions, and the most topics in one.
 const FRAME_BYTES: usize = 32 * 1024;
@@ -33,9 +33,10 @@ impl Machine {
             return self.answer(ticket, Err(error));
         }
         let topics = wanted.iter().map(|topic| (Arc::clone(&topic.name), None)).collect();
-        self.topics.begin_opening(stream, Opening { ticket, deadline: now.instant + within, within, topics });
+        self.subscriptions
+            .begin_opening(stream, PendingSubscribe { ticket, deadline: now.instant + within, within, topics });
         for topic in wanted {
-            self.topics.add(stream, topic);
+            self.subscriptions.add(stream, topic);
         }
         if self.phase == Phase::Open {
             self.subscribe_due(now);
@@ -44,7 +45,7 @@ impl Machine {
 
     /// Ends a subscription: the program reads it no more.
     pub(crate) fn leave(&mut self, stream: StreamId) {
-        let known = self.topics.remove_stream(stream);
+        let known = self.subscriptions.remove_stream(stream);
         if self.phase != Phase::Open {
             return;
         }
@@ -58,15 +59,15 @@ impl Machine {
 
     /// Asks for everything that this session should have and has not.
     pub(super) fn subscribe_due(&mut self, now: Moment) {
-        let due = self.topics.due(now.instant);
+        let due = self.subscriptions.due(now.instant);
         let limit = FRAME_BYTES.min(self.limits().message_bytes * 3 / 4);
         let mut rest = due.as_slice();
         while !rest.is_empty() {
             let count = fitting(rest, limit);
             let (part, after) = rest.split_at(count);
             rest = after;
-            let asked = part.iter().filter_map(|name| Some(self.topics.get(name)?.ask(count > 1)));
-            let (topics, asked): (Vec<Subscribe<'static>>, Vec<Asked>) = asked.unzip();
+            let asked = part.iter().filter_map(|name| Some(self.subscriptions.get(name)?.ask(count > 1)));
+            let (topics, asked): (Vec<Subscribe<'static>>, Vec<EntryId>) = asked.unzip();
             let id = self.new_id();
             let mut frame = Vec::new();
             Request { id: Some(id), operation: Operation::Subscribe(topics) }.encode(self.settings.codec, &mut frame);
@@ -76,7 +77,7 @@ impl Machine {
     }
 
     /// The broker answered what was asked for under an id.
-    pub(super) fn subscribed(&mut self, now: Moment, asked: Vec<Asked>, outcomes: Vec<Outcome>) {
+    pub(super) fn subscribed(&mut self, now: Moment, asked: Vec<EntryId>, outcomes: Vec<Outcome>) {
         for (asked, outcome) in asked.into_iter().zip(outcomes) {
             match outcome {
                 Ok(subscribed) => self.is_there(&asked, subscribed),
@@ -86,7 +87,7 @@ impl Machine {
     }
 
     /// The broker refused all that was asked for under an id.
-    pub(super) fn not_subscribed(&mut self, now: Moment, asked: Vec<Asked>, failure: &Failure) {
+    pub(super) fn not_subscribed(&mut self, now: Moment, asked: Vec<EntryId>, failure: &Failure) {
         for asked in asked {
             self.is_refused(now, &asked, failure.clone());
         }
@@ -94,22 +95,22 @@ impl Machine {
 
     /// The broker ended a subscription by itself.
     pub(super) fn unsubscribed(&mut self, now: Moment, topic: &str, failure: Failure) {
-        let Some(entry) = self.topics.get(topic) else { return };
+        let Some(entry) = self.subscriptions.get(topic) else { return };
         let asked = (Arc::clone(&entry.wanted.name), entry.serial);
         self.is_refused(now, &asked, failure);
     }
 
-    fn is_there(&mut self, asked: &Asked, subscribed: Subscribed) {
+    fn is_there(&mut self, asked: &EntryId, subscribed: Subscribed) {
         // It may have been left while the answer was on its way.
-        let Some(entry) = self.topics.asked(asked) else { return };
-        entry.state = State::There;
-        entry.cursor.begin(&entry.beginning, &subscribed);
-        let (stream, is_resumed) = (entry.stream, std::mem::replace(&mut entry.was_there, true));
+        let Some(entry) = self.subscriptions.asked(asked) else { return };
+        entry.state = SubscriptionState::Active;
+        entry.cursor.begin(&entry.start_point, &subscribed);
+        let (stream, is_resumed) = (entry.stream, std::mem::replace(&mut entry.was_active, true));
         let topic = || Arc::clone(&asked.0);
         if is_resumed {
             let recovered = subscribed.recovered == Some(true);
             let resumed = Resumed { topic: topic(), position: subscribed.position.clone(), recovered };
-            self.tell(Event::Resumed(resumed.clone()));
+            self.emit(Event::Resumed(resumed.clone()));
             self.deliver(stream, Item::Resumed(resumed));
         }
         if let Some(present) = &subscribed.present {
@@ -118,17 +119,17 @@ impl Machine {
         self.note(stream, &asked.0, Ok(subscribed));
     }
 
-    fn is_refused(&mut self, now: Moment, asked: &Asked, failure: Failure) {
-        let Some(entry) = self.topics.asked(asked) else { return };
-        let (stream, was_there) = (entry.stream, entry.was_there);
-        if was_there && passes(&failure) {
+    fn is_refused(&mut self, now: Moment, asked: &EntryId, failure: Failure) {
+        let Some(entry) = self.subscriptions.asked(asked) else { return };
+        let (stream, was_active) = (entry.stream, entry.was_active);
+        if was_active && passes(&failure) {
             let hint = failure.retry_after_ms.unwrap_or(AGAIN_AFTER_MS);
             let pause = Duration::from_millis(hint.saturating_add(self.random.up_to(AGAIN_AFTER_MS)));
-            return self.topics.put_off(asked, now.instant + pause);
+            return self.subscriptions.put_off(asked, now.instant + pause);
         }
         let topic = Arc::clone(&asked.0);
-        let is_last = self.topics.remove(&topic);
-        if was_there {
+        let is_last = self.subscriptions.remove(&topic);
+        if was_active {
             self.deliver(stream, Item::Ended { topic, failure });
         } else {
             self.note(stream, &asked.0, Err((topic, failure)));
@@ -140,7 +141,7 @@ impl Machine {
 
     /// Notes a first answer, and answers the program when it was the last.
     fn note(&mut self, stream: StreamId, topic: &str, outcome: Outcome) {
-        if let Some(opening) = self.topics.note(stream, topic, outcome) {
+        if let Some(opening) = self.subscriptions.note(stream, topic, outcome) {
             let outcomes = opening.topics.into_iter().filter_map(|(_, outcome)| outcome).collect();
             self.answer(opening.ticket, Ok(Reply::Subscribed(outcomes)));
         }
@@ -157,7 +158,7 @@ impl Machine {
         let mut names = HashSet::new();
         for topic in wanted {
             topic.check()?;
-            if self.topics.contains(&topic.name) || !names.insert(&topic.name) {
+            if self.subscriptions.contains(&topic.name) || !names.insert(&topic.name) {
                 return Err(Error::Subscribed(topic.name.to_string()));
             }
         }

@@ -139,7 +139,7 @@ impl Machine {
             None if self.is_probing => self.heard_at + self.ping() + PROBE,
             None => self.heard_at + self.ping(),
         };
-        [Some(liveness), self.credentials.refresh_at(), self.topics.later_at()].into_iter().flatten().min()
+        [Some(liveness), self.credentials.refresh_at(), self.subscriptions.later_at()].into_iter().flatten().min()
     }
 
     pub(super) fn greeted(&mut self, now: Moment, greeting: Greeting) {
@@ -235,13 +235,13 @@ impl Machine {
         self.attempt_until = None;
         self.patience_until = None;
         self.opened_at = now.instant;
-        self.tell(Event::Connected(Session { member, server, node, limits }));
+        self.emit(Event::Connected(Session { member, server, node, limits }));
         self.subscribe_due(now);
         self.send_unsent();
     }
 
     fn tick_open(&mut self, now: Moment) {
-        if self.topics.later_at().is_some_and(|at| at <= now.instant) {
+        if self.subscriptions.later_at().is_some_and(|at| at <= now.instant) {
             self.subscribe_due(now);
         }
         if self.credentials.refresh_at().is_some_and(|at| at <= now.instant) {
@@ -280,7 +280,7 @@ impl Machine {
             return self.stop(Ending::Unreachable(loss.reason + &hint));
         }
         self.phase = Phase::Resting { until };
-        self.tell(Event::Disconnected { code: loss.code, reason: loss.reason, retry_in });
+        self.emit(Event::Disconnected { code: loss.code, reason: loss.reason, retry_in });
         let over = self.requests.lose();
         self.actions.extend(over);
     }
@@ -291,7 +291,7 @@ impl Machine {
         self.closing = None;
         self.is_probing = false;
         self.asked.clear();
-        self.topics.lose();
+        self.subscriptions.lose();
     }
 
     /// For ever.
@@ -306,13 +306,13 @@ impl Machine {
         self.phase = Phase::Closed(ending.clone());
         let over = self.requests.close(&ending);
         self.actions.extend(over);
-        for opening in self.topics.take_openings() {
+        for opening in self.subscriptions.take_openings() {
             let error = crate::Error::Closed { ending: ending.clone(), may_have_acted: false };
             self.answer(opening.ticket, Err(error));
         }
-        let ends = self.topics.streams().into_iter().map(Action::End);
+        let ends = self.subscriptions.streams().into_iter().map(Action::End);
         self.actions.extend(ends);
-        self.tell(Event::Closed(ending));
+        self.emit(Event::Closed(ending));
     }
 }
 

@@ -9,8 +9,8 @@ use rialto_protocol::topic::pattern_matches;
 use rialto_protocol::{Delivery, Outcome, Position, Subscribe};
 
 use super::Ticket;
-use super::cursor::{Beginning, Cursor};
-use crate::wanted::{Resume, Topic};
+use super::cursor::{Cursor, StartPoint};
+use crate::topic::{Resume, Topic};
 
 /// Names one subscription of the program: one queue, with one or more topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,15 +18,15 @@ pub(crate) struct StreamId(pub(crate) u64);
 
 /// Whether the session has a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum SubscriptionState {
     /// It has to be asked for.
     Idle,
     /// It was asked for, alone or in a list.
-    Asked { in_list: bool },
+    Requested { in_list: bool },
     /// It is there.
-    There,
+    Active,
     /// The broker asked to wait.
-    Later(Instant),
+    RetryAt(Instant),
 }
 
 /// One topic or pattern.
@@ -35,22 +35,22 @@ pub(crate) struct Entry {
     pub(crate) stream: StreamId,
     pub(crate) wanted: Topic,
     pub(crate) is_pattern: bool,
-    pub(crate) state: State,
+    pub(crate) state: SubscriptionState,
     pub(crate) cursor: Cursor,
     /// What the answer that is awaited was asked for.
-    pub(crate) beginning: Beginning,
+    pub(crate) start_point: StartPoint,
     /// Whether the program has had its first answer.
-    pub(crate) was_there: bool,
+    pub(crate) was_active: bool,
     /// Tells it from an earlier one of the same name.
     pub(crate) serial: u64,
 }
 
 /// A topic that was asked for: its name and serial.
-pub(crate) type Asked = (Arc<str>, u64);
+pub(crate) type EntryId = (Arc<str>, u64);
 
 /// The first answers of a subscription, as far as they are there.
 #[derive(Debug)]
-pub(crate) struct Opening {
+pub(crate) struct PendingSubscribe {
     pub(crate) ticket: Ticket,
     pub(crate) deadline: Instant,
     pub(crate) within: Duration,
@@ -59,18 +59,18 @@ pub(crate) struct Opening {
 
 /// All subscriptions.
 #[derive(Debug, Default)]
-pub(crate) struct Topics {
+pub(crate) struct Subscriptions {
     entries: HashMap<Arc<str>, Entry>,
     patterns: Vec<Arc<str>>,
     /// How many topics each subscription still has.
     streams: HashMap<StreamId, usize>,
-    openings: HashMap<StreamId, Opening>,
+    openings: HashMap<StreamId, PendingSubscribe>,
     next_serial: u64,
     /// The earliest of those that were put off.
     later_at: Option<Instant>,
 }
 
-impl Topics {
+impl Subscriptions {
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.entries.contains_key(name)
     }
@@ -85,8 +85,8 @@ impl Topics {
         *self.streams.entry(stream).or_default() += 1;
         self.next_serial += 1;
         let serial = self.next_serial;
-        let (state, cursor, beginning) = (State::Idle, Cursor::default(), Beginning::default());
-        let entry = Entry { stream, wanted, is_pattern, state, cursor, beginning, was_there: false, serial };
+        let (state, cursor, start_point) = (SubscriptionState::Idle, Cursor::default(), StartPoint::default());
+        let entry = Entry { stream, wanted, is_pattern, state, cursor, start_point, was_active: false, serial };
         self.entries.insert(name, entry);
     }
 
@@ -109,7 +109,12 @@ impl Topics {
             .entries
             .iter()
             .filter(|(_, entry)| entry.stream == stream)
-            .map(|(name, entry)| (Arc::clone(name), matches!(entry.state, State::Asked { .. } | State::There)))
+            .map(|(name, entry)| {
+                (
+                    Arc::clone(name),
+                    matches!(entry.state, SubscriptionState::Requested { .. } | SubscriptionState::Active),
+                )
+            })
             .collect();
         for (name, _) in &all {
             self.remove(name);
@@ -123,7 +128,7 @@ impl Topics {
     }
 
     /// The entry that was asked for, if it is still the same.
-    pub(crate) fn asked(&mut self, (name, serial): &Asked) -> Option<&mut Entry> {
+    pub(crate) fn asked(&mut self, (name, serial): &EntryId) -> Option<&mut Entry> {
         self.entries.get_mut(name).filter(|entry| entry.serial == *serial)
     }
 
@@ -131,12 +136,12 @@ impl Topics {
         self.streams.keys().copied().collect()
     }
 
-    pub(crate) fn begin_opening(&mut self, stream: StreamId, opening: Opening) {
+    pub(crate) fn begin_opening(&mut self, stream: StreamId, opening: PendingSubscribe) {
         self.openings.insert(stream, opening);
     }
 
     /// Notes a first answer; gives the opening when it was the last one.
-    pub(crate) fn note(&mut self, stream: StreamId, name: &str, outcome: Outcome) -> Option<Opening> {
+    pub(crate) fn note(&mut self, stream: StreamId, name: &str, outcome: Outcome) -> Option<PendingSubscribe> {
         let opening = self.openings.get_mut(&stream)?;
         if let Some((_, place)) = opening.topics.iter_mut().find(|(topic, _)| **topic == *name) {
             *place = Some(outcome);
@@ -150,14 +155,14 @@ impl Topics {
         overdue.map(|(stream, opening)| (*stream, opening.ticket, opening.within)).collect()
     }
 
-    pub(crate) fn take_openings(&mut self) -> Vec<Opening> {
+    pub(crate) fn take_openings(&mut self) -> Vec<PendingSubscribe> {
         std::mem::take(&mut self.openings).into_values().collect()
     }
 
     /// The session has ended: no subscription is there any more.
     pub(crate) fn lose(&mut self) {
         for entry in self.entries.values_mut() {
-            entry.state = State::Idle;
+            entry.state = SubscriptionState::Idle;
         }
         self.later_at = None;
     }
@@ -166,9 +171,9 @@ impl Topics {
     /// a topic was sent before that is the topic's alone.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Arc<str>> {
         let is_due = |entry: &Entry| match entry.state {
-            State::Idle => true,
-            State::Later(when) => when <= now,
-            State::Asked { .. } | State::There => false,
+            SubscriptionState::Idle => true,
+            SubscriptionState::RetryAt(when) => when <= now,
+            SubscriptionState::Requested { .. } | SubscriptionState::Active => false,
         };
         let mut due: Vec<(&Arc<str>, &Entry)> = self.entries.iter().filter(|(_, entry)| is_due(entry)).collect();
         due.sort_by_key(|(_, entry)| (entry.is_pattern, entry.serial));
@@ -178,9 +183,9 @@ impl Topics {
     }
 
     /// The broker asked to wait with one.
-    pub(crate) fn put_off(&mut self, asked: &Asked, when: Instant) {
+    pub(crate) fn put_off(&mut self, asked: &EntryId, when: Instant) {
         if let Some(entry) = self.asked(asked) {
-            entry.state = State::Later(when);
+            entry.state = SubscriptionState::RetryAt(when);
             self.later_at = Some(self.later_at.map_or(when, |at| at.min(when)));
         }
     }
@@ -188,7 +193,7 @@ impl Topics {
     /// The patterns' subscriptions that a message is for.
     pub(crate) fn selecting<'t>(&'t self, topic: &'t str) -> impl Iterator<Item = StreamId> + 't {
         let selecting = self.patterns.iter().filter(move |pattern| pattern_matches(pattern, topic));
-        let there = |entry: &&Entry| entry.state == State::There;
+        let there = |entry: &&Entry| entry.state == SubscriptionState::Active;
         selecting.filter_map(move |pattern| self.entries.get(pattern).filter(there)).map(|entry| entry.stream)
     }
 
@@ -212,22 +217,22 @@ impl Topics {
 
 impl Entry {
     /// What to ask the broker for, and what will be made of its answer.
-    pub(crate) fn ask(&mut self, in_list: bool) -> (Subscribe<'static>, Asked) {
+    pub(crate) fn ask(&mut self, in_list: bool) -> (Subscribe<'static>, EntryId) {
         let Topic { name, since, last, delivery, presence, resume } = &self.wanted;
-        let known: Option<Position> = self.cursor.position().filter(|_| self.was_there && !self.is_pattern);
-        self.beginning = match (known, resume) {
-            (Some(position), Resume::Since { last }) => Beginning { since: Some(position), last: Some(*last) },
-            (None, _) if !self.was_there => Beginning { since: since.clone(), last: *last },
-            _ => Beginning::default(),
+        let known: Option<Position> = self.cursor.position().filter(|_| self.was_active && !self.is_pattern);
+        self.start_point = match (known, resume) {
+            (Some(position), Resume::Since { last }) => StartPoint { since: Some(position), last: Some(*last) },
+            (None, _) if !self.was_active => StartPoint { since: since.clone(), last: *last },
+            _ => StartPoint::default(),
         };
-        if self.beginning.since.is_none() {
+        if self.start_point.since.is_none() {
             self.cursor.forget();
         }
-        self.state = State::Asked { in_list };
+        self.state = SubscriptionState::Requested { in_list };
         let subscribe = Subscribe {
             topic: name.to_string().into(),
-            since: self.beginning.since.clone(),
-            last: self.beginning.last,
+            since: self.start_point.since.clone(),
+            last: self.start_point.last,
             delivery: delivery.clone(),
             presence: *presence,
         };
@@ -236,7 +241,7 @@ impl Entry {
 
     fn later(&self) -> Option<Instant> {
         match self.state {
-            State::Later(when) => Some(when),
+            SubscriptionState::RetryAt(when) => Some(when),
             _ => None,
         }
     }
@@ -245,9 +250,9 @@ impl Entry {
     /// after past ones.
     pub(crate) fn listens(&self) -> bool {
         match self.state {
-            State::There => true,
-            State::Asked { in_list } => in_list && self.beginning == Beginning::default(),
-            State::Idle | State::Later(_) => false,
+            SubscriptionState::Active => true,
+            SubscriptionState::Requested { in_list } => in_list && self.start_point == StartPoint::default(),
+            SubscriptionState::Idle | SubscriptionState::RetryAt(_) => false,
         }
     }
 }

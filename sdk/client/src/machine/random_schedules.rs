@@ -8,10 +8,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rialto_protocol::{Operation, Payload, Position, Request};
 
-use super::model::Broker;
-use super::play::{Play, settings};
+use super::model_broker::Broker;
+use super::simulation::{Simulation, settings};
 use super::*;
-use crate::wanted::Topic;
+use crate::topic::Topic;
 
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 
@@ -56,7 +56,7 @@ struct Reader {
 
 /// A machine, its broker and everything that is checked.
 struct Life {
-    play: Play,
+    simulation: Simulation,
     broker: Broker,
     up: VecDeque<Request<'static>>,
     is_connected: bool,
@@ -69,12 +69,12 @@ struct Life {
 
 impl Life {
     fn new(seed: u64) -> Self {
-        let mut play = Play::new(settings(), seed);
-        play.subscribe(900, [Topic::new(TOPICS[0]).last(3), Topic::new(TOPICS[1])]);
-        play.subscribe(901, [Topic::new(TOPICS[2]).resume_last(2)]);
+        let mut simulation = Simulation::new(settings(), seed);
+        simulation.subscribe(900, [Topic::new(TOPICS[0]).last(3), Topic::new(TOPICS[1])]);
+        simulation.subscribe(901, [Topic::new(TOPICS[2]).resume_last(2)]);
         let (broker, up, readers) = (Broker::default(), VecDeque::new(), HashMap::new());
         let (answers, past) = (HashMap::new(), HashMap::new());
-        let mut life = Self { play, broker, up, is_connected: false, readers, next_value: 1, answers, past };
+        let mut life = Self { simulation, broker, up, is_connected: false, readers, next_value: 1, answers, past };
         life.collect();
         life
     }
@@ -100,8 +100,8 @@ impl Life {
                 self.broker = Broker { life: self.broker.life + 1, ..Broker::default() };
             }
             Step::Time { ms } => {
-                self.play.ms += ms;
-                self.play.tick();
+                self.simulation.ms += ms;
+                self.simulation.tick();
                 self.collect();
             }
         }
@@ -117,8 +117,8 @@ impl Life {
             echo: true,
         };
         let (operation, within) = (Operation::Publish(publish), Duration::from_secs(3_600));
-        let asking = Asking { ticket, operation, within, again: Again::Yes };
-        self.play.machine.ask(self.play.now(), asking);
+        let asking = NewRequest { ticket, operation, within, retry: Retry::Allowed };
+        self.simulation.machine.ask(self.simulation.now(), asking);
         self.collect();
     }
 
@@ -129,7 +129,7 @@ impl Life {
         }
         for _ in 0..down {
             let Some(frame) = self.broker.down.pop_front() else { break };
-            self.play.machine.heard(self.play.now(), &frame.into());
+            self.simulation.machine.receive(self.simulation.now(), &frame.into());
             self.collect();
         }
     }
@@ -140,7 +140,7 @@ impl Life {
             self.up.clear();
             self.broker.down.clear();
             self.broker.subscribed.clear();
-            self.play.closed(None);
+            self.simulation.closed(None);
             self.collect();
         }
     }
@@ -153,9 +153,9 @@ impl Life {
     }
 
     fn collect(&mut self) {
-        self.play.collect();
+        self.simulation.collect();
         let mut connects = false;
-        for action in std::mem::take(&mut self.play.actions) {
+        for action in std::mem::take(&mut self.simulation.actions) {
             match action {
                 Action::Connect => connects = true,
                 Action::Send(frame) => {
@@ -163,14 +163,14 @@ impl Life {
                     self.up.push_back(request);
                 }
                 Action::Deliver { item, .. } => self.deliver(item),
-                Action::Answer { ticket, outcome } => self.answered(ticket, *outcome),
-                Action::Tell(_) | Action::Probe => {}
+                Action::Complete { ticket, outcome } => self.answered(ticket, *outcome),
+                Action::Emit(_) | Action::Probe => {}
                 other => panic!("{other:?}"),
             }
         }
         if connects {
             self.is_connected = true;
-            self.play.begin();
+            self.simulation.begin();
             self.collect();
         }
     }
@@ -232,10 +232,10 @@ impl Life {
             while !self.up.is_empty() || !self.broker.down.is_empty() {
                 self.pass(usize::MAX, usize::MAX);
             }
-            if self.play.machine.phase == Phase::Open && self.play.machine.requests.unsent().is_empty() {
+            if self.simulation.machine.phase == Phase::Open && self.simulation.machine.requests.unsent().is_empty() {
                 break;
             }
-            self.play.wait();
+            self.simulation.wait();
             self.collect();
         }
         for topic in TOPICS {

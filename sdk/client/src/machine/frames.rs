@@ -6,14 +6,14 @@ use bytes::Bytes;
 use rialto_protocol::{Answer, Failure, Gap, Heard, HeardError, HeardMessage, Operation, Outcome, Subscribe};
 
 use super::requests::read;
-use super::topics::State;
+use super::subscriptions::SubscriptionState;
 use super::{Machine, Moment, Phase, Reply, StreamId};
 use crate::Error;
 use crate::event::{Event, Item};
 
 impl Machine {
     /// A frame came.
-    pub(crate) fn heard(&mut self, now: Moment, frame: &Bytes) {
+    pub(crate) fn receive(&mut self, now: Moment, frame: &Bytes) {
         if matches!(self.phase, Phase::Closed(_) | Phase::Resting { .. }) {
             return;
         }
@@ -39,7 +39,7 @@ impl Machine {
             Heard::Presence { topic, present } => self.take_for(&Arc::clone(&topic), Item::Presence { topic, present }),
             Heard::Unsubscribed { topic, failure } => self.unsubscribed(now, &topic, failure),
             Heard::Closing(closing) => self.closing = Some(closing),
-            Heard::Unknown { kind, frame } => self.tell(Event::Pushed { kind, frame }),
+            Heard::Unknown { kind, frame } => self.emit(Event::Pushed { kind, frame }),
         }
         Ok(())
     }
@@ -75,8 +75,8 @@ impl Machine {
 
     fn take_message(&mut self, message: HeardMessage) {
         let (mut is_past, mut own) = (false, None);
-        if let Some(entry) = self.topics.get(&message.topic) {
-            is_past = entry.state == State::There && entry.cursor.is_past(message.offset);
+        if let Some(entry) = self.subscriptions.get(&message.topic) {
+            is_past = entry.state == SubscriptionState::Active && entry.cursor.is_past(message.offset);
             let stream = entry.stream;
             own = Some(stream);
             if entry.listens() && entry.cursor.message(message.offset) {
@@ -88,7 +88,7 @@ impl Machine {
             return;
         }
         let mut given: Vec<StreamId> = own.into_iter().collect();
-        let selecting: Vec<StreamId> = self.topics.selecting(&message.topic).collect();
+        let selecting: Vec<StreamId> = self.subscriptions.selecting(&message.topic).collect();
         for stream in selecting {
             // A subscription with a topic and a pattern that selects it gets each message once.
             if !given.contains(&stream) {
@@ -99,16 +99,19 @@ impl Machine {
     }
 
     fn take_gap(&mut self, gap: Gap) {
-        let Some(entry) = self.topics.get(&gap.topic).filter(|entry| entry.state == State::There) else { return };
+        let Some(entry) = self.subscriptions.get(&gap.topic).filter(|entry| entry.state == SubscriptionState::Active)
+        else {
+            return;
+        };
         let stream = entry.stream;
         if let Some(gap) = entry.cursor.gap(gap) {
-            self.tell(Event::Gap(gap.clone()));
+            self.emit(Event::Gap(gap.clone()));
             self.deliver(stream, Item::Gap(gap));
         }
     }
 
     fn take_for(&mut self, topic: &str, item: Item) {
-        if let Some(entry) = self.topics.get(topic).filter(|entry| entry.state == State::There) {
+        if let Some(entry) = self.subscriptions.get(topic).filter(|entry| entry.state == SubscriptionState::Active) {
             let stream = entry.stream;
             self.deliver(stream, item);
         }
@@ -123,7 +126,8 @@ impl Machine {
         match (&asking.operation, &outcome) {
             (Operation::Subscribe(changes), Ok(Reply::Subscribed(outcomes))) => self.changed(changes, outcomes),
             (Operation::Publish(publish), Ok(Reply::Published(published))) if !publish.echo => {
-                let entry = self.topics.get(&publish.topic).filter(|entry| entry.state == State::There);
+                let entry =
+                    self.subscriptions.get(&publish.topic).filter(|entry| entry.state == SubscriptionState::Active);
                 if let (Some(entry), Some(position)) = (entry, &published.position) {
                     entry.cursor.published(position);
                 }
@@ -137,7 +141,7 @@ impl Machine {
     fn changed(&mut self, changes: &[Subscribe<'_>], outcomes: &[Outcome]) {
         for (change, outcome) in changes.iter().zip(outcomes) {
             let Ok(subscribed) = outcome else { continue };
-            self.topics.change(&change.topic, change.delivery.clone(), change.presence);
+            self.subscriptions.change(&change.topic, change.delivery.clone(), change.presence);
             if let Some(present) = &subscribed.present {
                 let (topic, present) = (Arc::clone(&subscribed.topic), present.clone());
                 self.take_for(&change.topic, Item::Presence { topic, present });
