@@ -14,16 +14,13 @@
 //! # Ok::<(), rialto_protocol::RequestError>(())
 //! ```
 
-mod answer;
 mod api;
-mod ask;
 mod code;
 mod codec;
 mod delivery;
 mod entries;
 mod fields;
 mod frame;
-mod heard;
 mod payload;
 mod plugins;
 mod pointer;
@@ -33,18 +30,18 @@ pub mod topic;
 pub mod value;
 mod writer;
 
-pub use answer::{Answer, Connected, Outcome};
 pub use api::{ApiAnswer, ApiOperation, ApiRequest, Broadcast, Disconnect, Sessions, TopicLine, Topics};
 pub use code::{CloseCode, ErrorCode};
 pub use codec::Codec;
 pub use delivery::{Delivery, DeliveryError, Key, Policy};
 pub use entries::HeardError;
-pub use frame::{Closing, Failure, Frame, Gap, GapReason, Limits, Member, Position, Welcome};
-pub use heard::{Greeting, Heard, HeardMessage};
+pub use frame::{
+    Closing, Failure, Frame, Gap, GapReason, Greeting, Heard, HeardMessage, Limits, Member, Position, Welcome,
+};
 pub use payload::{Encoding, Payload};
 pub use plugins::{PluginFailureLine, PluginLine};
 pub use pointer::{Pointer, PointerError};
-pub use reply::{Answered, Past, PastMessage, Present, Published, Reply, Subscribed};
+pub use reply::{Answer, Answered, Connected, Outcome, Past, PastMessage, Present, Published, Reply, Subscribed};
 pub use request::{Call, Connect, History, HistoryFrom, Operation, Publish, Request, RequestError, Subscribe};
 
 /// How deep arrays and maps may be nested in a payload, and in the value of any other field of a frame, in either codec.

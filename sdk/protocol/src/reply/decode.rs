@@ -1,9 +1,9 @@
-//! The client's side of replies: what an `ok` carries. Only who asked knows which of the readings is right.
+//! Decodes a reply from either codec. Only the client that sent the request knows which kind of reply it is.
 
 use std::sync::Arc;
 
 use crate::entries::{Entries, HeardError};
-use crate::heard::{failure, needed, position, present, publisher, topic};
+use crate::frame::{failure, needed, position, present, publisher, topic};
 use crate::{Answered, Failure, Past, PastMessage, Present, Published, Subscribed};
 
 /// What an `ok` carries, not interpreted yet.

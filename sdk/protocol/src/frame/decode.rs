@@ -1,11 +1,11 @@
-//! The client's side of frames: what a broker says, decoded from either codec. What it does not know yet is kept, not refused.
+//! Decodes a frame from either codec. A frame of a type that this version does not know is passed on, not refused.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::answer::Answer;
 use crate::entries::{Entries, HeardError};
+use crate::reply::Answer;
 use crate::{Closing, Codec, ErrorCode, Failure, Gap, GapReason, Limits, Member, Payload, Position, Present};
 
 /// One frame from broker to session, as the session hears it.

@@ -1,8 +1,9 @@
-//! The client's side of requests: how one is written in either codec. It checks nothing; the broker does.
+//! Encodes a request in either codec. It checks nothing; the broker does.
 
+use super::{Call, Connect, History, HistoryFrom, Operation, Publish, Request, Subscribe};
 use crate::value::{json, msgpack};
 use crate::writer::{Writer, write_payload};
-use crate::{Call, Codec, Connect, Delivery, History, HistoryFrom, Operation, Position, Publish, Request, Subscribe};
+use crate::{Codec, Delivery, Position};
 
 impl Request<'_> {
     /// Appends the content of one WebSocket message to `out`: what [`Request::decode`] reads.
