@@ -13,6 +13,8 @@ mod model_broker;
 #[cfg(test)]
 mod random_schedules;
 #[cfg(test)]
+mod recovery_cases;
+#[cfg(test)]
 mod recovery_tests;
 mod requests;
 #[cfg(test)]
