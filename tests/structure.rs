@@ -278,7 +278,8 @@ fn every_test_that_the_table_of_faults_names_exists() {
 }
 
 /// Documents whose every path, link and function must exist.
-const CHECKED: [&str; 4] = ["README.md", "CHANGELOG.md", "broker/PROTOCOL.md", "tests/checker/README.md"];
+const CHECKED: [&str; 5] =
+    ["README.md", "CHANGELOG.md", "broker/ARCHITECTURE.md", "broker/PROTOCOL.md", "tests/checker/README.md"];
 
 fn document(path: &str) -> Document {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
@@ -298,6 +299,14 @@ fn documents_name_only_what_exists() {
         problems.extend(tree.problems(&document, path == "broker/ARCHITECTURE.md"));
     }
     none(problems);
+}
+
+#[test]
+fn the_layers_in_the_architecture_are_those_enforced_here() {
+    let text = document("broker/ARCHITECTURE.md").text;
+    let layers: Vec<String> = ORDER.iter().map(|line| line.join(" ")).collect();
+    let printed = documents::block_behind(&text, "Who may import whom");
+    assert_eq!(printed, layers, "broker/ARCHITECTURE.md must print:\n\n{}\n", layers.join("\n"));
 }
 
 #[test]
