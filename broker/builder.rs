@@ -1,6 +1,5 @@
 //! Builds a broker from its configuration: the only place that names concrete engines and stores.
 
-#[cfg(feature = "plugins")]
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -18,9 +17,7 @@ use crate::identity;
 use crate::limits::seats::SessionLimits;
 use crate::metrics::Metrics;
 use crate::store::{MemoryStore, Store};
-#[cfg(feature = "plugins")]
-use crate::topic_plugins::NativePlugin;
-use crate::topic_plugins::{InitialPlugins, LoadFailure, Loading, TopicPlugins, watch};
+use crate::topic_plugins::{InitialPlugins, LoadFailure, Loading, NativePlugin, TopicPlugins, watch};
 use crate::topics::TopicRegistry;
 use crate::topics::presence_timer::PresenceTimer;
 
@@ -36,7 +33,6 @@ pub struct Builder {
     config: Config,
     config_file: Option<PathBuf>,
     compiler: Option<PathBuf>,
-    #[cfg(feature = "plugins")]
     natives: BTreeMap<String, NativePlugin>,
     #[cfg(test)]
     store: Option<Arc<dyn Store>>,
@@ -94,7 +90,6 @@ impl Builder {
     /// you trust, for debuggers and profilers. Give it topics by a rule with this name; a `[plugin.NAME]` of the
     /// configuration holds its settings and limits, of which those of memory, stack and time do not apply. It may do
     /// whatever is granted. A panic in it is a failure like a component's trap, unless the program is built to abort.
-    #[cfg(feature = "plugins")]
     #[must_use]
     pub fn plugin<P: rialto_plugin::Plugin + Send>(mut self, name: impl Into<String>, plugin: P) -> Self {
         let manifest = crate::plugin::Native::<P>::manifest();
@@ -154,7 +149,6 @@ impl Builder {
             topics,
             endpoints: endpoints.clone(),
             file: self.config_file,
-            #[cfg(feature = "plugins")]
             natives: self.natives,
         };
         let loading = Loading {
@@ -167,7 +161,8 @@ impl Builder {
             late: Arc::clone(&late),
         };
         let (ended, when_ended) = sync_channel(0);
-        let topic_plugins = TopicPlugins::start(wanted, loading, ended)?;
+        let plugins = Arc::new(TopicPlugins::start(wanted, loading, ended)?);
+        let watched = Arc::downgrade(&plugins);
         let hub = Hub::spawn(hub_limits(shards, &limits), &metrics).map_err(StartError::Thread)?;
         let (room_wanted, wishes) = sync_channel(1);
         let (patterns, counts) = (Arc::clone(hub.patterns()), Arc::clone(&metrics));
@@ -185,7 +180,7 @@ impl Builder {
             engine: Engine::Local(Arc::clone(&store)),
             store,
             topics,
-            topic_plugins,
+            plugins,
             endpoints: Endpoints::new(endpoints.into_iter().map(|endpoint| (endpoint.path, endpoint.plugin))),
             next_shard: 0.into(),
         };
@@ -194,7 +189,7 @@ impl Builder {
         let _ = late.set(Arc::downgrade(&core));
         keep(Arc::downgrade(&core), idle, wishes).map_err(StartError::Thread)?;
         if may_watch {
-            watch(Arc::downgrade(&core), when_ended).map_err(StartError::Thread)?;
+            watch(Arc::downgrade(&core), watched, when_ended).map_err(StartError::Thread)?;
         }
         Ok(Broker { core })
     }

@@ -73,7 +73,6 @@ impl fmt::Display for Capability {
 
 /// What a plugin may do: what it needs, all of which was granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nobody asks for anything"))]
 pub(crate) struct Capabilities {
     pub(crate) state: bool,
     pub(crate) timers: bool,
@@ -82,7 +81,6 @@ pub(crate) struct Capabilities {
     subscribe: Vec<Pattern>,
 }
 
-#[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nobody asks for anything"))]
 impl Capabilities {
     /// What `needs` come to, if each is granted.
     ///

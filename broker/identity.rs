@@ -36,7 +36,6 @@ pub(crate) fn node() -> Arc<str> {
 }
 
 /// 64 random bits.
-#[cfg(feature = "plugins")]
 pub(crate) fn random() -> u64 {
     getrandom::u64().expect("the operating system gives random bytes")
 }

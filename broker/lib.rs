@@ -35,36 +35,26 @@ mod clock;
 mod collections;
 pub mod config;
 mod endpoints;
-#[cfg_attr(not(feature = "plugins"), allow(dead_code, unused_imports, reason = "calls are of plugins"))]
 mod engine;
 mod hub;
 mod identity;
 mod limits;
 mod message;
 mod metrics;
-#[cfg(feature = "plugins")]
 mod plugin;
 mod presence;
 mod request;
 mod server;
 mod session;
-#[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "state and calls are of plugins"))]
 mod store;
-#[cfg(feature = "plugins")]
-mod topic_plugins;
-#[cfg(not(feature = "plugins"))]
-#[path = "no_owners.rs"]
 mod topic_plugins;
 mod topics;
 mod wire;
 
-#[cfg(feature = "plugins")]
-pub use broker::PluginStatus;
-pub use broker::{Broker, PublishOptions, TopicStatus};
+pub use broker::{Broker, PluginStatus, PublishOptions, ReloadError, TopicStatus};
 pub use builder::{Builder, StartError};
 pub use hub::Duplex;
 pub use metrics::Snapshot;
-#[cfg(feature = "plugins")]
 pub use plugin::{FailureReport, PluginHealth};
 pub use rialto_protocol::topic;
 pub use rialto_protocol::{
@@ -77,5 +67,3 @@ pub use server::PairError;
 #[cfg(fuzzing)]
 pub use server::fuzzing;
 pub use server::{BindError, ControlError, Server, TlsError};
-#[cfg(feature = "plugins")]
-pub use topic_plugins::ReloadError;

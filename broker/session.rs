@@ -312,8 +312,8 @@ impl Session {
         let Some(owner) = self.broker.core.topics.owner(&topic) else { return Ok(()) };
         let is_subscribed = self.subscriptions.get(&topic).is_some_and(|state| state.is_subscribed());
         let has_let_in = || {
-            let owner = self.broker.core.topic_plugins.get(&owner);
-            owner.is_some_and(|owner| owner.has_let_in(&topic, &self.caller.member.session))
+            let logic = self.broker.core.plugins.logic(&owner);
+            logic.is_some_and(|logic| logic.has_admitted(&topic, &self.caller.member.session))
         };
         if (is_subscribed || self.caller.assigned.has(&topic)) && has_let_in() {
             return Ok(());

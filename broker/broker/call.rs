@@ -5,18 +5,17 @@ use std::sync::Arc;
 use rialto_protocol::{Answered, ErrorCode, Failure, Payload, Reply};
 
 use super::idempotency::{keyed, program};
+use super::topic_logic::TopicLogic;
 use super::{Broker, parse_topic, wait};
 use crate::engine::KeyedRequest;
 use crate::request::caller::CallerSession;
 use crate::request::responder::Responder;
 use crate::store::Digest;
 use crate::topic::Topic;
-use crate::topic_plugins::PluginHandle;
 use crate::topics::TopicEntry;
 
 /// What a plugin is asked.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nobody is there to be asked"))]
 pub(crate) struct CallRequest {
     pub(crate) method: String,
     pub(crate) payload: Option<Payload>,
@@ -31,6 +30,9 @@ pub(crate) enum CallTarget {
     /// The plugin of this name.
     Plugin(String),
 }
+
+/// The plugin that answers a call, and the topic that the call names.
+type CallReceiver = (Arc<dyn TopicLogic>, Option<Arc<TopicEntry>>);
 
 impl Broker {
     /// Asks the plugin that owns a topic, as the program that embeds the broker.
@@ -77,22 +79,22 @@ impl Broker {
         responder: Responder,
     ) {
         match self.asked(asked) {
-            Ok((owner, entry)) => owner.call(self, from, entry, question, responder),
+            Ok((logic, entry)) => logic.call(self, from, entry, question, responder),
             Err(failure) => responder.fail(failure),
         }
     }
 
-    fn asked(&self, asked: CallTarget) -> Result<(Arc<PluginHandle>, Option<Arc<TopicEntry>>), Failure> {
+    fn asked(&self, asked: CallTarget) -> Result<CallReceiver, Failure> {
         match asked {
             CallTarget::Topic(topic) => {
                 let entry = self.core.topics.entry(&topic, &self.core.engine)?;
-                match self.owner(&entry)? {
-                    Some(owner) => Ok((owner, Some(entry))),
+                match self.deciding_logic(&entry)? {
+                    Some(logic) => Ok((logic, Some(entry))),
                     None => Err(Failure::new(ErrorCode::NotFound, format!("no plugin owns topic \"{topic}\""))),
                 }
             }
-            CallTarget::Plugin(name) => match self.core.topic_plugins.get(&name) {
-                Some(owner) => Ok((owner, None)),
+            CallTarget::Plugin(name) => match self.core.plugins.logic(&name) {
+                Some(logic) => Ok((logic, None)),
                 None => Err(Failure::new(ErrorCode::NotFound, "no plugin has this name")),
             },
         }

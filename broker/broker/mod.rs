@@ -4,9 +4,11 @@ pub(crate) mod admin;
 mod call;
 pub(crate) mod history;
 mod idempotency;
+pub(crate) mod plugins;
 pub(crate) mod presence;
 mod publish;
 mod subscribe;
+pub(crate) mod topic_logic;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -16,9 +18,9 @@ use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Limits as LimitsFr
 use rialto_protocol::{Policy, Position, Published, Reply};
 
 pub(crate) use self::call::{CallRequest, CallTarget};
-#[cfg(feature = "plugins")]
-pub(crate) use self::idempotency::key_reused;
-pub(crate) use self::idempotency::{keyed, program};
+pub(crate) use self::idempotency::{key_reused, keyed, program};
+use self::plugins::PluginManager;
+pub use self::plugins::{PluginStatus, ReloadError};
 pub use self::publish::PublishOptions;
 pub(crate) use self::subscribe::{Departure, SubscribeOptions, presence_of};
 use crate::clock::Clock;
@@ -28,14 +30,11 @@ use crate::engine::Engine;
 use crate::hub::Hub;
 use crate::limits::seats::SessionLimits;
 use crate::metrics::{Metrics, Snapshot};
-#[cfg(feature = "plugins")]
-use crate::plugin::{FailureReport, PluginHealth};
 use crate::request::responder::{RequestResult, Responder};
 use crate::store::Store;
 use crate::topic::Topic;
-use crate::topic_plugins::{PluginHandle, TopicPlugins};
+use crate::topics::TopicRegistry;
 use crate::topics::presence_timer::PresenceTimer;
-use crate::topics::{TopicEntry, TopicRegistry};
 
 /// What the broker's threads are given to end, even where sessions are given none.
 const STOP_WAIT_MIN: Duration = Duration::from_secs(1);
@@ -46,45 +45,6 @@ const STOP_WAIT_MIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Broker {
     pub(crate) core: Arc<Core>,
-}
-
-/// A plugin that was loaded, as an operator wants to see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[cfg(feature = "plugins")]
-pub struct PluginStatus {
-    /// The plugin's name in the configuration.
-    pub name: String,
-    /// What the component calls itself.
-    pub package: String,
-    /// The component's version.
-    pub version: String,
-    /// SHA-256 of the component's file, in hexadecimal.
-    pub hash: String,
-    /// The size of the component's file.
-    pub bytes: usize,
-    /// The capabilities it asks for.
-    pub needs: Vec<String>,
-    /// The capabilities that the operator grants.
-    pub grants: Vec<String>,
-    /// What it says that it serves.
-    pub serves: Vec<String>,
-    /// Whether it works.
-    pub health: PluginHealth,
-    /// Running copies.
-    pub instances: usize,
-    /// Timers that wait.
-    pub timers: usize,
-    /// Hooks that were called.
-    pub hooks: u64,
-    /// Hooks that failed.
-    pub failures: u64,
-    /// The last failure.
-    pub last_failure: Option<FailureReport>,
-    /// Events of clients that wait for it.
-    pub waiting: usize,
-    /// Bytes of its state, without that of instances of single topics.
-    pub state_bytes: usize,
 }
 
 /// A topic in memory, as an operator wants to see it.
@@ -111,7 +71,7 @@ pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) topics: TopicRegistry,
-    pub(crate) topic_plugins: TopicPlugins,
+    pub(crate) plugins: Arc<dyn PluginManager>,
     pub(crate) endpoints: Endpoints,
     pub(crate) session_limits: SessionLimits,
     pub(crate) next_shard: AtomicUsize,
@@ -121,7 +81,7 @@ pub(crate) struct Core {
 impl Drop for Core {
     fn drop(&mut self) {
         // The last handle may be dropped on one of the broker's own threads, so nobody is waited for here.
-        self.topic_plugins.signal_stop();
+        self.plugins.signal_stop();
         self.hub.signal_stop();
     }
 }
@@ -140,12 +100,6 @@ impl Broker {
         entry.stream.join(|view| position = Some(view.position())).ok()?;
         let (subscribers, skipped) = (entry.reach.audience().subscribers(), entry.reach.audience().skipped());
         Some(TopicStatus { position: position?, subscribers, skipped })
-    }
-
-    /// The plugins that were loaded, by name.
-    #[cfg(feature = "plugins")]
-    pub fn plugins(&self) -> Vec<PluginStatus> {
-        self.core.topic_plugins.status(self)
     }
 
     /// How many threads own sessions.
@@ -170,30 +124,13 @@ impl Broker {
         // Threads are waited for aside, and not for ever: a hook may be in the middle of its time.
         let core = Arc::clone(&self.core);
         let stopped = tokio::task::spawn_blocking(move || {
-            core.topic_plugins.stop();
+            core.plugins.stop();
             core.hub.stop();
         });
         if tokio::time::timeout(deadline.max(STOP_WAIT_MIN), stopped).await.is_err() {
             tracing::warn!("a plugin's hook is still running; its thread is left behind");
         }
         ended
-    }
-
-    /// The plugin that owns a topic. It is found without bringing the topic into memory, because endings must get through
-    /// however full that is.
-    pub(crate) fn owner_of(&self, topic: &Topic) -> Option<Arc<PluginHandle>> {
-        self.core.topic_plugins.get(&self.core.topics.owner(topic)?)
-    }
-
-    /// The plugin that decides on what happens in a topic. There is none where the plugin is down and the rule lets everything
-    /// pass then.
-    pub(crate) fn owner(&self, entry: &TopicEntry) -> Result<Option<Arc<PluginHandle>>, Failure> {
-        let Some(name) = &entry.options.plugin else { return Ok(None) };
-        match self.core.topic_plugins.get(name) {
-            Some(owner) if entry.options.passes_on_failure && owner.is_down() => Ok(None),
-            Some(owner) => Ok(Some(owner)),
-            None => Err(Failure::new(ErrorCode::PluginFailed, format!("plugin \"{name}\" is not loaded"))),
-        }
     }
 
     /// The shard that gets the next session: each in turn.

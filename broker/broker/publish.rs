@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Published, Reply};
 
 use super::idempotency::{key_reused, keyed, program};
+use super::topic_logic::PublishRequest;
 use super::{Broker, answer_published, parse_topic, wait};
 use crate::engine::{KeyedRequest, NotPublished};
 use crate::hub::SessionKey;
@@ -98,12 +99,15 @@ impl Broker {
                 return None;
             }
         };
-        match self.owner(&entry) {
+        match self.deciding_logic(&entry) {
             Ok(None) => {
                 let from = from.map(|caller| &caller.member);
                 answer_published(responder, self.emit(&entry, from, except, payload, keyed));
             }
-            Ok(Some(owner)) => owner.publish(self, &entry, (from, except, 0), payload, keyed, responder),
+            Ok(Some(logic)) => {
+                let request = PublishRequest { from, except, hops: 0, payload, keyed };
+                logic.publish(self, &entry, request, responder);
+            }
             Err(failure) => responder.fail(failure),
         }
         Some(entry)

@@ -62,9 +62,9 @@ impl Broker {
         {
             return responder.fail(failure);
         }
-        match self.owner(&entry) {
+        match self.deciding_logic(&entry) {
             Ok(None) => self.join(entry, caller, options, responder),
-            Ok(Some(owner)) => owner.subscribe(self, entry, caller, options, responder),
+            Ok(Some(logic)) => logic.subscribe(self, entry, caller, options, responder),
             Err(failure) => responder.fail(failure),
         }
     }
@@ -220,8 +220,8 @@ impl Broker {
 
     /// Ends a subscription and tells the topic's plugin.
     pub(crate) fn unsubscribe(&self, caller: &CallerSession, topic: &Topic, responder: Responder) {
-        match self.owner_of(topic) {
-            Some(owner) => owner.unsubscribe(self, topic, caller, Some(responder)),
+        match self.logic_of(topic) {
+            Some(logic) => logic.unsubscribe(self, topic, caller, Some(responder)),
             None => {
                 self.release(caller, topic, Departure::Final);
                 responder.ok(Reply::Unsubscribed);
@@ -239,8 +239,8 @@ impl Broker {
     /// A session has ended: the plugins of its topics are told, and those who want to know who is present. Its shard ends the
     /// subscriptions itself.
     pub(crate) fn leave(&self, caller: &CallerSession, topic: &Topic) {
-        match self.owner_of(topic) {
-            Some(owner) => owner.unsubscribe(self, topic, caller, None),
+        match self.logic_of(topic) {
+            Some(logic) => logic.unsubscribe(self, topic, caller, None),
             None => self.release(caller, topic, Departure::MayReturn),
         }
     }

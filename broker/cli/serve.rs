@@ -107,15 +107,11 @@ async fn reload_on_signal(broker: Broker, mut hangup: Signal) {
 }
 
 /// The outcome for each plugin has been logged where it happened.
-#[cfg(feature = "plugins")]
 async fn reload_all(broker: &Broker) {
     if let Err(error) = broker.reload_plugins().await {
         tracing::error!(%error, "no plugin was reloaded; what ran goes on");
     }
 }
-
-#[cfg(not(feature = "plugins"))]
-async fn reload_all(_: &Broker) {}
 
 /// This very program, also when its file has been replaced meanwhile.
 fn own_program() -> PathBuf {
@@ -259,18 +255,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// Each plugin by name, and what it is.
-#[cfg(feature = "plugins")]
 fn describe_plugins(broker: &Broker) -> Vec<(String, String)> {
     let describe = |plugin: crate::PluginStatus| {
         let crate::PluginStatus { name, package, version, hash, bytes, .. } = plugin;
         (name, format!("{package} {version}, {} KiB, sha256 {hash:.16}", bytes.div_ceil(1024)))
     };
     broker.plugins().into_iter().map(describe).collect()
-}
-
-#[cfg(not(feature = "plugins"))]
-fn describe_plugins(_: &Broker) -> Vec<(String, String)> {
-    Vec::new()
 }
 
 fn describe_rule(rule: &TopicRule) -> String {

@@ -80,12 +80,10 @@ impl CurrentRules {
     }
 
     /// What the first matching rule says now.
-    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "asked for plugins"))]
     pub(crate) fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).options(topic)
     }
 
-    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nothing is reloaded"))]
     pub(crate) fn set(&self, rules: Rules) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }

@@ -2,7 +2,6 @@
 
 mod idempotency;
 mod stream;
-#[cfg(feature = "plugins")]
 mod transaction;
 
 use std::sync::Arc;
@@ -11,7 +10,6 @@ use rialto_protocol::Published;
 
 pub(crate) use self::idempotency::{KeyedRequest, Lookup};
 pub(crate) use self::stream::{Keeping, NotPublished, Retired, Stream, View};
-#[cfg(feature = "plugins")]
 pub(crate) use self::transaction::{PublishStep, StepOutcome, TransactionError, TransactionStep};
 
 use crate::clock::Now;

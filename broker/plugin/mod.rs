@@ -1,7 +1,9 @@
 //! Plugins: sandboxed components with a thread and a mailbox each. A hook gives a decision and what it wants done as values;
 //! nothing here publishes, answers or knows a session's connection.
 
+#[cfg(feature = "plugins")]
 mod load;
+mod manifest;
 mod record;
 mod run;
 
@@ -13,17 +15,20 @@ use bytes::Bytes;
 use rialto_plugin::Raw;
 use rialto_protocol::{Member, Payload};
 
+#[cfg(feature = "plugins")]
+pub(crate) use self::load::Host;
+#[cfg(feature = "plugins")]
 pub(crate) use self::load::compiler::Compiler;
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "plugins"))]
 pub(crate) use self::load::compiler::{COMMAND, REFUSED};
+#[cfg(feature = "plugins")]
 pub(crate) use self::load::error::LoadError;
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "plugins"))]
 pub(crate) use self::load::inspection::Inspection;
-pub(crate) use self::load::manifest::Manifest;
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "plugins"))]
 pub(crate) use self::load::precompile::precompile;
-pub(crate) use self::load::{Host, spawn};
-#[cfg(feature = "cli")]
+pub(crate) use self::manifest::Manifest;
+#[cfg(all(feature = "cli", feature = "plugins"))]
 pub(crate) use self::record::replay::{Replayed, replay};
 pub(crate) use self::run::health::FailurePolicy;
 pub(crate) use self::run::mailbox::{Change, IsNew, Mailbox};
@@ -31,7 +36,7 @@ pub(crate) use self::run::native::Native;
 pub(crate) use self::run::registry::PluginRegistry;
 pub use self::run::status::{FailureReport, PluginHealth};
 pub(crate) use self::run::status::{Status, StatusReport};
-pub(crate) use self::run::worker::{Isolation, Surroundings, Version, Worker};
+pub(crate) use self::run::worker::{Isolation, Surroundings, Version, Worker, spawn};
 
 use self::run::hook_context::{Cause, HookHost};
 use self::run::instance::{RunningInstance, Start};
@@ -209,6 +214,7 @@ pub(crate) enum HookError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failed {
     /// The hook did not return in time.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only components have deadlines"))]
     Deadline { hook_ms: u64 },
     /// The guest trapped; the text is what it said and where.
     Trap(String),
@@ -261,7 +267,9 @@ impl fmt::Display for Failed {
 /// The limits of one plugin.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PluginLimits {
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "bounds components only"))]
     pub(crate) memory_bytes: usize,
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "bounds components only"))]
     pub(crate) hook_ms: u64,
     pub(crate) mailbox: usize,
     pub(crate) state_bytes: usize,

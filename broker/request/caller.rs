@@ -38,7 +38,6 @@ impl CallerSession {
 
 impl AssignedTopics {
     /// Notes a topic, unless the session is over or was brought into so many. Whether it was noted, or was there.
-    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins bring sessions anywhere"))]
     pub(crate) fn add(&self, topic: &Topic, most: usize) -> bool {
         let mut topics = self.open();
         let over = topics.over;

@@ -3,15 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rialto_plugin::Raw;
-use rialto_protocol::{Answered, CloseCode, Closing, Member, Payload, Published, Reply};
+use rialto_protocol::{Answered, CloseCode, Closing, Member, Published, Reply};
 
+use super::RunningVersion;
 use super::known_sessions::KnownSessions;
 use super::request::{PluginRequest, failure};
 use super::transaction::{First, Transaction};
-use super::{Bare, RunningVersion};
+use crate::broker::topic_logic::{PublishRequest, RawMessage, TopicLogic};
 use crate::broker::{Broker, CallRequest, Departure, PluginStatus, SubscribeOptions, answer_published};
-use crate::engine::KeyedRequest;
-use crate::hub::{InFlightGuard, SessionKey};
+use crate::hub::InFlightGuard;
 use crate::message::Draft;
 use crate::plugin::{Change, Decision, Done, Event, HookError, Mailbox, PluginRegistry, Status, StatusReport};
 use crate::request::caller::CallerSession;
@@ -60,16 +60,6 @@ impl PluginHandle {
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
     }
 
-    /// Whether its hooks are not called now.
-    pub(crate) fn is_down(&self) -> bool {
-        self.status.is_down()
-    }
-
-    /// Whether it has let a session into a topic of its own.
-    pub(crate) fn has_let_in(&self, topic: &Topic, session: &str) -> bool {
-        self.registry.is_on(topic, session)
-    }
-
     pub(super) fn status(&self, broker: &Broker) -> PluginStatus {
         let RunningVersion { manifest, grants } = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let StatusReport { health, serves, last_failure } = self.status.report();
@@ -94,165 +84,6 @@ impl PluginHandle {
                 0
             }),
         }
-    }
-
-    /// Tells the plugin that a session has connected to a raw endpoint. If it refuses, the session is closed with 1008.
-    ///
-    /// # Errors
-    /// When it has too much to do; nothing was told.
-    pub(crate) fn connect(
-        self: &Arc<Self>,
-        broker: &Broker,
-        caller: &CallerSession,
-        endpoint: &Arc<str>,
-    ) -> Result<(), String> {
-        let Ok(place) = self.mailbox.place() else {
-            broker.core.metrics.plugin_busy.add(1);
-            return Err(format!("plugin \"{}\" has too much to do", self.name));
-        };
-        let event = Event::Connect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
-        let (owner, broker, caller) = (Arc::clone(self), broker.clone(), caller.clone());
-        let finish = move |outcome: Result<Done, HookError>| {
-            owner.known_sessions.add(&caller);
-            let transaction = Transaction { broker: &broker, owner: &owner, by: Some(&caller) };
-            let settled = match outcome {
-                Ok(done) => transaction.settle(First::Nothing, Vec::new(), done.wanted).map(|_| ()),
-                Err(error) => Err(failure(&owner.name, error)),
-            };
-            let Err(failure) = settled else { return true };
-            owner.known_sessions.remove(&caller.member.session);
-            let code = CloseCode::PolicyViolation.number();
-            let closing = Closing { code, message: failure.message, retry_after_ms: None };
-            let key = caller.key;
-            broker.core.hub.run_on(key.shard(), move |shard| shard.end(key, &closing));
-            false
-        };
-        place.fill(event, None, Box::new(finish));
-        Ok(())
-    }
-
-    /// Gives the plugin a message of a session on a raw endpoint; it counts as under way until the hook is done.
-    ///
-    /// # Errors
-    /// With the message when the plugin has too much to do.
-    pub(crate) fn message(
-        self: &Arc<Self>,
-        broker: &Broker,
-        caller: &CallerSession,
-        endpoint: &Arc<str>,
-        message: Bare,
-        in_flight: InFlightGuard,
-    ) -> Result<(), Bare> {
-        let Ok(place) = self.mailbox.place() else {
-            broker.core.metrics.plugin_busy.add(1);
-            return Err(message);
-        };
-        let message = match message {
-            Bare::Text(text) => Raw::Text(text),
-            Bare::Binary(bytes) => Raw::Binary(bytes),
-        };
-        let event = Event::Message { session: caller.member.clone(), endpoint: Arc::clone(endpoint), message };
-        let (owner, broker, caller) = (Arc::clone(self), broker.clone(), caller.clone());
-        let finish = move |outcome: Result<Done, HookError>| {
-            let transaction = Transaction { broker: &broker, owner: &owner, by: Some(&caller) };
-            // The session is told nothing: what it is to hear, the plugin sends. A failure has been logged.
-            let kept = outcome.is_ok_and(|done| transaction.settle(First::Nothing, Vec::new(), done.wanted).is_ok());
-            drop(in_flight);
-            kept
-        };
-        place.fill(event, None, Box::new(finish));
-        Ok(())
-    }
-
-    /// Tells the plugin that a session on a raw endpoint has ended.
-    pub(crate) fn disconnect(self: &Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) {
-        let event = Event::Disconnect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
-        self.tell_end(broker, event, caller, |_| {});
-    }
-
-    /// Lets the plugin decide on a message, and publishes what it decided before its next hook runs: the order of the
-    /// hooks is the order of the messages. What it puts in a message's place is not echoed either to who wanted no echo.
-    pub(crate) fn publish(
-        self: &Arc<Self>,
-        broker: &Broker,
-        entry: &Arc<TopicEntry>,
-        (from, except, hops): (Option<&CallerSession>, Option<SessionKey>, u8),
-        payload: Payload,
-        keyed: Option<KeyedRequest>,
-        responder: Responder,
-    ) {
-        let topic = entry.stream.topic().clone();
-        let member = from.map(|caller| caller.member.clone());
-        let event = Event::Publish { session: member.clone(), topic, payload: payload.clone(), hops };
-        let entry = Arc::clone(entry);
-        let scoped_key = keyed.clone().map(|keyed| ScopedKey { keyed, place: KeyHome::Topic(Arc::clone(&entry)) });
-        let asking = PluginRequest { from: from.cloned(), scoped_key, responder };
-        asking.submit(self, broker, event, move |transaction, done, responder| {
-            let Done { decision, wanted } = done;
-            let (payload, keys) = match decision {
-                Decision::Swallow => {
-                    let kept = |keyed| entry.stream.kept_key(keyed, Outcome::Published(None));
-                    (None, keyed.clone().map(kept).into_iter().collect())
-                }
-                Decision::Publish(Some(replacement)) => (Some(replacement), Vec::new()),
-                _ => (Some(payload), Vec::new()),
-            };
-            let first = match payload {
-                Some(payload) => {
-                    let from = member.filter(|_| entry.options.reveal_publisher);
-                    First::Message { entry, draft: Draft { payload, from, except }, keyed }
-                }
-                None => First::Nothing,
-            };
-            let settled = transaction.settle(first, keys, wanted);
-            let is_done = settled.is_ok();
-            answer_published(responder, settled.map(|position| Published { position, duplicate: false }));
-            is_done
-        });
-    }
-
-    /// Asks the plugin whether a session may subscribe.
-    pub(crate) fn subscribe(
-        self: &Arc<Self>,
-        broker: &Broker,
-        entry: Arc<TopicEntry>,
-        caller: &CallerSession,
-        options: SubscribeOptions,
-        responder: Responder,
-    ) {
-        let event = Event::Subscribe { session: caller.member.clone(), topic: entry.stream.topic().clone() };
-        let caller = caller.clone();
-        let asking = PluginRequest { from: Some(caller.clone()), scoped_key: None, responder };
-        asking.submit(self, broker, event, move |transaction, done, responder| {
-            transaction.owner.known_sessions.add(&caller);
-            let first = First::Join { entry, options, responder: Some(responder) };
-            match transaction.settle_joining(first, done.wanted) {
-                Ok(()) => true,
-                Err(undone) => {
-                    transaction.owner.known_sessions.tidy(&caller.member.session, &transaction.owner.registry);
-                    undone.responder.into_iter().for_each(|responder| responder.fail(undone.failure.clone()));
-                    false
-                }
-            }
-        });
-    }
-
-    /// Ends a subscription, in order with what the session asked before, and tells the plugin. That must not get lost,
-    /// so it is not turned away by a full mailbox.
-    pub(crate) fn unsubscribe(
-        self: &Arc<Self>,
-        broker: &Broker,
-        topic: &Topic,
-        caller: &CallerSession,
-        responder: Option<Responder>,
-    ) {
-        let event = Event::Unsubscribe { session: caller.member.clone(), topic: topic.clone() };
-        let departure = if responder.is_some() { Departure::Final } else { Departure::MayReturn };
-        let (left, topic) = (caller.clone(), topic.clone());
-        self.tell_end(broker, event, caller, move |broker| {
-            broker.release(&left, &topic, departure);
-            responder.into_iter().for_each(|responder| responder.ok(Reply::Unsubscribed));
-        });
     }
 
     /// Tells the plugin that a session has ended something, whatever it thinks of that.
@@ -281,10 +112,158 @@ impl PluginHandle {
             }),
         );
     }
+}
 
-    /// Passes a call on.
-    pub(crate) fn call(
-        self: &Arc<Self>,
+impl TopicLogic for PluginHandle {
+    fn is_down(&self) -> bool {
+        self.status.is_down()
+    }
+
+    fn has_admitted(&self, topic: &Topic, session: &str) -> bool {
+        self.registry.is_on(topic, session)
+    }
+
+    fn connect(self: Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) -> Result<(), String> {
+        let Ok(place) = self.mailbox.place() else {
+            broker.core.metrics.plugin_busy.add(1);
+            return Err(format!("plugin \"{}\" has too much to do", self.name));
+        };
+        let event = Event::Connect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
+        let (owner, broker, caller) = (Arc::clone(&self), broker.clone(), caller.clone());
+        let finish = move |outcome: Result<Done, HookError>| {
+            owner.known_sessions.add(&caller);
+            let transaction = Transaction { broker: &broker, owner: &owner, by: Some(&caller) };
+            let settled = match outcome {
+                Ok(done) => transaction.settle(First::Nothing, Vec::new(), done.wanted).map(|_| ()),
+                Err(error) => Err(failure(&owner.name, error)),
+            };
+            let Err(failure) = settled else { return true };
+            owner.known_sessions.remove(&caller.member.session);
+            let code = CloseCode::PolicyViolation.number();
+            let closing = Closing { code, message: failure.message, retry_after_ms: None };
+            let key = caller.key;
+            broker.core.hub.run_on(key.shard(), move |shard| shard.end(key, &closing));
+            false
+        };
+        place.fill(event, None, Box::new(finish));
+        Ok(())
+    }
+
+    fn message(
+        self: Arc<Self>,
+        broker: &Broker,
+        caller: &CallerSession,
+        endpoint: &Arc<str>,
+        message: RawMessage,
+        in_flight: InFlightGuard,
+    ) -> Result<(), RawMessage> {
+        let Ok(place) = self.mailbox.place() else {
+            broker.core.metrics.plugin_busy.add(1);
+            return Err(message);
+        };
+        let message = match message {
+            RawMessage::Text(text) => Raw::Text(text),
+            RawMessage::Binary(bytes) => Raw::Binary(bytes),
+        };
+        let event = Event::Message { session: caller.member.clone(), endpoint: Arc::clone(endpoint), message };
+        let (owner, broker, caller) = (Arc::clone(&self), broker.clone(), caller.clone());
+        let finish = move |outcome: Result<Done, HookError>| {
+            let transaction = Transaction { broker: &broker, owner: &owner, by: Some(&caller) };
+            // The session is told nothing: what it is to hear, the plugin sends. A failure has been logged.
+            let kept = outcome.is_ok_and(|done| transaction.settle(First::Nothing, Vec::new(), done.wanted).is_ok());
+            drop(in_flight);
+            kept
+        };
+        place.fill(event, None, Box::new(finish));
+        Ok(())
+    }
+
+    fn disconnect(self: Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) {
+        let event = Event::Disconnect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
+        self.tell_end(broker, event, caller, |_| {});
+    }
+
+    fn publish(
+        self: Arc<Self>,
+        broker: &Broker,
+        entry: &Arc<TopicEntry>,
+        request: PublishRequest<'_>,
+        responder: Responder,
+    ) {
+        let PublishRequest { from, except, hops, payload, keyed } = request;
+        let topic = entry.stream.topic().clone();
+        let member = from.map(|caller| caller.member.clone());
+        let event = Event::Publish { session: member.clone(), topic, payload: payload.clone(), hops };
+        let entry = Arc::clone(entry);
+        let scoped_key = keyed.clone().map(|keyed| ScopedKey { keyed, place: KeyHome::Topic(Arc::clone(&entry)) });
+        let asking = PluginRequest { from: from.cloned(), scoped_key, responder };
+        asking.submit(&self, broker, event, move |transaction, done, responder| {
+            let Done { decision, wanted } = done;
+            let (payload, keys) = match decision {
+                Decision::Swallow => {
+                    let kept = |keyed| entry.stream.kept_key(keyed, Outcome::Published(None));
+                    (None, keyed.clone().map(kept).into_iter().collect())
+                }
+                Decision::Publish(Some(replacement)) => (Some(replacement), Vec::new()),
+                _ => (Some(payload), Vec::new()),
+            };
+            let first = match payload {
+                Some(payload) => {
+                    let from = member.filter(|_| entry.options.reveal_publisher);
+                    First::Message { entry, draft: Draft { payload, from, except }, keyed }
+                }
+                None => First::Nothing,
+            };
+            let settled = transaction.settle(first, keys, wanted);
+            let is_done = settled.is_ok();
+            answer_published(responder, settled.map(|position| Published { position, duplicate: false }));
+            is_done
+        });
+    }
+
+    fn subscribe(
+        self: Arc<Self>,
+        broker: &Broker,
+        entry: Arc<TopicEntry>,
+        caller: &CallerSession,
+        options: SubscribeOptions,
+        responder: Responder,
+    ) {
+        let event = Event::Subscribe { session: caller.member.clone(), topic: entry.stream.topic().clone() };
+        let caller = caller.clone();
+        let asking = PluginRequest { from: Some(caller.clone()), scoped_key: None, responder };
+        asking.submit(&self, broker, event, move |transaction, done, responder| {
+            transaction.owner.known_sessions.add(&caller);
+            let first = First::Join { entry, options, responder: Some(responder) };
+            match transaction.settle_joining(first, done.wanted) {
+                Ok(()) => true,
+                Err(undone) => {
+                    transaction.owner.known_sessions.tidy(&caller.member.session, &transaction.owner.registry);
+                    undone.responder.into_iter().for_each(|responder| responder.fail(undone.failure.clone()));
+                    false
+                }
+            }
+        });
+    }
+
+    fn unsubscribe(
+        self: Arc<Self>,
+        broker: &Broker,
+        topic: &Topic,
+        caller: &CallerSession,
+        responder: Option<Responder>,
+    ) {
+        let event = Event::Unsubscribe { session: caller.member.clone(), topic: topic.clone() };
+        let departure = if responder.is_some() { Departure::Final } else { Departure::MayReturn };
+        let (left, topic) = (caller.clone(), topic.clone());
+        self.tell_end(broker, event, caller, move |broker| {
+            broker.release(&left, &topic, departure);
+            responder.into_iter().for_each(|responder| responder.ok(Reply::Unsubscribed));
+        });
+    }
+
+    fn call(
+        self: Arc<Self>,
         broker: &Broker,
         from: Option<&CallerSession>,
         entry: Option<Arc<TopicEntry>>,
@@ -304,7 +283,7 @@ impl PluginHandle {
         let scoped_key = keyed.map(|keyed| ScopedKey { keyed, place });
         let remembering = scoped_key.clone();
         let asking = PluginRequest { from: from.cloned(), scoped_key, responder };
-        asking.submit(self, broker, event, |transaction, done, responder| {
+        asking.submit(&self, broker, event, |transaction, done, responder| {
             let Done { decision, wanted } = done;
             let payload = match decision {
                 Decision::Answer(payload) => payload,

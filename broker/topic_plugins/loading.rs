@@ -2,21 +2,20 @@
 //! runs already.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::components::{ComponentLoader, LoadedComponent};
 use super::watch::Trace;
-use super::{PluginHandle, RunningVersion, settle_alone};
+use super::{PluginHandle, RunningVersion, commit_timer};
 use crate::broker::{Broker, Core};
 use crate::capability::{Capabilities, Capability};
 use crate::clock::Clock;
 use crate::config::{self, CurrentRules, PluginConfig};
 use crate::metrics::Metrics;
-use crate::plugin::{Compiler, FailurePolicy, Host, Isolation, Manifest, PluginLimits, PluginRegistry, Source};
+use crate::plugin::{FailurePolicy, Isolation, Manifest, PluginLimits, PluginRegistry, Source};
 use crate::plugin::{Status, Surroundings, Version, spawn};
 use crate::store::Store;
 
@@ -45,6 +44,7 @@ pub(crate) struct Loading {
 pub(crate) enum LoadFailure {
     /// There is no engine for any.
     #[error("{0}")]
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "there is no engine that could fail"))]
     Sandbox(String),
     /// Something is wrong with this one.
     #[error("plugin \"{name}\" ({path}): {reason}")]
@@ -54,7 +54,7 @@ pub(crate) enum LoadFailure {
 /// Where plugins come from: the engine, made when the first one needs it, and the program itself.
 pub(super) struct Loader {
     pub(super) with: Loading,
-    host: Mutex<Option<Arc<Host>>>,
+    components: ComponentLoader,
     /// What was there when the file of each plugin was read last, whether it ran then or not.
     read: Mutex<BTreeMap<String, Trace>>,
 }
@@ -67,7 +67,8 @@ impl std::fmt::Debug for NativePlugin {
 
 impl Loader {
     pub(super) fn new(with: Loading) -> Self {
-        Self { with, host: Mutex::default(), read: Mutex::default() }
+        let components = ComponentLoader::new(&with.sandbox, with.compiler.clone());
+        Self { with, components, read: Mutex::default() }
     }
 
     /// Loads a plugin and starts it on a thread of its own.
@@ -79,7 +80,7 @@ impl Loader {
         name: &str,
         native: Option<NativePlugin>,
         plugin: &PluginConfig,
-    ) -> Result<(PluginHandle, JoinHandle<()>), LoadFailure> {
+    ) -> Result<(Arc<PluginHandle>, JoinHandle<()>), LoadFailure> {
         let path = native.as_ref().map_or_else(|| plugin.path.display().to_string(), |_| "part of this program".into());
         let version = match native {
             Some(native) => own_version(native, plugin).map_err(|reason| failure(name, &path, reason))?,
@@ -88,9 +89,13 @@ impl Loader {
         let running = running(&version, plugin);
         let registry = Arc::new(PluginRegistry::new(Arc::clone(&self.with.store)));
         let (key, status): (Arc<str>, Arc<Status>) = (name.into(), Arc::default());
-        let around = self.surroundings(&key, &registry, &status);
+        let own = Arc::new(OnceLock::new());
+        let around = self.surroundings(&key, &registry, &status, &own);
         let (mailbox, thread) = spawn(version, around).map_err(|error| failure(name, &path, error.to_string()))?;
-        Ok((PluginHandle::new(key, mailbox, registry, status, running), thread))
+        let handle = Arc::new(PluginHandle::new(key, mailbox, registry, status, running));
+        // Until now no timer's hook could be carried out: it needs the plugin's own handle.
+        let _ = own.set(Arc::downgrade(&handle));
+        Ok((handle, thread))
     }
 
     /// Loads the component of a plugin with its settings. Nothing of it runs yet.
@@ -98,18 +103,12 @@ impl Loader {
     /// # Errors
     /// [`LoadFailure`] says what is wrong with it.
     pub(super) fn version(&self, name: &str, plugin: &PluginConfig) -> Result<Version, LoadFailure> {
-        let failed = |reason: String| failure(name, &plugin.path.display().to_string(), reason);
         // Before it is read: what comes after that is new.
         if let Some(trace) = Trace::of(&plugin.path) {
             self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), trace);
         }
-        let wasm = read(plugin).map_err(failed)?;
-        let grants = grants(plugin).map_err(failed)?;
-        let loaded = self
-            .host()?
-            .load(&wasm, name, &grants, self.compile_threads())
-            .map_err(|error| failed(error.to_string()))?;
-        Ok(version(Arc::new(loaded.sandbox), loaded.manifest, loaded.may, plugin))
+        let component = self.components.load(name, plugin, self.compile_threads())?;
+        Ok(version(component, plugin))
     }
 
     /// What was there when the file of a plugin was read last.
@@ -123,21 +122,16 @@ impl Loader {
         if self.with.late.get().is_some() { cores.div_ceil(2) } else { cores }
     }
 
-    fn host(&self) -> Result<Arc<Host>, LoadFailure> {
-        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(host) = &*host {
-            return Ok(Arc::clone(host));
-        }
-        let made = Host::new(Compiler::new(&self.with.sandbox, self.with.compiler.clone()));
-        let made = Arc::new(made.map_err(|error| LoadFailure::Sandbox(error.to_string()))?);
-        *host = Some(Arc::clone(&made));
-        Ok(made)
-    }
-
-    fn surroundings(&self, name: &Arc<str>, registry: &Arc<PluginRegistry>, status: &Arc<Status>) -> Surroundings {
+    fn surroundings(
+        &self,
+        name: &Arc<str>,
+        registry: &Arc<PluginRegistry>,
+        status: &Arc<Status>,
+        own: &Arc<OnceLock<Weak<PluginHandle>>>,
+    ) -> Surroundings {
         let Loading { rules, store, metrics, clock, late, .. } = &self.with;
         let (own_rules, own_name) = (Arc::clone(rules), Arc::clone(name));
-        let (alone_name, alone_late) = (Arc::clone(name), Arc::clone(late));
+        let (own, late) = (Arc::clone(own), Arc::clone(late));
         Surroundings {
             name: Arc::clone(name),
             owns: Arc::new(move |topic| {
@@ -148,9 +142,12 @@ impl Loader {
             clock: *clock,
             registry: Arc::clone(registry),
             status: Arc::clone(status),
-            alone: Arc::new(move |done| match alone_late.get().and_then(Weak::upgrade) {
-                Some(core) => settle_alone(&Broker { core }, &alone_name, done),
-                None => false,
+            alone: Arc::new(move |done| {
+                let broker = late.get().and_then(Weak::upgrade).map(|core| Broker { core });
+                match (broker, own.get().and_then(Weak::upgrade)) {
+                    (Some(broker), Some(plugin)) => commit_timer(&broker, &plugin, done),
+                    _ => false,
+                }
             }),
             recordings: self.with.sandbox.recordings.clone(),
         }
@@ -166,10 +163,10 @@ fn own_version(native: NativePlugin, plugin: &PluginConfig) -> Result<Version, S
     let grants = grants(plugin)?;
     // It is trusted with all that is granted.
     let may = Capabilities::of(&grants, &grants).map_err(|need| format!("it lacks {need}"))?;
-    Ok(version(native.source, native.manifest, may, plugin))
+    Ok(version(LoadedComponent { source: native.source, manifest: native.manifest, may }, plugin))
 }
 
-fn version(source: Arc<dyn Source>, manifest: Manifest, may: Capabilities, plugin: &PluginConfig) -> Version {
+fn version(LoadedComponent { source, manifest, may }: LoadedComponent, plugin: &PluginConfig) -> Version {
     let is_isolated = plugin.isolation == config::Isolation::Topic;
     let milliseconds = Duration::from_millis;
     Version {
@@ -204,22 +201,10 @@ pub(crate) fn limits(plugin: &PluginConfig) -> PluginLimits {
     }
 }
 
-fn grants(plugin: &PluginConfig) -> Result<Vec<Capability>, String> {
+pub(super) fn grants(plugin: &PluginConfig) -> Result<Vec<Capability>, String> {
     plugin.grants.iter().map(|word| Capability::parse(word).map_err(|error| error.to_string())).collect()
 }
 
-/// The file of a plugin, unless it is too large.
-fn read(plugin: &PluginConfig) -> Result<Vec<u8>, String> {
-    let most = plugin.component_bytes;
-    let mut wasm = Vec::new();
-    let file = File::open(&plugin.path).map_err(|error| error.to_string())?;
-    file.take(most.saturating_add(1)).read_to_end(&mut wasm).map_err(|error| error.to_string())?;
-    if wasm.len() as u64 > most {
-        return Err(format!("more than component_bytes allows ({most} bytes)"));
-    }
-    Ok(wasm)
-}
-
-fn failure(name: &str, path: &str, reason: String) -> LoadFailure {
+pub(super) fn failure(name: &str, path: &str, reason: String) -> LoadFailure {
     LoadFailure::Plugin { name: name.to_owned(), path: path.to_owned(), reason }
 }

@@ -1,6 +1,7 @@
 //! Plugins as owners of topics: turns requests into hooks, and what a hook decided into messages and answers. The sandbox
 //! itself is the business of `plugin`.
 
+mod components;
 mod handle;
 mod known_sessions;
 mod loading;
@@ -20,17 +21,18 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 
-pub(crate) use self::handle::PluginHandle;
+use self::handle::PluginHandle;
 use self::loading::Loader;
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "plugins"))]
 pub(crate) use self::loading::limits;
 pub(crate) use self::loading::{LoadFailure, Loading, NativePlugin};
 pub(crate) use self::reload::InitialPlugins;
-pub use self::reload::ReloadError;
 use self::reload::Settings;
 use self::transaction::{First, Transaction};
 pub(crate) use self::watch::watch;
-use crate::broker::{Broker, PluginStatus};
+use crate::broker::plugins::{PluginManager, ReloadOutcomes};
+use crate::broker::topic_logic::TopicLogic;
+use crate::broker::{Broker, PluginStatus, ReloadError};
 use crate::plugin::{Done, Manifest};
 
 type ByName = BTreeMap<Arc<str>, Arc<PluginHandle>>;
@@ -82,8 +84,7 @@ impl TopicPlugins {
     }
 
     /// Takes a plugin in that runs.
-    fn add(&self, owner: PluginHandle, thread: JoinHandle<()>) {
-        let owner = Arc::new(owner);
+    fn add(&self, owner: Arc<PluginHandle>, thread: JoinHandle<()>) {
         self.by_name.rcu(|by_name| {
             let mut by_name = ByName::clone(by_name);
             by_name.insert(Arc::clone(owner.name()), Arc::clone(&owner));
@@ -96,24 +97,38 @@ impl TopicPlugins {
         }
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<PluginHandle>> {
+    fn get(&self, name: &str) -> Option<Arc<PluginHandle>> {
         self.by_name.load().get(name).cloned()
     }
+}
 
-    pub(crate) fn status(&self, broker: &Broker) -> Vec<PluginStatus> {
-        self.by_name.load().values().map(|owner| owner.status(broker)).collect()
+impl PluginManager for TopicPlugins {
+    fn logic(&self, name: &str) -> Option<Arc<dyn TopicLogic>> {
+        self.get(name).map(|plugin| plugin as Arc<dyn TopicLogic>)
     }
 
-    /// Tells the plugins' threads to end.
-    pub(crate) fn signal_stop(&self) {
+    fn status(&self, broker: &Broker) -> Vec<PluginStatus> {
+        self.by_name.load().values().map(|plugin| plugin.status(broker)).collect()
+    }
+
+    fn reload(&self, broker: &Broker, name: &str) -> Result<PluginStatus, ReloadError> {
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reload_again(broker, &mut settings, name)
+    }
+
+    fn reload_all(&self, broker: &Broker) -> Result<ReloadOutcomes, ReloadError> {
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reload_each(broker, &mut settings)
+    }
+
+    fn signal_stop(&self) {
         self.stopped.store(true, SeqCst);
-        for owner in self.by_name.load().values() {
-            owner.stop();
+        for plugin in self.by_name.load().values() {
+            plugin.stop();
         }
     }
 
-    /// Ends the plugins' threads after the hook that each is in; what still waits is dropped.
-    pub(crate) fn stop(&self) {
+    fn stop(&self) {
         self.signal_stop();
         for thread in std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)) {
             if thread.join().is_err() {
@@ -129,24 +144,16 @@ impl fmt::Debug for TopicPlugins {
     }
 }
 
-/// Does what a hook wanted that nobody waits for, of the plugin of this name. Whether it is kept.
-pub(crate) fn settle_alone(broker: &Broker, plugin: &str, done: Done) -> bool {
-    let Some(owner) = broker.core.topic_plugins.get(plugin) else { return false };
-    let transaction = Transaction { broker, owner: &owner, by: None };
+/// Carries out what a timer's hook asked for. Whether it is committed.
+fn commit_timer(broker: &Broker, plugin: &Arc<PluginHandle>, done: Done) -> bool {
+    let transaction = Transaction { broker, owner: plugin, by: None };
     match transaction.settle(First::Nothing, Vec::new(), done.wanted) {
         Ok(_) => true,
         Err(failure) => {
-            tracing::error!(plugin, %failure, "what a timer's hook wanted could not be done");
+            tracing::error!(plugin = &**plugin.name(), %failure, "the effects of a timer's hook could not be carried out");
             false
         }
     }
-}
-
-/// A message of a socket on a raw endpoint.
-#[derive(Debug)]
-pub(crate) enum Bare {
-    Text(String),
-    Binary(Vec<u8>),
 }
 
 /// What is known of the version that runs.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Position};
 
 use super::handle::PluginHandle;
+use crate::broker::topic_logic::{PublishRequest, TopicLogic};
 use crate::broker::{Broker, Departure, SubscribeOptions};
 use crate::engine::{KeyedRequest, PublishStep, StepOutcome, TransactionError, TransactionStep};
 use crate::hub::{Push, What};
@@ -84,7 +85,7 @@ enum Act {
     Forward {
         entry: Arc<TopicEntry>,
         draft: Draft,
-        other: Arc<PluginHandle>,
+        other: Arc<dyn TopicLogic>,
     },
 }
 
@@ -157,7 +158,7 @@ impl Transaction<'_> {
                 let entry = entry(&topic)?;
                 let except = exclude.and_then(|session| self.caller(&session)).map(|caller| caller.key);
                 let draft = Draft { payload, from: None, except };
-                match self.broker.owner(&entry)?.filter(|_| !own) {
+                match self.broker.deciding_logic(&entry)?.filter(|_| !own) {
                     Some(other) => Some(Act::Forward { entry, draft, other }),
                     None => Some(Act::Post { entry, draft, keyed: None }),
                 }
@@ -171,7 +172,7 @@ impl Transaction<'_> {
                 Act::Send { caller, what: Cell::new(Some(what)) }
             }),
             Effect::Subscribe { session, topic, own } => {
-                let is_in = own && self.owner.has_let_in(&topic, &session);
+                let is_in = own && self.owner.has_admitted(&topic, &session);
                 match self.caller(&session).filter(|_| !is_in) {
                     Some(caller) => Some(Act::Bring { entry: entry(&topic)?, caller, own }),
                     None => None,
@@ -274,7 +275,8 @@ impl Transaction<'_> {
             Act::Forward { entry, draft, other } => {
                 let Draft { payload, except, .. } = draft.clone();
                 let (responder, _) = Responder::caller();
-                other.publish(self.broker, entry, (None, except, hops + 1), payload, None, responder);
+                let request = PublishRequest { from: None, except, hops: hops + 1, payload, keyed: None };
+                Arc::clone(other).publish(self.broker, entry, request, responder);
             }
             Act::Post { .. } | Act::Join { .. } | Act::Bring { .. } => {}
         }

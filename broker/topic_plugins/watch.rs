@@ -40,12 +40,12 @@ fn is_new(read: Option<Trace>, seen: Option<Trace>, now: Option<Trace>) -> bool 
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(crate) fn watch(core: Weak<Core>, ended: Receiver<()>) -> io::Result<()> {
+pub(crate) fn watch(core: Weak<Core>, plugins: Weak<TopicPlugins>, ended: Receiver<()>) -> io::Result<()> {
     let work = move || {
         let mut seen = BTreeMap::new();
         while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
-            let Some(core) = core.upgrade() else { return };
-            core.topic_plugins.look(&Broker { core: core.clone() }, &mut seen);
+            let (Some(core), Some(plugins)) = (core.upgrade(), plugins.upgrade()) else { return };
+            plugins.look(&Broker { core }, &mut seen);
         }
     };
     std::thread::Builder::new().name("rialto-watch".to_owned()).spawn(work)?;

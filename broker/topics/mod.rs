@@ -1,6 +1,5 @@
 //! The topics in memory: each with its options, its order and its audience. It forgets topics that nobody needs.
 
-#[cfg(feature = "plugins")]
 pub(crate) mod idempotency;
 pub(crate) mod presence_timer;
 pub(crate) mod recovery;
@@ -276,7 +275,6 @@ impl TopicRegistry {
     }
 
     /// Other rules hold from now on, for topics in memory once they have been forgotten.
-    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nothing is reloaded"))]
     pub(crate) fn set_rules(&self, rules: Rules, keys_max: usize) {
         *self.ruled.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(RuleCache::new(rules, keys_max));
     }

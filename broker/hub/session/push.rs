@@ -28,16 +28,12 @@ pub(crate) enum What {
     /// What of a topic it will not see.
     Gap(Gap),
     /// A subscription has ended that it did not end itself.
-    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
     Unsubscribed { topic: Topic, failure: Failure },
     /// A frame of a plugin's own; a bare value for a session on a raw endpoint.
-    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
     Custom(Payload),
     /// A text message for a session on a raw endpoint.
-    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
     Text(String),
     /// A binary message for a session on a raw endpoint.
-    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
     Binary(Bytes),
 }
 

@@ -13,7 +13,6 @@ impl Shard {
     }
 
     /// Ends one session.
-    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only plugins do that"))]
     pub(crate) fn end(&self, session: SessionKey, closing: &Closing) {
         if let Some(member) = self.sessions.borrow_mut().get(session) {
             member.signals.end(Ending::Closed(closing.clone()));

@@ -10,7 +10,7 @@ use wasmparser::{Parser, Payload as Section};
 
 use super::component::{ComponentShape, printable};
 use crate::capability::{Capabilities, Capability, NoCapability};
-use crate::plugin::LoadError;
+use crate::plugin::{LoadError, Manifest};
 
 /// The custom section into which the SDK writes the manifest.
 const SECTION: &str = "rialto:manifest";
@@ -21,21 +21,6 @@ const NEED_CHARS_MAX: usize = 300;
 
 /// The most capabilities of one plugin.
 const NEEDS_MAX: usize = 1_000;
-
-/// Name, version, needed capabilities and hash of a component.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Manifest {
-    /// The plugin's own name; `unnamed` when the component has none.
-    pub(crate) name: String,
-    /// The plugin's own version; `?` when the component has none.
-    pub(crate) version: String,
-    /// The capabilities it asks for; without a manifest those that its imports imply.
-    pub(crate) needs: Vec<String>,
-    /// SHA-256 of the file, in hexadecimal.
-    pub(crate) hash: String,
-    /// The file's size.
-    pub(crate) bytes: usize,
-}
 
 #[derive(Deserialize)]
 struct ManifestText {

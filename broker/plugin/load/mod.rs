@@ -1,4 +1,4 @@
-//! Loads plugins: has components compiled, type-checks them against the plugin world and starts their threads.
+//! Loads components: has them compiled and type-checks them against the plugin world.
 
 pub(super) mod artifact;
 pub(super) mod cache;
@@ -14,7 +14,6 @@ pub(super) mod type_check;
 
 use std::fmt;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
@@ -23,14 +22,9 @@ use self::component::ComponentShape;
 use super::run::deadline::DeadlineClock;
 use super::run::imports::GuestData;
 use super::run::imports::bindings::{Plugin, PluginPre};
-use super::run::mailbox::Mailbox;
 use super::run::sandbox::Sandbox;
-use super::run::worker::{Surroundings, Version, Worker};
 use super::{Compiler, LoadError, Manifest};
 use crate::capability::{Capabilities, Capability};
-
-/// More than twice the stack that a guest may use.
-const THREAD_STACK_BYTES: usize = 2 * 1024 * 1024;
 
 /// A component that passed every check.
 pub(crate) struct Loaded {
@@ -87,23 +81,6 @@ impl Host {
         let sandbox = Sandbox::new(pre, Arc::clone(&self.deadlines));
         Ok(Loaded { manifest, may, sandbox })
     }
-}
-
-/// Starts a plugin on its own thread. The plugin's `start` has returned `ok` when this returns.
-///
-/// # Errors
-/// [`LoadError::System`] with the reason why it did not start.
-pub(crate) fn spawn(version: Version, around: Surroundings) -> Result<(Mailbox, JoinHandle<()>), LoadError> {
-    let (mailbox, jobs) = Mailbox::new(version.limits.mailbox);
-    let name = around.name.to_string();
-    let worker =
-        Worker::start(version, around).map_err(|failed| LoadError::System(format!("cannot start: {failed}")))?;
-    let thread = std::thread::Builder::new()
-        .name(format!("plugin-{name}"))
-        .stack_size(THREAD_STACK_BYTES)
-        .spawn(move || worker.run(&jobs))
-        .map_err(|error| LoadError::System(format!("no thread for plugin \"{name}\": {error}")))?;
-    Ok((mailbox, thread))
 }
 
 impl Drop for Host {

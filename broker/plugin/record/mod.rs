@@ -1,5 +1,5 @@
 //! Recordings of what led to a failure, and their replay.
 
 pub(super) mod recorder;
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "cli", feature = "plugins"))]
 pub(super) mod replay;

@@ -58,6 +58,7 @@ pub(crate) trait HookHost: Imports + Send {
     fn take(&self) -> HookEffects;
 
     /// The last line the guest logged as an error in this hook: where a panic says its file and line.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only components trap"))]
     fn last_error_line(&self) -> Option<String>;
 
     /// The limit that ends this hook, if one does.

@@ -3,7 +3,7 @@
 use rialto_plugin::{Imports, Level, Refusal};
 
 use super::hook_context::HookHost;
-use super::limits::Memory;
+use super::memory::Memory;
 
 /// The code that wasmtime makes of the WIT files.
 pub(in crate::plugin) mod bindings {

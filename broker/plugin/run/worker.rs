@@ -2,10 +2,12 @@
 //! after a trap. What a hook wanted is done by others.
 
 use std::collections::HashMap;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rialto_plugin::recording::Header;
@@ -13,7 +15,7 @@ use rialto_plugin::recording::Header;
 use super::health::{FailurePolicy, Health, Restart};
 use super::hook_context::{HookContext, HookHost, InstanceEnv, Owns};
 use super::instance::{RunningInstance, Start, settle};
-use super::mailbox::{Jobs, Work};
+use super::mailbox::{Jobs, Mailbox, Work};
 use super::registry::{PluginRegistry, TimerName};
 use super::status::{FailureReport, PluginHealth, Status};
 use crate::capability::Capabilities;
@@ -33,7 +35,10 @@ const POSTPONED_MS: u64 = 1_000;
 /// How often idle instances are looked for.
 const IDLE_LOOK: Duration = Duration::from_secs(1);
 
-/// Does what a hook wanted that nobody waits for. Whether it is kept.
+/// More than twice what a guest may use.
+const THREAD_STACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// Carries out what a timer's hook asked for. Whether it is committed.
 pub(crate) type Alone = Arc<dyn Fn(Done) -> bool + Send + Sync>;
 
 /// What a plugin has whichever version of it runs.
@@ -93,6 +98,33 @@ struct InstanceSlot {
 struct Copy {
     running: Box<dyn RunningInstance>,
     recorder: Option<Recorder>,
+}
+
+/// Why a plugin does not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpawnError {
+    /// Its `start` failed.
+    #[error("cannot start: {0}")]
+    Start(Failed),
+    /// The operating system refused a thread.
+    #[error("no thread for plugin \"{plugin}\": {error}")]
+    Thread { plugin: Arc<str>, error: io::Error },
+}
+
+/// Starts a plugin on a thread of its own. `start` of the plugin has returned `ok` when this returns.
+///
+/// # Errors
+/// [`SpawnError`] says why it does not run.
+pub(crate) fn spawn(version: Version, around: Surroundings) -> Result<(Mailbox, JoinHandle<()>), SpawnError> {
+    let (mailbox, jobs) = Mailbox::new(version.limits.mailbox);
+    let plugin = Arc::clone(&around.name);
+    let worker = Worker::start(version, around).map_err(SpawnError::Start)?;
+    let thread = std::thread::Builder::new()
+        .name(format!("plugin-{plugin}"))
+        .stack_size(THREAD_STACK_BYTES)
+        .spawn(move || worker.run(&jobs))
+        .map_err(|error| SpawnError::Thread { plugin, error })?;
+    Ok((mailbox, thread))
 }
 
 impl Worker {

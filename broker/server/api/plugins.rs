@@ -1,11 +1,11 @@
 //! The plugins as the HTTP API tells of them, and their reload.
 
-use rialto_protocol::{ErrorCode, Failure, PluginLine};
+use rialto_protocol::{ErrorCode, Failure, PluginFailureLine, PluginLine};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, PluginStatus, ReloadError};
+use crate::plugin::FailureReport;
 
 /// All plugins.
-#[cfg(feature = "plugins")]
 pub(super) fn list(broker: &Broker) -> Vec<PluginLine> {
     broker.plugins().into_iter().map(line).collect()
 }
@@ -14,10 +14,7 @@ pub(super) fn list(broker: &Broker) -> Vec<PluginLine> {
 ///
 /// # Errors
 /// Why the old version goes on.
-#[cfg(feature = "plugins")]
 pub(super) async fn reload(broker: &Broker, name: &str) -> Result<PluginLine, Failure> {
-    use crate::topic_plugins::ReloadError;
-
     broker.reload_plugin(name).await.map(line).map_err(|error| {
         let code = match error {
             ReloadError::Unknown(_) => ErrorCode::NotFound,
@@ -28,11 +25,7 @@ pub(super) async fn reload(broker: &Broker, name: &str) -> Result<PluginLine, Fa
     })
 }
 
-#[cfg(feature = "plugins")]
-fn line(status: crate::broker::PluginStatus) -> PluginLine {
-    use crate::plugin::FailureReport;
-    use rialto_protocol::PluginFailureLine;
-
+fn line(status: PluginStatus) -> PluginLine {
     let failure = |FailureReport { hook, topic, text, time_ms }| PluginFailureLine { hook, topic, text, time: time_ms };
     PluginLine {
         // What was loaded from a file has the hash of that.
@@ -54,15 +47,4 @@ fn line(status: crate::broker::PluginStatus) -> PluginLine {
         waiting: status.waiting as u64,
         state_bytes: status.state_bytes as u64,
     }
-}
-
-#[cfg(not(feature = "plugins"))]
-pub(super) fn list(_: &Broker) -> Vec<PluginLine> {
-    Vec::new()
-}
-
-#[cfg(not(feature = "plugins"))]
-pub(super) async fn reload(_: &Broker, name: &str) -> Result<PluginLine, Failure> {
-    let text = format!("there is no plugin \"{name}\": this build of Rialto has none (Cargo feature `plugins`)");
-    Err(Failure::new(ErrorCode::NotFound, text))
 }

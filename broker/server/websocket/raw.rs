@@ -8,10 +8,10 @@ use rialto_protocol::{CloseCode, Closing};
 use super::assembler::Kind;
 use super::handler::Handler;
 use crate::broker::Broker;
+use crate::broker::topic_logic::{RawMessage, TopicLogic};
 use crate::hub::{Ending, InFlight, SessionKey};
 use crate::identity;
 use crate::request::caller::CallerSession;
-use crate::topic_plugins::{Bare, PluginHandle};
 
 /// How long a message waits before it is tried again to put it into a full mailbox.
 const BUSY_WAIT: Duration = Duration::from_millis(2);
@@ -24,10 +24,10 @@ pub(in crate::server) struct Raw {
     broker: Broker,
     caller: CallerSession,
     endpoint: Arc<str>,
-    owner: Option<Arc<PluginHandle>>,
+    logic: Option<Arc<dyn TopicLogic>>,
     in_flight: Arc<InFlight>,
     /// What its plugin has had no room for yet. Meanwhile its socket is not read.
-    waiting: Option<Bare>,
+    waiting: Option<RawMessage>,
 }
 
 impl Raw {
@@ -40,9 +40,9 @@ impl Raw {
     ) -> (Self, Option<Closing>) {
         let member = rialto_protocol::Member { session: identity::session_id(), user };
         let caller = CallerSession::new(key, member);
-        let owner = broker.core.endpoints.plugin(&endpoint).and_then(|plugin| broker.core.topic_plugins.get(&plugin));
-        let refused = match &owner {
-            Some(owner) => owner.connect(&broker, &caller, &endpoint).err(),
+        let logic = broker.core.endpoints.plugin(&endpoint).and_then(|plugin| broker.core.plugins.logic(&plugin));
+        let refused = match &logic {
+            Some(logic) => Arc::clone(logic).connect(&broker, &caller, &endpoint).err(),
             None => Some("the plugin of this endpoint is not loaded".to_owned()),
         };
         let closing = refused.map(|message| Closing {
@@ -51,8 +51,8 @@ impl Raw {
             retry_after_ms: Some(RETRY_MS),
         });
         // Who was not told to the plugin does not end there either.
-        let owner = owner.filter(|_| closing.is_none());
-        (Self { broker, caller, endpoint, owner, in_flight: Arc::default(), waiting: None }, closing)
+        let logic = logic.filter(|_| closing.is_none());
+        (Self { broker, caller, endpoint, logic, in_flight: Arc::default(), waiting: None }, closing)
     }
 
     /// Who it is.
@@ -62,17 +62,17 @@ impl Raw {
 
     /// Gives the plugin what waits, if there is room.
     fn pass_on(&mut self) {
-        let (Some(message), Some(owner)) = (self.waiting.take(), &self.owner) else { return };
+        let (Some(message), Some(logic)) = (self.waiting.take(), &self.logic) else { return };
         let in_flight = self.in_flight.enter();
-        self.waiting = owner.message(&self.broker, &self.caller, &self.endpoint, message, in_flight).err();
+        self.waiting = Arc::clone(logic).message(&self.broker, &self.caller, &self.endpoint, message, in_flight).err();
     }
 }
 
 impl Handler for Raw {
     fn hear(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
         self.waiting = Some(match kind {
-            Kind::Text => Bare::Text(String::from_utf8_lossy(message).into_owned()),
-            Kind::Binary => Bare::Binary(message.to_vec()),
+            Kind::Text => RawMessage::Text(String::from_utf8_lossy(message).into_owned()),
+            Kind::Binary => RawMessage::Binary(message.to_vec()),
         });
         self.pass_on();
         Ok(())
@@ -91,8 +91,8 @@ impl Handler for Raw {
     }
 
     fn end(&mut self) {
-        if let Some(owner) = &self.owner {
-            owner.disconnect(&self.broker, &self.caller, &self.endpoint);
+        if let Some(logic) = &self.logic {
+            Arc::clone(logic).disconnect(&self.broker, &self.caller, &self.endpoint);
         }
         for topic in self.caller.assigned.end() {
             self.broker.leave(&self.caller, &topic);
