@@ -16,6 +16,7 @@ use crate::hub::{Hub, HubLimits};
 use crate::identity;
 use crate::limits::seats::SessionLimits;
 use crate::metrics::Metrics;
+use crate::plugin::Native;
 use crate::store::{MemoryStore, Store};
 use crate::topic_plugins::{InitialPlugins, LoadFailure, Loading, NativePlugin, TopicPlugins, watch};
 use crate::topics::TopicRegistry;
@@ -86,15 +87,33 @@ impl Builder {
         self
     }
 
-    /// Registers a plugin that is part of this program: the same source as a component's, run without a sandbox, for code that
-    /// you trust, for debuggers and profilers. Give it topics by a rule with this name; a `[plugin.NAME]` of the
-    /// configuration holds its settings and limits, of which those of memory, stack and time do not apply. It may do
-    /// whatever is granted. A panic in it is a failure like a component's trap, unless the program is built to abort.
+    /// Registers a native plugin: the same source as a component's, run without a sandbox, for code that you trust, for
+    /// debuggers and profilers. Give it topics by a rule with this name; a `[plugin.NAME]` of the configuration holds its
+    /// settings and limits, of which those of memory, stack and time do not apply. It has all capabilities that are granted.
+    /// A panic in it is a failure like a component's trap, unless the program is built to abort.
+    ///
+    /// The first instance is `plugin`; later ones, after a panic or for single topics, are `P::default()`. Use
+    /// [`Builder::plugin_with`] for a plugin whose fields you set.
     #[must_use]
-    pub fn plugin<P: rialto_plugin::Plugin + Send>(mut self, name: impl Into<String>, plugin: P) -> Self {
-        let manifest = crate::plugin::Native::<P>::manifest();
-        let native = NativePlugin { source: Arc::new(crate::plugin::Native::new(plugin)), manifest };
-        self.natives.insert(name.into(), native);
+    pub fn plugin<P: rialto_plugin::Plugin + Send>(self, name: impl Into<String>, plugin: P) -> Self {
+        self.native(name.into(), Native::from_value(plugin))
+    }
+
+    /// Registers a native plugin as [`Builder::plugin`] does, with a factory that makes every instance: the first, those of
+    /// single topics, and the one that replaces an instance after a panic. So each has the fields that you set. A panic in
+    /// the factory is a start that failed.
+    #[must_use]
+    pub fn plugin_with<P: rialto_plugin::Plugin + Send>(
+        self,
+        name: impl Into<String>,
+        factory: impl Fn() -> P + Send + Sync + 'static,
+    ) -> Self {
+        self.native(name.into(), Native::new(factory))
+    }
+
+    fn native<P: rialto_plugin::Plugin + Send>(mut self, name: String, native: Native<P>) -> Self {
+        let native = NativePlugin { source: Arc::new(native), manifest: Native::<P>::manifest() };
+        self.natives.insert(name, native);
         self
     }
 

@@ -15,6 +15,8 @@ mod chains;
 mod endpoints;
 #[path = "plugin_hooks/isolation.rs"]
 mod isolation;
+#[path = "plugin_hooks/native.rs"]
+mod native;
 #[path = "plugin_hooks/policy.rs"]
 mod policy;
 #[path = "plugin_hooks/puppet.rs"]

@@ -13,9 +13,9 @@ use super::instance::{HookReturn, RunningInstance, Start};
 use crate::clock::Now;
 use crate::plugin::{Event, Failed, Manifest, PluginLimits, Source};
 
-/// A plugin of this program. The first copy is the one it was registered with, later ones are new.
+/// A native plugin: makes its instances.
 pub(crate) struct Native<P> {
-    first: Mutex<Option<P>>,
+    factory: Box<dyn Fn() -> P + Send + Sync>,
 }
 
 struct NativeCopy<P> {
@@ -24,8 +24,15 @@ struct NativeCopy<P> {
 }
 
 impl<P: Plugin + Send> Native<P> {
-    pub(crate) fn new(first: P) -> Self {
-        Self { first: Mutex::new(Some(first)) }
+    /// Every instance comes from the factory: the first, one for another topic, and one after a panic.
+    pub(crate) fn new(factory: impl Fn() -> P + Send + Sync + 'static) -> Self {
+        Self { factory: Box::new(factory) }
+    }
+
+    /// The first instance is this value, later ones are `P::default()`.
+    pub(crate) fn from_value(first: P) -> Self {
+        let first = Mutex::new(Some(first));
+        Self::new(move || first.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default())
     }
 
     /// What is known of it without a file.
@@ -43,16 +50,17 @@ impl<P: Plugin + Send> Source for Native<P> {
         _: PluginLimits,
         now: Now,
     ) -> Result<(Box<dyn RunningInstance>, Vec<String>), Failed> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut plugin = first.unwrap_or_default();
         host.begin(Cause { starting: true, ..Cause::default() }, now);
         let config = Config::from_json(start.config).for_topic(start.topic.map(ToString::to_string));
         let started = guarded(&*host, |ctx| {
+            // In here because the factory may panic, too.
+            let mut plugin = (self.factory)();
             plugin.start(ctx, config)?;
-            Ok(plugin.serves())
+            let serves = plugin.serves();
+            Ok((plugin, serves))
         })?;
         match started {
-            Ok(serves) => Ok((Box::new(NativeCopy { plugin, host }), serves)),
+            Ok((plugin, serves)) => Ok((Box::new(NativeCopy { plugin, host }), serves)),
             Err(Error::Rejected { reason, .. }) => Err(Failed::Said(reason)),
             Err(Error::Failed(text)) => Err(Failed::Said(text)),
         }
