@@ -23,6 +23,8 @@ mod policy;
 mod puppet;
 #[path = "plugin_hooks/recording.rs"]
 mod recording;
+#[path = "plugin_hooks/rules.rs"]
+mod rules;
 #[path = "plugin_hooks/sessions.rs"]
 mod sessions;
 #[path = "plugin_hooks/timers.rs"]

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rialto_plugin::Raw;
+pub(crate) use rialto_plugin::host::{Effect, SessionMessage};
 use rialto_protocol::{Member, Payload};
 
 #[cfg(feature = "plugins")]
@@ -136,32 +136,6 @@ pub(crate) enum Decision {
     Swallow,
     /// The answer to a call.
     Answer(Option<Payload>),
-}
-
-/// What a hook asked for, in order.
-#[derive(Clone, Debug)]
-pub(crate) enum Effect {
-    /// A message to a topic of the plugin, or to another one.
-    Publish { topic: Topic, payload: Payload, exclude: Option<Arc<str>>, own: bool },
-    /// Something to one session.
-    Send { session: Arc<str>, what: Sent },
-    /// A session is to be subscribed.
-    Subscribe { session: Arc<str>, topic: Topic, own: bool },
-    /// A subscription is to end.
-    Unsubscribe { session: Arc<str>, topic: Topic, own: bool },
-    /// A session is to end.
-    Disconnect { session: Arc<str>, reason: String },
-}
-
-/// What is sent to one session.
-#[derive(Clone, Debug)]
-pub(crate) enum Sent {
-    /// A frame, or a bare value on a raw endpoint.
-    Payload(Payload),
-    /// A text message on a raw endpoint.
-    Text(String),
-    /// A binary message on a raw endpoint.
-    Binary(Bytes),
 }
 
 /// All that a hook wants done.

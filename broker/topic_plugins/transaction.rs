@@ -12,7 +12,7 @@ use crate::broker::{Broker, Departure, SubscribeOptions};
 use crate::engine::{KeyedRequest, PublishStep, StepOutcome, TransactionError, TransactionStep};
 use crate::hub::{Push, What};
 use crate::message::Draft;
-use crate::plugin::{Effect, HookEffects, Sent};
+use crate::plugin::{Effect, HookEffects, SessionMessage};
 use crate::request::caller::CallerSession;
 use crate::request::responder::Responder;
 use crate::store::{Batch, KeptKey};
@@ -165,9 +165,9 @@ impl Transaction<'_> {
             }
             Effect::Send { session, what } => self.caller(&session).map(|caller| {
                 let what = match what {
-                    Sent::Payload(payload) => What::Custom(payload),
-                    Sent::Text(text) => What::Text(text),
-                    Sent::Binary(bytes) => What::Binary(bytes),
+                    SessionMessage::Payload(payload) => What::Custom(payload),
+                    SessionMessage::Text(text) => What::Text(text),
+                    SessionMessage::Binary(bytes) => What::Binary(bytes),
                 };
                 Act::Send { caller, what: Cell::new(Some(what)) }
             }),

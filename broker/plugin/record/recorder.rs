@@ -12,8 +12,8 @@ use crate::clock::Now;
 use crate::plugin::run::convert::{payload_to_guest, session_to_guest};
 use crate::plugin::run::hook_context::{Cause, HookHost};
 use crate::plugin::run::instance::HookReturn;
-use crate::plugin::run::limits::Exceeded;
 use crate::plugin::{Event, Failed, HookEffects};
+use rialto_plugin::host::Exceeded;
 
 /// What the events of one instance may take in memory.
 const BYTES_MAX: usize = 16 << 20;

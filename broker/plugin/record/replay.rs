@@ -12,10 +12,10 @@ use crate::clock::Now;
 use crate::plugin::run::convert::payload_from_guest;
 use crate::plugin::run::hook_context::{Cause, HookHost};
 use crate::plugin::run::instance::{RunningInstance, Start};
-use crate::plugin::run::limits::Exceeded;
 use crate::plugin::{Event, HookEffects, PluginLimits, Source};
 use crate::store::Writes;
 use crate::topic::Topic;
+use rialto_plugin::host::Exceeded;
 
 /// What the replay of a recording came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,7 +156,7 @@ impl HookHost for PlayerCell {
     }
 
     fn exceeded(&self) -> Option<Exceeded> {
-        self.open().is_over().then(|| Exceeded::of("the replay is over"))
+        self.open().is_over().then_some(Exceeded::Replay)
     }
 
     fn returned(&self, _: usize) -> Result<(), Exceeded> {

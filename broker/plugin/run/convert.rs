@@ -1,8 +1,8 @@
 //! Values of the broker and of the SDK, converted into each other. What a plugin returns is checked here.
 
-use rialto_plugin::{Encoding as GuestEncoding, Payload as GuestPayload, Session};
+use rialto_plugin::{Payload as GuestPayload, Session};
 use rialto_protocol::value::ValueError;
-use rialto_protocol::{Encoding, Member, Payload};
+use rialto_protocol::{Member, Payload};
 
 /// A session as a guest sees it.
 pub(in crate::plugin) fn session_to_guest(member: &Member) -> Session {
@@ -11,12 +11,7 @@ pub(in crate::plugin) fn session_to_guest(member: &Member) -> Session {
 
 /// A payload for a guest.
 pub(in crate::plugin) fn payload_to_guest(payload: &Payload) -> GuestPayload {
-    let encoding = match payload.encoding() {
-        Encoding::Json => GuestEncoding::Json,
-        Encoding::MessagePack => GuestEncoding::Msgpack,
-        Encoding::Bytes => GuestEncoding::Bytes,
-    };
-    GuestPayload { encoding, content: payload.content().to_vec() }
+    payload.into()
 }
 
 /// A payload from a guest.
@@ -24,10 +19,5 @@ pub(in crate::plugin) fn payload_to_guest(payload: &Payload) -> GuestPayload {
 /// # Errors
 /// When it is not one value that the protocol carries.
 pub(in crate::plugin) fn payload_from_guest(payload: GuestPayload) -> Result<Payload, ValueError> {
-    let encoding = match payload.encoding {
-        GuestEncoding::Json => Encoding::Json,
-        GuestEncoding::Msgpack => Encoding::MessagePack,
-        GuestEncoding::Bytes => Encoding::Bytes,
-    };
-    Payload::new(encoding, payload.content)
+    payload.try_into()
 }

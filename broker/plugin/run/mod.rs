@@ -10,7 +10,6 @@ pub(super) mod hook_context;
 #[cfg(feature = "plugins")]
 pub(super) mod imports;
 pub(super) mod instance;
-pub(super) mod limits;
 pub(super) mod mailbox;
 #[cfg(feature = "plugins")]
 mod memory;

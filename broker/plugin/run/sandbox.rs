@@ -14,11 +14,11 @@ use super::imports::bindings::exports::rialto::plugin::hooks::Guest as Hooks;
 use super::imports::bindings::rialto::plugin::types;
 use super::imports::bindings::{Plugin, PluginPre};
 use super::instance::{HookReturn, RunningInstance, Start};
-use super::limits::Exceeded;
 use super::memory::Memory;
 use crate::clock::Now;
 use crate::plugin::{Event, Failed, PluginLimits, Source};
 use crate::topic::Topic;
+use rialto_plugin::host::Exceeded;
 
 /// A component that was compiled and fits the world.
 #[derive(Clone)]

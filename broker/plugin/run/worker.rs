@@ -10,10 +10,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rialto_plugin::host::HookContext;
 use rialto_plugin::recording::Header;
 
 use super::health::{FailurePolicy, Health, Restart};
-use super::hook_context::{HookContext, HookHost, InstanceEnv, Owns};
+use super::hook_context::{HookHost, InstanceEnv, Owns};
 use super::instance::{RunningInstance, Start, settle};
 use super::mailbox::{Jobs, Mailbox, Work};
 use super::registry::{PluginRegistry, TimerName};
@@ -347,7 +348,7 @@ impl Worker {
     /// Starts an instance of a version. What `start` wants is kept before it counts as started.
     fn begin(&self, version: &Version, topic: Option<&Topic>) -> Result<Copy, Failed> {
         let around = &self.around;
-        let ground = InstanceEnv {
+        let environment = InstanceEnv {
             plugin: Arc::clone(&around.name),
             namespace: self.namespace(topic),
             owns: Arc::clone(&around.owns),
@@ -357,7 +358,7 @@ impl Worker {
         };
         let now = around.clock.now();
         let start = Start { config: &version.config, topic };
-        let context: Box<dyn HookHost> = Box::new(HookContext::new(ground));
+        let context: Box<dyn HookHost> = Box::new(HookContext::new(environment));
         let (mut recorder, host) = match version.record {
             0 => (None, context),
             events => {

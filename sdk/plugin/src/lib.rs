@@ -42,6 +42,9 @@ mod export;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub mod host;
 mod imports;
 mod message;
 #[cfg(not(target_arch = "wasm32"))]

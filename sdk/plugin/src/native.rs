@@ -1,6 +1,7 @@
 //! Runs hooks natively, as the broker runs those of a component: a panic is caught with what it says, and a hook that
 //! exceeds a limit ends at the host call where it does.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
 use std::sync::Once;
@@ -44,23 +45,35 @@ pub fn hook<T>(
     SPEAK.call_once(|| {
         let others = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| match IN_HOOK.get() {
-            true => PANIC.set(Some(told(panic))),
+            true => PANIC.set(Some(describe(panic))),
             false => others(panic),
         }));
     });
-    let strict = Strict(host);
     IN_HOOK.set(true);
-    let ended = catch_unwind(AssertUnwindSafe(|| hook(&mut Context::new(&strict))));
+    let ended = until_over(host, hook);
     IN_HOOK.set(false);
     match ended {
-        _ if host.is_over() => Err(Interrupted::Over),
-        Ok(outcome) => Ok(outcome),
+        Ok(Some(outcome)) => Ok(outcome),
+        Ok(None) => Err(Interrupted::Over),
         Err(_) => Err(Interrupted::Panicked(PANIC.take().unwrap_or_else(|| "panicked".to_owned()))),
     }
 }
 
-/// What a panic says, in the words of a component.
-fn told(panic: &PanicHookInfo<'_>) -> String {
+/// Runs a hook up to the host call at which [`Limited::is_over`] ends it: then it has no outcome.
+///
+/// # Errors
+/// What the hook panicked with.
+pub(crate) fn until_over<T>(
+    host: &(impl Limited + ?Sized),
+    hook: impl FnOnce(&mut Context<'_>) -> Result<T>,
+) -> std::result::Result<Option<Result<T>>, Box<dyn Any + Send>> {
+    let strict = Strict(host);
+    let ended = catch_unwind(AssertUnwindSafe(|| hook(&mut Context::new(&strict))));
+    if host.is_over() { Ok(None) } else { ended.map(Some) }
+}
+
+/// The text of a panic, in the form that a component logs it.
+fn describe(panic: &PanicHookInfo<'_>) -> String {
     let (file, line) = panic.location().map_or(("unknown", 0), |place| (place.file(), place.line()));
     let message = panic.payload_as_str().unwrap_or("a value that is not text");
     format!("panicked at {file}:{line}: {message}")
@@ -74,11 +87,11 @@ struct Strict<'h, H: ?Sized>(&'h H);
 
 impl<H: Limited + ?Sized> Strict<'_, H> {
     fn ask<T>(&self, ask: impl FnOnce(&H) -> T) -> T {
-        let told = ask(self.0);
+        let answer = ask(self.0);
         if self.0.is_over() {
             resume_unwind(Box::new(Over));
         }
-        told
+        answer
     }
 }
 

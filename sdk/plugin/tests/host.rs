@@ -1,5 +1,8 @@
 //! The test double keeps the broker's promises: transactions, ownership, limits.
 
+#[path = "host/rules.rs"]
+mod rules;
+
 use rialto_plugin::prelude::*;
 use rialto_plugin::testing::{Failure, Host, Limits};
 use rialto_plugin::{Encoding, Refusal};
@@ -128,7 +131,10 @@ fn a_hook_that_does_not_succeed_leaves_nothing_but_its_log() {
             Failure::Failed("forbidden: topic \"other.x\" does not belong to this plugin".into()),
         ),
         (Step::Publish("p..x".into()), Failure::Failed("invalid: topic \"p..x\": empty token at 2".into())),
-        (Step::Put("k".repeat(1019), 0), Failure::Failed("invalid: a key of 1025 bytes, 1 to 1024 are allowed".into())),
+        (
+            Step::Put("k".repeat(1019), 0),
+            Failure::Failed("invalid: a key has 1 to 1024 bytes, this one has 1025".into()),
+        ),
     ];
     for (step, expected) in table {
         let mut host = host();
@@ -154,12 +160,12 @@ fn limits_are_the_brokers() {
     let table = [
         (vec![Step::PublishMany(1000)], None),
         (vec![Step::Put("a".into(), (1 << 20) - 20)], None),
+        (vec![Step::Put("a".into(), 1 << 20)], Some("limit: output_bytes: more than 1048576 bytes in one hook")),
         (
-            vec![Step::Put("a".into(), 1 << 20)],
-            Some("limit: 1048588 bytes of host calls in one hook, the limit is 1048576"),
+            vec![Step::Put("a".into(), 600_000), Step::Get("a".into())],
+            Some("limit: output_bytes: more than 1048576 bytes in one hook"),
         ),
-        (vec![Step::Put("a".into(), 600_000), Step::Get("a".into())], Some("panic")),
-        (vec![Step::PutMany(1001)], Some("panic")),
+        (vec![Step::PutMany(1001)], Some("limit: host_calls: too many host calls in one hook")),
     ];
     for (steps, expected) in table {
         let mut host = host();
@@ -175,16 +181,20 @@ fn limits_are_the_brokers() {
 #[test]
 fn limits_can_be_set() {
     let table = [
-        (Limits { effects: 2, ..Limits::default() }, Step::PublishMany(3), "limit: more than 2 effects in one hook"),
+        (
+            Limits { effects: 2, ..Limits::default() },
+            Step::PublishMany(3),
+            "limit: effects: too many effects in one hook",
+        ),
         (
             Limits { state_bytes: 20, ..Limits::default() },
             Step::Put("a".into(), 20),
-            "limit: a state of 28 bytes, the limit is 20",
+            "limit: state_bytes: the state would be larger than 20 bytes",
         ),
         (
             Limits { transfer_bytes: 3, ..Limits::default() },
             Step::Put("a".into(), 0),
-            "limit: 8 bytes of host calls in one hook, the limit is 3",
+            "limit: output_bytes: more than 3 bytes in one hook",
         ),
     ];
     for (limits, step, expected) in table {
@@ -212,7 +222,7 @@ fn verdicts_decide_what_goes_out_first() {
         ("accept", Ok(Some(json!("accept"))), vec![json!("accept"), json!("later")]),
         ("replace", Ok(Some(json!("replaced"))), vec![json!("replaced"), json!("later")]),
         ("swallow", Ok(None), vec![json!("later")]),
-        ("nan", Err(Failure::Failed("the hook's answer is not valid: the number NaN".into())), vec![]),
+        ("nan", Err(Failure::Failed("invalid return value: a number is not finite (byte 0)".into())), vec![]),
         ("this", Err(Failure::rejected("what is this?", json!(null))), vec![]),
     ];
     for (text, expected, published) in table {
@@ -323,4 +333,25 @@ fn a_refusal_can_be_survived() {
     let mut host = Host::new(Calm).owns("mine");
     assert_eq!(host.call("s1", "mine", "try", &()), Ok(Some(json!(true))));
     assert_eq!(host.published().len(), 1);
+}
+
+#[test]
+fn the_rules_for_hooks_are_the_brokers() {
+    let mut host = Host::new(rules::Tester).owns("rules.>").needs(rules::NEEDS);
+    for (call, expected) in rules::cases() {
+        let answer = host.call("s1", "rules.a", "try", &call).expect("a refusal is an answer").expect("an answer");
+        assert_eq!(answer, expected, "{call:?}");
+    }
+}
+
+#[test]
+fn a_wildcard_never_selects_topics_of_the_broker() {
+    let mut host = Host::new(rules::Tester).owns(">");
+    assert_eq!(host.call("s1", "rules.a", "try", &json!(["publish", "a.b"])), Ok(Some(json!(""))));
+    let reserved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| host.publish("s1", "$x.y", &1)));
+    assert!(reserved.is_err(), "no event of a topic of the broker reaches a plugin");
+    for pattern in ["a*b", "a>b", "a.\u{200b}b", "$x.y"] {
+        let refused = std::panic::catch_unwind(|| Host::new(rules::Tester).owns(pattern));
+        assert!(refused.is_err(), "{pattern:?} is no pattern");
+    }
 }

@@ -1,4 +1,4 @@
-//! The host of a replay: tells a hook what it was told before, and notes where it asks something else.
+//! The host of a replay: answers a hook's calls from its recording, and notes where the hook makes another call.
 
 use super::event::{Ask, HostCall, Step, Told};
 use crate::imports::{Entry, Imports, Level, Refusal};
@@ -34,11 +34,11 @@ impl fmt::Display for Difference {
 /// Answers one hook at a time from its recording.
 #[derive(Debug, Default)]
 pub struct Player {
-    state: RefCell<State>,
+    state: RefCell<Playback>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Playback {
     number: u64,
     event: String,
     now_ms: u64,
@@ -47,7 +47,7 @@ struct State {
     /// Whether the recorded hook was ended from outside after its last call.
     ended: bool,
     difference: Option<Difference>,
-    /// Whether the hook has asked more than was recorded before it was ended.
+    /// Whether the hook has made more calls than were recorded before it was ended.
     over: bool,
 }
 
@@ -74,7 +74,7 @@ impl Player {
         self.state.borrow().over
     }
 
-    /// Notes that a hook came to something else.
+    /// Notes that a hook had another outcome or call than was recorded.
     pub fn differs(&self, recorded: String, replayed: String) {
         let mut state = self.state.borrow_mut();
         if state.difference.is_none() {
@@ -105,8 +105,8 @@ impl Player {
         self.state.borrow().difference.clone()
     }
 
-    /// What was told before, if this was asked before.
-    fn tell(&self, ask: Ask) -> Option<Told> {
+    /// The recorded answer, if this is the recorded call.
+    fn answer(&self, ask: Ask) -> Option<Told> {
         let mut state = self.state.borrow_mut();
         if state.difference.is_some() || state.over {
             return None;
@@ -130,7 +130,7 @@ impl Player {
     }
 
     fn done(&self, ask: Ask) -> Result<(), Refusal> {
-        match self.tell(ask) {
+        match self.answer(ask) {
             Some(Told::Refused(refusal)) => Err(refusal),
             Some(_) => Ok(()),
             None => Err(over()),
@@ -154,7 +154,7 @@ fn over() -> Refusal {
 }
 
 impl Limited for Player {
-    /// Whether it asked something else, or more than before it was ended.
+    /// Whether the hook made another call than was recorded, or more calls.
     fn is_over(&self) -> bool {
         let state = self.state.borrow();
         state.over || state.difference.is_some()
@@ -175,7 +175,7 @@ impl Imports for Player {
     }
 
     fn sessions(&self, topic: &str, after: Option<&str>, limit: u32) -> Result<Vec<Session>, Refusal> {
-        match self.tell(Ask::Sessions { topic: topic.to_owned(), after: after.map(str::to_owned), limit }) {
+        match self.answer(Ask::Sessions { topic: topic.to_owned(), after: after.map(str::to_owned), limit }) {
             Some(Told::Sessions(sessions)) => Ok(sessions),
             Some(Told::Refused(refusal)) => Err(refusal),
             _ => Err(over()),
@@ -183,7 +183,7 @@ impl Imports for Player {
     }
 
     fn session_count(&self, topic: &str) -> Result<u64, Refusal> {
-        match self.tell(Ask::SessionCount { topic: topic.to_owned() }) {
+        match self.answer(Ask::SessionCount { topic: topic.to_owned() }) {
             Some(Told::Number(count)) => Ok(count),
             Some(Told::Refused(refusal)) => Err(refusal),
             _ => Err(over()),
@@ -211,7 +211,7 @@ impl Imports for Player {
     }
 
     fn timer_due_ms(&self, name: &str) -> Result<Option<u64>, Refusal> {
-        match self.tell(Ask::TimerDue { name: name.to_owned() }) {
+        match self.answer(Ask::TimerDue { name: name.to_owned() }) {
             Some(Told::Due(due_ms)) => Ok(due_ms),
             Some(Told::Refused(refusal)) => Err(refusal),
             _ => Err(over()),
@@ -219,7 +219,7 @@ impl Imports for Player {
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
-        match self.tell(Ask::Get { key: key.to_owned() }) {
+        match self.answer(Ask::Get { key: key.to_owned() }) {
             Some(Told::Value(value)) => Ok(value),
             Some(Told::Refused(refusal)) => Err(refusal),
             _ => Err(over()),
@@ -235,7 +235,7 @@ impl Imports for Player {
     }
 
     fn scan(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<Entry>, Refusal> {
-        match self.tell(Ask::Scan { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit }) {
+        match self.answer(Ask::Scan { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit }) {
             Some(Told::Entries(entries)) => Ok(entries),
             Some(Told::Refused(refusal)) => Err(refusal),
             _ => Err(over()),
@@ -246,18 +246,18 @@ impl Imports for Player {
         if is_panic(text) {
             return self.skip_panic();
         }
-        self.tell(Ask::Log { level, text: text.to_owned() });
+        self.answer(Ask::Log { level, text: text.to_owned() });
     }
 
     fn now_ms(&self) -> u64 {
-        match self.tell(Ask::Now) {
+        match self.answer(Ask::Now) {
             Some(Told::Number(now_ms)) => now_ms,
             _ => self.now_ms(),
         }
     }
 
     fn random(&self) -> u64 {
-        match self.tell(Ask::Random) {
+        match self.answer(Ask::Random) {
             Some(Told::Number(bits)) => bits,
             _ => 0,
         }

@@ -1,6 +1,6 @@
-//! What the outside world sees of a hook that did not succeed.
+//! What clients and operators see of a hook that did not succeed.
 
-use super::value;
+use super::effect::to_json;
 use crate::error::Error;
 use serde_json::Value;
 
@@ -47,9 +47,9 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Rejected { reason, detail: None } => Self::Rejected { reason, detail: Value::Null },
-            Error::Rejected { reason, detail: Some(detail) } => match value::read(&detail) {
+            Error::Rejected { reason, detail: Some(detail) } => match to_json(detail) {
                 Ok(detail) => Self::Rejected { reason, detail },
-                Err(problem) => Self::Failed(format!("the detail of a rejection is not valid: {problem}")),
+                Err(failure) => failure,
             },
             Error::Failed(text) => Self::Failed(text),
         }

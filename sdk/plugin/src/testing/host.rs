@@ -1,10 +1,13 @@
 //! The double itself: feeds events to a plugin and keeps what its hooks do.
 
-use super::effect::{Effect, Sent};
+use super::effect::{Effect, Published, Sent, to_json};
 use super::failure::Failure;
-use super::ledger::{Ledger, Published, Waiting};
 use super::limits::Limits;
-use crate::imports::{Imports, Level};
+use super::test_broker::{PendingTimer, TestBroker};
+use crate::Error;
+use crate::host::{Cause, HookContext, HookTime};
+use crate::imports::Level;
+use crate::native::until_over;
 use crate::payload::{Encoding, Payload};
 use crate::state::state_key;
 use crate::{Call, Config, Context, Message, Plugin, Raw, Result, Session, Timer, Verdict};
@@ -12,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 
 /// How often a timer is run whose hook fails, and how long between two tries.
 const TRIES_MAX: u32 = 3;
@@ -19,13 +23,13 @@ const RETRY_MS: u64 = 1_000;
 
 /// Runs a plugin natively, with the transactions, checks and [`Limits`] of the broker.
 ///
-/// A hook that returns an error leaves no trace but its log lines. A panic in a hook is a panic of the test; so is a
-/// read, a deletion or a log line beyond a limit, where the broker would stop the instance. Time stands still unless
-/// the test moves it, and random numbers are the same in every run.
+/// A hook that returns an error leaves no trace but its log lines. A panic in a hook is a panic of the test. A hook that
+/// exceeds a limit ends at that host call with a failure; the broker then replaces the instance, which a test does with
+/// [`Host::restart`]. Time stands still unless the test moves it, and random numbers are the same in every run.
 pub struct Host<P> {
     plugin: P,
     config: Config,
-    ledger: Ledger,
+    context: HookContext<TestBroker>,
     effects: Vec<Effect>,
 }
 
@@ -44,31 +48,42 @@ impl<P: Plugin> Host<P> {
     /// When the plugin does not start, or the settings cannot be written as JSON.
     pub fn with_config(plugin: P, config: &impl Serialize) -> Result<Self, Failure> {
         let json = serde_json::to_string(config).map_err(|error| Failure::Failed(error.to_string()))?;
-        let mut host = Self { plugin, config: Config::from_json(json), ledger: Ledger::new(), effects: Vec::new() };
+        let mut host = Self {
+            plugin,
+            config: Config::from_json(json),
+            context: HookContext::new(TestBroker::new()),
+            effects: Vec::new(),
+        };
         host.start()?;
         Ok(host)
     }
 
     /// Gives the topics that `pattern` selects to the plugin (`*` is one token, a final `>` one or more). With the first
     /// pattern all other topics stop being its own.
+    ///
+    /// # Panics
+    /// When it is not a valid pattern.
     #[must_use]
     pub fn owns(mut self, pattern: impl Into<String>) -> Self {
-        self.ledger.own(pattern.into());
+        self.broker_mut().own(&pattern.into());
         self
     }
 
     /// Lets the plugin do only what needs these capabilities, as `export!` names them. Without this it may do anything
     /// to its own topics and sessions, and nothing to other topics.
+    ///
+    /// # Panics
+    /// When one is no capability.
     #[must_use]
     pub fn needs(mut self, needs: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.ledger.need(needs.into_iter().map(Into::into).collect());
+        self.broker_mut().need(needs.into_iter().map(Into::into));
         self
     }
 
     /// Changes the limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.ledger.set_limits(limits);
+        self.broker_mut().limits = limits;
         self
     }
 
@@ -77,7 +92,6 @@ impl<P: Plugin> Host<P> {
     /// # Errors
     /// When the new instance does not start.
     pub fn restart(&mut self) -> Result<(), Failure> {
-        self.ledger.roll_back();
         self.plugin = P::default();
         self.start()
     }
@@ -92,8 +106,8 @@ impl<P: Plugin> Host<P> {
     pub fn subscribe(&mut self, session: impl Into<Session>, topic: &str) -> Result<(), Failure> {
         self.check_owned(topic);
         let session = session.into();
-        self.run_for(Some(&session), |plugin, ctx| plugin.on_subscribe(ctx, &session, topic).map(|()| None))?;
-        self.ledger.enter(topic, &session);
+        self.run_for(Some(&session), false, |plugin, ctx| plugin.on_subscribe(ctx, &session, topic).map(|()| None))?;
+        self.broker_mut().enter(topic, &session);
         Ok(())
     }
 
@@ -104,8 +118,9 @@ impl<P: Plugin> Host<P> {
     pub fn unsubscribe(&mut self, session: impl Into<Session>, topic: &str) -> Result<(), Failure> {
         self.check_owned(topic);
         let session = session.into();
-        self.ledger.leave(topic, &session.id);
-        self.run_for(Some(&session), |plugin, ctx| plugin.on_unsubscribe(ctx, &session, topic).map(|()| None)).map(drop)
+        self.broker_mut().leave(topic, &session.id);
+        self.run_for(Some(&session), false, |plugin, ctx| plugin.on_unsubscribe(ctx, &session, topic).map(|()| None))
+            .map(drop)
     }
 
     /// A session ends: it leaves all topics that it is on.
@@ -115,7 +130,7 @@ impl<P: Plugin> Host<P> {
     pub fn end(&mut self, session: impl Into<Session>) -> Result<(), Failure> {
         let session = session.into();
         let mut first = Ok(());
-        for topic in self.ledger.topics_of(&session.id) {
+        for topic in self.broker().topics_of(&session.id) {
             first = first.and(self.unsubscribe(&session, &topic));
         }
         first
@@ -127,11 +142,11 @@ impl<P: Plugin> Host<P> {
     /// When the plugin refuses it or fails.
     pub fn connect(&mut self, session: impl Into<Session>, endpoint: &str) -> Result<(), Failure> {
         let session = session.into();
-        self.ledger.come_in(endpoint, &session);
+        self.broker_mut().connect(&session);
         let connected =
-            self.run_for(Some(&session), |plugin, ctx| plugin.on_connect(ctx, &session, endpoint).map(|()| None));
+            self.run_for(Some(&session), true, |plugin, ctx| plugin.on_connect(ctx, &session, endpoint).map(|()| None));
         if connected.is_err() {
-            self.ledger.go_out(&session.id);
+            self.broker_mut().disconnect(&session.id);
         }
         connected.map(drop)
     }
@@ -142,8 +157,8 @@ impl<P: Plugin> Host<P> {
     /// When the plugin fails.
     pub fn disconnect(&mut self, session: impl Into<Session>, endpoint: &str) -> Result<(), Failure> {
         let session = session.into();
-        self.ledger.go_out(&session.id);
-        self.run_for(Some(&session), |plugin, ctx| plugin.on_disconnect(ctx, &session, endpoint).map(|()| None))
+        self.broker_mut().disconnect(&session.id);
+        self.run_for(Some(&session), true, |plugin, ctx| plugin.on_disconnect(ctx, &session, endpoint).map(|()| None))
             .map(drop)
     }
 
@@ -153,8 +168,10 @@ impl<P: Plugin> Host<P> {
     /// When the plugin fails.
     pub fn message(&mut self, session: impl Into<Session>, endpoint: &str, message: Raw) -> Result<(), Failure> {
         let session = session.into();
-        self.run_for(Some(&session), |plugin, ctx| plugin.on_message(ctx, &session, endpoint, message).map(|()| None))
-            .map(drop)
+        self.run_for(Some(&session), true, |plugin, ctx| {
+            plugin.on_message(ctx, &session, endpoint, message).map(|()| None)
+        })
+        .map(drop)
     }
 
     /// A session publishes `data` as JSON. The answer is the data that goes out, if any does.
@@ -181,7 +198,7 @@ impl<P: Plugin> Host<P> {
         let (topic, original) = (message.topic.clone(), message.payload.clone());
         let place = self.effects.len();
         let session = message.session.clone();
-        let output = self.run_for(session.as_ref(), |plugin, ctx| match plugin.on_publish(ctx, message)? {
+        let output = self.run_for(session.as_ref(), false, |plugin, ctx| match plugin.on_publish(ctx, message)? {
             Verdict::Accept => Ok(Some(original)),
             Verdict::Replace(payload) => Ok(Some(payload)),
             Verdict::Swallow => Ok(None),
@@ -220,25 +237,24 @@ impl<P: Plugin> Host<P> {
             self.check_owned(topic);
         }
         let session = call.session.clone();
-        self.run_for(session.as_ref(), |plugin, ctx| plugin.on_call(ctx, call).map(|reply| reply.payload))
+        self.run_for(session.as_ref(), false, |plugin, ctx| plugin.on_call(ctx, call).map(|reply| reply.payload))
     }
 
     /// Moves the clock forward. Timers that become due run on the way, each at its time, those of one time by name; one
     /// whose hook fails is run again after one and three seconds, and then given up.
     pub fn advance(&mut self, ms: u64) {
-        let until_ms = self.ledger.clock_ms() + ms;
-        while let Some((name, timer)) = self.ledger.first_timer().filter(|(_, timer)| timer.due_ms <= until_ms) {
-            let now_ms = self.ledger.clock_ms().max(timer.due_ms);
-            self.ledger.set_clock(now_ms);
+        let until_ms = self.now_ms() + ms;
+        while let Some((name, timer)) = self.broker().first_timer().filter(|(_, timer)| timer.due_ms <= until_ms) {
+            let now_ms = self.now_ms().max(timer.due_ms);
+            self.broker_mut().now_ms = now_ms;
             if self.fire(&name).is_err() {
                 let failures = timer.failures + 1;
                 let due_ms = now_ms + RETRY_MS * u64::from(failures);
-                let again = (failures < TRIES_MAX).then_some(Waiting { due_ms, failures, ..timer });
-                self.ledger.put_timer(&name, again);
-                self.ledger.commit();
+                let again = (failures < TRIES_MAX).then_some(PendingTimer { due_ms, failures, ..timer });
+                self.broker_mut().put_timer(&name, again);
             }
         }
-        self.ledger.set_clock(until_ms);
+        self.broker_mut().now_ms = until_ms;
     }
 
     /// Runs a timer now, whenever it is due.
@@ -249,20 +265,20 @@ impl<P: Plugin> Host<P> {
     /// # Panics
     /// When there is no timer of this name.
     pub fn fire(&mut self, name: &str) -> Result<(), Failure> {
-        let timer = self.ledger.timer(name).unwrap_or_else(|| panic!("there is no timer {name:?}"));
-        self.ledger.put_timer(name, None);
-        let timer = Timer::new(name, timer.payload);
-        self.run_for(None, |plugin, ctx| plugin.on_timer(ctx, timer).map(|()| None)).map(drop)
+        let timer = self.broker().timer(name).unwrap_or_else(|| panic!("there is no timer {name:?}"));
+        let timer = Timer::new(name, timer.payload.clone());
+        let cause = Cause { timer: Some(name.to_owned()), ..Cause::default() };
+        self.run(cause, None, |plugin, ctx| plugin.on_timer(ctx, timer).map(|()| None)).map(drop)
     }
 
     /// The timers that wait, each with the time at which it is due.
     pub fn timers(&self) -> BTreeMap<String, u64> {
-        self.ledger.timers()
+        self.broker().timers()
     }
 
     /// The clock: Unix time in milliseconds. It begins at 1 January 2026.
     pub fn now_ms(&self) -> u64 {
-        self.ledger.clock_ms()
+        self.broker().now_ms
     }
 
     /// All messages that went out since the start, or since [`Host::take_published`], in order.
@@ -302,7 +318,7 @@ impl<P: Plugin> Host<P> {
 
     /// All log lines since the start.
     pub fn logs(&self) -> Vec<(Level, String)> {
-        self.ledger.logs()
+        self.broker().logs()
     }
 
     /// The entries of a table of the state.
@@ -310,7 +326,7 @@ impl<P: Plugin> Host<P> {
     /// # Panics
     /// When an entry is not a `T`.
     pub fn state<T: DeserializeOwned>(&self, table: &str) -> BTreeMap<String, T> {
-        let entries = self.ledger.entries(&state_key(table, "")).into_iter();
+        let entries = self.broker().entries(&state_key(table, "")).into_iter();
         entries
             .map(|(key, content)| {
                 let value = Payload { encoding: Encoding::Msgpack, content }.decode();
@@ -326,7 +342,7 @@ impl<P: Plugin> Host<P> {
     /// When the value cannot be encoded.
     pub fn put_state(&mut self, table: &str, key: &str, value: &impl Serialize) {
         let payload = Payload::msgpack(value).unwrap_or_else(|error| panic!("state {table:?}, key {key:?}: {error}"));
-        self.ledger.insert(state_key(table, key), payload.content);
+        self.broker_mut().insert(state_key(table, key), payload.content);
     }
 
     /// The instance, to look at its memory.
@@ -336,35 +352,81 @@ impl<P: Plugin> Host<P> {
 
     fn start(&mut self) -> Result<(), Failure> {
         let config = self.config.clone();
-        self.run_for(None, |plugin, ctx| plugin.start(ctx, config).map(|()| None)).map(drop)
+        let cause = Cause { starting: true, ..Cause::default() };
+        self.run(cause, None, |plugin, ctx| plugin.start(ctx, config).map(|()| None)).map(drop)
     }
 
-    /// Runs one hook that a session caused, as a transaction, and returns what it answers with.
+    /// Runs a hook for an event that concerns a session, if any; see [`Host::run`].
     fn run_for(
         &mut self,
         session: Option<&Session>,
+        raw: bool,
         hook: impl FnOnce(&mut P, &mut Context) -> Result<Option<Payload>>,
     ) -> Result<Option<(Payload, Value)>, Failure> {
-        self.ledger.begin(session.cloned());
-        let imports: &dyn Imports = &self.ledger;
-        let output = hook(&mut self.plugin, &mut Context::new(imports)).map_err(Failure::from);
-        let checked = output.and_then(|payload| match payload {
-            Some(payload) => match self.ledger.check_output(&payload) {
-                Ok(data) => Ok(Some((payload, data))),
-                Err(problem) => Err(Failure::Failed(problem)),
-            },
-            None => Ok(None),
-        });
-        if checked.is_ok() {
-            self.effects.extend(self.ledger.commit());
-        } else {
-            self.ledger.roll_back();
+        let cause = Cause { session: session.map(|session| session.id.as_str().into()), raw, ..Cause::default() };
+        self.run(cause, session, hook)
+    }
+
+    /// Runs one hook as a transaction, and returns the payload that it returned.
+    fn run(
+        &mut self,
+        cause: Cause,
+        session: Option<&Session>,
+        hook: impl FnOnce(&mut P, &mut Context) -> Result<Option<Payload>>,
+    ) -> Result<Option<(Payload, Value)>, Failure> {
+        let now_ms = self.now_ms();
+        self.context.begin(cause, HookTime { unix_ms: now_ms, monotonic_ms: now_ms });
+        let plugin = &mut self.plugin;
+        let output = match until_over(&self.context, |ctx| hook(plugin, ctx)) {
+            Ok(Some(Ok(output))) => output,
+            Ok(Some(Err(error))) => return Err(self.refused(error)),
+            Ok(None) => return Err(self.exceeded()),
+            Err(panic) => resume_unwind(panic),
+        };
+        let returned = output.map(|payload| self.returned(payload)).transpose()?;
+        let written = self.context.take();
+        let effects = self.broker_mut().commit(written, session);
+        self.effects.extend(effects);
+        Ok(returned)
+    }
+
+    fn refused(&self, error: Error) -> Failure {
+        let bytes = match &error {
+            Error::Rejected { detail: Some(detail), .. } => detail.content.len(),
+            Error::Rejected { .. } | Error::Failed(_) => 0,
+        };
+        match self.context.charge_returned(bytes) {
+            Ok(()) => Failure::from(error),
+            Err(exceeded) => Failure::Failed(format!("limit: {exceeded}")),
         }
-        checked
+    }
+
+    fn returned(&self, payload: Payload) -> Result<(Payload, Value), Failure> {
+        let charged = self.context.charge_returned(payload.content.len());
+        charged.map_err(|exceeded| Failure::Failed(format!("limit: {exceeded}")))?;
+        let data = to_json(payload.clone())?;
+        Ok((payload, data))
+    }
+
+    /// The failure of a hook that ended at a limit.
+    fn exceeded(&self) -> Failure {
+        let exceeded = self.context.exceeded().expect("only a limit ends a hook");
+        Failure::Failed(format!("limit: {exceeded}"))
+    }
+
+    fn broker(&self) -> &TestBroker {
+        self.context.environment()
+    }
+
+    fn broker_mut(&mut self) -> &mut TestBroker {
+        self.context.environment_mut()
     }
 
     fn check_owned(&self, topic: &str) {
-        assert!(self.ledger.owns(topic), "topic {topic:?} does not belong to the plugin, so no event of it reaches it");
+        assert!(
+            self.broker().owns_name(topic),
+            "topic {topic:?} does not belong to the plugin, so no event of it reaches it"
+        );
     }
 }
 

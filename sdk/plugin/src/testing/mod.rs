@@ -30,13 +30,10 @@
 mod effect;
 mod failure;
 mod host;
-mod ledger;
 mod limits;
-mod pattern;
-mod value;
+mod test_broker;
 
-pub use effect::{Effect, Sent};
+pub use effect::{Effect, Published, Sent};
 pub use failure::Failure;
 pub use host::Host;
-pub use ledger::Published;
 pub use limits::Limits;
