@@ -7,12 +7,12 @@ use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Published, 
 use super::idempotency::{key_reused, keyed, program};
 use super::topic_logic::PublishRequest;
 use super::{Broker, answer_published, parse_topic, wait};
-use crate::engine::{KeyedRequest, NotPublished};
+use crate::engine::{KeyedRequest, NotPublished, PendingPublish, Placed, Stream};
 use crate::hub::SessionKey;
-use crate::message::Draft;
+use crate::message::{Draft, SharedMessage};
 use crate::request::caller::CallerSession;
 use crate::request::responder::Responder;
-use crate::store::Digest;
+use crate::store::{Digest, StoreError};
 use crate::topic::Topic;
 use crate::topics::TopicEntry;
 
@@ -102,7 +102,7 @@ impl Broker {
         match self.deciding_logic(&entry) {
             Ok(None) => {
                 let from = from.map(|caller| &caller.member);
-                answer_published(responder, self.emit(&entry, from, except, payload, keyed));
+                self.emit(Arc::clone(&entry), from, except, payload, keyed, responder);
             }
             Ok(Some(logic)) => {
                 let request = PublishRequest { from, except, hops: 0, payload, keyed };
@@ -113,34 +113,73 @@ impl Broker {
         Some(entry)
     }
 
-    /// Hands a message to the engine, which gives it its place, and to the shards of its subscribers.
-    pub(crate) fn emit(
+    /// Hands a message to the engine, which gives it its place, and to the shards of its subscribers. The request is answered
+    /// when the message is kept as the topic's rule says.
+    fn emit(
         &self,
-        entry: &Arc<TopicEntry>,
+        mut entry: Arc<TopicEntry>,
         from: Option<&Member>,
         except: Option<SessionKey>,
         payload: Payload,
         mut keyed: Option<KeyedRequest>,
-    ) -> Result<Published, Failure> {
+        responder: Responder,
+    ) {
         let from = from.filter(|_| entry.options.reveal_publisher).cloned();
         let mut draft = Draft { payload, from, except };
-        let mut entry = Arc::clone(entry);
-        loop {
+        let mut responder = Some(responder);
+        let published = loop {
             let now = self.core.clock.now();
             let hand_over = |message: &_| self.core.hub.deliver(&entry.reach, message);
-            match self.core.engine.publish(&entry.stream, draft, keyed, now, hand_over) {
-                Ok(published) => {
-                    let metrics = &self.core.metrics;
-                    if published.duplicate { &metrics.duplicates } else { &metrics.messages_published }.add(1);
-                    return Ok(published);
-                }
+            let pending =
+                || PendingEmit { broker: self.clone(), entry: Arc::clone(&entry), responder: responder.take() };
+            match self.core.engine.publish(&entry.stream, draft, keyed, now, hand_over, pending) {
+                Ok(Placed::Visible(published)) => break Ok(published),
+                Ok(Placed::Pending) => return,
                 Err(NotPublished::Retired(back)) => {
                     (draft, keyed) = *back;
-                    entry = self.core.topics.entry(entry.stream.topic(), &self.core.engine)?;
+                    match self.core.topics.entry(entry.stream.topic(), &self.core.engine) {
+                        Ok(again) => entry = again,
+                        Err(failure) => break Err(failure),
+                    }
                 }
-                Err(NotPublished::KeyReused) => return Err(key_reused()),
-                Err(NotPublished::NotKept(error)) => return Err(error.to_failure()),
+                Err(NotPublished::KeyReused) => break Err(key_reused()),
+                Err(NotPublished::NotKept(error)) => break Err(error.to_failure()),
             }
+        };
+        if let Some(responder) = responder {
+            self.answer_emitted(responder, published);
+        }
+    }
+
+    fn answer_emitted(&self, responder: Responder, published: Result<Published, Failure>) {
+        if let Ok(published) = &published {
+            let metrics = &self.core.metrics;
+            if published.duplicate { &metrics.duplicates } else { &metrics.messages_published }.add(1);
+        }
+        answer_published(responder, published);
+    }
+}
+
+/// A message that waits for the log.
+struct PendingEmit {
+    broker: Broker,
+    entry: Arc<TopicEntry>,
+    responder: Option<Responder>,
+}
+
+impl PendingPublish for PendingEmit {
+    fn stream(&self) -> &Stream {
+        &self.entry.stream
+    }
+
+    fn hand_over(&self, message: &SharedMessage) {
+        self.broker.core.hub.deliver(&self.entry.reach, message);
+    }
+
+    fn complete(self, outcome: Result<Published, StoreError>) {
+        let Self { broker, responder, .. } = self;
+        if let Some(responder) = responder {
+            broker.answer_emitted(responder, outcome.map_err(|error| error.to_failure()));
         }
     }
 }

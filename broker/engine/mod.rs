@@ -1,15 +1,16 @@
 //! Engines: what gives messages their order and carries them. An engine knows no sessions and no plugins.
 
 mod idempotency;
+#[cfg(test)]
+mod log_tests;
+mod pending;
 mod stream;
 mod transaction;
 
 use std::sync::Arc;
 
-use rialto_protocol::Published;
-
 pub(crate) use self::idempotency::{KeyedRequest, Lookup};
-pub(crate) use self::stream::{Keeping, NotPublished, Retired, Stream, View};
+pub(crate) use self::stream::{Keeping, NotPublished, PendingPublish, Placed, Retired, Stream, View};
 pub(crate) use self::transaction::{PublishStep, StepOutcome, TransactionError, TransactionStep};
 
 use crate::clock::Now;
@@ -41,21 +42,23 @@ impl Engine {
         }
     }
 
-    /// Gives a message its place in the topic's order, keeps it as the topic's rule says, and hands it over before the next
-    /// one can get a place. A message whose key is known gets the position that it had, and is not handed over.
+    /// Gives a message its place in the topic's order and begins its commit, as the topic's rule says. A message that is kept
+    /// at once is handed over before the next one can get a place; another one is when the log has completed its commit, by
+    /// what `pending` returns. A message whose key is known gets the position that it had, and is not handed over.
     ///
     /// # Errors
-    /// With the draft when the topic has to be looked up again; or the key stands for another message.
-    pub(crate) fn publish(
+    /// With the draft when the topic has to be looked up again; the key stands for another message; or nothing can be kept.
+    pub(crate) fn publish<P: PendingPublish>(
         &self,
         stream: &Stream,
         draft: Draft,
         keyed: Option<KeyedRequest>,
         now: Now,
-        hand_over: impl FnOnce(&SharedMessage),
-    ) -> Result<Published, NotPublished> {
+        hand_over: impl Fn(&SharedMessage),
+        pending: impl FnOnce() -> P,
+    ) -> Result<Placed, NotPublished> {
         match self {
-            Self::Local(_) => stream.publish(draft, keyed, now, hand_over),
+            Self::Local(_) => stream.publish(draft, keyed, now, hand_over, pending),
         }
     }
 }

@@ -8,11 +8,12 @@ use rialto_protocol::{Position, Published};
 use crate::clock::Now;
 use crate::message::{Draft, Message, SharedMessage};
 use crate::store::{
-    Batch, KeptKey, KeptMessage, KeyRecord, Outcome, Page, Past, Retention, Scope, Span, Store, StoreError,
+    Batch, Begun, KeptKey, KeptMessage, Key, KeyRecord, Outcome, Page, Past, Retention, Scope, Span, Store, StoreError,
 };
 use crate::topic::Topic;
 
 use super::idempotency::{KeyedRequest, Lookup};
+use super::pending::Progress;
 
 /// What is kept of the topics of one rule, each.
 #[derive(Clone, Debug)]
@@ -38,8 +39,29 @@ pub(crate) struct Stream {
 
 #[derive(Debug)]
 pub(super) struct StreamState {
-    pub(super) last: u64,
+    pub(super) progress: Progress,
     retired: bool,
+}
+
+/// What became of a publish.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Placed {
+    /// The message is visible, or was so before.
+    Visible(Published),
+    /// It waits for the log, which answers.
+    Pending,
+}
+
+/// A publish that waits for the log: what its message and its answer need then.
+pub(crate) trait PendingPublish: Send + 'static {
+    /// The topic's order.
+    fn stream(&self) -> &Stream;
+
+    /// Hands the message over to the subscribers, under the topic's lock.
+    fn hand_over(&self, message: &SharedMessage);
+
+    /// Answers the request, without the topic's lock.
+    fn complete(self, outcome: Result<Published, StoreError>);
 }
 
 /// The stream was retired; the topic has to be looked up again.
@@ -60,7 +82,7 @@ pub(crate) enum NotPublished {
 /// A topic while nothing changes in it.
 pub(crate) struct View<'s> {
     stream: &'s Stream,
-    last: u64,
+    visible: u64,
 }
 
 impl Stream {
@@ -79,7 +101,14 @@ impl Stream {
             Some(end) => (end.epoch, end.last),
             None => (epoch, 0),
         };
-        Ok(Self { id, topic, epoch, store, keeping, state: Mutex::new(StreamState { last, retired: false }) })
+        Ok(Self {
+            id,
+            topic,
+            epoch,
+            store,
+            keeping,
+            state: Mutex::new(StreamState { progress: Progress::new(last), retired: false }),
+        })
     }
 
     /// Names this stream within the process.
@@ -104,14 +133,15 @@ impl Stream {
     /// [`Retired`], and `join` was not run.
     pub(crate) fn join<T>(&self, join: impl FnOnce(&View<'_>) -> T) -> Result<T, Retired> {
         let state = self.lock()?;
-        Ok(join(&self.view(state.last)))
+        Ok(join(&self.view(state.progress.visible)))
     }
 
     /// Ends the stream for good if `unused` says that nobody needs it. Nobody can join while it is asked.
     pub(crate) fn retire_if(&self, unused: impl FnOnce() -> bool) -> bool {
         match self.lock() {
             Ok(mut state) => {
-                state.retired = unused();
+                // What waits for the log still needs its place here.
+                state.retired = !state.progress.is_pending() && unused();
                 state.retired
             }
             Err(Retired) => true,
@@ -134,50 +164,161 @@ impl Stream {
         KeptKey { scope: self.scope(), key, record, keys_ms, keys_max }
     }
 
-    pub(super) fn publish(
+    pub(super) fn publish<P: PendingPublish>(
         &self,
         draft: Draft,
         keyed: Option<KeyedRequest>,
         now: Now,
-        hand_over: impl FnOnce(&SharedMessage),
-    ) -> Result<Published, NotPublished> {
+        hand_over: impl Fn(&SharedMessage),
+        pending: impl FnOnce() -> P,
+    ) -> Result<Placed, NotPublished> {
         let mut state = match self.lock() {
             Ok(state) => state,
             Err(Retired) => return Err(NotPublished::Retired(Box::new((draft, keyed)))),
         };
-        if let Some(keyed) = &keyed {
-            match self.recall(keyed, now).map_err(NotPublished::NotKept)? {
-                Lookup::No => {}
-                Lookup::Other => return Err(NotPublished::KeyReused),
-                Lookup::Same(Outcome::Published(position)) => return Ok(Published { position, duplicate: true }),
-                // A call with this very key and payload: digests tell the two apart, so this is not reached.
-                Lookup::Same(Outcome::Answered(_)) => return Err(NotPublished::KeyReused),
+        let progress = &mut state.progress;
+        self.resolve_doubt(progress, now, &hand_over).map_err(NotPublished::NotKept)?;
+        if let Some(keyed) = &keyed
+            && let Some(known) = self.known(keyed, progress, now)?
+        {
+            return self.answer_known(known, progress, now, pending);
+        }
+        let position = self.position(progress.given() + 1);
+        let message = Arc::new(Message::new(self.id, self.topic.clone(), position.offset, now.unix_ms, draft));
+        let begun = self.begin(&message, keyed.as_ref(), &position, progress, now);
+        match begun {
+            Begun::Complete(Ok(())) => {
+                progress.visible = position.offset;
+                hand_over(&message);
+                Ok(Placed::Visible(Published { position: Some(position), duplicate: false }))
+            }
+            Begun::Complete(Err(error)) => Err(NotPublished::NotKept(error)),
+            Begun::Pending(ticket) => {
+                progress.begun(position.offset);
+                let key = keyed.as_ref().map(|keyed| keyed.key.clone());
+                if let Some(keyed) = keyed {
+                    progress.remember(keyed, Outcome::Published(Some(position.clone())));
+                }
+                let pending = pending();
+                ticket.then(move |result| {
+                    pending.stream().settle(&message, key.as_ref(), &result, |message| pending.hand_over(message));
+                    let published = Published { position: Some(position), duplicate: false };
+                    pending.complete(result.map(|()| published));
+                });
+                Ok(Placed::Pending)
             }
         }
-        let position = self.position(state.last + 1);
-        let message = Arc::new(Message::new(self.id, self.topic.clone(), position.offset, now.unix_ms, draft));
-        self.keep(&message, keyed, &position, now).map_err(NotPublished::NotKept)?;
-        state.last += 1;
-        hand_over(&message);
-        Ok(Published { position: Some(position), duplicate: false })
     }
 
-    fn keep(
+    /// What a key stands for: a request that is kept, or one that is under way. None where it is new.
+    fn known(
+        &self,
+        keyed: &KeyedRequest,
+        progress: &Progress,
+        now: Now,
+    ) -> Result<Option<Option<Position>>, NotPublished> {
+        let lookup = match progress.lookup(keyed) {
+            Lookup::No => self.recall(keyed, now).map_err(NotPublished::NotKept)?,
+            under_way => under_way,
+        };
+        match lookup {
+            Lookup::No => Ok(None),
+            Lookup::Same(Outcome::Published(position)) => Ok(Some(position)),
+            // Digests tell calls and publishes apart, so the answer to a call is never the same request.
+            Lookup::Other | Lookup::Same(Outcome::Answered(_)) => Err(NotPublished::KeyReused),
+        }
+    }
+
+    /// Answers a request whose key is known, once that is certain: behind the request that is under way, if there is one.
+    fn answer_known<P: PendingPublish>(
+        &self,
+        position: Option<Position>,
+        progress: &Progress,
+        now: Now,
+        pending: impl FnOnce() -> P,
+    ) -> Result<Placed, NotPublished> {
+        let published = Published { position, duplicate: true };
+        let is_visible = published.position.as_ref().is_none_or(|position| position.offset <= progress.visible);
+        if is_visible || !progress.is_pending() {
+            return Ok(Placed::Visible(published));
+        }
+        match self.store.begin(Batch::at(now)) {
+            Begun::Complete(Ok(())) => Ok(Placed::Visible(published)),
+            Begun::Complete(Err(error)) => Err(NotPublished::NotKept(error)),
+            Begun::Pending(ticket) => {
+                let pending = pending();
+                ticket.then(move |result| pending.complete(result.map(|()| published)));
+                Ok(Placed::Pending)
+            }
+        }
+    }
+
+    /// Begins the commit of a message. Where nothing of it is to be kept, it only waits for what is under way before it.
+    fn begin(
         &self,
         message: &SharedMessage,
-        keyed: Option<KeyedRequest>,
+        keyed: Option<&KeyedRequest>,
         position: &Position,
+        progress: &Progress,
         now: Now,
-    ) -> Result<(), StoreError> {
-        if self.keeping.retention.is_none() && keyed.is_none() {
-            return Ok(());
+    ) -> Begun {
+        if self.keeping.retention.is_none() && keyed.is_none() && !progress.is_pending() {
+            return Begun::Complete(Ok(()));
         }
         let mut batch = Batch::at(now);
         batch.messages.extend(self.kept(message));
         if let Some(keyed) = keyed {
-            batch.keys.push(self.kept_key(keyed, Outcome::Published(Some(position.clone()))));
+            batch.keys.push(self.kept_key(keyed.clone(), Outcome::Published(Some(position.clone()))));
         }
-        self.store.commit(batch)
+        self.store.begin(batch)
+    }
+
+    /// The log has completed the commit of a message: it becomes visible, or its offset is given back.
+    fn settle(
+        &self,
+        message: &SharedMessage,
+        key: Option<&Key>,
+        result: &Result<(), StoreError>,
+        hand_over: impl FnOnce(&SharedMessage),
+    ) {
+        // A stream with commits under way is not retired.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if result.is_ok() {
+            state.progress.visible = message.offset;
+            hand_over(message);
+        }
+        state.progress.complete_message(message, key, result);
+        state.progress.complete(result);
+    }
+
+    /// Asks the store where the order ends, after a commit of which the log could not say whether it was kept. Messages that
+    /// turn out to be kept become visible.
+    ///
+    /// # Errors
+    /// When the store cannot say so yet; then nothing can get a place.
+    pub(super) fn resolve_doubt(
+        &self,
+        progress: &mut Progress,
+        now: Now,
+        mut hand_over: impl FnMut(&SharedMessage),
+    ) -> Result<(), StoreError> {
+        let Some(in_doubt) = progress.in_doubt() else { return Ok(()) };
+        let end = self.store.end(&self.topic)?.filter(|end| end.epoch == self.epoch).map_or(0, |end| end.last);
+        let mut are_kept = false;
+        for (message, key) in in_doubt {
+            let position = Some(self.position(message.offset));
+            let record = match key {
+                Some(key) => self.store.recall(&self.scope(), key, now)?,
+                None => None,
+            };
+            let has_key = record.is_some_and(|record| record.outcome == Outcome::Published(position));
+            are_kept |= has_key || message.offset <= end;
+        }
+        for (message, _) in progress.take_in_doubt().into_iter().filter(|_| are_kept) {
+            progress.visible = message.offset;
+            hand_over(&message);
+        }
+        Ok(())
     }
 
     pub(super) fn kept(&self, message: &SharedMessage) -> Option<KeptMessage> {
@@ -185,18 +326,35 @@ impl Stream {
         Some(KeptMessage { message: Arc::clone(message), epoch: Arc::clone(&self.epoch), retention })
     }
 
+    /// What is kept may already hold more than is visible.
+    fn read_visible(&self, visible: u64, span: Span, page: Page, now: Now) -> Result<Past, StoreError> {
+        let span = match span {
+            Span::Before(offset) => Span::Before(offset.min(visible.saturating_add(1))),
+            after => after,
+        };
+        let mut past = self.store.read(&self.topic, span, page, now)?;
+        let seen = past.messages.partition_point(|message| message.offset <= visible);
+        if seen < past.messages.len() || (past.more && past.messages.last().is_some_and(|last| last.offset == visible))
+        {
+            past.messages.truncate(seen);
+            past.more &= matches!(span, Span::Before(_));
+        }
+        past.first = past.first.filter(|first| *first <= visible);
+        Ok(past)
+    }
+
     fn scope(&self) -> Scope {
         Scope::Topic(self.topic.clone())
     }
 
     pub(super) fn lock(&self) -> Result<MutexGuard<'_, StreamState>, Retired> {
-        // The state is two plain fields that are changed together, so it is whole even after a panic elsewhere.
+        // The state is plain fields that are changed together, so it is whole even after a panic elsewhere.
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.retired { Err(Retired) } else { Ok(state) }
     }
 
-    pub(super) fn view(&self, last: u64) -> View<'_> {
-        View { stream: self, last }
+    pub(super) fn view(&self, visible: u64) -> View<'_> {
+        View { stream: self, visible }
     }
 
     pub(super) fn position(&self, offset: u64) -> Position {
@@ -207,7 +365,7 @@ impl Stream {
 impl View<'_> {
     /// Where the topic stands.
     pub(crate) fn position(&self) -> Position {
-        self.stream.position(self.last)
+        self.stream.position(self.visible)
     }
 
     /// Past messages.
@@ -216,7 +374,7 @@ impl View<'_> {
     /// When the store cannot read them.
     pub(crate) fn read(&self, span: Span, page: Page, now: Now) -> Result<Past, StoreError> {
         match self.stream.keeping.retention {
-            Some(_) => self.stream.store.read(&self.stream.topic, span, page, now),
+            Some(_) => self.stream.read_visible(self.visible, span, page, now),
             None => Ok(Past::default()),
         }
     }
@@ -224,6 +382,8 @@ impl View<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use rialto_protocol::Payload;
 
     use super::*;
@@ -244,8 +404,33 @@ mod tests {
         Arc::new(MemoryStore::new(100_000, Arc::default()))
     }
 
+    /// Memory never makes a publish wait.
+    fn no_wait() -> NeverPending {
+        panic!("memory completes every commit at once")
+    }
+
+    #[derive(Debug)]
+    struct NeverPending;
+
+    impl PendingPublish for NeverPending {
+        fn stream(&self) -> &Stream {
+            unreachable!("it never waits")
+        }
+
+        fn hand_over(&self, _: &SharedMessage) {}
+
+        fn complete(self, _: Result<Published, StoreError>) {}
+    }
+
+    fn visible(placed: Result<Placed, NotPublished>) -> Result<Published, NotPublished> {
+        placed.map(|placed| match placed {
+            Placed::Visible(published) => published,
+            Placed::Pending => panic!("memory completes every commit at once"),
+        })
+    }
+
     fn publish(stream: &Stream, keyed: Option<KeyedRequest>) -> Result<Published, NotPublished> {
-        stream.publish(draft(), keyed, Now::default(), |_| {})
+        visible(stream.publish(draft(), keyed, Now::default(), |_| {}, no_wait))
     }
 
     fn offset(published: Result<Published, NotPublished>) -> u64 {
@@ -258,9 +443,10 @@ mod tests {
         let mut joined = Vec::new();
         for expected in 1..=3 {
             stream.join(|view| joined.push(view.position().offset)).expect("not retired");
-            let mut handed = 0;
-            let published = stream.publish(draft(), None, Now::default(), |message| handed = message.offset);
-            assert_eq!((offset(published), handed), (expected, expected));
+            let handed = Cell::new(0);
+            let hand_over = |message: &SharedMessage| handed.set(message.offset);
+            let published = visible(stream.publish(draft(), None, Now::default(), hand_over, no_wait));
+            assert_eq!((offset(published), handed.get()), (expected, expected));
         }
         assert_eq!(joined, [0, 1, 2]);
     }
@@ -271,7 +457,7 @@ mod tests {
         assert!(!stream.retire_if(|| false));
         assert!(stream.retire_if(|| true));
         assert_eq!(stream.join(|_| panic!("nobody joins")), Err(Retired));
-        let refused = stream.publish(draft(), None, Now::default(), |_| panic!("nothing is handed over"));
+        let refused = stream.publish(draft(), None, Now::default(), |_| panic!("nothing is handed over"), no_wait);
         assert!(matches!(refused, Err(NotPublished::Retired(back)) if back.0.payload == draft().payload));
     }
 

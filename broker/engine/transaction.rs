@@ -1,4 +1,4 @@
-//! Several messages, and whatever is to be kept with them, as one: all get their places and are kept, or none. It decides
+//! Several messages, and what else is to be kept with them, as one: all get their places and are kept, or none. It decides
 //! nothing.
 
 use std::sync::{Arc, MutexGuard};
@@ -9,7 +9,7 @@ use super::stream::{Retired, Stream, StreamState, View};
 use super::{Engine, KeyedRequest};
 use crate::clock::Now;
 use crate::message::{Draft, Message, SharedMessage};
-use crate::store::{Batch, Outcome, StoreError};
+use crate::store::{Batch, Begun, Outcome, StoreError};
 
 /// One of several things that are done as one.
 #[derive(Clone, Copy)]
@@ -24,7 +24,9 @@ pub(crate) enum TransactionStep<'p> {
 pub(crate) enum StepOutcome<'p> {
     /// The message has its place, and is to be handed over.
     Message(&'p SharedMessage),
-    /// Whoever is let in now receives exactly the messages after this.
+    /// A message before it, of which the log could not say whether it was kept, is kept and to be handed over.
+    Recovered(&'p SharedMessage),
+    /// A session that is let in now receives exactly the messages after this.
     Joined(View<'p>),
 }
 
@@ -65,82 +67,157 @@ impl Engine {
             Ok(held) => held,
             Err(Retired) => return Err(TransactionError::Retired(Box::new(batch))),
         };
-        let mut messages = Vec::with_capacity(steps.len());
-        let mut positions = Vec::with_capacity(steps.len());
-        for step in steps {
-            let TransactionStep::Post(PublishStep { stream, draft, keyed }) = step else { continue };
-            let last = held.last_mut(stream);
-            *last += 1;
-            let position = stream.position(*last);
-            let message = stream.place(position.offset, now, (*draft).clone());
-            batch.messages.extend(stream.kept(&message));
-            if let Some(keyed) = *keyed {
-                batch.keys.push(stream.kept_key(keyed.clone(), Outcome::Published(Some(position.clone()))));
-            }
-            messages.push(message);
-            positions.push(position);
-        }
-        store.commit(batch).map_err(TransactionError::NotKept)?;
-        let mut messages = messages.iter();
         for (index, step) in steps.iter().enumerate() {
-            match (step, messages.as_slice().first()) {
-                (TransactionStep::Post(posting), Some(message)) => {
-                    messages.next();
-                    held.state(posting.stream).last = message.offset;
+            if let TransactionStep::Post(PublishStep { stream, .. }) = step {
+                let resolved = held.resolve_doubt(stream, now, |message| pass(index, StepOutcome::Recovered(message)));
+                resolved.map_err(TransactionError::NotKept)?;
+            }
+        }
+        let messages = place(steps, &mut held, &mut batch, now);
+        let turn;
+        match store.begin(batch) {
+            Begun::Complete(Ok(())) => turn = None,
+            Begun::Complete(Err(error)) => return Err(TransactionError::NotKept(error)),
+            Begun::Pending(ticket) => {
+                held.begin(steps, &messages);
+                drop(held);
+                // What was begun later becomes visible later: not before this function returns.
+                let (result, in_turn) = ticket.wait();
+                turn = Some(in_turn);
+                held = hold(steps).expect("a stream with commits under way is not retired");
+                held.complete(steps, &messages, &result);
+                result.map_err(TransactionError::NotKept)?;
+            }
+        }
+        let mut left = messages.iter();
+        for (index, step) in steps.iter().enumerate() {
+            match step {
+                TransactionStep::Post(PublishStep { stream, .. }) => {
+                    let message = left.next().expect("a message was made of each posting");
+                    held.state(stream).progress.visible = message.offset;
                     pass(index, StepOutcome::Message(message));
                 }
-                (TransactionStep::Join(stream), _) => {
-                    pass(index, StepOutcome::Joined(stream.view(held.state(stream).last)))
+                TransactionStep::Join(stream) => {
+                    pass(index, StepOutcome::Joined(stream.view(held.state(stream).progress.visible)));
                 }
-                (TransactionStep::Post(_), None) => unreachable!("a message was made of each posting"),
             }
         }
-        Ok(positions)
+        drop(held);
+        drop(turn);
+        let posts = steps.iter().filter_map(TransactionStep::post).zip(&messages);
+        Ok(posts.map(|(post, message)| post.stream.position(message.offset)).collect())
     }
 }
 
-/// Streams in which nobody else gets a place meanwhile, each with the last offset that is given away.
+/// Makes the messages of all postings, each at its place, and adds to the batch what is to be kept of them.
+fn place(
+    steps: &[TransactionStep<'_>],
+    held: &mut LockedStreams<'_>,
+    batch: &mut Batch,
+    now: Now,
+) -> Vec<SharedMessage> {
+    let place = |PublishStep { stream, draft, keyed }: PublishStep<'_>| {
+        let given = held.given_mut(stream);
+        *given += 1;
+        let position = stream.position(*given);
+        let draft = draft.clone();
+        let message = Message::new(stream.id(), stream.topic().clone(), position.offset, now.unix_ms, draft);
+        let message = Arc::new(message);
+        batch.messages.extend(stream.kept(&message));
+        if let Some(keyed) = keyed {
+            batch.keys.push(stream.kept_key(keyed.clone(), Outcome::Published(Some(position))));
+        }
+        message
+    };
+    steps.iter().filter_map(TransactionStep::post).map(place).collect()
+}
+
+impl<'p> TransactionStep<'p> {
+    fn post(&self) -> Option<PublishStep<'p>> {
+        match self {
+            Self::Post(post) => Some(*post),
+            Self::Join(_) => None,
+        }
+    }
+
+    fn stream(&self) -> &'p Stream {
+        match self {
+            Self::Post(post) => post.stream,
+            Self::Join(stream) => stream,
+        }
+    }
+}
+
+/// Streams in which nobody else gets a place meanwhile, each with the last offset that is given.
 struct LockedStreams<'s> {
     streams: Vec<(u64, MutexGuard<'s, StreamState>, u64)>,
 }
 
-/// Holds each stream once. Always in the order of their ids, so that two who hold several do not wait for each other.
+/// Holds each stream once. Always in the order of their ids, so that two threads that hold several do not wait for each other.
 fn hold<'p>(steps: &[TransactionStep<'p>]) -> Result<LockedStreams<'p>, Retired> {
-    let stream = |step: &TransactionStep<'p>| match step {
-        TransactionStep::Post(posting) => posting.stream,
-        TransactionStep::Join(stream) => stream,
-    };
-    let mut streams: Vec<&'p Stream> = steps.iter().map(stream).collect();
+    let mut streams: Vec<&'p Stream> = steps.iter().map(TransactionStep::stream).collect();
     streams.sort_unstable_by_key(|stream| stream.id());
     streams.dedup_by_key(|stream| stream.id());
     let hold = |stream: &'p Stream| {
         let state = stream.lock()?;
-        let last = state.last;
-        Ok((stream.id(), state, last))
+        let given = state.progress.given();
+        Ok((stream.id(), state, given))
     };
     Ok(LockedStreams { streams: streams.into_iter().map(hold).collect::<Result<_, Retired>>()? })
 }
 
 impl LockedStreams<'_> {
-    fn place(&self, stream: &Stream) -> usize {
-        let place = self.streams.binary_search_by_key(&stream.id(), |(id, ..)| *id);
-        place.expect("the stream of every step is held")
+    fn index(&self, stream: &Stream) -> usize {
+        let index = self.streams.binary_search_by_key(&stream.id(), |(id, ..)| *id);
+        index.expect("the stream of every step is held")
     }
 
-    fn last_mut(&mut self, stream: &Stream) -> &mut u64 {
-        let place = self.place(stream);
-        &mut self.streams[place].2
+    fn given_mut(&mut self, stream: &Stream) -> &mut u64 {
+        let index = self.index(stream);
+        &mut self.streams[index].2
     }
 
     fn state(&mut self, stream: &Stream) -> &mut StreamState {
-        let place = self.place(stream);
-        &mut self.streams[place].1
+        let index = self.index(stream);
+        &mut self.streams[index].1
     }
-}
 
-impl Stream {
-    fn place(&self, offset: u64, now: Now, draft: Draft) -> SharedMessage {
-        Arc::new(Message::new(self.id(), self.topic().clone(), offset, now.unix_ms, draft))
+    /// Asks the store where the order of a stream ends, where the log could not say so.
+    fn resolve_doubt(
+        &mut self,
+        stream: &Stream,
+        now: Now,
+        hand_over: impl FnMut(&SharedMessage),
+    ) -> Result<(), StoreError> {
+        let state = self.state(stream);
+        stream.resolve_doubt(&mut state.progress, now, hand_over)?;
+        let given = state.progress.given();
+        *self.given_mut(stream) = given;
+        Ok(())
+    }
+
+    /// The commit has gone into the log's queue.
+    fn begin(&mut self, steps: &[TransactionStep<'_>], messages: &[SharedMessage]) {
+        for (_, state, given) in &mut self.streams {
+            state.progress.begun(*given);
+        }
+        for (post, message) in steps.iter().filter_map(TransactionStep::post).zip(messages) {
+            if let Some(keyed) = post.keyed {
+                let position = post.stream.position(message.offset);
+                self.state(post.stream).progress.remember(keyed.clone(), Outcome::Published(Some(position)));
+            }
+        }
+    }
+
+    /// The log has completed the commit.
+    fn complete(&mut self, steps: &[TransactionStep<'_>], messages: &[SharedMessage], result: &Result<(), StoreError>) {
+        for (post, message) in steps.iter().filter_map(TransactionStep::post).zip(messages) {
+            let key = post.keyed.map(|keyed| &keyed.key);
+            self.state(post.stream).progress.complete_message(message, key, result);
+        }
+        for (_, state, _) in &mut self.streams {
+            state.progress.complete(result);
+        }
     }
 }
 
@@ -197,6 +274,7 @@ mod tests {
             let published = engine.publish_all(&steps, state(&text), Now::default(), |index, passed| {
                 handed.push(match passed {
                     StepOutcome::Message(message) => (index, format!("message of {}", message.topic), message.offset),
+                    StepOutcome::Recovered(message) => panic!("{message:?} was in no doubt"),
                     StepOutcome::Joined(view) => (index, "joined".to_owned(), view.position().offset),
                 });
             });

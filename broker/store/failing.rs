@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 
 use super::{
-    Batch, End, Key, KeyRecord, MemoryStore, NamedTimer, Page, Past, Scope, Span, StateEntry, Store, StoreError,
+    Batch, Begun, End, Key, KeyRecord, Log, MemoryStore, NamedTimer, Page, Past, Scope, Span, StateEntry, Store,
+    StoreError,
 };
 use crate::clock::Now;
 use crate::topic::Topic;
@@ -28,16 +29,18 @@ impl FailingStore {
     }
 }
 
-impl Store for FailingStore {
-    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+impl Log for FailingStore {
+    fn begin(&self, batch: Batch) -> Begun {
         let left = self.failures.load(Acquire);
         if left > 0 {
             self.failures.fetch_sub(1, AcqRel);
-            return Err(StoreError::Failing("a test wants it so".to_owned()));
+            return Begun::Complete(Err(StoreError::Failing("a test wants it so".to_owned())));
         }
-        self.within.commit(batch)
+        self.within.begin(batch)
     }
+}
 
+impl Store for FailingStore {
     fn get(&self, namespace: &str, key: &str) -> Result<Option<Arc<[u8]>>, StoreError> {
         self.within.get(namespace, key)
     }

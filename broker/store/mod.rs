@@ -8,7 +8,10 @@ mod error;
 #[cfg(test)]
 pub(crate) mod failing;
 mod key;
+mod log;
 mod memory;
+#[cfg(test)]
+pub(crate) mod model;
 
 use std::fmt;
 use std::ops::Bound;
@@ -17,6 +20,7 @@ use std::sync::Arc;
 pub(crate) use self::batch::{Batch, KeptKey, KeptMessage, KeptTimer, Retention, Writes};
 pub(crate) use self::error::StoreError;
 pub(crate) use self::key::{Digest, Key, KeyRecord, Outcome, Scope};
+pub(crate) use self::log::{Begun, Log};
 pub(crate) use self::memory::MemoryStore;
 
 use crate::clock::Now;
@@ -30,13 +34,7 @@ use crate::topic::Topic;
 /// monotonic clock, which no change of the time of day moves.
 ///
 /// Every read may fail with [`StoreError`]; an empty result means that nothing is kept.
-pub(crate) trait Store: fmt::Debug + Send + Sync {
-    /// Keeps everything that is in a batch, or nothing of it.
-    ///
-    /// # Errors
-    /// [`StoreError`], and nothing is kept.
-    fn commit(&self, batch: Batch) -> Result<(), StoreError>;
-
+pub(crate) trait Store: Log + fmt::Debug + Send + Sync {
     /// The value of a key in a namespace.
     fn get(&self, namespace: &str, key: &str) -> Result<Option<Arc<[u8]>>, StoreError>;
 

@@ -8,8 +8,8 @@ use rialto_protocol::{ErrorCode, Payload as Data};
 
 use crate::broker::Broker;
 use crate::config::{self, History, TopicRule};
-use crate::store::Store;
 use crate::store::failing::FailingStore;
+use crate::store::{Log as _, Store};
 use crate::topic::Pattern;
 
 /// Does one of everything in each hook.

@@ -202,6 +202,9 @@ impl Transaction<'_> {
             let done = Cell::new(0);
             let pass = |index: usize, passed: StepOutcome<'_>| {
                 let place = places[index];
+                if let StepOutcome::Recovered(_) = passed {
+                    return self.pass(&acts[place], passed);
+                }
                 acts[done.get()..place].iter().for_each(|act| self.perform(act, hops));
                 self.pass(&acts[place], passed);
                 done.set(place + 1);
@@ -230,7 +233,7 @@ impl Transaction<'_> {
     /// What happens while the topic is held.
     fn pass(&self, act: &Act, passed: StepOutcome<'_>) {
         match (act, passed) {
-            (Act::Post { entry, .. }, StepOutcome::Message(message)) => {
+            (Act::Post { entry, .. }, StepOutcome::Message(message) | StepOutcome::Recovered(message)) => {
                 self.broker.core.hub.deliver(&entry.reach, message);
             }
             (Act::Join { entry, caller, parts }, StepOutcome::Joined(view)) => {

@@ -16,7 +16,7 @@ use self::idempotency::KeyTable;
 use self::log::Log;
 use self::space::Space;
 use super::{
-    Batch, End, KeptKey, KeptMessage, Key, KeyRecord, NamedTimer, Page, Past, Scope, Span, StateEntry, Store,
+    Batch, Begun, End, KeptKey, KeptMessage, Key, KeyRecord, NamedTimer, Page, Past, Scope, Span, StateEntry, Store,
     StoreError, Writes,
 };
 use crate::clock::Now;
@@ -206,8 +206,8 @@ impl MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
-    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+impl super::Log for MemoryStore {
+    fn begin(&self, batch: Batch) -> Begun {
         let Batch { state, messages, keys, now: Now { monotonic_ms: now_ms, .. } } = batch;
         // Nothing here can fail, so a batch that was begun is finished.
         if let Some(Writes { namespace, values, timers }) = state
@@ -222,9 +222,11 @@ impl Store for MemoryStore {
             self.remember(kept, now_ms);
         }
         self.make_room();
-        Ok(())
+        Begun::Complete(Ok(()))
     }
+}
 
+impl Store for MemoryStore {
     fn get(&self, namespace: &str, key: &str) -> Result<Option<Arc<[u8]>>, StoreError> {
         Ok(lock(&self.spaces).get(namespace).and_then(|space| space.get(key)))
     }
@@ -314,6 +316,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering::Release};
 
     use super::*;
+    use crate::store::Log as _;
     use crate::store::conformance::{self, at};
 
     #[test]

@@ -1,0 +1,244 @@
+//! The engine over a log that delays commits, fails and answers in doubt, from a seed: what becomes visible, what is answered.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use rialto_protocol::{Payload, Published};
+
+use super::*;
+use crate::message::Draft;
+use crate::store::model::ModelLog;
+use crate::store::{Digest, Key, Page, Retention, Span};
+
+const SEEDS: u64 = 400;
+const ROUNDS: usize = 200;
+
+/// What subscribers and publishers of one topic have seen.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Each visible message: its offset and its text.
+    delivered: Vec<(u64, String)>,
+    /// Each answer, by what was published.
+    answers: Vec<(String, Result<Published, StoreError>)>,
+}
+
+struct Publish {
+    stream: Arc<Stream>,
+    log: Arc<ModelLog>,
+    seen: Arc<Mutex<Seen>>,
+    text: String,
+}
+
+impl Publish {
+    fn see(&self, message: &SharedMessage) {
+        see(&self.seen, &self.stream, &self.log, message);
+    }
+}
+
+/// Takes a message in as a subscriber, and checks that it was kept before.
+fn see(seen: &Mutex<Seen>, stream: &Stream, log: &ModelLog, message: &SharedMessage) {
+    if stream.has_history() {
+        let end = log.end(stream.topic()).expect("read").expect("kept before it is delivered");
+        assert!(end.last >= message.offset, "delivered before it is kept");
+    }
+    let text = message.payload.parse::<String>().expect("a text");
+    seen.lock().expect("whole").delivered.push((message.offset, text));
+}
+
+impl PendingPublish for Publish {
+    fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    fn hand_over(&self, message: &SharedMessage) {
+        self.see(message);
+    }
+
+    fn complete(self, outcome: Result<Published, StoreError>) {
+        self.seen.lock().expect("whole").answers.push((self.text, outcome));
+    }
+}
+
+struct World {
+    log: Arc<ModelLog>,
+    engine: Engine,
+    streams: Vec<(Arc<Stream>, Arc<Mutex<Seen>>)>,
+    /// Published without being refused at once.
+    begun: usize,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let log = Arc::new(ModelLog::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), seed % 4));
+        let engine = Engine::Local(Arc::clone(&log) as Arc<dyn Store>);
+        let retention = Some(Retention { messages: 10_000, bytes: 1 << 20, age_ms: 1_000_000 });
+        let open = |(id, retention)| {
+            let keeping = Keeping { retention, keys_ms: 1_000_000, keys_max: 10_000 };
+            let topic = Topic::parse(&format!("t{id}")).expect("a topic");
+            let stream = engine.open(id, topic, "e".into(), keeping.into()).expect("opened");
+            (Arc::new(stream), Arc::default())
+        };
+        let streams = [(1, retention), (2, retention), (3, None)].map(open).into();
+        Self { log, engine, streams, begun: 0 }
+    }
+
+    fn publish(&mut self, place: usize, text: String, key: Option<u64>) {
+        let (stream, seen) = self.streams[place].clone();
+        let payload = Payload::json(&text).expect("a text");
+        let digest = Digest::of(None, Some(&payload));
+        let keyed = key.map(|key| KeyedRequest { key: Key { user: None, text: key.to_string().into() }, digest });
+        let draft = Draft { payload, from: None, except: None };
+        let pending =
+            Publish { stream: Arc::clone(&stream), log: Arc::clone(&self.log), seen: Arc::clone(&seen), text };
+        let text = pending.text.clone();
+        let hand_over = |message: &SharedMessage| see(&seen, &stream, &self.log, message);
+        let placed = self.engine.publish(&stream, draft, keyed, Now::default(), hand_over, || pending);
+        match placed {
+            Ok(Placed::Pending) => self.begun += 1,
+            Ok(Placed::Visible(published)) => {
+                self.begun += 1;
+                seen.lock().expect("whole").answers.push((text, Ok(published)));
+            }
+            Err(NotPublished::NotKept(_)) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    /// What holds at any time: each topic's messages without a hole, and nothing visible beyond them.
+    fn check(&self) {
+        for (stream, seen) in &self.streams {
+            let seen = seen.lock().expect("whole");
+            let offsets = seen.delivered.iter().map(|(offset, _)| *offset);
+            assert!(offsets.eq(1..=seen.delivered.len() as u64), "{:?}", seen.delivered);
+            let visible = stream.join(|view| view.position().offset).expect("not retired");
+            assert_eq!(visible, seen.delivered.len() as u64);
+            let all = Page { messages: usize::MAX, bytes: usize::MAX };
+            let read = stream.join(|view| view.read(Span::After(0), all, Now::default()));
+            let past = read.expect("not retired").expect("read");
+            assert!(past.messages.iter().all(|message| message.offset <= visible) && !past.more);
+            let kept = past.messages.iter().map(|message| message.payload.parse::<String>().expect("a text"));
+            assert!(!stream.has_history() || kept.eq(seen.delivered.iter().map(|(_, text)| text.clone())));
+        }
+    }
+
+    fn drain(&self) {
+        while self.log.turn() {
+            self.check();
+        }
+    }
+
+    /// Every request is answered once; what was acknowledged is there, and no key has two messages.
+    fn check_end(&self) {
+        let mut answers = 0;
+        for (_, seen) in &self.streams {
+            let seen = seen.lock().expect("whole");
+            answers += seen.answers.len();
+            let delivered: HashMap<u64, &String> =
+                seen.delivered.iter().map(|(offset, text)| (*offset, text)).collect();
+            let in_doubt = |text: &str| {
+                let unknown = |(of, answer): &(String, Result<_, StoreError>)| {
+                    of == text && matches!(answer, Err(StoreError::Unknown(_)))
+                };
+                seen.answers.iter().any(unknown)
+            };
+            for (text, answer) in &seen.answers {
+                match answer {
+                    Ok(published) => {
+                        let offset = published.position.as_ref().expect("a position").offset;
+                        assert_eq!(delivered.get(&offset), Some(&text), "acknowledged and not there");
+                    }
+                    Err(StoreError::Unknown(_)) => {}
+                    Err(_) if text.starts_with("key") => {}
+                    Err(_) => assert!(seen.delivered.iter().all(|(_, other)| other != text), "{text} has failed"),
+                }
+            }
+            for (place, (_, text)) in seen.delivered.iter().enumerate() {
+                let again = seen.delivered[..place].iter().any(|(_, other)| other == text);
+                assert!(!again || in_doubt(text) && !text.starts_with("key"), "{text} is there twice");
+            }
+        }
+        assert_eq!(answers, self.begun, "each request is answered once");
+    }
+}
+
+fn run(seed: u64) {
+    let mut world = World::new(seed);
+    let mut random = seed | 1;
+    let mut next = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random >> 33
+    };
+    for round in 0..ROUNDS {
+        let place = next() as usize % world.streams.len();
+        match next() % 8 {
+            0..=2 => world.publish(place, format!("plain {round}"), None),
+            3 | 4 => {
+                let key = next() % 20;
+                world.publish(place, format!("key {key}"), Some(key));
+            }
+            _ => {
+                world.log.turn();
+            }
+        }
+        world.check();
+    }
+    world.drain();
+    // The log works again: what is in doubt is decided by the next message.
+    for place in 0..world.streams.len() {
+        for attempt in 0..64 {
+            world.publish(place, format!("last {attempt} of {place}"), None);
+            world.drain();
+        }
+    }
+    world.check_end();
+}
+
+#[test]
+fn whatever_the_log_does_each_topic_has_one_order_and_one_answer_for_each_request() {
+    for seed in 0..SEEDS {
+        let ran = std::panic::catch_unwind(|| run(seed));
+        assert!(ran.is_ok(), "with seed {seed}");
+    }
+}
+
+#[test]
+fn a_transaction_waits_for_the_log_and_is_visible_whole_or_not_at_all() {
+    for seed in 0..40 {
+        let world = World::new(seed);
+        let (a, b) = (&world.streams[0].0, &world.streams[1].0);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Acquire) {
+                    if !world.log.turn() {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            let mut expected = 0;
+            for round in 0..50 {
+                let draft = Draft { payload: Payload::json(&round).expect("a number"), from: None, except: None };
+                let post = |stream| TransactionStep::Post(PublishStep { stream, draft: &draft, keyed: None });
+                let steps = [post(a), TransactionStep::Join(b), post(b)];
+                let mut handed = Vec::new();
+                let batch = crate::store::Batch::at(Now::default());
+                let published = world.engine.publish_all(&steps, batch, Now::default(), |index, outcome| {
+                    match outcome {
+                        StepOutcome::Message(message) => handed.push((index, message.offset)),
+                        StepOutcome::Recovered(message) => expected = expected.max(message.offset),
+                        StepOutcome::Joined(view) => handed.push((index, view.position().offset)),
+                    };
+                });
+                match published {
+                    Ok(_) => {
+                        expected += 1;
+                        assert_eq!(handed, [(0, expected), (1, expected - 1), (2, expected)], "with seed {seed}");
+                    }
+                    Err(TransactionError::NotKept(_)) => assert!(handed.is_empty(), "with seed {seed}"),
+                    Err(other) => panic!("{other:?} with seed {seed}"),
+                }
+            }
+            done.store(true, std::sync::atomic::Ordering::Release);
+        });
+    }
+}

@@ -1,0 +1,134 @@
+//! A log for tests that delays commits, fails, and answers in doubt, all from a seed. What it keeps is in memory.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::log::{Completer, Ticket};
+use super::{
+    Batch, Begun, End, Key, KeyRecord, Log, MemoryStore, NamedTimer, Page, Past, Scope, Span, StateEntry, Store,
+    StoreError,
+};
+use crate::clock::Now;
+use crate::topic::Topic;
+
+/// How many commits may wait.
+const QUEUE_MAX: usize = 64;
+
+/// A log that completes commits when [`ModelLog::turn`] is called, and by its seed not always well.
+#[derive(Debug)]
+pub(crate) struct ModelLog {
+    kept: MemoryStore,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    random: u64,
+    waiting: VecDeque<(Batch, Completer)>,
+    /// Of eight commits, so many fail.
+    failures: u64,
+    /// Since a commit has failed, until everything behind it has been completed.
+    is_failing: bool,
+}
+
+impl ModelLog {
+    pub(crate) fn new(seed: u64, failures: u64) -> Self {
+        let queue = Queue { random: seed | 1, waiting: VecDeque::new(), failures, is_failing: false };
+        Self { kept: MemoryStore::new(1 << 24, Arc::default()), queue: Mutex::new(queue) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Completes one commit, if one waits. Whether one did.
+    pub(crate) fn turn(&self) -> bool {
+        let mut queue = self.lock();
+        let Some((batch, completer)) = queue.waiting.pop_front() else {
+            queue.is_failing = false;
+            return false;
+        };
+        let fails = !queue.is_failing && queue.random() % 8 < queue.failures;
+        let result = if queue.is_failing {
+            Err(StoreError::Failing("a commit before it was not kept".to_owned()))
+        } else if fails {
+            queue.is_failing = true;
+            match queue.random() % 4 {
+                0 => Err(StoreError::Full("the model says so".to_owned())),
+                1 => Err(StoreError::Failing("the model says so".to_owned())),
+                // In doubt: the answer is lost, whatever became of the commit.
+                2 => Err(StoreError::Unknown("the answer was lost".to_owned())),
+                _ => self.kept.commit(batch).and(Err(StoreError::Unknown("the answer was lost".to_owned()))),
+            }
+        } else {
+            self.kept.commit(batch)
+        };
+        drop(queue);
+        completer.complete(result);
+        let mut queue = self.lock();
+        if queue.waiting.is_empty() {
+            queue.is_failing = false;
+        }
+        true
+    }
+}
+
+impl Queue {
+    fn random(&mut self) -> u64 {
+        // xorshift: the same run for the same seed.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random >> 11
+    }
+}
+
+impl Log for ModelLog {
+    fn begin(&self, batch: Batch) -> Begun {
+        let mut queue = self.lock();
+        if queue.is_failing {
+            return Begun::Complete(Err(StoreError::Failing("commits before it were not kept".to_owned())));
+        }
+        if queue.waiting.len() >= QUEUE_MAX {
+            return Begun::Complete(Err(StoreError::Busy));
+        }
+        let (ticket, completer) = Ticket::new();
+        queue.waiting.push_back((batch, completer));
+        Begun::Pending(ticket)
+    }
+}
+
+impl Store for ModelLog {
+    fn get(&self, namespace: &str, key: &str) -> Result<Option<Arc<[u8]>>, StoreError> {
+        self.kept.get(namespace, key)
+    }
+
+    fn next(&self, namespace: &str, from: Bound<&str>) -> Result<Option<StateEntry>, StoreError> {
+        self.kept.next(namespace, from)
+    }
+
+    fn state_bytes(&self, namespace: &str) -> Result<usize, StoreError> {
+        self.kept.state_bytes(namespace)
+    }
+
+    fn timers(&self, namespace: &str) -> Result<Vec<NamedTimer>, StoreError> {
+        self.kept.timers(namespace)
+    }
+
+    fn end(&self, topic: &Topic) -> Result<Option<End>, StoreError> {
+        self.kept.end(topic)
+    }
+
+    fn read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> Result<Past, StoreError> {
+        self.kept.read(topic, span, page, now)
+    }
+
+    fn recall(&self, scope: &Scope, key: &Key, now: Now) -> Result<Option<KeyRecord>, StoreError> {
+        self.kept.recall(scope, key, now)
+    }
+
+    fn forget_old(&self, now: Now) {
+        self.kept.forget_old(now);
+    }
+}
