@@ -26,6 +26,7 @@
 //!
 //! `broker/ARCHITECTURE.md` explains how it is built, `broker/PROTOCOL.md` what clients say.
 
+mod access;
 mod broker;
 mod builder;
 mod capability;

@@ -7,16 +7,15 @@ use bytes::Bytes;
 use rialto_protocol::{
     Call, Codec, Connect, Delivery, ErrorCode, Failure, Frame, History, Member, Operation, Publish, Reply, Request,
 };
-use rialto_protocol::{Subscribe, Subscribed, Welcome};
+use rialto_protocol::{Subscribe, Welcome};
 
-use crate::broker::{Broker, CallRequest, CallTarget, SubscribeOptions, keyed, parse_topic};
+use crate::broker::{Broker, CallTarget, PluginCall, PublishRequest, SubscribeOptions, check_key, parse_topic};
 use crate::collections::small_map::SmallMap;
 use crate::config::Limits;
-use crate::hub::{InFlight, Push, SessionKey, TooManyPatterns, What};
+use crate::hub::{InFlight, Push, SessionKey, What};
 use crate::identity;
-use crate::request::caller::CallerSession;
+use crate::request::caller::{Caller, CallerSession};
 use crate::request::responder::{Part, RequestResult, Responder, SubscriptionState};
-use crate::store::Digest;
 use crate::topic::{Pattern, Topic};
 use crate::topics::TopicEntry;
 use crate::wire::websocket::websocket_frame;
@@ -183,7 +182,7 @@ impl Session {
         self.broker.subscribe(&self.caller, &topic, options, responder.telling(&state));
     }
 
-    /// Subscribes to a pattern. No plugin is asked: the rules say which topics patterns select.
+    /// Subscribes to a pattern.
     fn select(&mut self, request: &Subscribe<'_>, pattern: Pattern, responder: Responder) {
         if let Err(failure) = only_live(request) {
             return responder.fail(failure);
@@ -192,22 +191,8 @@ impl Session {
         if is_new && !self.has_place() {
             return responder.fail(self.has_no_place());
         }
-        let mut responder = Some(responder);
-        let selected = self.broker.core.hub.select(self.caller.key, &pattern, || {
-            if let Some(responder) = responder.take() {
-                let (topic, none) = (pattern.as_str().into(), None);
-                let subscribed = Subscribed { topic, position: None, recovered: none, more: none, present: None };
-                responder.ok(Reply::Subscribed(subscribed));
-            }
-        });
-        match selected {
-            Ok(()) if is_new => self.patterns.add(pattern, ()),
-            Ok(()) => {}
-            Err(TooManyPatterns) => {
-                let text = format!("the broker holds {} patterns already", self.broker.core.limits.patterns);
-                let failure = Failure::new(ErrorCode::TooMany, text);
-                responder.into_iter().for_each(|responder| responder.fail(failure.clone()));
-            }
+        if self.broker.subscribe_pattern(&self.caller, &pattern, responder) && is_new {
+            self.patterns.add(pattern, ());
         }
     }
 
@@ -262,12 +247,10 @@ impl Session {
 
     fn publish(&mut self, publish: Publish<'_>, responder: Responder) {
         let Publish { topic, payload, key, echo } = publish;
-        let member = &self.caller.member;
-        let keyed = keyed(key.as_deref(), Some(member), || Digest::of(None, Some(&payload)));
-        match parse_topic(&topic).and_then(|topic| Ok((topic, keyed?))) {
-            Ok((topic, keyed)) => {
-                let except = (!echo).then_some(self.caller.key);
-                self.published = self.broker.accept(Some(&self.caller), except, &topic, payload, keyed, responder);
+        match parse_topic(&topic) {
+            Ok(topic) => {
+                let request = PublishRequest { topic: &topic, payload, key: key.as_deref(), echo };
+                self.published = self.broker.accept(Caller::Session(&self.caller), request, responder);
             }
             Err(failure) => responder.fail(failure),
         }
@@ -275,24 +258,24 @@ impl Session {
 
     fn call(&mut self, call: Call<'_>, responder: Responder) {
         let Call { topic, plugin, method, payload, key } = call;
-        let member = &self.caller.member;
-        let keyed = match keyed(key.as_deref(), Some(member), || Digest::of(Some(&method), payload.as_ref())) {
-            Ok(keyed) => keyed,
-            Err(failure) => return responder.fail(failure),
-        };
-        let asked = match (topic, plugin) {
-            (Some(topic), _) => match parse_topic(&topic) {
-                Ok(topic) => CallTarget::Topic(topic),
-                Err(failure) => return responder.fail(failure),
-            },
-            (None, plugin) => CallTarget::Plugin(plugin.unwrap_or_default().into_owned()),
-        };
-        let question = CallRequest { method: method.into_owned(), payload, keyed };
-        self.broker.ask(Some(&self.caller), asked, question, responder);
+        let key = key.as_deref();
+        let target = check_key(key).and_then(|()| match (topic, plugin) {
+            (Some(topic), _) => parse_topic(&topic).map(CallTarget::Topic),
+            (None, plugin) => Ok(CallTarget::Plugin(plugin.unwrap_or_default().into_owned())),
+        });
+        match target {
+            Ok(target) => {
+                let call = PluginCall { target, method: method.into_owned(), payload, key };
+                self.broker.accept_call(Caller::Session(&self.caller), call, responder);
+            }
+            Err(failure) => responder.fail(failure),
+        }
     }
 
     fn presence(&self, topic: &str, responder: Responder) {
-        match self.check_insight(topic).and_then(|()| self.broker.presence(topic)) {
+        let caller = Caller::Session(&self.caller);
+        let read = |topic| self.broker.presence_as(caller, self.is_admitted(&topic), &topic);
+        match parse_topic(topic).and_then(read) {
             Ok(present) => responder.ok(Reply::Present(present)),
             Err(failure) => responder.fail(failure),
         }
@@ -300,26 +283,22 @@ impl Session {
 
     fn history(&self, history: &History<'_>, responder: Responder) {
         let History { topic, from, limit } = history;
-        match self.check_insight(topic).and_then(|()| self.broker.history(topic, from.clone(), *limit)) {
+        let caller = Caller::Session(&self.caller);
+        let read = |topic| self.broker.history_as(caller, self.is_admitted(&topic), &topic, from.clone(), *limit);
+        match parse_topic(topic).and_then(read) {
             Ok(past) => responder.ok(Reply::Past(past)),
             Err(failure) => responder.fail(failure),
         }
     }
 
-    /// Refuses to tell what is in a topic whose plugin has not let the session in: that would get around the plugin.
-    fn check_insight(&self, name: &str) -> Result<(), Failure> {
-        let topic = parse_topic(name)?;
-        let Some(owner) = self.broker.core.topics.owner(&topic) else { return Ok(()) };
-        let is_subscribed = self.subscriptions.get(&topic).is_some_and(|state| state.is_subscribed());
-        let has_let_in = || {
-            let logic = self.broker.core.plugins.logic(&owner);
-            logic.is_some_and(|logic| logic.has_admitted(&topic, &self.caller.member.session))
+    /// Whether it is subscribed to a topic, and the plugin that owns the topic has admitted it.
+    fn is_admitted(&self, topic: &Topic) -> bool {
+        let is_subscribed = self.subscriptions.get(topic).is_some_and(|state| state.is_subscribed());
+        let has_admitted = || {
+            let logic = self.broker.logic_of(topic);
+            logic.is_some_and(|logic| logic.has_admitted(topic, &self.caller.member.session))
         };
-        if (is_subscribed || self.caller.assigned.has(&topic)) && has_let_in() {
-            return Ok(());
-        }
-        let text = "a plugin owns this topic; only who is subscribed to it may ask for that";
-        Err(Failure::new(ErrorCode::Forbidden, text))
+        (is_subscribed || self.caller.assigned.has(topic)) && has_admitted()
     }
 
     fn responder(&self, id: Option<u64>) -> Responder {

@@ -25,6 +25,7 @@ const ORDER: &[&[&str]] = &[
     &["limits"],
     &["engine", "plugin", "hub"],
     &["presence", "request"],
+    &["access"],
     &["topics"],
     &["broker"],
     &["session", "topic_plugins"],

@@ -1,16 +1,15 @@
-//! What whoever runs the broker may do to it while it runs: list its topics, end sessions, publish and call in the name of a
-//! program. It knows no HTTP.
+//! Administration of a running broker: lists topics and ends sessions. It knows no HTTP.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use rialto_protocol::{Answered, CloseCode, Closing, Failure, Payload, Published, Sessions, TopicLine};
+use rialto_protocol::{CloseCode, Closing, Failure, Sessions, TopicLine};
 use tokio::sync::mpsc;
 
-use super::{Broker, CallRequest, CallTarget, keyed};
-use crate::broker;
-use crate::store::Digest;
+use super::Broker;
+use crate::access::{self, Action, Target};
+use crate::request::caller::Caller;
 use crate::topic::Topic;
 use crate::topics::TopicEntry;
 
@@ -18,20 +17,35 @@ use crate::topics::TopicEntry;
 const RETRY_MS: u64 = 1_000;
 
 impl Broker {
-    /// Topics in memory by name: the first `limit` behind `after` that are `selected`, and whether there are more. Walks all
-    /// of them.
+    /// Topics in memory, sorted by name: the first `limit` behind `after` that are `selected`, and whether there are more. Walks
+    /// all of them.
     pub fn topics(
         &self,
         selected: impl Fn(&Topic) -> bool,
         after: Option<&str>,
         limit: usize,
     ) -> (Vec<TopicLine>, bool) {
-        // The largest name of those that are kept is on top: the first to go.
+        self.topics_as(Caller::Embedder, selected, after, limit).expect("the embedder may list topics")
+    }
+
+    /// The same for any caller: of those topics that it may know of.
+    ///
+    /// # Errors
+    /// `forbidden` where the caller may list none.
+    pub(crate) fn topics_as(
+        &self,
+        caller: Caller<'_>,
+        selected: impl Fn(&Topic) -> bool,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<TopicLine>, bool), Failure> {
+        access::check(caller, Action::ListTopics, Target::Broker)?;
+        // The largest name that was found is on top: the first to be replaced.
         let mut first: BinaryHeap<ByName> = BinaryHeap::new();
         let mut more = false;
         self.core.topics.each(|topic, entry| {
             let is_behind = after.is_none_or(|after| topic.as_str() > after);
-            if !is_behind || !selected(topic) {
+            if !is_behind || !access::lists(caller, topic) || !selected(topic) {
                 return;
             }
             if first.len() >= limit {
@@ -45,62 +59,51 @@ impl Broker {
         });
         let lines = first.into_sorted_vec().into_iter().filter_map(|ByName(topic, entry)| {
             let mut position = None;
-            // A stream that was retired meanwhile is as good as not there.
+            // A stream that was retired meanwhile is not in memory any more.
             entry.stream.join(|view| position = Some(view.position())).ok()?;
             let (topic, subscribers) = (topic.as_str().into(), entry.reach.audience().subscribers());
             Some(TopicLine { topic, position: position?, subscribers })
         });
-        (lines.collect(), more)
+        Ok((lines.collect(), more))
     }
 
-    /// Ends sessions: each is told `code` and why, with a hint to come back where the code means that. Gives the number of
-    /// those that were told.
+    /// Ends sessions: each is closed with `code` and a reason, and with a hint to reconnect where the code means that. Returns
+    /// the number of sessions that were closed.
     pub async fn disconnect(&self, sessions: Sessions<'_>, code: CloseCode) -> u64 {
+        self.disconnect_as(Caller::Embedder, sessions, code).await.expect("the embedder may end sessions")
+    }
+
+    /// The same for any caller.
+    ///
+    /// # Errors
+    /// `forbidden` where the caller may not do this.
+    pub(crate) async fn disconnect_as(
+        &self,
+        caller: Caller<'_>,
+        sessions: Sessions<'_>,
+        code: CloseCode,
+    ) -> Result<u64, Failure> {
+        access::check(caller, Action::Disconnect, Target::Broker)?;
         let closing = Closing {
             code: code.number(),
             message: "an operator ended the session".to_owned(),
             retry_after_ms: code.reconnect().then_some(RETRY_MS),
         };
         let sessions = sessions.into_owned();
-        let (told, mut counts) = mpsc::unbounded_channel();
+        let (counted, mut counts) = mpsc::unbounded_channel();
         for shard in 0..self.core.hub.shards() {
-            let (sessions, closing, told) = (sessions.clone(), closing.clone(), told.clone());
+            let (sessions, closing, counted) = (sessions.clone(), closing.clone(), counted.clone());
             self.core.hub.run_on(shard, move |shard| {
-                // Who asked may have left.
-                let _ = told.send(shard.evict(|member| sessions.includes(member), &closing));
+                // The caller may have stopped waiting.
+                let _ = counted.send(shard.evict(|member| sessions.includes(member), &closing));
             });
         }
-        drop(told);
+        drop(counted);
         let mut evicted = 0;
         while let Some(count) = counts.recv().await {
             evicted += count;
         }
-        evicted
-    }
-
-    /// Publishes in the name of a program: its idempotency keys are its own.
-    pub(crate) async fn publish_for(
-        &self,
-        program: &str,
-        topic: &Topic,
-        payload: Payload,
-        key: Option<&str>,
-    ) -> Result<Published, Failure> {
-        let keyed = keyed(key, Some(&broker::program(program)), || Digest::of(None, Some(&payload)))?;
-        self.publish_keyed(topic, payload, keyed).await
-    }
-
-    /// Asks a plugin in the name of a program: its idempotency keys are its own.
-    pub(crate) async fn call_for(
-        &self,
-        program: &str,
-        asked: CallTarget,
-        method: String,
-        payload: Option<Payload>,
-        key: Option<&str>,
-    ) -> Result<Answered, Failure> {
-        let keyed = keyed(key, Some(&broker::program(program)), || Digest::of(Some(&method), payload.as_ref()))?;
-        self.ask_for(asked, CallRequest { method, payload, keyed }).await
+        Ok(evicted)
     }
 }
 

@@ -1,20 +1,21 @@
-//! How plugins are asked.
+//! Calls: requests that a plugin answers.
 
 use std::sync::Arc;
 
 use rialto_protocol::{Answered, ErrorCode, Failure, Payload, Reply};
 
-use super::idempotency::{keyed, program};
+use super::idempotency::keyed;
 use super::topic_logic::TopicLogic;
 use super::{Broker, parse_topic, wait};
+use crate::access::{self, Action, Target};
 use crate::engine::KeyedRequest;
-use crate::request::caller::CallerSession;
+use crate::request::caller::Caller;
 use crate::request::responder::Responder;
 use crate::store::Digest;
 use crate::topic::Topic;
 use crate::topics::TopicEntry;
 
-/// What a plugin is asked.
+/// A call as the plugin's handle takes it.
 #[derive(Debug)]
 pub(crate) struct CallRequest {
     pub(crate) method: String,
@@ -22,7 +23,7 @@ pub(crate) struct CallRequest {
     pub(crate) keyed: Option<KeyedRequest>,
 }
 
-/// Whom a `call` is for.
+/// The plugin that a call is for.
 #[derive(Clone, Debug)]
 pub(crate) enum CallTarget {
     /// The plugin that owns this topic.
@@ -34,8 +35,18 @@ pub(crate) enum CallTarget {
 /// The plugin that answers a call, and the topic that the call names.
 type CallReceiver = (Arc<dyn TopicLogic>, Option<Arc<TopicEntry>>);
 
+/// A call that a caller makes.
+#[derive(Debug)]
+pub(crate) struct PluginCall<'r> {
+    pub(crate) target: CallTarget,
+    pub(crate) method: String,
+    pub(crate) payload: Option<Payload>,
+    /// The idempotency key.
+    pub(crate) key: Option<&'r str>,
+}
+
 impl Broker {
-    /// Asks the plugin that owns a topic, as the program that embeds the broker.
+    /// Calls the plugin that owns a topic, as the program that embeds the broker.
     ///
     /// # Errors
     /// `bad_request` for a name that is no topic, `not_found` where no plugin owns it, and what the plugin says.
@@ -55,37 +66,46 @@ impl Broker {
         payload: Option<Payload>,
         key: Option<&str>,
     ) -> Result<Answered, Failure> {
-        let topic = parse_topic(topic)?;
-        let keyed = keyed(key, Some(&program("")), || Digest::of(Some(method), payload.as_ref()))?;
-        self.ask_for(CallTarget::Topic(topic), CallRequest { method: method.to_owned(), payload, keyed }).await
+        let target = CallTarget::Topic(parse_topic(topic)?);
+        let call = PluginCall { target, method: method.to_owned(), payload, key };
+        self.call_as(Caller::Embedder, call).await
     }
 
-    /// Asks a plugin for no session.
-    pub(crate) async fn ask_for(&self, asked: CallTarget, question: CallRequest) -> Result<Answered, Failure> {
+    /// Calls a plugin for a caller that waits for the answer.
+    pub(crate) async fn call_as(&self, caller: Caller<'_>, call: PluginCall<'_>) -> Result<Answered, Failure> {
         let (responder, outcome) = Responder::caller();
-        self.ask(None, asked, question, responder);
+        self.accept_call(caller, call, responder);
         match wait(outcome).await? {
             Reply::Answered(answered) => Ok(answered),
             _ => Err(Failure::new(ErrorCode::Internal, "not the answer to a call")),
         }
     }
 
-    /// Asks a plugin.
-    pub(crate) fn ask(
-        &self,
-        from: Option<&CallerSession>,
-        asked: CallTarget,
-        question: CallRequest,
-        responder: Responder,
-    ) {
-        match self.asked(asked) {
-            Ok((logic, entry)) => logic.call(self, from, entry, question, responder),
+    /// Every call begins here: the plugin's hook answers it.
+    pub(crate) fn accept_call(&self, caller: Caller<'_>, call: PluginCall<'_>, responder: Responder) {
+        let PluginCall { target, method, payload, key } = call;
+        let found = self
+            .check_call(caller, &target)
+            .and_then(|()| keyed(key, caller, || Digest::of(Some(&method), payload.as_ref())))
+            .and_then(|keyed| Ok((keyed, self.called(target)?)));
+        match found {
+            Ok((keyed, (logic, entry))) => {
+                logic.call(self, caller, entry, CallRequest { method, payload, keyed }, responder);
+            }
             Err(failure) => responder.fail(failure),
         }
     }
 
-    fn asked(&self, asked: CallTarget) -> Result<CallReceiver, Failure> {
-        match asked {
+    fn check_call(&self, caller: Caller<'_>, target: &CallTarget) -> Result<(), Failure> {
+        match target {
+            CallTarget::Topic(topic) => self.check(caller, Action::Call, topic),
+            CallTarget::Plugin(_) => access::check(caller, Action::Call, Target::Broker),
+        }
+    }
+
+    /// The plugin that is called, and the topic if the call names one.
+    fn called(&self, target: CallTarget) -> Result<CallReceiver, Failure> {
+        match target {
             CallTarget::Topic(topic) => {
                 let entry = self.core.topics.entry(&topic, &self.core.engine)?;
                 match self.deciding_logic(&entry)? {

@@ -3,8 +3,11 @@
 use rialto_protocol::{ErrorCode, Failure, HistoryFrom, Past, PastMessage, Position};
 
 use super::{Broker, parse_topic};
+use crate::access::Action;
 use crate::engine::View;
+use crate::request::caller::Caller;
 use crate::store::{Page, Span};
+use crate::topic::Topic;
 
 /// Messages of a request that does not say how many, and the most of any request.
 const LIMIT: u64 = 100;
@@ -21,7 +24,19 @@ impl Broker {
     /// `bad_request` for a name that is no topic or a limit of 0, `not_found` where no rule is for it, `unavailable` where its
     /// rule keeps no history, `expired` for a position of another epoch or whose next messages are no longer kept.
     pub fn history(&self, topic: &str, from: Option<HistoryFrom>, limit: Option<u64>) -> Result<Past, Failure> {
-        let topic = parse_topic(topic)?;
+        self.history_as(Caller::Embedder, false, &parse_topic(topic)?, from, limit)
+    }
+
+    /// The same for any caller. `admitted` says of a session whether the topic's plugin has admitted it as a subscriber.
+    pub(crate) fn history_as(
+        &self,
+        caller: Caller<'_>,
+        admitted: bool,
+        topic: &Topic,
+        from: Option<HistoryFrom>,
+        limit: Option<u64>,
+    ) -> Result<Past, Failure> {
+        self.check(caller, Action::History { admitted }, topic)?;
         let limit = limit.unwrap_or(LIMIT).min(LIMIT_MAX);
         if limit == 0 {
             return Err(Failure::new(ErrorCode::BadRequest, "field \"limit\" is 0"));
@@ -29,7 +44,7 @@ impl Broker {
         let messages = usize::try_from(limit).unwrap_or(usize::MAX);
         let page = Page { messages, bytes: ANSWER_BYTES_MAX };
         loop {
-            let entry = self.core.topics.entry(&topic, &self.core.engine)?;
+            let entry = self.core.topics.entry(topic, &self.core.engine)?;
             if !entry.stream.has_history() {
                 return Err(Failure::new(ErrorCode::Unavailable, "this topic keeps no history"));
             }

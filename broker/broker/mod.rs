@@ -4,6 +4,7 @@ pub(crate) mod admin;
 mod call;
 pub(crate) mod history;
 mod idempotency;
+mod pattern;
 pub(crate) mod plugins;
 pub(crate) mod presence;
 mod publish;
@@ -17,12 +18,14 @@ use std::time::Duration;
 use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Limits as LimitsFrame};
 use rialto_protocol::{Policy, Position, Published, Reply};
 
-pub(crate) use self::call::{CallRequest, CallTarget};
-pub(crate) use self::idempotency::{key_reused, keyed, program};
+pub(crate) use self::call::{CallRequest, CallTarget, PluginCall};
+pub(crate) use self::idempotency::{check_key, key_reused};
 use self::plugins::PluginManager;
 pub use self::plugins::{PluginStatus, ReloadError};
 pub use self::publish::PublishOptions;
+pub(crate) use self::publish::PublishRequest;
 pub(crate) use self::subscribe::{Departure, SubscribeOptions, presence_of};
+use crate::access::{self, Action, Target};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::endpoints::Endpoints;
@@ -30,6 +33,7 @@ use crate::engine::Engine;
 use crate::hub::Hub;
 use crate::limits::seats::SessionLimits;
 use crate::metrics::{Metrics, Snapshot};
+use crate::request::caller::Caller;
 use crate::request::responder::{RequestResult, Responder};
 use crate::store::Store;
 use crate::topic::Topic;
@@ -131,6 +135,14 @@ impl Broker {
             tracing::warn!("a plugin's hook is still running; its thread is left behind");
         }
         ended
+    }
+
+    /// Decides whether a caller may do something in a topic. Each operation asks this before it brings the topic into memory.
+    ///
+    /// # Errors
+    /// `forbidden`.
+    fn check(&self, caller: Caller<'_>, action: Action<'_>, topic: &Topic) -> Result<(), Failure> {
+        access::check(caller, action, Target::Topic { topic, options: &|| self.core.topics.options(topic) })
     }
 
     /// The shard that gets the next session: each in turn.

@@ -134,7 +134,7 @@ impl Broker {
     /// The plugin that owns a topic. The topic is not brought into memory for that, because an unsubscribe must get through
     /// even when no further topic fits.
     pub(crate) fn logic_of(&self, topic: &Topic) -> Option<Arc<dyn TopicLogic>> {
-        self.core.plugins.logic(&self.core.topics.owner(topic)?)
+        self.core.plugins.logic(self.core.topics.options(topic)?.plugin.as_ref()?)
     }
 
     /// The plugin that decides on what happens in a topic; none where no plugin owns it, or where its plugin is down and the

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use rialto_protocol::{Failure, Present};
 
 use super::{Broker, Departure, parse_topic, presence_of};
-use crate::request::caller::CallerSession;
+use crate::access::Action;
+use crate::request::caller::{Caller, CallerSession};
+use crate::topic::Topic;
 use crate::topics::TopicEntry;
 
 impl Broker {
@@ -16,8 +18,13 @@ impl Broker {
     /// `bad_request` for a name that is no topic, `not_found` where no rule is for it, `unavailable` where its rule does not want
     /// that to be known.
     pub fn presence(&self, topic: &str) -> Result<Present, Failure> {
-        let topic = parse_topic(topic)?;
-        let entry = self.core.topics.entry(&topic, &self.core.engine)?;
+        self.presence_as(Caller::Embedder, false, &parse_topic(topic)?)
+    }
+
+    /// The same for any caller. `admitted` says of a session whether the topic's plugin has admitted it as a subscriber.
+    pub(crate) fn presence_as(&self, caller: Caller<'_>, admitted: bool, topic: &Topic) -> Result<Present, Failure> {
+        self.check(caller, Action::Presence { admitted }, topic)?;
+        let entry = self.core.topics.entry(topic, &self.core.engine)?;
         Ok(presence_of(&entry)?.present())
     }
 

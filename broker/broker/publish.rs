@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Published, Reply};
 
-use super::idempotency::{key_reused, keyed, program};
-use super::topic_logic::PublishRequest;
+use super::idempotency::{key_reused, keyed};
+use super::topic_logic::TopicPublish;
 use super::{Broker, answer_published, parse_topic, wait};
+use crate::access::Action;
 use crate::engine::{KeyedRequest, NotPublished, PendingPublish, Placed, Stream};
 use crate::hub::SessionKey;
 use crate::message::{Draft, SharedMessage};
-use crate::request::caller::CallerSession;
+use crate::request::caller::Caller;
 use crate::request::responder::Responder;
 use crate::store::{Digest, StoreError};
 use crate::topic::Topic;
@@ -31,6 +32,17 @@ impl PublishOptions {
         self.key = Some(key.into());
         self
     }
+}
+
+/// A message that a caller publishes.
+#[derive(Debug)]
+pub(crate) struct PublishRequest<'r> {
+    pub(crate) topic: &'r Topic,
+    pub(crate) payload: Payload,
+    /// The idempotency key.
+    pub(crate) key: Option<&'r str>,
+    /// Whether the session that publishes is sent the message too, where it is subscribed.
+    pub(crate) echo: bool,
 }
 
 impl Broker {
@@ -58,19 +70,18 @@ impl Broker {
         options: PublishOptions,
     ) -> Result<Published, Failure> {
         let topic = parse_topic(topic)?;
-        let keyed = keyed(options.key.as_deref(), Some(&program("")), || Digest::of(None, Some(&payload)))?;
-        self.publish_keyed(&topic, payload, keyed).await
+        let request = PublishRequest { topic: &topic, payload, key: options.key.as_deref(), echo: true };
+        self.publish_as(Caller::Embedder, request).await
     }
 
-    /// Publishes for no session, and waits for the readers.
-    pub(crate) async fn publish_keyed(
+    /// Publishes a message for a caller that waits: for the outcome, and until the subscribers' shards have room.
+    pub(crate) async fn publish_as(
         &self,
-        topic: &Topic,
-        payload: Payload,
-        keyed: Option<KeyedRequest>,
+        caller: Caller<'_>,
+        request: PublishRequest<'_>,
     ) -> Result<Published, Failure> {
         let (responder, outcome) = Responder::caller();
-        let entry = self.accept(None, None, topic, payload, keyed, responder);
+        let entry = self.accept(caller, request, responder);
         let reply = wait(outcome).await?;
         if let Some(entry) = entry {
             self.core.hub.room(&entry.reach).await;
@@ -81,40 +92,41 @@ impl Broker {
         }
     }
 
-    /// Hop 3: a message on its way in. Where a plugin owns the topic its hook decides, else the message goes out. Gives
-    /// the topic back, so that whoever publishes can wait for its readers. The session `except` is not sent the message.
+    /// Hop 3: every publish begins here. Where a plugin owns the topic its hook decides, else the message goes out. Returns the
+    /// topic, so that the publisher can wait until its subscribers' shards have room.
     pub(crate) fn accept(
         &self,
-        from: Option<&CallerSession>,
-        except: Option<SessionKey>,
-        topic: &Topic,
-        payload: Payload,
-        keyed: Option<KeyedRequest>,
+        caller: Caller<'_>,
+        request: PublishRequest<'_>,
         responder: Responder,
     ) -> Option<Arc<TopicEntry>> {
-        let entry = match self.core.topics.entry(topic, &self.core.engine) {
-            Ok(entry) => entry,
+        let PublishRequest { topic, payload, key, echo } = request;
+        let found = self
+            .check(caller, Action::Publish, topic)
+            .and_then(|()| keyed(key, caller, || Digest::of(None, Some(&payload))))
+            .and_then(|keyed| Ok((keyed, self.core.topics.entry(topic, &self.core.engine)?)));
+        let (keyed, entry) = match found {
+            Ok(found) => found,
             Err(failure) => {
                 responder.fail(failure);
                 return None;
             }
         };
+        let except = caller.session().filter(|_| !echo).map(|session| session.key);
         match self.deciding_logic(&entry) {
             Ok(None) => {
-                let from = from.map(|caller| &caller.member);
-                self.emit(Arc::clone(&entry), from, except, payload, keyed, responder);
+                self.emit(Arc::clone(&entry), caller.member(), except, payload, keyed, responder);
             }
             Ok(Some(logic)) => {
-                let request = PublishRequest { from, except, hops: 0, payload, keyed };
-                logic.publish(self, &entry, request, responder);
+                logic.publish(self, &entry, TopicPublish { caller, except, payload, keyed }, responder);
             }
             Err(failure) => responder.fail(failure),
         }
         Some(entry)
     }
 
-    /// Hands a message to the engine, which gives it its place, and to the shards of its subscribers. The request is answered
-    /// when the message is kept as the topic's rule says.
+    /// Hands a message to the engine, which assigns its offset, and to the shards of its subscribers. The session `except` is
+    /// not sent the message. The request is answered when the message is stored as the topic's rule says.
     fn emit(
         &self,
         mut entry: Arc<TopicEntry>,

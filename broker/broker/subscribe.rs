@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use rialto_protocol::{Delivery, ErrorCode, Failure, Gap, Policy, Position, Reply, Subscribed};
+use rialto_protocol::{Delivery, ErrorCode, Failure, Gap, Position, Reply, Subscribed};
 
 use super::Broker;
-use crate::config::TopicOptions;
+use crate::access::Action;
 use crate::engine::{Retired, View};
 use crate::hub::{FieldPlace, Push, Subscription, TooManyFields, What};
 use crate::presence::TopicPresence;
-use crate::request::caller::CallerSession;
+use crate::request::caller::{Caller, CallerSession};
 use crate::request::responder::Responder;
 use crate::store::{Span, StoreError};
 use crate::topic::Topic;
@@ -50,7 +50,11 @@ impl Broker {
         mut options: SubscribeOptions,
         responder: Responder,
     ) {
-        let entry = match self.core.topics.entry(topic, &self.core.engine) {
+        let action = Action::Subscribe { delivery: options.delivery.as_ref() };
+        let found = self
+            .check(Caller::Session(caller), action, topic)
+            .and_then(|()| self.core.topics.entry(topic, &self.core.engine));
+        let entry = match found {
             Ok(entry) => entry,
             Err(failure) => return responder.fail(failure),
         };
@@ -71,21 +75,7 @@ impl Broker {
 
     /// Settles the delivery policy of a subscription and reserves what it needs, before anybody else is asked.
     fn choose(&self, entry: &TopicEntry, options: &mut SubscribeOptions) -> Result<(), Failure> {
-        let TopicOptions { delivery: own, delivery_max, .. } = &*entry.options;
-        let delivery = options.delivery.get_or_insert_with(|| own.clone());
-        let is_more = match (&*delivery, own) {
-            (Delivery::Sample { every_ms }, Delivery::Sample { every_ms: least })
-                if *delivery_max == Policy::Sample =>
-            {
-                every_ms < least
-            }
-            _ => delivery.policy() < *delivery_max,
-        };
-        if is_more {
-            let most = if *delivery_max == Policy::Sample { own.to_string() } else { delivery_max.to_string() };
-            let text = format!("of this topic a session may get \"{most}\" at most, not \"{delivery}\"");
-            return Err(Failure::new(ErrorCode::Forbidden, text));
-        }
+        let delivery = options.delivery.get_or_insert_with(|| entry.options.delivery.clone());
         let fields_max = self.core.limits.conflation_fields;
         options.field = entry.reach.audience().reserve(delivery, fields_max).map_err(|TooManyFields| {
             let text = format!("subscribers of one topic may ask for {fields_max} different fields");

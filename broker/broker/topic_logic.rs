@@ -8,19 +8,16 @@ use rialto_protocol::Payload;
 use super::{Broker, CallRequest, SubscribeOptions};
 use crate::engine::KeyedRequest;
 use crate::hub::{InFlightGuard, SessionKey};
-use crate::request::caller::CallerSession;
+use crate::request::caller::{Caller, CallerSession};
 use crate::request::responder::Responder;
 use crate::topic::Topic;
 use crate::topics::TopicEntry;
 
 /// A message on its way into a topic.
-pub(crate) struct PublishRequest<'r> {
-    /// The session that publishes it; none for programs and plugins.
-    pub(crate) from: Option<&'r CallerSession>,
+pub(crate) struct TopicPublish<'r> {
+    pub(crate) caller: Caller<'r>,
     /// The session that the message is not sent to.
     pub(crate) except: Option<SessionKey>,
-    /// How many plugins have forwarded it.
-    pub(crate) hops: u8,
     pub(crate) payload: Payload,
     pub(crate) keyed: Option<KeyedRequest>,
 }
@@ -45,7 +42,7 @@ pub(crate) trait TopicLogic: Send + Sync {
         self: Arc<Self>,
         broker: &Broker,
         entry: &Arc<TopicEntry>,
-        request: PublishRequest<'_>,
+        request: TopicPublish<'_>,
         responder: Responder,
     );
 
@@ -73,7 +70,7 @@ pub(crate) trait TopicLogic: Send + Sync {
     fn call(
         self: Arc<Self>,
         broker: &Broker,
-        from: Option<&CallerSession>,
+        caller: Caller<'_>,
         entry: Option<Arc<TopicEntry>>,
         request: CallRequest,
         responder: Responder,

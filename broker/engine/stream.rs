@@ -387,7 +387,7 @@ mod tests {
     use rialto_protocol::Payload;
 
     use super::*;
-    use crate::store::{Digest, Key, MemoryStore};
+    use crate::store::{Digest, Key, KeyOwner, MemoryStore};
 
     fn draft() -> Draft {
         Draft { payload: Payload::json(&1).expect("a number"), from: None, except: None }
@@ -479,7 +479,7 @@ mod tests {
     fn a_key_gives_the_same_position_again() {
         let stream = open(&store(), 0);
         let keyed = |text: &str| KeyedRequest {
-            key: Key { user: None, text: "k".into() },
+            key: Key { owner: KeyOwner::User(None), text: "k".into() },
             digest: Digest::of(None, Some(&Payload::json(text).expect("a text"))),
         };
         assert_eq!(offset(publish(&stream, Some(keyed("x")))), 1);

@@ -228,7 +228,7 @@ mod tests {
     use super::*;
     use crate::engine::Keeping;
     use crate::store::failing::FailingStore;
-    use crate::store::{Digest, Key, Page, Retention, Scope, Span, Store, Writes};
+    use crate::store::{Digest, Key, KeyOwner, Page, Retention, Scope, Span, Store, Writes};
     use crate::topic::Topic;
 
     fn draft(text: &str) -> Draft {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     fn keyed() -> KeyedRequest {
-        KeyedRequest { key: Key { user: None, text: "k".into() }, digest: Digest::of(None, None) }
+        KeyedRequest { key: Key { owner: KeyOwner::User(None), text: "k".into() }, digest: Digest::of(None, None) }
     }
 
     fn state(value: &str) -> Batch {

@@ -1,22 +1,82 @@
-//! Who subscribes, publishes or calls, as the broker knows it. It knows no socket.
+//! Callers: who makes a request to the broker. It knows no socket, and decides nothing: what a caller may do is up to `access`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rialto_protocol::Member;
 
+use crate::config::ApiKey;
 use crate::identity::SessionKey;
+use crate::store::KeyOwner;
 use crate::topic::Topic;
 
-/// A session that asks for something.
+/// Who makes a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Caller<'c> {
+    /// A connected client.
+    Session(&'c CallerSession),
+    /// A program that uses the HTTP API with this key.
+    Program(&'c ApiKey),
+    /// A plugin, in a hook that is `hops` publishes of plugins away from the request that began it.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "no plugin makes requests"))]
+    Plugin { name: &'c Arc<str>, hops: u8 },
+    /// The program that embeds the broker.
+    Embedder,
+}
+
+impl<'c> Caller<'c> {
+    /// What kind of caller it is, for people.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Session(_) => "a session",
+            Self::Program(_) => "a program",
+            Self::Plugin { .. } => "a plugin",
+            Self::Embedder => "the embedding program",
+        }
+    }
+
+    /// The session that makes the request, if it is one.
+    pub(crate) fn session(self) -> Option<&'c CallerSession> {
+        match self {
+            Self::Session(session) => Some(session),
+            Self::Program(_) | Self::Plugin { .. } | Self::Embedder => None,
+        }
+    }
+
+    /// The session as others see it: plugins in their hooks, and subscribers where messages reveal their publisher.
+    pub(crate) fn member(self) -> Option<&'c Member> {
+        self.session().map(|session| &session.member)
+    }
+
+    /// How many publishes of plugins led to the request.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "no hook is called"))]
+    pub(crate) fn hops(self) -> u8 {
+        match self {
+            Self::Plugin { hops, .. } => hops,
+            Self::Session(_) | Self::Program(_) | Self::Embedder => 0,
+        }
+    }
+
+    /// Whose idempotency keys its requests carry.
+    pub(crate) fn key_owner(self) -> KeyOwner {
+        match self {
+            Self::Session(session) => KeyOwner::User(session.member.user.clone()),
+            Self::Program(key) => KeyOwner::Program(key.name.as_str().into()),
+            Self::Plugin { name, .. } => KeyOwner::Plugin(Arc::clone(name)),
+            Self::Embedder => KeyOwner::Embedder,
+        }
+    }
+}
+
+/// A session that makes requests.
 #[derive(Clone, Debug)]
 pub(crate) struct CallerSession {
     pub(crate) key: SessionKey,
     pub(crate) member: Member,
-    /// The topics into which plugins have brought it, which it has not asked for.
+    /// The topics to which plugins have subscribed it without its asking.
     pub(crate) assigned: Arc<AssignedTopics>,
 }
 
-/// The topics into which a session was brought.
+/// The topics to which plugins have subscribed a session.
 #[derive(Debug, Default)]
 pub(crate) struct AssignedTopics {
     topics: Mutex<AssignedList>,
@@ -24,10 +84,10 @@ pub(crate) struct AssignedTopics {
 
 #[derive(Debug, Default)]
 struct AssignedList {
-    // In a box, because most sessions are brought nowhere.
+    // In a box, because most sessions have none.
     #[allow(clippy::box_collection, reason = "a list in place would take 16 bytes more of every session")]
     list: Option<Box<Vec<Topic>>>,
-    over: bool,
+    ended: bool,
 }
 
 impl CallerSession {
@@ -37,12 +97,12 @@ impl CallerSession {
 }
 
 impl AssignedTopics {
-    /// Notes a topic, unless the session is over or was brought into so many. Whether it was noted, or was there.
+    /// Adds a topic, unless the session has ended or `most` topics are there. Returns whether the topic is there now.
     pub(crate) fn add(&self, topic: &Topic, most: usize) -> bool {
-        let mut topics = self.open();
-        let over = topics.over;
+        let mut topics = self.lock();
+        let ended = topics.ended;
         let list = topics.list.get_or_insert_default();
-        if over || (list.len() >= most && !list.contains(topic)) {
+        if ended || (list.len() >= most && !list.contains(topic)) {
             return false;
         }
         if !list.contains(topic) {
@@ -51,33 +111,33 @@ impl AssignedTopics {
         true
     }
 
-    /// Forgets a topic. Whether it was there.
+    /// Removes a topic. Returns whether it was there.
     pub(crate) fn remove(&self, topic: &Topic) -> bool {
-        let mut topics = self.open();
+        let mut topics = self.lock();
         let Some(list) = topics.list.as_mut() else { return false };
         let before = list.len();
         list.retain(|assigned| assigned != topic);
         list.len() < before
     }
 
-    /// Whether the session was brought into a topic.
+    /// Whether a plugin has subscribed the session to this topic.
     pub(crate) fn has(&self, topic: &Topic) -> bool {
-        self.open().list.as_ref().is_some_and(|list| list.contains(topic))
+        self.lock().list.as_ref().is_some_and(|list| list.contains(topic))
     }
 
-    /// How many topics it was brought into.
+    /// How many topics there are.
     pub(crate) fn len(&self) -> usize {
-        self.open().list.as_ref().map_or(0, |list| list.len())
+        self.lock().list.as_ref().map_or(0, |list| list.len())
     }
 
-    /// The session is over: gives the topics, and takes no more.
+    /// Marks the session as ended, so that no topic is added any more. Returns the topics.
     pub(crate) fn end(&self) -> Vec<Topic> {
-        let mut topics = self.open();
-        topics.over = true;
+        let mut topics = self.lock();
+        topics.ended = true;
         topics.list.take().map_or_else(Vec::new, |list| *list)
     }
 
-    fn open(&self) -> MutexGuard<'_, AssignedList> {
+    fn lock(&self) -> MutexGuard<'_, AssignedList> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_that_is_over_is_brought_nowhere() {
+    fn a_session_that_has_ended_is_assigned_no_topic() {
         let assigned = AssignedTopics::default();
         let (a, b) = (Topic::parse("a").expect("a topic"), Topic::parse("b").expect("a topic"));
         assert!(assigned.add(&a, 1) && assigned.add(&a, 1) && !assigned.add(&b, 1) && assigned.has(&a));

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rialto_protocol::{Payload, Position};
 
 use super::{
-    Batch, Digest, End, KeptKey, KeptMessage, KeptTimer, Key, KeyRecord, Outcome, Page, Retention, Scope, Span, Store,
-    Writes,
+    Batch, Digest, End, KeptKey, KeptMessage, KeptTimer, Key, KeyOwner, KeyRecord, Outcome, Page, Retention, Scope,
+    Span, Store, Writes,
 };
 use crate::clock::Now;
 use crate::message::{Draft, Message};
@@ -111,7 +111,7 @@ fn key(text: &str, position: Option<u64>) -> KeptKey {
     let position = position.map(|offset| Position { epoch: "e".into(), offset });
     KeptKey {
         scope: Scope::Topic(topic("a")),
-        key: Key { user: None, text: text.into() },
+        key: Key { owner: KeyOwner::User(None), text: text.into() },
         record: KeyRecord { digest: Digest::of(None, None), outcome: Outcome::Published(position) },
         keys_ms: 100,
         keys_max: 2,
@@ -123,7 +123,10 @@ fn keys(store: &dyn Store) {
         store.commit(Batch { keys: vec![key(text, None)], ..Batch::at(at(now_ms)) }).expect("kept");
     }
     let recall = |scope: Scope, text: &str, now_ms| {
-        store.recall(&scope, &Key { user: None, text: text.into() }, at(now_ms)).expect("read").is_some()
+        store
+            .recall(&scope, &Key { owner: KeyOwner::User(None), text: text.into() }, at(now_ms))
+            .expect("read")
+            .is_some()
     };
     let scope = || Scope::Topic(topic("a"));
     assert!(!recall(scope(), "k1", 2), "two keys are known at most");
@@ -140,7 +143,10 @@ fn together(store: &dyn Store) {
     store.commit(batch).expect("kept");
     assert_eq!(store.end(&topic("a")).expect("read").map(|end| end.last), Some(1));
     assert!(
-        store.recall(&Scope::Topic(topic("a")), &Key { user: None, text: "k".into() }, at(0)).expect("read").is_some()
+        store
+            .recall(&Scope::Topic(topic("a")), &Key { owner: KeyOwner::User(None), text: "k".into() }, at(0))
+            .expect("read")
+            .is_some()
     );
     assert!(store.get("chat", "a").expect("read").is_some());
 }

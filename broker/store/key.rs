@@ -16,11 +16,34 @@ pub(crate) enum Scope {
     Plugin(Arc<str>),
 }
 
-/// A key that a client chose. Users do not see each other's.
+/// An idempotency key that a caller chose.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
-    pub(crate) user: Option<Arc<str>>,
+    pub(crate) owner: KeyOwner,
     pub(crate) text: Arc<str>,
+}
+
+/// Whose idempotency keys these are: the same text is another key for each of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum KeyOwner {
+    /// All sessions of one user, or all sessions without one.
+    User(Option<Arc<str>>),
+    /// A program that uses the HTTP API, by the name of its API key.
+    Program(Arc<str>),
+    /// A plugin, by its name.
+    Plugin(Arc<str>),
+    /// The program that embeds the broker.
+    Embedder,
+}
+
+impl KeyOwner {
+    /// Bytes of its name.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::User(None) | Self::Embedder => 0,
+            Self::User(Some(name)) | Self::Program(name) | Self::Plugin(name) => name.len(),
+        }
+    }
 }
 
 /// Tells requests apart that were sent with the same key: the first half of a SHA-256.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub(crate) use self::batch::{Batch, KeptKey, KeptMessage, KeptTimer, Retention, Writes};
 pub(crate) use self::error::StoreError;
-pub(crate) use self::key::{Digest, Key, KeyRecord, Outcome, Scope};
+pub(crate) use self::key::{Digest, Key, KeyOwner, KeyRecord, Outcome, Scope};
 pub(crate) use self::log::{Begun, Log};
 pub(crate) use self::memory::MemoryStore;
 

@@ -3,18 +3,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rialto_plugin::Raw;
-use rialto_protocol::{Answered, CloseCode, Closing, Member, Published, Reply};
+use rialto_protocol::{Answered, CloseCode, Closing, Published, Reply};
 
 use super::RunningVersion;
 use super::known_sessions::KnownSessions;
 use super::request::{PluginRequest, failure};
 use super::transaction::{First, Transaction};
-use crate::broker::topic_logic::{PublishRequest, RawMessage, TopicLogic};
+use crate::broker::topic_logic::{RawMessage, TopicLogic, TopicPublish};
 use crate::broker::{Broker, CallRequest, Departure, PluginStatus, SubscribeOptions, answer_published};
 use crate::hub::InFlightGuard;
 use crate::message::Draft;
 use crate::plugin::{Change, Decision, Done, Event, HookError, Mailbox, PluginRegistry, Status, StatusReport};
-use crate::request::caller::CallerSession;
+use crate::request::caller::{Caller, CallerSession};
 use crate::request::responder::Responder;
 use crate::store::Outcome;
 use crate::topic::Topic;
@@ -187,16 +187,16 @@ impl TopicLogic for PluginHandle {
         self: Arc<Self>,
         broker: &Broker,
         entry: &Arc<TopicEntry>,
-        request: PublishRequest<'_>,
+        request: TopicPublish<'_>,
         responder: Responder,
     ) {
-        let PublishRequest { from, except, hops, payload, keyed } = request;
+        let TopicPublish { caller, except, payload, keyed } = request;
         let topic = entry.stream.topic().clone();
-        let member = from.map(|caller| caller.member.clone());
-        let event = Event::Publish { session: member.clone(), topic, payload: payload.clone(), hops };
+        let member = caller.member().cloned();
+        let event = Event::Publish { session: member.clone(), topic, payload: payload.clone(), hops: caller.hops() };
         let entry = Arc::clone(entry);
         let scoped_key = keyed.clone().map(|keyed| ScopedKey { keyed, place: KeyHome::Topic(Arc::clone(&entry)) });
-        let asking = PluginRequest { from: from.cloned(), scoped_key, responder };
+        let asking = PluginRequest { from: caller.session().cloned(), scoped_key, responder };
         asking.submit(&self, broker, event, move |transaction, done, responder| {
             let Done { decision, wanted } = done;
             let (payload, keys) = match decision {
@@ -265,14 +265,14 @@ impl TopicLogic for PluginHandle {
     fn call(
         self: Arc<Self>,
         broker: &Broker,
-        from: Option<&CallerSession>,
+        caller: Caller<'_>,
         entry: Option<Arc<TopicEntry>>,
         question: CallRequest,
         responder: Responder,
     ) {
         let CallRequest { method, payload, keyed } = question;
         let topic = entry.as_ref().map(|entry| entry.stream.topic().clone());
-        let event = Event::Call { session: member(from), topic, method, payload };
+        let event = Event::Call { session: caller.member().cloned(), topic, method, payload };
         let place = match entry {
             Some(entry) => KeyHome::Topic(entry),
             None => {
@@ -282,7 +282,7 @@ impl TopicLogic for PluginHandle {
         };
         let scoped_key = keyed.map(|keyed| ScopedKey { keyed, place });
         let remembering = scoped_key.clone();
-        let asking = PluginRequest { from: from.cloned(), scoped_key, responder };
+        let asking = PluginRequest { from: caller.session().cloned(), scoped_key, responder };
         asking.submit(&self, broker, event, |transaction, done, responder| {
             let Done { decision, wanted } = done;
             let payload = match decision {
@@ -302,8 +302,4 @@ impl TopicLogic for PluginHandle {
             }
         });
     }
-}
-
-fn member(caller: Option<&CallerSession>) -> Option<Member> {
-    caller.map(|caller| caller.member.clone())
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Position};
 
 use super::handle::PluginHandle;
-use crate::broker::topic_logic::{PublishRequest, TopicLogic};
+use crate::broker::topic_logic::{TopicLogic, TopicPublish};
 use crate::broker::{Broker, Departure, SubscribeOptions};
 use crate::engine::{KeyedRequest, PublishStep, StepOutcome, TransactionError, TransactionStep};
 use crate::hub::{Push, What};
 use crate::message::Draft;
 use crate::plugin::{Effect, HookEffects, SessionMessage};
-use crate::request::caller::CallerSession;
+use crate::request::caller::{Caller, CallerSession};
 use crate::request::responder::Responder;
 use crate::store::{Batch, KeptKey};
 use crate::topic::Topic;
@@ -278,7 +278,8 @@ impl Transaction<'_> {
             Act::Forward { entry, draft, other } => {
                 let Draft { payload, except, .. } = draft.clone();
                 let (responder, _) = Responder::caller();
-                let request = PublishRequest { from: None, except, hops: hops + 1, payload, keyed: None };
+                let caller = Caller::Plugin { name: self.owner.name(), hops: hops + 1 };
+                let request = TopicPublish { caller, except, payload, keyed: None };
                 Arc::clone(other).publish(self.broker, entry, request, responder);
             }
             Act::Post { .. } | Act::Join { .. } | Act::Bring { .. } => {}

@@ -244,11 +244,11 @@ impl TopicRegistry {
         self.topics.iter().for_each(|there| look(there.key().topic(), &there.key().0));
     }
 
-    /// The name of the plugin that owns a topic, whether it is in memory or not.
-    pub(crate) fn owner(&self, topic: &Topic) -> Option<Arc<str>> {
+    /// The options of a topic, whether it is in memory or not; none where no rule is for it.
+    pub(crate) fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
         match self.peek(topic) {
-            Some(entry) => entry.options.plugin.clone(),
-            None => self.ruled().rules.options(topic)?.plugin.clone(),
+            Some(entry) => Some(Arc::clone(&entry.options)),
+            None => self.ruled().rules.options(topic),
         }
     }
 

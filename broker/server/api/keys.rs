@@ -1,5 +1,5 @@
-//! Which program sends a request of the HTTP API, by its key, and what that key is good for. Only hashes are compared, all of
-//! them and each in the same time, so that nothing can be learnt from how long it takes.
+//! Authentication of programs that use the HTTP API, by their keys. Only hashes are compared, all of them and each in constant
+//! time, so that the time it takes reveals nothing. What a key may do is up to `access`.
 
 use hyper::header::{self, HeaderMap};
 use rialto_protocol::ApiOperation;
@@ -7,12 +7,12 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::config::ApiKey;
-use crate::topic::{Pattern, Topic};
+use crate::topic::Pattern;
 
-/// Longer ones nobody has.
+/// Longer keys are refused unread: none of ours is longer.
 const KEY_BYTES_MAX: usize = 256;
 
-/// All keys.
+/// The API keys of the configuration.
 #[derive(Debug)]
 pub(super) struct Keys(Vec<ApiKey>);
 
@@ -21,7 +21,7 @@ impl Keys {
         Self(keys)
     }
 
-    /// The key in `Authorization: Bearer`; none where there is none, or none of ours.
+    /// The API key that the header `Authorization: Bearer` carries; none where there is no such header or its key is unknown.
     pub(super) fn find(&self, headers: &HeaderMap) -> Option<&ApiKey> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let value = values.next().filter(|_| values.next().is_none())?.as_bytes();
@@ -42,7 +42,7 @@ impl Keys {
 
 const SCHEME: &[u8] = b"Bearer ";
 
-/// What stands for the operator where no key is asked for: good for everything.
+/// Stands for the operator, who needs no key and may do everything.
 pub(super) fn operator() -> ApiKey {
     ApiKey {
         name: "operator".to_owned(),
@@ -50,21 +50,6 @@ pub(super) fn operator() -> ApiKey {
         allow: ApiOperation::ALL.to_vec(),
         topics: vec![Pattern::parse(">").expect("`>` is a pattern")],
     }
-}
-
-/// Whether a key is good for an operation at all.
-pub(super) fn allows(key: &ApiKey, operation: ApiOperation) -> bool {
-    key.allow.contains(&operation)
-}
-
-/// Whether a key is good for a topic.
-pub(super) fn selects(key: &ApiKey, topic: &Topic) -> bool {
-    key.topics.iter().any(|pattern| pattern.matches(topic))
-}
-
-/// Whether a key is good for all topics, and so for what concerns none.
-pub(super) fn selects_all(key: &ApiKey) -> bool {
-    key.topics.iter().map(Pattern::as_str).any(|pattern| pattern == ">")
 }
 
 #[cfg(test)]
@@ -98,9 +83,5 @@ mod tests {
             }
             assert_eq!(keys.find(&headers).map(|key| &*key.name), expected, "{values:?}");
         }
-        let one = key("one", "first");
-        assert!(allows(&one, ApiOperation::Publish) && !allows(&one, ApiOperation::History));
-        let selected = |name| selects(&one, &Topic::parse(name).expect("a topic"));
-        assert!(selected("a.b") && !selected("b.b") && !selects_all(&one));
     }
 }

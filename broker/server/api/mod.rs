@@ -1,5 +1,5 @@
-//! The HTTP API for programs: who asks, in which codec, and the body within its bounds. What is asked then is the business of
-//! `operations`.
+//! The HTTP API for programs: authentication, the codec, and the body within its limits. The requests themselves are carried out
+//! by `operations`.
 
 mod keys;
 mod operations;
@@ -16,16 +16,17 @@ use self::keys::Keys;
 use super::Front;
 use super::http::body::{Body, Response};
 use super::http::failure;
+use crate::access;
 use crate::config;
 
 const ROOT: &str = "/api/";
 const VERSION: &str = "v1/";
 const DOCUMENT: &str = "openapi.json";
 
-/// What this API is, for programs and people (OpenAPI 3.1).
+/// The description of this API (OpenAPI 3.1).
 const OPENAPI: &str = include_str!("openapi.json");
 
-/// What a body may have beside the payload: the names of its fields, a topic, a key.
+/// What a body may hold besides the payload: the names of its fields, a topic, a key.
 const FIELD_BYTES_MAX: usize = 4 * 1024;
 /// The same for the topics of a broadcast.
 const TOPICS_BYTES_MAX: usize = 320 * 1024;
@@ -33,19 +34,19 @@ const TOPICS_BYTES_MAX: usize = 320 * 1024;
 /// The HTTP API.
 #[derive(Debug)]
 pub(super) struct Api {
-    callers: Callers,
+    authentication: Authentication,
 }
 
-/// Who may ask.
+/// How a request shows which program it is from.
 #[derive(Debug)]
-enum Callers {
-    /// Programs with one of these keys.
+enum Authentication {
+    /// By one of these keys.
     Keys(Keys),
-    /// Whoever can ask at all, as with this key.
-    All(config::ApiKey),
+    /// Not at all: the listener is open to the operator only, and every request counts as made with this key.
+    Operator(config::ApiKey),
 }
 
-/// A failure, and whether nothing more can be read from who caused it.
+/// A failure, and whether the connection has to end because the request's body was not read.
 struct Fault {
     failure: Failure,
     status: Option<StatusCode>,
@@ -60,12 +61,12 @@ pub(super) fn is_for(path: &str) -> bool {
 
 impl Api {
     pub(super) fn new(settings: &config::Api) -> Self {
-        Self { callers: Callers::Keys(Keys::new(settings.keys.clone())) }
+        Self { authentication: Authentication::Keys(Keys::new(settings.keys.clone())) }
     }
 
-    /// For the operator, who needs no key and may do all.
+    /// For the operator, who needs no key and may do everything.
     pub(super) fn of_operator() -> Self {
-        Self { callers: Callers::All(keys::operator()) }
+        Self { authentication: Authentication::Operator(keys::operator()) }
     }
 
     /// Answers a request to a path of this API.
@@ -91,34 +92,32 @@ impl Api {
         request: Request<Incoming>,
     ) -> Result<Response, Fault> {
         let headers = request.headers();
-        let told = codec(headers);
-        let fail = |code, message: &str| Fault::new(Failure::new(code, message), told.unwrap_or(Codec::Json));
-        let found = match &self.callers {
-            Callers::Keys(keys) => keys.find(headers),
-            Callers::All(operator) => Some(operator),
+        let requested = codec(headers);
+        let fault = |failure| Fault::new(failure, requested.unwrap_or(Codec::Json));
+        let fail = |code, message: &str| fault(Failure::new(code, message));
+        let found = match &self.authentication {
+            Authentication::Keys(keys) => keys.find(headers),
+            Authentication::Operator(operator) => Some(operator),
         };
         let Some(key) = found else {
             return Err(fail(ErrorCode::Unauthorized, "an API key is needed: Authorization: Bearer KEY").last());
         };
-        if !keys::allows(key, operation) {
-            let message = format!("key \"{}\" is not good for {}", key.name, operation.name());
-            return Err(fail(ErrorCode::Forbidden, &message).last());
-        }
-        let Some(codec) = told else {
+        access::check_operation(key, operation).map_err(|failure| fault(failure).last())?;
+        let Some(codec) = requested else {
             let message = "the Content-Type must be application/json or application/msgpack";
             return Err(fail(ErrorCode::BadRequest, message).status(StatusCode::UNSUPPORTED_MEDIA_TYPE).last());
         };
         let body = read(front, operation, request).await.map_err(|fault| Fault { codec, ..fault })?;
         let decoded = ApiRequest::decode(operation, codec, &body);
-        let asked = decoded.map_err(|message| fail(ErrorCode::BadRequest, &message))?;
-        tracing::debug!(key = key.name, operation = operation.name(), "a request of a program");
-        let told = operations::carry_out(&front.broker, key, asked).await;
-        let told = told.map_err(|failure| Fault::new(failure, codec))?;
-        Ok(failure::answer(StatusCode::OK, codec, &told.as_answer()))
+        let request = decoded.map_err(|message| fail(ErrorCode::BadRequest, &message))?;
+        tracing::debug!(key = key.name, operation = operation.name(), "API request");
+        let result = operations::carry_out(&front.broker, key, request).await;
+        let result = result.map_err(|failure| Fault::new(failure, codec))?;
+        Ok(failure::answer(StatusCode::OK, codec, &result.as_answer()))
     }
 }
 
-/// Reads a body, which says how long it is before it comes, and comes in time.
+/// Reads a body, which must announce its length, keep to the limit and arrive in time.
 async fn read(front: &Front, operation: ApiOperation, request: Request<Incoming>) -> Result<Bytes, Fault> {
     let fail = |code, message: String| Fault::new(Failure::new(code, message), Codec::Json).last();
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
@@ -150,7 +149,7 @@ fn body_bytes_max(front: &Front, operation: ApiOperation) -> usize {
     }
 }
 
-/// The codec of a body; none for what is in no codec of ours, or encoded once more.
+/// The codec of a body; none for an unknown media type or a body with a content encoding.
 fn codec(headers: &HeaderMap) -> Option<Codec> {
     if headers.contains_key(header::CONTENT_ENCODING) {
         return None;
@@ -174,12 +173,12 @@ fn unknown() -> Response {
 }
 
 fn wrong_method(allow: &'static str) -> Response {
-    let failure = Failure::new(ErrorCode::BadRequest, "this address has another method");
+    let failure = Failure::new(ErrorCode::BadRequest, format!("method not allowed: use {allow}"));
     let mut response = failure::respond(&failure, Codec::Json);
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     let headers = response.headers_mut();
     headers.insert(header::ALLOW, HeaderValue::from_static(allow));
-    // Whatever body it may have is not read.
+    // Its body, if there is one, is not read.
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -189,7 +188,7 @@ impl Fault {
         Self { failure, status: None, codec, is_last: false }
     }
 
-    /// The body is not read, so nothing behind it can be.
+    /// Ends the connection after the answer: the body is not read, so no later request can be.
     fn last(self) -> Self {
         Self { is_last: true, ..self }
     }

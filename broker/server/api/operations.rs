@@ -1,20 +1,20 @@
-//! What each operation of the HTTP API does to the broker, as far as the key that asks for it is good for that.
+//! The operations of the HTTP API: each becomes one request to the broker, made by the program that the API key stands for.
 
 use rialto_protocol::{ApiAnswer, ApiRequest, Broadcast, Call, CloseCode, Disconnect, ErrorCode, Failure, History};
 use rialto_protocol::{Payload, PluginLine, Publish, Published, Reply, TopicLine, Topics};
 
-use super::keys::{selects, selects_all};
 use super::plugins;
-use crate::broker::{Broker, CallTarget, keyed, parse_topic};
+use crate::access::{self, Action, Target};
+use crate::broker::{Broker, CallTarget, PluginCall, PublishRequest, check_key, parse_topic};
 use crate::config::ApiKey;
-use crate::store::Digest;
+use crate::request::caller::Caller;
 use crate::topic::{Pattern, Topic};
 
-/// Topics of a request that does not say how many, and the most of any request.
+/// Topics in an answer to a request without a limit, and the most in any answer.
 const TOPICS: u64 = 100;
 const TOPICS_MAX: u64 = 1_000;
 
-/// Close codes that an operator may give: those of the protocol that are not about the connection itself.
+/// Close codes that a request may choose: those of the protocol that are not about the connection itself.
 const CODES: [CloseCode; 9] = [
     CloseCode::Normal,
     CloseCode::GoingAway,
@@ -27,7 +27,7 @@ const CODES: [CloseCode; 9] = [
     CloseCode::DrainWithResume,
 ];
 
-/// What an operation came to.
+/// The result of an operation.
 pub(super) enum OperationResult {
     Reply(Reply),
     Broadcast(Vec<(String, Result<Published, Failure>)>),
@@ -50,57 +50,59 @@ impl OperationResult {
     }
 }
 
-/// Does what is asked for.
+/// Carries out one request of a program.
 pub(super) async fn carry_out(
     broker: &Broker,
     key: &ApiKey,
-    asked: ApiRequest<'_>,
+    request: ApiRequest<'_>,
 ) -> Result<OperationResult, Failure> {
-    match asked {
-        ApiRequest::Publish(publish) => publish_one(broker, key, publish).await,
-        ApiRequest::Broadcast(broadcast) => publish_all(broker, key, broadcast).await,
-        ApiRequest::Call(call) => ask(broker, key, call).await,
-        ApiRequest::History(history) => read(broker, key, history),
-        ApiRequest::Presence(topic) => present(broker, key, &topic),
-        ApiRequest::Disconnect(disconnect) => end_sessions(broker, disconnect).await,
-        ApiRequest::Topics(topics) => list(broker, key, topics).await,
+    let caller = Caller::Program(key);
+    match request {
+        ApiRequest::Publish(publish) => publish_one(broker, caller, publish).await,
+        ApiRequest::Broadcast(broadcast) => publish_all(broker, caller, broadcast).await,
+        ApiRequest::Call(call) => call_plugin(broker, caller, call).await,
+        ApiRequest::History(history) => read_history(broker, caller, history),
+        ApiRequest::Presence(topic) => read_presence(broker, caller, &topic),
+        ApiRequest::Disconnect(disconnect) => end_sessions(broker, caller, disconnect).await,
+        ApiRequest::Topics(topics) => list_topics(broker, key, topics).await,
         ApiRequest::Plugins => {
-            check_all(key, "plugins are listed")?;
+            access::check(caller, Action::ListPlugins, Target::Broker)?;
             Ok(OperationResult::Plugins(plugins::list(broker)))
         }
         ApiRequest::Reload(name) => {
-            check_all(key, "plugins are loaded")?;
+            access::check(caller, Action::ReloadPlugin, Target::Broker)?;
             plugins::reload(broker, &name).await.map(|plugin| OperationResult::Plugin(Box::new(plugin)))
         }
     }
 }
 
-/// What concerns no single topic is for keys that are good for all.
-fn check_all(key: &ApiKey, what: &str) -> Result<(), Failure> {
-    if selects_all(key) {
-        return Ok(());
-    }
-    Err(Failure::new(ErrorCode::Forbidden, format!("{what} with keys that are good for all topics only")))
-}
-
-async fn publish_one(broker: &Broker, key: &ApiKey, publish: Publish<'_>) -> Result<OperationResult, Failure> {
-    let Publish { topic, payload, key: idempotency, .. } = publish;
-    let topic = topic_of(key, &topic)?;
+async fn publish_one(broker: &Broker, caller: Caller<'_>, publish: Publish<'_>) -> Result<OperationResult, Failure> {
+    let Publish { topic, payload, key, .. } = publish;
+    let topic = parse_topic(&topic)?;
     check_size(broker, &payload)?;
-    let published = broker.publish_for(&key.name, &topic, payload, idempotency.as_deref()).await?;
+    let request = PublishRequest { topic: &topic, payload, key: key.as_deref(), echo: true };
+    let published = broker.publish_as(caller, request).await?;
     Ok(OperationResult::Reply(Reply::Published(published)))
 }
 
-/// One topic after the other, each for itself: what fails in one concerns no other.
-async fn publish_all(broker: &Broker, key: &ApiKey, broadcast: Broadcast<'_>) -> Result<OperationResult, Failure> {
-    let Broadcast { topics, payload, key: idempotency } = broadcast;
+/// Publishes to one topic after the other. A topic that fails does not affect the others.
+async fn publish_all(
+    broker: &Broker,
+    caller: Caller<'_>,
+    broadcast: Broadcast<'_>,
+) -> Result<OperationResult, Failure> {
+    let Broadcast { topics, payload, key } = broadcast;
+    let key = key.as_deref();
+    // What is wrong for every topic is reported once, for the whole request.
     check_size(broker, &payload)?;
-    // What is wrong for all is told once.
-    keyed(idempotency.as_deref(), None, || Digest::of(None, Some(&payload)))?;
+    check_key(key)?;
     let mut outcomes = Vec::with_capacity(topics.len());
     for name in topics {
-        let outcome = match topic_of(key, &name) {
-            Ok(topic) => broker.publish_for(&key.name, &topic, payload.clone(), idempotency.as_deref()).await,
+        let outcome = match parse_topic(&name) {
+            Ok(topic) => {
+                let request = PublishRequest { topic: &topic, payload: payload.clone(), key, echo: true };
+                broker.publish_as(caller, request).await
+            }
             Err(failure) => Err(failure),
         };
         outcomes.push((name.into_owned(), outcome));
@@ -108,45 +110,46 @@ async fn publish_all(broker: &Broker, key: &ApiKey, broadcast: Broadcast<'_>) ->
     Ok(OperationResult::Broadcast(outcomes))
 }
 
-async fn ask(broker: &Broker, key: &ApiKey, call: Call<'_>) -> Result<OperationResult, Failure> {
-    let Call { topic, plugin, method, payload, key: idempotency } = call;
+async fn call_plugin(broker: &Broker, caller: Caller<'_>, call: Call<'_>) -> Result<OperationResult, Failure> {
+    let Call { topic, plugin, method, payload, key } = call;
     if let Some(payload) = &payload {
         check_size(broker, payload)?;
     }
-    let asked = match (topic, plugin) {
-        (Some(topic), _) => CallTarget::Topic(topic_of(key, &topic)?),
-        (None, plugin) if selects_all(key) => CallTarget::Plugin(plugin.unwrap_or_default().into_owned()),
-        (None, _) => {
-            let message = "a plugin is called by its name with keys that are good for all topics only";
-            return Err(Failure::new(ErrorCode::Forbidden, message));
-        }
+    let target = match (topic, plugin) {
+        (Some(topic), _) => CallTarget::Topic(parse_topic(&topic)?),
+        (None, plugin) => CallTarget::Plugin(plugin.unwrap_or_default().into_owned()),
     };
-    let answered = broker.call_for(&key.name, asked, method.into_owned(), payload, idempotency.as_deref()).await?;
+    let call = PluginCall { target, method: method.into_owned(), payload, key: key.as_deref() };
+    let answered = broker.call_as(caller, call).await?;
     Ok(OperationResult::Reply(Reply::Answered(answered)))
 }
 
-fn read(broker: &Broker, key: &ApiKey, history: History<'_>) -> Result<OperationResult, Failure> {
+fn read_history(broker: &Broker, caller: Caller<'_>, history: History<'_>) -> Result<OperationResult, Failure> {
     let History { topic, from, limit } = history;
-    let topic = topic_of(key, &topic)?;
-    broker.history(topic.as_str(), from, limit).map(|past| OperationResult::Reply(Reply::Past(past)))
+    let past = broker.history_as(caller, false, &parse_topic(&topic)?, from, limit)?;
+    Ok(OperationResult::Reply(Reply::Past(past)))
 }
 
-fn present(broker: &Broker, key: &ApiKey, topic: &str) -> Result<OperationResult, Failure> {
-    let topic = topic_of(key, topic)?;
-    broker.presence(topic.as_str()).map(|present| OperationResult::Reply(Reply::Present(present)))
+fn read_presence(broker: &Broker, caller: Caller<'_>, topic: &str) -> Result<OperationResult, Failure> {
+    let present = broker.presence_as(caller, false, &parse_topic(topic)?)?;
+    Ok(OperationResult::Reply(Reply::Present(present)))
 }
 
-async fn end_sessions(broker: &Broker, disconnect: Disconnect<'_>) -> Result<OperationResult, Failure> {
+async fn end_sessions(
+    broker: &Broker,
+    caller: Caller<'_>,
+    disconnect: Disconnect<'_>,
+) -> Result<OperationResult, Failure> {
     let Disconnect { sessions, code } = disconnect;
     let number = code.unwrap_or_else(|| CloseCode::Kicked.number().into());
     let Some(code) = CODES.into_iter().find(|code| u64::from(code.number()) == number) else {
         let codes = CODES.map(|code| code.number().to_string()).join(", ");
         return Err(Failure::new(ErrorCode::BadRequest, format!("field \"code\" is one of {codes}")));
     };
-    Ok(OperationResult::Disconnected(broker.disconnect(sessions, code).await))
+    Ok(OperationResult::Disconnected(broker.disconnect_as(caller, sessions, code).await?))
 }
 
-async fn list(broker: &Broker, key: &ApiKey, topics: Topics<'_>) -> Result<OperationResult, Failure> {
+async fn list_topics(broker: &Broker, key: &ApiKey, topics: Topics<'_>) -> Result<OperationResult, Failure> {
     let Topics { pattern, after, limit } = topics;
     let pattern = pattern.map(|pattern| Pattern::parse(&pattern)).transpose();
     let pattern = pattern.map_err(|error| Failure::new(ErrorCode::BadRequest, error.to_string()))?;
@@ -156,24 +159,14 @@ async fn list(broker: &Broker, key: &ApiKey, topics: Topics<'_>) -> Result<Opera
     }
     let (broker, key, after) = (broker.clone(), key.clone(), after.map(|after| after.into_owned()));
     let walk = move || {
-        let selected =
-            |topic: &Topic| selects(&key, topic) && pattern.as_ref().is_none_or(|pattern| pattern.matches(topic));
-        let limit = usize::try_from(limit).expect("it is bounded");
-        broker.topics(selected, after.as_deref(), limit)
+        let selected = |topic: &Topic| pattern.as_ref().is_none_or(|pattern| pattern.matches(topic));
+        let limit = usize::try_from(limit).expect("it is at most TOPICS_MAX");
+        broker.topics_as(Caller::Program(&key), selected, after.as_deref(), limit)
     };
-    // There may be millions of them; requests of others need not wait for that.
+    // There may be millions of topics; other requests do not wait for the walk.
     let walked = tokio::task::spawn_blocking(walk).await;
-    let (lines, more) = walked.map_err(|_| Failure::new(ErrorCode::Internal, "the topics cannot be listed"))?;
+    let (lines, more) = walked.map_err(|_| Failure::new(ErrorCode::Internal, "the topics cannot be listed"))??;
     Ok(OperationResult::Topics(lines, more))
-}
-
-/// A topic that the key is good for.
-fn topic_of(key: &ApiKey, name: &str) -> Result<Topic, Failure> {
-    let topic = parse_topic(name)?;
-    if selects(key, &topic) {
-        return Ok(topic);
-    }
-    Err(Failure::new(ErrorCode::Forbidden, format!("key \"{}\" is not good for topic \"{topic}\"", key.name)))
 }
 
 fn check_size(broker: &Broker, payload: &Payload) -> Result<(), Failure> {

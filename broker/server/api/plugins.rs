@@ -1,4 +1,4 @@
-//! The plugins as the HTTP API tells of them, and their reload.
+//! The plugins as the HTTP API lists them, and their reload.
 
 use rialto_protocol::{ErrorCode, Failure, PluginFailureLine, PluginLine};
 
@@ -13,7 +13,7 @@ pub(super) fn list(broker: &Broker) -> Vec<PluginLine> {
 /// Loads a plugin again.
 ///
 /// # Errors
-/// Why the old version goes on.
+/// Why the plugin was not loaded; the old version goes on.
 pub(super) async fn reload(broker: &Broker, name: &str) -> Result<PluginLine, Failure> {
     broker.reload_plugin(name).await.map(line).map_err(|error| {
         let code = match error {
@@ -28,7 +28,7 @@ pub(super) async fn reload(broker: &Broker, name: &str) -> Result<PluginLine, Fa
 fn line(status: PluginStatus) -> PluginLine {
     let failure = |FailureReport { hook, topic, text, time_ms }| PluginFailureLine { hook, topic, text, time: time_ms };
     PluginLine {
-        // What was loaded from a file has the hash of that.
+        // Only a plugin that was loaded from a file has a hash.
         native: status.hash.is_empty(),
         name: status.name,
         package: status.package,

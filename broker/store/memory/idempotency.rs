@@ -94,7 +94,7 @@ impl StoredKey {
     }
 
     fn bytes(&self, key: &Key) -> usize {
-        let texts = key.text.len() + key.user.as_ref().map_or(0, |user| user.len());
+        let texts = key.text.len() + key.owner.bytes();
         // The key stands in the map and in the order.
         texts + 2 * size_of::<Key>() + size_of::<Self>() + self.record.outcome.bytes()
     }
@@ -105,7 +105,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::store::{Digest, Outcome, Scope};
+    use crate::store::{Digest, KeyOwner, Outcome, Scope};
 
     fn kept(text: &str, keys_max: usize) -> KeptKey {
         KeptKey {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     fn key(text: &str) -> Key {
-        Key { user: None, text: text.into() }
+        Key { owner: KeyOwner::User(None), text: text.into() }
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
         }
         let is_known = |key_table: &KeyTable, text, now_ms| key_table.recall(&key(text), now_ms).is_some();
         assert!(!is_known(&key_table, "a", 20) && is_known(&key_table, "b", 110) && !is_known(&key_table, "b", 111));
-        let user = Key { user: Some(Arc::from("u")), text: "b".into() };
+        let user = Key { owner: KeyOwner::User(Some(Arc::from("u"))), text: "b".into() };
         assert!(key_table.recall(&user, 20).is_none());
         key_table.add(kept("b", 2), 115);
         assert!(key_table.trim(121), "b was used again");

@@ -1,0 +1,226 @@
+//! Access: whether a caller may do something, by one table of callers and actions. It only decides: what it needs to know about
+//! topics comes with the question, and nothing is done here.
+
+use std::sync::Arc;
+
+use rialto_protocol::{ApiOperation, Delivery, ErrorCode, Failure, Policy};
+
+use crate::config::{ApiKey, TopicOptions};
+use crate::request::caller::Caller;
+use crate::topic::{Pattern, Topic};
+
+/// What a caller wants to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Action<'a> {
+    /// Publish a message to a topic.
+    Publish,
+    /// Subscribe a session to a topic, with this delivery policy or the topic's own.
+    Subscribe { delivery: Option<&'a Delivery> },
+    /// Subscribe a session to all topics that a pattern selects.
+    SubscribePattern,
+    /// Call the plugin that owns a topic, or a plugin by its name.
+    Call,
+    /// Read a topic's past messages; `admitted` says whether the topic's plugin has admitted the session as a subscriber.
+    History { admitted: bool },
+    /// Read who is present in a topic; `admitted` as for the history.
+    Presence { admitted: bool },
+    /// End sessions.
+    Disconnect,
+    /// List the topics in memory, of which the list has those that [`lists`] selects.
+    ListTopics,
+    /// List the plugins and their health.
+    ListPlugins,
+    /// Load a plugin again.
+    ReloadPlugin,
+}
+
+/// What an action concerns.
+#[derive(Clone, Copy)]
+pub(crate) enum Target<'t> {
+    /// One topic. Its options are looked up only where a rule needs them; there are none where no topic rule matches.
+    Topic { topic: &'t Topic, options: &'t dyn Fn() -> Option<Arc<TopicOptions>> },
+    /// All topics that a pattern selects.
+    Pattern(&'t Pattern),
+    /// No topic in particular.
+    Broker,
+}
+
+/// What is required of a caller for an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// Nothing.
+    Allowed,
+    /// The action is not offered to this kind of caller.
+    NotOffered,
+    /// The patterns of its API key select the topic; an action that concerns no single topic needs a key for all topics.
+    KeyTopics,
+    /// The delivery policy is within the topic's `delivery_max`.
+    DeliveryMax,
+    /// A topic that a plugin owns shows its contents only to sessions that the plugin has admitted: anything else would get
+    /// around the plugin.
+    Admission,
+    /// The plugin's capabilities cover it. The host has checked that when the hook asked, because the hook gets the refusal.
+    Capability,
+}
+
+/// The table: one column for each kind of caller, one row for each action.
+#[rustfmt::skip]
+fn rule(caller: Caller<'_>, action: Action<'_>) -> Rule {
+    use Action as A;
+    use Rule::{Admission, Allowed, Capability, DeliveryMax, KeyTopics, NotOffered};
+
+    // ..................................  session      program     plugin      embedder
+    let [session, program, plugin, embedder] = match action {
+        A::Publish                      => [Allowed,     KeyTopics,  Capability, Allowed],
+        A::Subscribe { .. }             => [DeliveryMax, NotOffered, Capability, NotOffered],
+        A::SubscribePattern             => [Allowed,     NotOffered, NotOffered, NotOffered],
+        A::Call                         => [Allowed,     KeyTopics,  NotOffered, Allowed],
+        A::History { .. }               => [Admission,   KeyTopics,  NotOffered, Allowed],
+        A::Presence { .. }              => [Admission,   KeyTopics,  NotOffered, Allowed],
+        A::Disconnect                   => [NotOffered,  Allowed,    Capability, Allowed],
+        A::ListTopics                   => [NotOffered,  Allowed,    NotOffered, Allowed],
+        A::ListPlugins                  => [NotOffered,  KeyTopics,  NotOffered, Allowed],
+        A::ReloadPlugin                 => [NotOffered,  KeyTopics,  NotOffered, Allowed],
+    };
+    match caller {
+        Caller::Session(_) => session,
+        Caller::Program(_) => program,
+        Caller::Plugin { .. } => plugin,
+        Caller::Embedder => embedder,
+    }
+}
+
+/// Decides whether a caller may do something. Every operation of the broker asks this once, before it brings a topic into memory.
+///
+/// # Errors
+/// `forbidden`, with the reason.
+pub(crate) fn check(caller: Caller<'_>, action: Action<'_>, target: Target<'_>) -> Result<(), Failure> {
+    match (rule(caller, action), caller) {
+        (Rule::Allowed | Rule::Capability, _) => Ok(()),
+        (Rule::KeyTopics, Caller::Program(key)) => check_key_topics(key, action, target),
+        (Rule::DeliveryMax, _) => check_delivery(action, target),
+        (Rule::Admission, _) => check_admission(action, target),
+        (Rule::KeyTopics | Rule::NotOffered, _) => {
+            Err(forbidden(format!("{} may not {}", caller.kind(), verb(action))))
+        }
+    }
+}
+
+/// Decides whether an API key is for an operation of the HTTP API at all. The API asks this before it reads the body; which topics
+/// the key is for is then up to [`check`].
+///
+/// # Errors
+/// `forbidden`.
+pub(crate) fn check_operation(key: &ApiKey, operation: ApiOperation) -> Result<(), Failure> {
+    if key.allow.contains(&operation) {
+        return Ok(());
+    }
+    Err(forbidden(format!("API key \"{}\" may not {}", key.name, operation_verb(operation))))
+}
+
+/// Whether a list of topics shows this one to the caller.
+pub(crate) fn lists(caller: Caller<'_>, topic: &Topic) -> bool {
+    match caller {
+        Caller::Program(key) => key_selects(key, topic),
+        Caller::Embedder => true,
+        Caller::Session(_) | Caller::Plugin { .. } => false,
+    }
+}
+
+fn check_key_topics(key: &ApiKey, action: Action<'_>, target: Target<'_>) -> Result<(), Failure> {
+    let name = &key.name;
+    let mut patterns = key.topics.iter();
+    match target {
+        Target::Topic { topic, .. } if key_selects(key, topic) => Ok(()),
+        Target::Topic { topic, .. } => Err(forbidden(format!("API key \"{name}\" is not for topic \"{topic}\""))),
+        Target::Pattern(pattern) if patterns.any(|allowed| allowed.covers(pattern)) => Ok(()),
+        Target::Pattern(pattern) => {
+            let text = format!("API key \"{name}\" is not for all topics of pattern \"{}\"", pattern.as_str());
+            Err(forbidden(text))
+        }
+        Target::Broker if patterns.any(|allowed| allowed.as_str() == ">") => Ok(()),
+        Target::Broker => {
+            let text = format!("API key \"{name}\" may not {}: only keys for all topics may", verb(action));
+            Err(forbidden(text))
+        }
+    }
+}
+
+fn key_selects(key: &ApiKey, topic: &Topic) -> bool {
+    key.topics.iter().any(|pattern| pattern.matches(topic))
+}
+
+fn check_delivery(action: Action<'_>, target: Target<'_>) -> Result<(), Failure> {
+    let (Action::Subscribe { delivery }, Some(options)) = (action, target.options()) else { return Ok(()) };
+    let TopicOptions { delivery: own, delivery_max, .. } = &*options;
+    let delivery = delivery.unwrap_or(own);
+    let exceeds = match (delivery, own) {
+        (Delivery::Sample { every_ms }, Delivery::Sample { every_ms: least }) if *delivery_max == Policy::Sample => {
+            every_ms < least
+        }
+        _ => delivery.policy() < *delivery_max,
+    };
+    if !exceeds {
+        return Ok(());
+    }
+    let most = if *delivery_max == Policy::Sample { own.to_string() } else { delivery_max.to_string() };
+    Err(forbidden(format!("of this topic a session may get \"{most}\" at most, not \"{delivery}\"")))
+}
+
+fn check_admission(action: Action<'_>, target: Target<'_>) -> Result<(), Failure> {
+    let is_owned = || target.options().is_some_and(|options| options.plugin.is_some());
+    match action {
+        Action::History { admitted: false } | Action::Presence { admitted: false } if is_owned() => {
+            let text = format!("a plugin owns this topic: only its subscribers may {}", verb(action));
+            Err(forbidden(text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn forbidden(text: String) -> Failure {
+    Failure::new(ErrorCode::Forbidden, text)
+}
+
+/// The action as the rest of "may not ...".
+fn verb(action: Action<'_>) -> &'static str {
+    match action {
+        Action::Publish => "publish",
+        Action::Subscribe { .. } => "subscribe",
+        Action::SubscribePattern => "subscribe to patterns",
+        Action::Call => "call a plugin by its name",
+        Action::History { .. } => "read its history",
+        Action::Presence { .. } => "read its presence",
+        Action::Disconnect => "disconnect sessions",
+        Action::ListTopics => "list topics",
+        Action::ListPlugins => "list plugins",
+        Action::ReloadPlugin => "reload plugins",
+    }
+}
+
+/// The same for an operation of the HTTP API.
+fn operation_verb(operation: ApiOperation) -> &'static str {
+    match operation {
+        ApiOperation::Publish => "publish",
+        ApiOperation::Broadcast => "broadcast",
+        ApiOperation::Call => "call",
+        ApiOperation::History => "read history",
+        ApiOperation::Presence => "read presence",
+        ApiOperation::Disconnect => "disconnect sessions",
+        ApiOperation::Topics => "list topics",
+        ApiOperation::Plugins => "list plugins",
+        ApiOperation::Reload => "reload plugins",
+    }
+}
+
+impl Target<'_> {
+    fn options(&self) -> Option<Arc<TopicOptions>> {
+        match self {
+            Target::Topic { options, .. } => options(),
+            Target::Pattern(_) | Target::Broker => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
