@@ -1,4 +1,5 @@
-//! A session: what one client may ask and in what shape. It knows neither socket nor transport.
+//! A session: turns the requests of one client into operations of the broker, and checks their form. It knows no socket and no
+//! transport.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,10 +21,10 @@ use crate::topic::{Pattern, Topic};
 use crate::topics::TopicEntry;
 use crate::wire::websocket::websocket_frame;
 
-/// Name and version as `welcome` tells them.
+/// Name and version of the server in `welcome`.
 const SERVER: &str = concat!("rialto/", env!("CARGO_PKG_VERSION"));
 
-/// A frame that is no request.
+/// The frame is not a request.
 #[derive(Debug)]
 pub(crate) struct NoRequest;
 
@@ -32,12 +33,12 @@ pub(crate) struct Session {
     broker: Broker,
     caller: CallerSession,
     codec: Codec,
-    /// The topics asked for, those included whose subscription was refused since.
+    /// The topics that the client has asked to subscribe to, including those that were refused since.
     subscriptions: SmallMap<Topic, Arc<SubscriptionState>>,
     /// The patterns it is subscribed to.
     patterns: SmallMap<Pattern, ()>,
     in_flight: Arc<InFlight>,
-    /// The topic published to last, whose readers may need the publisher to wait.
+    /// The topic it published to last: its subscribers' shards may need the publisher to wait.
     published: Option<Arc<TopicEntry>>,
 }
 
@@ -56,17 +57,17 @@ impl Session {
         }
     }
 
-    /// Who it is.
+    /// The session as others see it.
     pub(crate) fn member(&self) -> &Member {
         &self.caller.member
     }
 
-    /// The limits it is held to.
+    /// The limits that apply to it.
     pub(crate) fn limits(&self) -> &Limits {
         &self.broker.core.limits
     }
 
-    /// The frame with which the broker speaks first.
+    /// The first frame that the broker sends.
     pub(crate) fn welcome(&self) -> Bytes {
         let core = &self.broker.core;
         let welcome = Welcome {
@@ -75,15 +76,15 @@ impl Session {
             node: &core.node,
             ping_ms: core.limits.ping_ms,
             features: &["plugins", "delivery", "recovery", "history", "keys", "patterns", "presence"],
-            limits: self.broker.told_limits(),
+            limits: self.broker.welcome_limits(),
         };
         websocket_frame(self.codec, &Frame::Welcome(welcome))
     }
 
-    /// Hop 2: one request. Its answer reaches the session by way of its shard, now or later.
+    /// Hop 2: carries out one request. The answer reaches the session through its shard, now or later.
     ///
     /// # Errors
-    /// [`NoRequest`] when the frame was none; the session has been told.
+    /// [`NoRequest`] when the frame is not a request; an error frame has been sent.
     pub(crate) fn handle(&mut self, frame: &[u8]) -> Result<(), NoRequest> {
         match Request::decode(self.codec, frame) {
             Ok(Request { id, operation }) => {
@@ -122,8 +123,8 @@ impl Session {
         readers_have_room && self.in_flight.is_below(core.limits.requests_in_flight)
     }
 
-    /// Waits until the session may go on: few enough of its requests are under way, and the readers of what it published
-    /// have room. While it waits, its socket is not read.
+    /// Waits until fewer requests than `requests_in_flight` are under way and the subscribers' shards of what it published have
+    /// room. Meanwhile its socket is not read.
     pub(crate) async fn ready(&mut self) {
         self.in_flight.below(self.broker.core.limits.requests_in_flight).await;
         if let Some(entry) = self.published.take() {
@@ -131,7 +132,7 @@ impl Session {
         }
     }
 
-    /// The client is gone: the plugins of its topics are told.
+    /// Ends the subscriptions of a client that has disconnected, and reports that to the plugins of its topics.
     pub(crate) fn end(&mut self) {
         for (topic, state) in self.subscriptions.drain() {
             if state.is_in() {
@@ -166,7 +167,7 @@ impl Session {
 
     fn subscribe_one(&mut self, request: Subscribe<'_>, responder: Responder) {
         if let Some(pattern) = pattern(&request.topic) {
-            return self.select(&request, pattern, responder);
+            return self.subscribe_pattern(&request, pattern, responder);
         }
         let topic = match parse_topic(&request.topic) {
             Ok(topic) => topic,
@@ -174,8 +175,8 @@ impl Session {
         };
         let state = match self.subscriptions.get(&topic).cloned() {
             Some(state) => state,
-            None if self.has_place() => self.add(&topic),
-            None => return responder.fail(self.has_no_place()),
+            None if self.has_room() => self.add(&topic),
+            None => return responder.fail(self.too_many_subscriptions()),
         };
         let Subscribe { since, last, delivery, presence, .. } = request;
         let options = SubscribeOptions { since, last, delivery, field: None, presence };
@@ -183,13 +184,13 @@ impl Session {
     }
 
     /// Subscribes to a pattern.
-    fn select(&mut self, request: &Subscribe<'_>, pattern: Pattern, responder: Responder) {
+    fn subscribe_pattern(&mut self, request: &Subscribe<'_>, pattern: Pattern, responder: Responder) {
         if let Err(failure) = only_live(request) {
             return responder.fail(failure);
         }
         let is_new = self.patterns.get(&pattern).is_none();
-        if is_new && !self.has_place() {
-            return responder.fail(self.has_no_place());
+        if is_new && !self.has_room() {
+            return responder.fail(self.too_many_subscriptions());
         }
         if self.broker.subscribe_pattern(&self.caller, &pattern, responder) && is_new {
             self.patterns.add(pattern, ());
@@ -197,15 +198,15 @@ impl Session {
     }
 
     fn add(&mut self, topic: &Topic) -> Arc<SubscriptionState> {
-        // Where the topic is in memory, all its subscribers share its text.
-        let known = self.broker.core.topics.peek(topic);
-        let topic = known.as_ref().map_or(topic, |entry| entry.stream.topic());
+        // Subscribers of a topic in memory share the text of its name.
+        let in_memory = self.broker.core.topics.peek(topic);
+        let topic = in_memory.as_ref().map_or(topic, |entry| entry.stream.topic());
         let state = Arc::default();
         self.subscriptions.add(topic.clone(), Arc::clone(&state));
         state
     }
 
-    fn has_place(&mut self) -> bool {
+    fn has_room(&mut self) -> bool {
         let bound = self.broker.core.limits.subscriptions;
         if self.subscriptions.len() + self.patterns.len() + self.caller.assigned.len() >= bound {
             self.subscriptions.retain(|_, state| state.is_in());
@@ -213,23 +214,23 @@ impl Session {
         self.subscriptions.len() + self.patterns.len() + self.caller.assigned.len() < bound
     }
 
-    fn has_no_place(&self) -> Failure {
+    fn too_many_subscriptions(&self) -> Failure {
         let text = format!("a session may have {} subscriptions", self.broker.core.limits.subscriptions);
         Failure::new(ErrorCode::TooMany, text)
     }
 
     fn unsubscribe(&mut self, names: &[Cow<'_, str>], responder: Responder) {
-        let wanted = |name: &Cow<'_, str>| match pattern(name) {
+        let target = |name: &Cow<'_, str>| match pattern(name) {
             Some(pattern) => Ok(Target::Pattern(pattern)),
             None => parse_topic(name).map(Target::Topic),
         };
-        let all: Vec<Target> = match names.iter().map(wanted).collect() {
-            Ok(all) => all,
+        let targets: Vec<Target> = match names.iter().map(target).collect() {
+            Ok(targets) => targets,
             Err(failure) => return responder.fail(failure),
         };
         let parts = responder.split(names.iter().map(|name| Arc::from(&**name)), unsubscribed_all);
-        for (wanted, part) in all.into_iter().zip(parts) {
-            match wanted {
+        for (target, part) in targets.into_iter().zip(parts) {
+            match target {
                 Target::Topic(topic) => match self.subscriptions.remove(&topic).filter(|state| state.is_in()) {
                     Some(_) => self.broker.unsubscribe(&self.caller, &topic, part),
                     None if self.caller.assigned.remove(&topic) => self.broker.unsubscribe(&self.caller, &topic, part),
@@ -305,26 +306,26 @@ impl Session {
         Responder::session(self.broker.core.hub.clone(), self.caller.key, id, self.in_flight.enter())
     }
 
-    /// An answer that may be so large that nothing more is read until it is in the outbox: many that were asked for at once would
-    /// be in memory together, whether the client reads them or not.
+    /// For an answer that may be large: it counts as all requests that the session may have in flight, so that nothing more is read
+    /// until it is in the outbox. Many such answers would otherwise be in memory together, whether the client reads them or not.
     fn large_responder(&self, id: Option<u64>) -> Responder {
         let in_flight = self.in_flight.enter_as(self.broker.core.limits.requests_in_flight);
         Responder::session(self.broker.core.hub.clone(), self.caller.key, id, in_flight)
     }
 }
 
-/// What a session no longer wants.
+/// What a session unsubscribes from.
 enum Target {
     Topic(Topic),
     Pattern(Pattern),
 }
 
-/// The pattern that a client named, unless it is a topic or neither.
+/// The pattern of this name; none for a topic, and for a name that is neither.
 fn pattern(name: &str) -> Option<Pattern> {
     Pattern::parse(name).ok().filter(|pattern| !pattern.is_exact())
 }
 
-/// Refuses what a subscription to a pattern cannot have: it selects topics that differ in what they keep.
+/// Refuses the options that a subscription by pattern cannot have, because the topics it selects differ in what they keep.
 fn only_live(request: &Subscribe<'_>) -> Result<(), Failure> {
     let text = match request {
         Subscribe { since: Some(_), .. } => "a pattern has no position to go on \"since\"",
@@ -347,7 +348,7 @@ fn subscribed_all(parts: Vec<Part>) -> RequestResult {
     Ok(Reply::SubscribedAll(parts.into_iter().map(outcome).collect()))
 }
 
-/// The first failure, if there is one.
+/// The answer to an `unsubscribe` of several topics: the first failure, if there is one.
 fn unsubscribed_all(parts: Vec<Part>) -> RequestResult {
     parts.into_iter().map(|(_, outcome)| outcome).find(Result::is_err).unwrap_or(Ok(Reply::Unsubscribed))
 }

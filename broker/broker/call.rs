@@ -49,13 +49,13 @@ impl Broker {
     /// Calls the plugin that owns a topic, as the program that embeds the broker.
     ///
     /// # Errors
-    /// `bad_request` for a name that is no topic, `not_found` where no plugin owns it, and what the plugin says.
+    /// `bad_request` for a name that is no topic, `not_found` where no plugin owns it, and the plugin's refusal.
     pub async fn call(&self, topic: &str, method: &str, payload: Option<Payload>) -> Result<Option<Payload>, Failure> {
         Ok(self.call_with(topic, method, payload, None).await?.payload)
     }
 
     /// The same with an idempotency key: a call that was answered before with this key, method and payload gets the same answer
-    /// again, as a duplicate, and the plugin is not asked.
+    /// again, as a duplicate, and the plugin is not called.
     ///
     /// # Errors
     /// Those of [`Broker::call`] and, about the key, those of [`Broker::publish_with`].

@@ -1,4 +1,4 @@
-//! Reading a topic's past on request: one bounded page at a time. What a subscription gets of it is the business of `replay`.
+//! History requests: one bounded page of a topic's past messages. Catching up as part of a subscription is up to `topics/replay`.
 
 use rialto_protocol::{ErrorCode, Failure, HistoryFrom, Past, PastMessage, Position};
 
@@ -9,11 +9,11 @@ use crate::request::caller::Caller;
 use crate::store::{Page, Span};
 use crate::topic::Topic;
 
-/// Messages of a request that does not say how many, and the most of any request.
+/// Messages in an answer to a request without a limit, and the most in any answer.
 const LIMIT: u64 = 100;
 const LIMIT_MAX: u64 = 300;
 
-/// Bytes of payload in one answer: one message may be larger.
+/// Bytes of payload in one answer; a single message may be larger.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 impl Broker {

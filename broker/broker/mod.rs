@@ -1,4 +1,5 @@
-//! The broker: joins topics, engine, hub and plugins. It knows sessions only by their keys, and no transport.
+//! The broker: connects topics, engine, hub and plugins, with one entry for each operation. It knows sessions by their keys only,
+//! and no transport.
 
 pub(crate) mod admin;
 mod call;
@@ -40,31 +41,31 @@ use crate::topic::Topic;
 use crate::topics::TopicRegistry;
 use crate::topics::presence_timer::PresenceTimer;
 
-/// What the broker's threads are given to end, even where sessions are given none.
+/// The least time that the broker's threads have to stop, even where sessions have none.
 const STOP_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// A running broker. Cheap to clone; all clones are the same broker.
 ///
-/// Made by [`Broker::builder`](crate::Builder). It runs on threads of its own, so any runtime may call it.
+/// Built with [`Broker::builder`](crate::Builder). It runs on threads of its own, so it can be called from any runtime.
 #[derive(Clone, Debug)]
 pub struct Broker {
     pub(crate) core: Arc<Core>,
 }
 
-/// A topic in memory, as an operator wants to see it.
+/// The status of a topic in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicStatus {
-    /// Its last message.
+    /// The position of its last message.
     pub position: Position,
     /// Subscriptions of all sessions.
     pub subscribers: u64,
-    /// Messages that subscribers did not get because of their delivery policy, by [`Policy::index`]: one message counts
-    /// once for each of them.
+    /// Messages that were not delivered because of the subscriber's delivery policy, by [`Policy::index`]: a message counts once
+    /// for each such subscriber.
     pub skipped: [u64; Policy::ALL.len()],
 }
 
-/// What all handles share.
+/// What all clones of a [`Broker`] share.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) limits: Limits,
@@ -84,23 +85,23 @@ pub(crate) struct Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        // The last handle may be dropped on one of the broker's own threads, so nobody is waited for here.
+        // The last clone may be dropped on one of the broker's own threads, which cannot wait for themselves.
         self.plugins.signal_stop();
         self.hub.signal_stop();
     }
 }
 
 impl Broker {
-    /// The broker's numbers at this moment.
+    /// The metrics at this moment.
     pub fn metrics(&self) -> Snapshot {
         self.core.metrics.snapshot()
     }
 
-    /// What is known of a topic; none if it is not in memory or no topic.
+    /// The status of a topic; none if it is not in memory, or not a valid topic.
     pub fn topic(&self, topic: &str) -> Option<TopicStatus> {
         let entry = self.core.topics.peek(&Topic::parse(topic).ok()?)?;
         let mut position = None;
-        // A stream that was retired meanwhile is as good as not there.
+        // A stream that was retired meanwhile is not in memory any more.
         entry.stream.join(|view| position = Some(view.position())).ok()?;
         let (subscribers, skipped) = (entry.reach.audience().subscribers(), entry.reach.audience().skipped());
         Some(TopicStatus { position: position?, subscribers, skipped })
@@ -125,7 +126,7 @@ impl Broker {
             }
         });
         let ended = ended.await.is_ok();
-        // Threads are waited for aside, and not for ever: a hook may be in the middle of its time.
+        // Joined on another thread and with a time limit, because a hook may be running.
         let core = Arc::clone(&self.core);
         let stopped = tokio::task::spawn_blocking(move || {
             core.plugins.stop();
@@ -150,8 +151,8 @@ impl Broker {
         self.core.next_shard.fetch_add(1, Relaxed) % self.core.hub.shards()
     }
 
-    /// What a session is told about its limits.
-    pub(crate) fn told_limits(&self) -> LimitsFrame {
+    /// The limits in the `welcome` frame.
+    pub(crate) fn welcome_limits(&self) -> LimitsFrame {
         LimitsFrame {
             message_bytes: self.core.limits.message_bytes,
             subscriptions: self.core.limits.subscriptions,
@@ -160,7 +161,10 @@ impl Broker {
     }
 }
 
-/// A topic a client named.
+/// Reads a topic's name.
+///
+/// # Errors
+/// `forbidden` for a topic of the broker's own, `bad_request` for a name that is no topic.
 pub(crate) fn parse_topic(name: &str) -> Result<Topic, Failure> {
     Topic::parse(name).map_err(|error| {
         let code = match error {
@@ -171,6 +175,7 @@ pub(crate) fn parse_topic(name: &str) -> Result<Topic, Failure> {
     })
 }
 
+/// Answers a publish.
 pub(crate) fn answer_published(responder: Responder, published: Result<Published, Failure>) {
     match published {
         Ok(published) => responder.ok(Reply::Published(published)),

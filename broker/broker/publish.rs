@@ -1,4 +1,4 @@
-//! How messages come in and go out: hop 3, and the hand-over to the engine.
+//! Publishing: hop 3 of a message, and its hand-over to the engine.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Broker {
     /// The position is none when the plugin swallowed the message.
     ///
     /// # Errors
-    /// `bad_request` for a name that is no topic, `not_found` where no rule is for it, and what the plugin says.
+    /// `bad_request` for a name that is no topic, `not_found` where no rule is for it, and the plugin's refusal.
     pub async fn publish(&self, topic: &str, payload: Payload) -> Result<Option<Position>, Failure> {
         Ok(self.publish_with(topic, payload, PublishOptions::default()).await?.position)
     }

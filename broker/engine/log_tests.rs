@@ -8,7 +8,7 @@ use rialto_protocol::{Payload, Published};
 use super::*;
 use crate::message::Draft;
 use crate::store::model::ModelLog;
-use crate::store::{Digest, Key, Page, Retention, Span};
+use crate::store::{Digest, Key, KeyOwner, Page, Retention, Span};
 
 const SEEDS: u64 = 400;
 const ROUNDS: usize = 200;
@@ -86,7 +86,8 @@ impl World {
         let (stream, seen) = self.streams[place].clone();
         let payload = Payload::json(&text).expect("a text");
         let digest = Digest::of(None, Some(&payload));
-        let keyed = key.map(|key| KeyedRequest { key: Key { user: None, text: key.to_string().into() }, digest });
+        let keyed = key
+            .map(|key| KeyedRequest { key: Key { owner: KeyOwner::User(None), text: key.to_string().into() }, digest });
         let draft = Draft { payload, from: None, except: None };
         let pending =
             Publish { stream: Arc::clone(&stream), log: Arc::clone(&self.log), seen: Arc::clone(&seen), text };

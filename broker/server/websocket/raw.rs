@@ -1,4 +1,4 @@
-//! What is said over a raw endpoint: every message is a plugin's, in whatever format. It knows no protocol.
+//! Sessions on raw endpoints: every message goes to a plugin's hook unchanged, in any format. It knows no protocol.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::hub::{Ending, InFlight, SessionKey};
 use crate::identity;
 use crate::request::caller::CallerSession;
 
-/// How long a message waits before it is tried again to put it into a full mailbox.
+/// How long a message waits before the next attempt to put it into the plugin's full mailbox.
 const BUSY_WAIT: Duration = Duration::from_millis(2);
 
-/// When a session may come back whose plugin is not there.
+/// When a client may reconnect after its endpoint's plugin was busy or not loaded.
 const RETRY_MS: u64 = 5_000;
 
 /// A session on a raw endpoint.
@@ -26,12 +26,12 @@ pub(in crate::server) struct Raw {
     endpoint: Arc<str>,
     logic: Option<Arc<dyn TopicLogic>>,
     in_flight: Arc<InFlight>,
-    /// What its plugin has had no room for yet. Meanwhile its socket is not read.
+    /// The message for which the plugin's mailbox had no room yet. Meanwhile the socket is not read.
     waiting: Option<RawMessage>,
 }
 
 impl Raw {
-    /// A session that is now told to its plugin. Gives why it has to end, if it has.
+    /// Begins a session and reports it to the endpoint's plugin. Also returns why the session has to end at once, if it has to.
     pub(in crate::server) fn begin(
         broker: Broker,
         key: SessionKey,
@@ -50,18 +50,18 @@ impl Raw {
             message,
             retry_after_ms: Some(RETRY_MS),
         });
-        // Who was not told to the plugin does not end there either.
+        // The end of a session is reported only to a plugin that knows of its beginning.
         let logic = logic.filter(|_| closing.is_none());
         (Self { broker, caller, endpoint, logic, in_flight: Arc::default(), waiting: None }, closing)
     }
 
-    /// Who it is.
+    /// The session as a caller.
     pub(in crate::server) fn caller(&self) -> &CallerSession {
         &self.caller
     }
 
-    /// Gives the plugin what waits, if there is room.
-    fn pass_on(&mut self) {
+    /// Puts the waiting message into the plugin's mailbox, if there is room.
+    fn forward(&mut self) {
         let (Some(message), Some(logic)) = (self.waiting.take(), &self.logic) else { return };
         let in_flight = self.in_flight.enter();
         self.waiting = Arc::clone(logic).message(&self.broker, &self.caller, &self.endpoint, message, in_flight).err();
@@ -74,7 +74,7 @@ impl Handler for Raw {
             Kind::Text => RawMessage::Text(String::from_utf8_lossy(message).into_owned()),
             Kind::Binary => RawMessage::Binary(message.to_vec()),
         });
-        self.pass_on();
+        self.forward();
         Ok(())
     }
 
@@ -86,7 +86,7 @@ impl Handler for Raw {
         self.in_flight.below(self.broker.core.limits.requests_in_flight).await;
         while self.waiting.is_some() {
             tokio::time::sleep(BUSY_WAIT).await;
-            self.pass_on();
+            self.forward();
         }
     }
 
