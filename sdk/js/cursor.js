@@ -1,4 +1,4 @@
-/** How far one subscription has come in its topic: what to ask for after a reconnect, and what is new. Pure. */
+/** The position of one subscription in its topic: where to resume, and which messages and gaps are new. Pure. */
 
 /** Most offsets of own messages that are remembered until the others have come so far. */
 const OWN_MAX = 1000;
@@ -13,7 +13,7 @@ export class Cursor {
   #position;
   /** Where the topic stood when the broker replied last: what comes up to here was published before. */
   #head = 0;
-  /** The next message may be any later one: the application has been told that some are left out. */
+  /** The next message may be any later one: it is not known how many of the requested messages are kept. */
   #isOpen = false;
   /** Offsets still to come of messages that the application published and does not want back. */
   #own = new Set();
@@ -23,7 +23,7 @@ export class Cursor {
     this.#position = position && { ...position };
   }
 
-  /** The position of the newest message seen or told to be left out; null before the first reply. */
+  /** The position of the newest message received or reported missing; null before the first reply. */
   get position() {
     return this.#position && { ...this.#position };
   }
@@ -39,7 +39,7 @@ export class Cursor {
     const own = this.#position;
     this.#isOpen = false;
     this.#head = head?.offset ?? 0;
-    // In the own epoch messages and gaps go on from the own position: what will not come is told, or asked for again.
+    // In the same epoch messages and gaps continue after `own`: what is missing is reported, or requested again.
     if (own !== null && own.epoch === head?.epoch && (recovered || own.offset <= head.offset)) return;
     this.#own.clear();
     this.#position = head && { ...head };
@@ -89,7 +89,7 @@ export class Cursor {
   }
 
   /**
-   * The broker told that some messages will not come.
+   * The broker reported that some messages will not come.
    *
    * @param {Span} span
    */

@@ -1,14 +1,14 @@
-/** What an application holds for one topic or pattern. Sends nothing itself: the client does. */
+/** A subscription to one topic or pattern, as the application holds it. Does no I/O: the client sends its requests. */
 
 import { fromBase64 } from "./bytes.js";
 import { RialtoError } from "./errors.js";
 import { isPattern } from "./pattern.js";
 import { Cursor } from "./cursor.js";
 
-/** Asked for when a position is lost: as many as a topic keeps unless its rule says otherwise. */
+/** Messages requested when a position cannot be recovered: the default retention of a topic. */
 const REPLAY_MESSAGES = 1000;
-/** Most frames of a topic that are kept until the reply to the list it was in; with more it is asked for alone. */
-const HELD_MAX = 1000;
+/** Most frames of a topic buffered before the reply to a bulk subscribe; with more, the topic is requested alone. */
+const BUFFERED_MAX = 1000;
 
 /**
  * @typedef {import("./cursor.js").Position} Position
@@ -60,12 +60,13 @@ const HELD_MAX = 1000;
  * @property {"replay" | "live"} [onLost] When what was missed cannot be recovered, because it has expired or the
  *   broker lost it: get what it keeps, or only what comes from now on. Default `replay`.
  * @property {Delivery} [delivery] Default: that of the topic rule.
- * @property {boolean} [presence] Whether to be told who is there, who joins and who leaves.
+ * @property {boolean} [presence] Whether to receive the members, and each join and leave.
  */
 
 /**
- * @typedef {"idle" | "asked" | "held" | "placed"} Place On this connection. `asked`: what comes before the reply is
- *   none of its messages; `held`: it may be, because the reply is that to a list.
+ * @typedef {"idle" | "requested" | "buffering" | "active"} SubscriptionPhase On this connection. `requested`: frames
+ *   before the reply belong to other subscriptions; `buffering`: they may belong to this one, because the request was
+ *   a bulk subscribe.
  */
 
 export class Subscription {
@@ -79,9 +80,9 @@ export class Subscription {
   #last = 0;
   #isQuiet = false;
   /** @type {Frame[]} */
-  #held = [];
-  /** @type {Place} */
-  #place = "idle";
+  #buffer = [];
+  /** @type {SubscriptionPhase} */
+  #phase = "idle";
   /** @type {(subscribed: Subscribed) => void} */
   #resolveReady = () => {};
   /** @type {(error: RialtoError) => void} */
@@ -112,7 +113,7 @@ export class Subscription {
       this.#resolveReady = resolve;
       this.#rejectReady = reject;
     });
-    // Whoever does not ask must not get an unhandled rejection.
+    // An application that does not await `ready` must not get an unhandled rejection.
     this.ready.catch(() => {});
     this.#handlers = handlers;
     this.#options = options;
@@ -121,7 +122,7 @@ export class Subscription {
     this.#leave = leave;
   }
 
-  /** Of the newest message seen or told to be left out: what to keep for `since`. Null before the first reply. */
+  /** Position of the newest message received or reported missing: store it for `since`. Null before the first reply. */
   get position() {
     return this.#cursor.position;
   }
@@ -131,24 +132,24 @@ export class Subscription {
     return this.#leave(this);
   }
 
-  /** @internal @returns {Place} */
-  get place() {
-    return this.#place;
+  /** @internal @returns {SubscriptionPhase} */
+  get phase() {
+    return this.#phase;
   }
 
-  /** @internal @param {Place} place */
-  set place(place) {
-    this.#place = place;
-    this.#held = [];
+  /** @internal @param {SubscriptionPhase} phase */
+  set phase(phase) {
+    this.#phase = phase;
+    this.#buffer = [];
   }
 
   /**
-   * Takes other handlers and options. Where to begin was decided the first time: nothing comes again.
+   * Replaces the handlers and options. The start position stays as first requested: no message is delivered again.
    *
    * @internal
    * @param {Handlers} handlers
    * @param {SubscribeOptions} options What is left out stays as it is.
-   * @returns {boolean} Whether the broker must know.
+   * @returns {boolean} Whether the change must be sent to the broker.
    */
   update(handlers, options) {
     this.#handlers = handlers;
@@ -160,7 +161,7 @@ export class Subscription {
   }
 
   /**
-   * What to ask the broker for.
+   * The fields of the subscribe request.
    *
    * @internal
    * @returns {{topic: string, since?: Position, last?: number, delivery?: Delivery, presence?: boolean}}
@@ -174,7 +175,7 @@ export class Subscription {
   }
 
   /**
-   * What to ask for where only `delivery` or `presence` is another: the messages go on.
+   * The fields of a subscribe request that changes only `delivery` or `presence`; messages continue.
    *
    * @internal
    */
@@ -185,7 +186,7 @@ export class Subscription {
 
   /** @internal Whether a message was published before the reply, and comes again for this subscription alone. */
   isRepeated(/** @type {number} */ offset) {
-    return this.#place === "placed" && this.#cursor.isRepeated(offset);
+    return this.#phase === "active" && this.#cursor.isRepeated(offset);
   }
 
   /** @internal @param {Frame} reply */
@@ -194,26 +195,26 @@ export class Subscription {
     const position = this.isPattern ? null : reply.position ?? null;
     const recovered = reply.recovered === true;
     this.#cursor.accept(position, recovered, this.#last);
-    const early = this.#held;
-    this.place = "placed";
+    const buffered = this.#buffer;
+    this.phase = "active";
     const subscribed = { position: position && { ...position }, recovered, previous };
     this.#resolveReady(subscribed);
     this.#events.hand(() => this.#handlers.onSubscribed?.(subscribed));
     if (recovered && previous) this.#events.emit("recovered", { topic: this.topic, position, previous });
     this.presence(reply);
-    for (const frame of early) if (this.#place === "placed") this.receive(frame);
+    for (const frame of buffered) if (this.#phase === "active") this.receive(frame);
   }
 
   /** @internal @param {RialtoError} error */
   refused(error) {
-    this.place = "idle";
+    this.phase = "idle";
     if (error.retryAfterMs === null) this.#rejectReady(error);
     this.#events.hand(() => this.#handlers.onRefused?.(error));
   }
 
-  /** @internal It is over. */
+  /** @internal The application unsubscribed. */
   left() {
-    this.place = "idle";
+    this.phase = "idle";
     this.#rejectReady(new RialtoError("unsubscribed", `topic ${JSON.stringify(this.topic)}: unsubscribed`));
   }
 
@@ -240,19 +241,19 @@ export class Subscription {
    * @param {Frame} frame
    */
   receive(frame) {
-    if (this.isPattern || this.#place === "placed") this.#hand(frame);
-    else if (this.#place === "held") this.#hold(frame);
+    if (this.isPattern || this.#phase === "active") this.#dispatch(frame);
+    else if (this.#phase === "buffering") this.#enqueue(frame);
     // Otherwise it belongs to a subscription that this one replaces, or to a pattern.
   }
 
   /** @param {Frame} frame */
-  #hold(frame) {
-    this.#held.push(frame);
-    if (this.#held.length > HELD_MAX) this.place = "asked";
+  #enqueue(frame) {
+    this.#buffer.push(frame);
+    if (this.#buffer.length > BUFFERED_MAX) this.phase = "requested";
   }
 
   /** @param {Frame} frame */
-  #hand(frame) {
+  #dispatch(frame) {
     switch (frame.type) {
       case "message":
         return this.#message(frame);
@@ -287,17 +288,17 @@ export class Subscription {
   /** @param {Frame} frame */
   #gap({ topic, from, to, reason }) {
     if (!this.isPattern) this.#cursor.gap({ from, to });
-    this.#tell({ topic, from, to, reason });
+    this.#report({ topic, from, to, reason });
   }
 
-  /** @param {Gap} gap One that the broker did not tell. */
+  /** @param {Gap} gap One that the broker did not report. */
   #miss(gap) {
-    this.#tell(gap);
+    this.#report(gap);
     this.#events.emit("gap", gap);
   }
 
   /** @param {Gap} gap */
-  #tell(gap) {
+  #report(gap) {
     this.#events.hand(() => this.#handlers.onGap?.(gap));
   }
 }

@@ -1,4 +1,4 @@
-/** All subscriptions of a client: placed on every new connection with a few frames, and handed their pushes. */
+/** All subscriptions of a client: requested on every new connection in few frames; dispatches their pushes. */
 
 import { isLonger } from "./socket.js";
 import { ConnectionLostError, NotConnectedError, RialtoError, TimeoutError } from "./errors.js";
@@ -29,8 +29,8 @@ export class Subscriptions {
   #quiet = new Set();
   /** @type {Socket | null} */
   #socket = null;
-  #listsAsked = 0;
-  /** @type {(() => void)[]} What waits until no list is asked for. */
+  #pendingLists = 0;
+  /** @type {(() => void)[]} Actions deferred until no bulk subscribe is pending. */
   #deferred = [];
 
   /**
@@ -46,7 +46,7 @@ export class Subscriptions {
   }
 
   /**
-   * Adds what is new, updates what is known, and places it where there is a connection.
+   * Adds new subscriptions and updates known ones; requests the new ones where there is a connection.
    *
    * @param {string[]} topics Patterns too.
    * @param {import("./subscription.js").Handlers} handlers
@@ -70,7 +70,7 @@ export class Subscriptions {
       return subscription;
     });
     this.#routes.clear();
-    if (this.#socket) void this.#place(added, this.#socket);
+    if (this.#socket) void this.#subscribe(added, this.#socket);
     return all;
   }
 
@@ -100,48 +100,48 @@ export class Subscriptions {
     const left = subscriptions.filter((each) => this.#known.get(each.topic) === each);
     const socket = this.#socket;
     // Without a connection there is nothing left to unsubscribe from.
-    const placed = left.filter(({ place }) => place !== "idle");
+    const active = left.filter(({ phase }) => phase !== "idle");
     for (const each of left) {
       this.#known.delete(each.topic);
       each.left();
     }
     this.#routes.clear();
     if (socket === null) return;
-    const requests = inFrames(placed, ({ topic }) => ({ topic }), socket.frameBytesMax).map(([items]) =>
+    const requests = inFrames(active, ({ topic }) => ({ topic }), socket.frameBytesMax).map(([items]) =>
       socket.request({ type: "unsubscribe", ...asFields(items) }, this.#timeoutMs));
     // What is not confirmed ends with the connection at the latest.
     await Promise.allSettled(requests);
   }
 
   /**
-   * Places all of them on a new connection. Topics come first: until their replies are there, no message may arrive
+   * Requests all subscriptions on a new connection. Topics come first: until their replies are there, no message may arrive
    * that only a pattern asked for.
    *
    * @param {Socket} socket
-   * @returns {{sent: Promise<void>, decided: Promise<void>}} When all were asked for, and when all were answered.
+   * @returns {{sent: Promise<void>, decided: Promise<void>}} When all were requested, and when all were answered.
    */
   open(socket) {
     this.#socket = socket;
-    this.#listsAsked = 0;
+    this.#pendingLists = 0;
     this.#deferred = [];
     const all = [...this.#known.values()];
-    for (const each of all) each.place = "idle";
-    const topics = this.#place(all.filter(({ isPattern }) => !isPattern), socket);
+    for (const each of all) each.phase = "idle";
+    const topics = this.#subscribe(all.filter(({ isPattern }) => !isPattern), socket);
     /** @type {() => void} */
     let onSent = () => {};
     const sent = /** @type {Promise<void>} */ (new Promise((resolve) => (onSent = resolve)));
-    const patterns = this.#place(all.filter(({ isPattern }) => isPattern), socket, onSent);
+    const patterns = this.#subscribe(all.filter(({ isPattern }) => isPattern), socket, onSent);
     return { sent, decided: Promise.all([topics, patterns]).then(() => {}) };
   }
 
   /** The connection is gone; everything returns with the next one. */
   suspend() {
     this.#socket = null;
-    for (const each of this.#known.values()) each.place = "idle";
+    for (const each of this.#known.values()) each.phase = "idle";
   }
 
   /**
-   * Hands a push to whoever asked for it.
+   * Dispatches a push to the subscriptions it belongs to.
    *
    * @param {Frame} frame
    */
@@ -165,19 +165,19 @@ export class Subscriptions {
    * @param {() => void} [onSent]
    * @returns {Promise<void>} When the broker has decided, or the connection is gone.
    */
-  async #place(subscriptions, socket, onSent = () => {}) {
+  async #subscribe(subscriptions, socket, onSent = () => {}) {
     const topics = subscriptions.filter(({ isPattern }) => !isPattern);
     const patterns = subscriptions.filter(({ isPattern }) => isPattern);
     // What a pattern selects may arrive before the reply: only a request of its own tells which messages it is about.
-    const apart = topics.filter(({ topic }) => this.#patternsOf(topic).some(({ place }) => place !== "idle"));
+    const apart = topics.filter(({ topic }) => this.#patternsOf(topic).some(({ phase }) => phase !== "idle"));
     const together = topics.filter((each) => !apart.includes(each));
-    const decided = [...apart.map((each) => this.#ask([each], socket)), ...this.#askAll(together, socket)];
+    const decided = [...apart.map((each) => this.#request([each], socket)), ...this.#requestAll(together, socket)];
     if (patterns.length === 0) onSent();
     else {
       decided.push(this.#afterLists(() => {
-        const asked = this.#askAll(patterns.filter((each) => this.#isCurrent(each, socket)), socket);
+        const decided = this.#requestAll(patterns.filter((each) => this.#isCurrent(each, socket)), socket);
         onSent();
-        return Promise.all(asked);
+        return Promise.all(decided);
       }));
     }
     await Promise.all(decided);
@@ -187,9 +187,9 @@ export class Subscriptions {
    * @param {Subscription[]} subscriptions
    * @param {Socket} socket
    */
-  #askAll(subscriptions, socket) {
+  #requestAll(subscriptions, socket) {
     const frames = inFrames(subscriptions, (each) => each.request(), socket.frameBytesMax);
-    return frames.map(([, members]) => this.#ask(members, socket));
+    return frames.map(([, members]) => this.#request(members, socket));
   }
 
   /**
@@ -199,21 +199,21 @@ export class Subscriptions {
    * @param {Socket} socket
    * @returns {Promise<unknown>}
    */
-  #ask(subscriptions, socket) {
+  #request(subscriptions, socket) {
     const isList = subscriptions.length > 1;
     const fields = { type: "subscribe", ...asFields(subscriptions.map((each) => each.request())) };
-    for (const each of subscriptions) each.place = isList ? "held" : "asked";
-    if (isList) this.#listsAsked += 1;
+    for (const each of subscriptions) each.phase = isList ? "buffering" : "requested";
+    if (isList) this.#pendingLists += 1;
     return new Promise((resolve) => {
-      const settle = (/** @type {RialtoError | null} */ error, /** @type {any} */ reply) => {
+      const complete = (/** @type {RialtoError | null} */ error, /** @type {any} */ reply) => {
         const again = this.#decide(subscriptions, socket, error, reply);
         if (isList && this.#socket === socket) this.#listDecided();
         again.then(resolve);
       };
       try {
-        socket.send(fields, this.#timeoutMs, settle);
+        socket.send(fields, this.#timeoutMs, complete);
       } catch (error) {
-        settle(/** @type {RialtoError} */ (error), null);
+        complete(/** @type {RialtoError} */ (error), null);
       }
     });
   }
@@ -231,8 +231,8 @@ export class Subscriptions {
     const isList = subscriptions.length > 1;
     const current = subscriptions.filter((each) => this.#isCurrent(each, socket));
     if (error?.code === "bad_request" && isList) {
-      // One of them spoils the list: each one apart shows which.
-      return Promise.all(current.map((each) => this.#ask([each], socket)));
+      // One invalid item fails the whole request: request each alone to find it.
+      return Promise.all(current.map((each) => this.#request([each], socket)));
     }
     const items = new Map(reply?.topics?.map((/** @type {any} */ item) => [item.topic, item]));
     const again = [];
@@ -242,7 +242,7 @@ export class Subscriptions {
       const item = isList ? items.get(each.topic) : reply;
       const refusal = error ?? (item?.error && RialtoError.fromFrame(item.error));
       if (refusal) this.#refuse(each, socket, refusal);
-      else if (isList && each.place === "asked") again.push(this.#ask([each], socket));
+      else if (isList && each.phase === "requested") again.push(this.#request([each], socket));
       else if (item) each.accepted(item);
       else this.#refuse(each, socket, new RialtoError("internal", `topic ${JSON.stringify(each.topic)}: no reply`));
     }
@@ -250,8 +250,8 @@ export class Subscriptions {
   }
 
   #listDecided() {
-    this.#listsAsked -= 1;
-    if (this.#listsAsked > 0) return;
+    this.#pendingLists -= 1;
+    if (this.#pendingLists > 0) return;
     for (const action of this.#deferred.splice(0)) action();
   }
 
@@ -260,14 +260,14 @@ export class Subscriptions {
    * @returns {Promise<unknown>} When it is done; never, should the connection end before.
    */
   #afterLists(action) {
-    if (this.#listsAsked === 0) return action();
+    if (this.#pendingLists === 0) return action();
     return new Promise((resolve) => this.#deferred.push(() => void action().then(resolve)));
   }
 
   /** @param {Subscription} subscription Known to the broker with other options. */
   #change(subscription) {
     const socket = this.#socket;
-    if (!socket || subscription.place === "idle") return;
+    if (!socket || subscription.phase === "idle") return;
     socket.request({ type: "subscribe", ...subscription.changeRequest() }, this.#timeoutMs).then(
       (reply) => {
         if (this.#isCurrent(subscription, socket)) subscription.presence(reply);
@@ -298,7 +298,7 @@ export class Subscriptions {
       this.#routes.clear();
     } else {
       this.#clock.setTimeout(() => {
-        if (this.#isCurrent(subscription, socket)) void this.#place([subscription], socket);
+        if (this.#isCurrent(subscription, socket)) void this.#subscribe([subscription], socket);
       }, error.retryAfterMs);
     }
     subscription.refused(error);
