@@ -92,9 +92,15 @@ export class Cursor {
    * The broker reported that some messages will not come.
    *
    * @param {Span} span
+   * @returns {Span | null} What of it is new.
    */
-  gap({ to }) {
-    if (this.#position !== null && to > this.#position.offset) this.#advance(this.#position, to);
+  gap({ from, to }) {
+    const position = this.#position;
+    if (position === null) return { from, to };
+    const first = Math.max(from, position.offset + 1);
+    if (first > to) return null;
+    this.#advance(position, to);
+    return { from: first, to };
   }
 
   /**

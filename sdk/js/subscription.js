@@ -287,8 +287,10 @@ export class Subscription {
 
   /** @param {Frame} frame */
   #gap({ topic, from, to, reason }) {
-    if (!this.isPattern) this.#cursor.gap({ from, to });
-    this.#report({ topic, from, to, reason });
+    // A `reset` gap counts offsets that a new epoch has used before the reply: the position may be there already.
+    const span = this.isPattern ? null : this.#cursor.gap({ from, to });
+    if (this.isPattern || reason === "reset") this.#report({ topic, from, to, reason });
+    else if (span) this.#report({ topic, ...span, reason });
   }
 
   /** @param {Gap} gap One that the broker did not report. */

@@ -15,6 +15,9 @@ const handlersFor = (/** @type {string} */ name, /** @type {string[]} */ reports
   return {
     onMessage: ({ topic, offset }) => reports.push(`message ${topic} ${offset}`),
     onGap: ({ topic, from, to, reason }) => reports.push(`gap ${topic} ${from}-${to} ${reason}`),
+    onJoin: ({ session }, topic) => reports.push(`join ${topic} ${session}`),
+    onLeave: ({ session }, topic) => reports.push(`leave ${topic} ${session}`),
+    onPresence: ({ topic, count }) => reports.push(`presence ${topic} ${count}`),
     onSubscribed: ({ position, recovered }) => {
       if (!isFirst) reports.push(`resumed ${name} ${recovered} ${position.epoch} ${position.offset}`);
       isFirst = false;
@@ -77,4 +80,21 @@ for (const each of cases) {
   });
 }
 
-test("every recovery case ran", () => assert.ok(cases.length >= 12 && ran === cases.length, `${ran}`));
+test("every recovery case ran", () => assert.ok(cases.length >= 14 && ran === cases.length, `${ran}`));
+
+test("a reset gap of a new epoch is reported although the position is after it", async () => {
+  const { client, clock, sockets } = await connectedClient();
+  const reports = [];
+  const accept = (offset, epoch) => {
+    const { id } = sockets.at(-1).sent.splice(0).find(({ type }) => type === "subscribe");
+    return sockets.at(-1).receive({ type: "ok", id, topic: "a", position: { epoch, offset }, recovered: false });
+  };
+  client.subscribe("a", { onGap: ({ from, to, reason }) => reports.push([from, to, reason]) }, { onLost: "live" });
+  await accept(7, "e1");
+  await sockets.at(-1).end(1006);
+  await clock.advance(client.status.retryInMs);
+  await sockets.at(-1).greet();
+  await accept(3, "e2");
+  await sockets.at(-1).receive({ type: "gap", topic: "a", from: 1, to: 3, reason: "reset" });
+  assert.deepEqual(reports, [[1, 3, "reset"]]);
+});

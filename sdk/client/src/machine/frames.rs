@@ -99,10 +99,7 @@ impl Machine {
     }
 
     fn take_gap(&mut self, gap: Gap) {
-        let Some(entry) = self.subscriptions.get(&gap.topic).filter(|entry| entry.state == SubscriptionState::Active)
-        else {
-            return;
-        };
+        let Some(entry) = self.subscriptions.get(&gap.topic).filter(|entry| entry.listens()) else { return };
         let stream = entry.stream;
         if let Some(gap) = entry.cursor.gap(gap) {
             self.emit(Event::Gap(gap.clone()));
@@ -111,9 +108,15 @@ impl Machine {
     }
 
     fn take_for(&mut self, topic: &str, item: Item) {
-        if let Some(entry) = self.subscriptions.get(topic).filter(|entry| entry.state == SubscriptionState::Active) {
-            let stream = entry.stream;
-            self.deliver(stream, item);
+        let Some(entry) = self.subscriptions.get(topic) else { return };
+        match entry.state {
+            SubscriptionState::Active => {
+                let stream = entry.stream;
+                self.deliver(stream, item);
+            }
+            // They change the list of members, which comes with the answer.
+            SubscriptionState::Requested { in_list: true } => entry.early_presence.push(item),
+            _ => {}
         }
     }
 

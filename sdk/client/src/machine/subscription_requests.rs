@@ -105,6 +105,7 @@ impl Machine {
         let Some(entry) = self.subscriptions.asked(asked) else { return };
         entry.state = SubscriptionState::Active;
         entry.cursor.begin(&entry.start_point, &subscribed);
+        let early_presence = std::mem::take(&mut entry.early_presence);
         let (stream, is_resumed) = (entry.stream, std::mem::replace(&mut entry.was_active, true));
         let topic = || Arc::clone(&asked.0);
         if is_resumed {
@@ -115,6 +116,9 @@ impl Machine {
         }
         if let Some(present) = &subscribed.present {
             self.deliver(stream, Item::Presence { topic: topic(), present: present.clone() });
+        }
+        for item in early_presence {
+            self.deliver(stream, item);
         }
         self.note(stream, &asked.0, Ok(subscribed));
     }

@@ -10,6 +10,7 @@ use rialto_protocol::{Delivery, Outcome, Position, Subscribe};
 
 use super::Ticket;
 use super::cursor::{Cursor, StartPoint};
+use crate::event::Item;
 use crate::topic::{Resume, Topic};
 
 /// Names one subscription of the program: one queue, with one or more topics.
@@ -39,6 +40,8 @@ pub(crate) struct Entry {
     pub(crate) cursor: Cursor,
     /// What the answer that is awaited was asked for.
     pub(crate) start_point: StartPoint,
+    /// Presence items received before the answer to a bulk subscribe; they are delivered after its list of members.
+    pub(crate) early_presence: Vec<Item>,
     /// Whether the program has had its first answer.
     pub(crate) was_active: bool,
     /// Tells it from an earlier one of the same name.
@@ -86,7 +89,9 @@ impl Subscriptions {
         self.next_serial += 1;
         let serial = self.next_serial;
         let (state, cursor, start_point) = (SubscriptionState::Idle, Cursor::default(), StartPoint::default());
-        let entry = Entry { stream, wanted, is_pattern, state, cursor, start_point, was_active: false, serial };
+        let early_presence = Vec::new();
+        let entry =
+            Entry { stream, wanted, is_pattern, state, cursor, start_point, early_presence, was_active: false, serial };
         self.entries.insert(name, entry);
     }
 
@@ -228,6 +233,7 @@ impl Entry {
         if self.start_point.since.is_none() {
             self.cursor.forget();
         }
+        self.early_presence.clear();
         self.state = SubscriptionState::Requested { in_list };
         let subscribe = Subscribe {
             topic: name.to_string().into(),
