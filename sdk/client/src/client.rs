@@ -161,11 +161,11 @@ impl Client {
         let wanted: Vec<Topic> = topics.into_iter().map(Into::into).collect();
         let stream = StreamId(self.shared.next_stream.fetch_add(1, Ordering::Relaxed));
         let (queue, items) = mpsc::channel::<Item>(self.shared.queue);
-        let (awaited, answer) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         let within = self.shared.within;
         // From here on whoever gives up waiting leaves.
         let mut subscription = Subscription::new(self.clone(), stream, items);
-        self.shared.command(Command::Subscribe { stream, wanted, within, queue, awaited })?;
+        self.shared.command(Command::Subscribe { stream, wanted, within, queue, reply })?;
         match answer.await.map_err(|_| self.shared.closed())?? {
             Reply::Subscribed(outcomes) => subscription.begin(outcomes),
             other => unreachable!("a subscription was asked for, and {other:?} answered"),
@@ -228,8 +228,8 @@ impl Client {
         let place = place.map_err(|_| Error::TimedOut { within, may_have_acted: false })?;
         let place = place.map_err(|_| self.shared.closed())?;
         let within = deadline.saturating_duration_since(Instant::now());
-        let (awaited, answer) = oneshot::channel();
-        self.shared.command(Command::Request { operation, within, retry, awaited, place })?;
+        let (reply, answer) = oneshot::channel();
+        self.shared.command(Command::Request { operation, within, retry, reply, place })?;
         Ok(Sent::new(answer, Arc::clone(&self.shared), read))
     }
 }

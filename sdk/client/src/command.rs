@@ -10,7 +10,7 @@ use crate::event::Item;
 use crate::machine::{Reply, Retry, StreamId};
 use crate::topic::Topic;
 
-/// Where an outcome is awaited.
+/// Where to send the outcome of a request.
 pub(crate) type ReplySender = oneshot::Sender<Result<Reply, Error>>;
 
 /// One thing to do.
@@ -21,17 +21,11 @@ pub(crate) enum Command {
         operation: Operation<'static>,
         within: Duration,
         retry: Retry,
-        awaited: ReplySender,
+        reply: ReplySender,
         place: OwnedSemaphorePermit,
     },
     /// Subscribe; what comes goes into the queue.
-    Subscribe {
-        stream: StreamId,
-        wanted: Vec<Topic>,
-        within: Duration,
-        queue: mpsc::Sender<Item>,
-        awaited: ReplySender,
-    },
+    Subscribe { stream: StreamId, wanted: Vec<Topic>, within: Duration, queue: mpsc::Sender<Item>, reply: ReplySender },
     /// Nobody reads this subscription any more.
     Unsubscribe(StreamId),
     /// Say goodbye.

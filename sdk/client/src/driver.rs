@@ -31,7 +31,7 @@ pub(crate) struct Setting {
     pub(crate) ending: Arc<OnceLock<Ending>>,
 }
 
-/// An outcome that is awaited, and the place that its request takes.
+/// Where to send the outcome of a request, and the place that it takes in the queue.
 type Waiter = (ReplySender, Option<OwnedSemaphorePermit>);
 
 /// The state of the task.
@@ -148,9 +148,9 @@ impl Driver {
                 Action::Beat => self.with_socket(Socket::pong),
                 Action::Disconnect(code) => self.disconnect(code).await,
                 Action::Complete { ticket, outcome } => {
-                    if let Some((awaited, _)) = self.waiters.remove(&ticket) {
+                    if let Some((reply, _)) = self.waiters.remove(&ticket) {
                         // Whoever no longer waits does not want to know.
-                        let _ = awaited.send(*outcome);
+                        let _ = reply.send(*outcome);
                     }
                 }
                 Action::Deliver { stream, item } => self.deliver(stream, item),
@@ -166,13 +166,13 @@ impl Driver {
     fn obey(&mut self, command: Command) {
         let now = now();
         match command {
-            Command::Request { operation, within, retry, awaited, place } => {
-                let ticket = self.wait((awaited, Some(place)));
+            Command::Request { operation, within, retry, reply, place } => {
+                let ticket = self.wait((reply, Some(place)));
                 self.machine.ask(now, NewRequest { ticket, operation, within, retry });
             }
-            Command::Subscribe { stream, wanted, within, queue, awaited } => {
+            Command::Subscribe { stream, wanted, within, queue, reply } => {
                 self.queues.insert(stream, queue);
-                let ticket = self.wait((awaited, None));
+                let ticket = self.wait((reply, None));
                 self.machine.subscribe(now, stream, wanted, within, ticket);
             }
             Command::Unsubscribe(stream) => {
