@@ -290,7 +290,7 @@ impl Machine {
         self.refreshing = None;
         self.closing = None;
         self.is_probing = false;
-        self.asked.clear();
+        self.pending_subscribes.clear();
         self.subscriptions.lose();
     }
 

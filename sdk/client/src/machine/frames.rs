@@ -47,7 +47,7 @@ impl Machine {
     fn take_answer(&mut self, now: Moment, id: u64, answer: &Answer<'_>) -> Result<(), HeardError> {
         if self.is_proof(id) {
             self.proven(now, answer.connected()?);
-        } else if let Some(asked) = self.asked.remove(&id) {
+        } else if let Some(asked) = self.pending_subscribes.remove(&id) {
             let outcomes = answer.subscribed()?;
             self.subscribed(now, asked, outcomes);
         } else if let Some(operation) = self.requests.operation(id) {
@@ -60,7 +60,7 @@ impl Machine {
     fn take_failure(&mut self, now: Moment, id: u64, failure: Failure) {
         if self.is_proof(id) {
             self.not_proven(now, failure);
-        } else if let Some(asked) = self.asked.remove(&id) {
+        } else if let Some(asked) = self.pending_subscribes.remove(&id) {
             self.not_subscribed(now, asked, &failure);
         } else {
             self.finish(id, Err(Error::Refused(failure)));

@@ -145,7 +145,7 @@ pub(crate) struct Machine {
     held_since: Option<Instant>,
     requests: Requests,
     subscriptions: Subscriptions,
-    asked: HashMap<u64, Vec<EntryId>>,
+    pending_subscribes: HashMap<u64, Vec<EntryId>>,
     next_id: u64,
 }
 
@@ -169,7 +169,7 @@ impl Machine {
             held_since: None,
             requests: Requests::default(),
             subscriptions: Subscriptions::default(),
-            asked: HashMap::new(),
+            pending_subscribes: HashMap::new(),
             next_id: 1,
             settings,
         }

@@ -71,7 +71,7 @@ impl Machine {
             let id = self.new_id();
             let mut frame = Vec::new();
             Request { id: Some(id), operation: Operation::Subscribe(topics) }.encode(self.settings.codec, &mut frame);
-            self.asked.insert(id, asked);
+            self.pending_subscribes.insert(id, asked);
             self.actions.push_back(Action::Send(frame));
         }
     }
