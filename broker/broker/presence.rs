@@ -6,6 +6,7 @@ use rialto_protocol::{Failure, Present};
 
 use super::{Broker, Departure, parse_topic, presence_of};
 use crate::access::Action;
+use crate::presence::PresenceView;
 use crate::request::caller::{Caller, CallerSession};
 use crate::topic::Topic;
 use crate::topics::TopicEntry;
@@ -28,37 +29,26 @@ impl Broker {
         Ok(presence_of(&entry)?.present())
     }
 
-    /// A session becomes a subscriber. Gives who is present, if it wants to know.
-    pub(crate) fn attend(&self, entry: &Arc<TopicEntry>, caller: &CallerSession, wanted: bool) -> Option<Present> {
-        let presence = entry.presence.as_ref()?;
-        let now_ms = self.core.clock.monotonic_ms();
-        self.core.presence_timer.schedule(entry, presence.enter(&self.core.hub, &caller.member, now_ms));
-        // Whoever asks again is told of nothing between the list and what follows from it.
-        presence.forsake(&self.core.hub, caller.key);
-        wanted.then(|| presence.present())
-    }
-
-    /// What is to be done once a session has been told who is present: it is told who comes and goes from then on.
-    pub(crate) fn follow(
+    /// A session becomes a subscriber: `subscribe` sends its shard the command for that, and sees who is present where the topic
+    /// keeps that.
+    pub(crate) fn attend<T>(
         &self,
         entry: &Arc<TopicEntry>,
         caller: &CallerSession,
-        known: Option<Present>,
-    ) -> Option<impl FnOnce() + Send + use<>> {
-        let known = known?;
-        let (hub, entry, caller) = (self.core.hub.clone(), Arc::clone(entry), caller.clone());
-        Some(move || {
-            if let Some(presence) = &entry.presence {
-                presence.follow(&hub, caller.key, &caller.member, &known);
-            }
-        })
+        subscribe: impl FnOnce(Option<&PresenceView<'_>>) -> T,
+    ) -> T {
+        let Some(presence) = &entry.presence else { return subscribe(None) };
+        let now_ms = self.core.clock.monotonic_ms();
+        let subscribe = |view: &PresenceView<'_>| subscribe(Some(view));
+        let (look_at_ms, subscribed) = presence.enter(&self.core.hub, &caller.member, now_ms, subscribe);
+        self.core.presence_timer.schedule(entry, look_at_ms);
+        subscribed
     }
 
     /// A session is no subscriber any more.
     pub(crate) fn depart(&self, entry: &Arc<TopicEntry>, caller: &CallerSession, departure: Departure) {
         let Some(presence) = &entry.presence else { return };
         let (hub, now_ms) = (&self.core.hub, self.core.clock.monotonic_ms());
-        presence.forsake(hub, caller.key);
         let grace_ms = self.core.limits.presence_grace_ms;
         let may_return = departure == Departure::MayReturn && grace_ms > 0;
         let due_ms = may_return.then(|| now_ms + grace_ms);

@@ -7,10 +7,10 @@ use rialto_protocol::{Delivery, ErrorCode, Failure, Gap, Position, Reply, Subscr
 use super::Broker;
 use crate::access::Action;
 use crate::engine::{Retired, View};
-use crate::hub::{FieldPlace, Push, Subscription, TooManyFields, What};
-use crate::presence::TopicPresence;
+use crate::hub::{FieldPlace, Subscribe, SubscribeReply, Subscription, TooManyFields};
+use crate::presence::{PresenceFollower, PresenceView, TopicPresence};
 use crate::request::caller::{Caller, CallerSession};
-use crate::request::responder::Responder;
+use crate::request::responder::{PartStart, Responder};
 use crate::store::{Span, StoreError};
 use crate::topic::Topic;
 use crate::topics::TopicEntry;
@@ -136,50 +136,50 @@ impl Broker {
             }
         }
         entry.reach.enter(session.shard());
-        let (mut replay, mut told) = (None, None);
+        let (mut replay, mut gap) = (None, None);
         if let Some(plan) = planned {
             subscribed.recovered = plan.recovered;
             self.count_recovery(plan.recovered);
             if plan.gap.is_some() && plan.after.is_none() && responder.is_whole() {
                 // There is nothing to read, so live messages need not wait: those of a topic without history would be lost.
-                told = plan.gap;
+                gap = plan.gap;
             } else if plan.gap.is_some() || plan.after.is_some() {
                 let after = plan.after.unwrap_or(position.offset);
-                let reading = Reading::new(hub, self.core.clock, entry, session, after, plan.gap, delivery.clone());
-                replay = Some(reading);
+                replay = Some(Reading::new(hub, self.core.clock, entry, session, after, plan.gap).into_replay());
             }
         }
         subscribed.position = Some(position);
-        subscribed.present = self.attend(entry, caller, presence);
-        let follow = self.follow(entry, caller, subscribed.present.clone());
-        match replay {
-            None => {
-                let (topic, audience) = (entry.stream.topic().clone(), Arc::clone(entry.reach.audience()));
-                let stream = entry.stream.id();
-                if told.is_some() {
-                    // A replay that is under way ends here.
-                    hub.unsubscribe(session, stream);
+        let (stream, topic) = (entry.stream.id(), entry.stream.topic().clone());
+        let audience = Arc::clone(entry.reach.audience());
+        let subscription = Subscription { stream, topic, delivery, field, audience };
+        let gap = gap.map(|(from, to, reason)| Gap { topic: subscription.topic.as_str().into(), from, to, reason });
+        let replay_id = replay.as_ref().map(|replay| replay.id);
+        let in_bulk = !responder.is_whole();
+        let open = self.attend(entry, caller, |view| {
+            let view = view.filter(|_| presence);
+            subscribed.present = view.map(PresenceView::present);
+            // In a bulk it follows when the whole has been answered.
+            let presence = view.filter(|_| !in_bulk).map(|view| view.follow(session));
+            let known = subscribed.present.clone().filter(|_| in_bulk);
+            let (reply, open) = match responder.into_frame(Reply::Subscribed(subscribed)) {
+                Ok(frame) => (SubscribeReply::Frame(frame), None),
+                Err(open) => {
+                    (if in_bulk { SubscribeReply::InBulk } else { SubscribeReply::Aside }, Some((open, known)))
                 }
-                hub.subscribe(session, Subscription { stream, topic, delivery, field, audience, replay: None });
-                match follow {
-                    Some(follow) => responder.ok_then(Reply::Subscribed(subscribed), follow),
-                    None => responder.ok(Reply::Subscribed(subscribed)),
-                }
-                if let Some((from, to, reason)) = told {
-                    let topic = entry.stream.topic().as_str().into();
-                    let what = What::Gap(Gap { topic, from, to, reason });
-                    hub.push(session, Push { what, in_flight: None });
-                }
-            }
-            Some(reading) => {
-                let replay = reading.reserving(field).into_replay();
-                let (hub, id) = (hub.clone(), replay.id);
-                hub.replay(session, replay);
-                responder.ok_then(Reply::Subscribed(subscribed), move || {
-                    follow.into_iter().for_each(|follow| follow());
-                    hub.release(session, id);
-                });
-            }
+            };
+            hub.subscribe(session, Subscribe { subscription, replay, reply, presence, gap });
+            open
+        });
+        if let Some((open, known)) = open {
+            let (responder, reply) = *open;
+            let follower = |(presence, known): (&Arc<TopicPresence>, _)| PresenceFollower {
+                presence: Arc::clone(presence),
+                session,
+                member: caller.member.clone(),
+                known,
+            };
+            let presence = entry.presence.as_ref().zip(known).map(follower);
+            responder.ok_starting(reply, PartStart { replay: replay_id, presence });
         }
     }
 
@@ -243,4 +243,89 @@ impl Broker {
 pub(crate) fn presence_of(entry: &TopicEntry) -> Result<&TopicPresence, Failure> {
     let text = "this topic keeps no presence";
     entry.presence.as_deref().ok_or_else(|| Failure::new(ErrorCode::Unavailable, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use rialto_protocol::{Member, Payload};
+
+    use super::*;
+    use crate::config::{Config, History, TopicRule};
+    use crate::hub::{InFlight, commands_of};
+    use crate::identity::SessionKey;
+    use crate::request::caller::CallerSession;
+    use crate::topic::Pattern;
+
+    fn broker() -> Broker {
+        let mut config = Config::default();
+        let rule = TopicRule { pattern: Pattern::parse(">").expect("a pattern"), ..TopicRule::default() };
+        config.topics = vec![TopicRule { history: Some(History::default()), presence: true, ..rule }];
+        let broker = Broker::builder().config(config).start().expect("the broker starts");
+        for topic in ["a", "b", "c"] {
+            for number in 0..3 {
+                let payload = Payload::json(&number).expect("a number");
+                futures_executor::block_on(broker.publish(topic, payload)).expect("it is published");
+            }
+        }
+        broker
+    }
+
+    fn caller(serial: u64) -> CallerSession {
+        let member = Member { session: format!("s{serial}").into(), user: None };
+        CallerSession::new(SessionKey { shard: 0, slot: 0, serial }, member)
+    }
+
+    fn responder(broker: &Broker, caller: &CallerSession) -> Responder {
+        let in_flight = Arc::new(InFlight::default());
+        Responder::session(broker.core.hub.clone(), caller.key, Some(1), in_flight.enter())
+    }
+
+    /// What can be asked for, apart and together.
+    fn options() -> Vec<SubscribeOptions> {
+        let since = |epoch: &str, offset| Some(Position { epoch: epoch.into(), offset });
+        let mut all = Vec::new();
+        for presence in [false, true] {
+            for since in [None, since("another", 1), since("another", 0)] {
+                for last in [None, Some(0), Some(2)] {
+                    all.push(SubscribeOptions { since: since.clone(), last, presence, ..SubscribeOptions::default() });
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_subscribe_is_one_command() {
+        let broker = broker();
+        let topic = Topic::parse("a").expect("a topic");
+        for (options, serial) in options().into_iter().zip(1..) {
+            let (caller, asked) = (caller(serial), format!("{options:?}"));
+            let subscribe = || broker.subscribe(&caller, &topic, options, responder(&broker, &caller));
+            let mut commands = commands_of(subscribe);
+            // Those that follow who is present are sent that somebody came: that is another matter.
+            commands.retain(|command| *command != "deliver");
+            assert_eq!(commands, ["subscribe"], "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_bulk_is_one_command_for_each_part_and_one_that_starts_them() {
+        let broker = broker();
+        for (options, serial) in options().into_iter().zip(1..) {
+            let (caller, asked) = (caller(serial), format!("{options:?}"));
+            let topics = ["a", "b", "c"];
+            let commands = commands_of(|| {
+                let combine = |parts: Vec<_>| Ok(Reply::SubscribedAll(Vec::with_capacity(parts.len())));
+                let parts = responder(&broker, &caller).split(topics.map(Arc::from).into_iter(), combine);
+                for (name, part) in topics.into_iter().zip(parts) {
+                    let SubscribeOptions { since, last, presence, .. } = &options;
+                    let (since, last, presence) = (since.clone(), *last, *presence);
+                    let options = SubscribeOptions { since, last, presence, ..SubscribeOptions::default() };
+                    broker.subscribe(&caller, &Topic::parse(name).expect("a topic"), options, part);
+                }
+            });
+            let commands: Vec<_> = commands.into_iter().filter(|command| *command != "deliver").collect();
+            assert_eq!(commands, ["subscribe", "subscribe", "subscribe", "start"], "{asked}");
+        }
+    }
 }

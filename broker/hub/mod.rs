@@ -19,10 +19,13 @@ pub(crate) use self::routing::patterns::{Patterns, Selectors, TooManyPatterns};
 pub(crate) use self::routing::reach::Reach;
 pub(crate) use self::session::in_flight::{InFlight, InFlightGuard};
 pub(crate) use self::session::push::{Push, What};
-pub(crate) use self::session::replay::{Page, Replay};
+pub(crate) use self::session::replay::{NextPage, Page, Replay};
 pub(crate) use self::session::signals::{Ending, Signals};
 pub(crate) use self::shard::Shard;
-pub(crate) use self::shard::inbox::{Command, Subscription, together};
+#[cfg(test)]
+pub(crate) use self::shard::inbox::commands_of;
+pub(crate) use self::shard::inbox::{Command, together};
+pub(crate) use self::shard::subscribe::{FollowPresence, Start, Subscribe, SubscribeReply, Subscription};
 pub use self::transport::Duplex;
 pub(crate) use self::transport::Link;
 
@@ -50,6 +53,29 @@ pub(crate) struct HubLimits {
     pub(crate) fragments: usize,
     pub(crate) control_frames_per_s: u32,
     pub(crate) patterns: usize,
+}
+
+#[cfg(test)]
+impl HubLimits {
+    /// Small ones, for a hub of one shard.
+    pub(crate) fn of_test() -> Self {
+        let second = Duration::from_secs(1);
+        Self {
+            shards: 1,
+            inbox_messages: 100,
+            outbox_bytes: 100_000,
+            outboxes_bytes: 1_000_000,
+            ping: second,
+            pong: second,
+            frame: second,
+            write: second,
+            close: second,
+            message_bytes: 65_536,
+            fragments: 256,
+            control_frames_per_s: 100,
+            patterns: 100,
+        }
+    }
 }
 
 /// What the streams have in their number that tell who is present: the rest is that of their topic's stream. A subscription to one is
@@ -148,9 +174,14 @@ impl Hub {
         self.inboxes[session.shard()].push(Command::Push { session, push });
     }
 
-    /// Gives a session the messages of a stream from here on. The caller has counted it in the audience.
-    pub(crate) fn subscribe(&self, session: SessionKey, subscription: Subscription) {
-        self.inboxes[session.shard()].push(Command::Subscribe { session, subscription });
+    /// Sends a session the messages of a stream, from here on or behind a replay. The caller has counted it in the audiences.
+    pub(crate) fn subscribe(&self, session: SessionKey, subscribe: Subscribe) {
+        self.inboxes[session.shard()].push(Command::Subscribe { session, subscribe: Box::new(subscribe) });
+    }
+
+    /// Answers a bulk of subscribes, and begins what follows the reply.
+    pub(crate) fn start(&self, session: SessionKey, start: Start) {
+        self.inboxes[session.shard()].push(Command::Start { session, start: Box::new(start) });
     }
 
     /// A name for a replay that no other has.
@@ -158,15 +189,10 @@ impl Hub {
         self.replays.fetch_add(1, Relaxed)
     }
 
-    /// Is going to send a session the past of a stream, and to subscribe it behind that. It takes the place of its
-    /// subscription to the stream at once and begins with [`Hub::release`].
-    pub(crate) fn replay(&self, session: SessionKey, replay: Replay) {
-        self.inboxes[session.shard()].push(Command::Replay { session, replay });
-    }
-
-    /// Begins a replay, unless it has been given up meanwhile.
-    pub(crate) fn release(&self, session: SessionKey, replay: u64) {
-        self.inboxes[session.shard()].push(Command::Release { session, replay });
+    /// Sends a session a page of the past that its shard has requested. The last one is to be sent while the topic's order stands
+    /// still.
+    pub(crate) fn page(&self, session: SessionKey, replay: u64, page: Page) {
+        self.inboxes[session.shard()].push(Command::Page { session, replay, page: Box::new(page) });
     }
 
     /// Gives a session what a pattern selects from here on; `then` is done before anyone who publishes knows of a pattern
@@ -194,7 +220,7 @@ impl Hub {
         }
     }
 
-    /// Ends a subscription, and the replay that leads to one.
+    /// Ends a subscription, or the replay that leads to one; and that to who is present.
     pub(crate) fn unsubscribe(&self, session: SessionKey, stream: u64) {
         self.inboxes[session.shard()].push(Command::Unsubscribe { session, stream });
     }

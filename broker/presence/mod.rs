@@ -3,12 +3,13 @@
 
 pub(crate) mod members;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rialto_protocol::{Delivery, Member, Present};
 
 use self::members::Members;
-use crate::hub::{Audience, Hub, Push, SessionKey, Subscription, What, presence_stream_of};
+use crate::hub::{Audience, FollowPresence, Hub, SessionKey, Subscription, presence_stream_of};
 use crate::message::{Message, Passage};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
@@ -47,14 +48,22 @@ impl TopicPresence {
         Self { topic, stream, audience, members_max, metrics, state: Mutex::default() }
     }
 
-    /// A session has become a subscriber. Gives when to look again, if that is sooner than was said before.
-    pub(crate) fn enter(&self, hub: &Hub, member: &Member, now_ms: u64) -> Option<u64> {
+    /// A session becomes a subscriber: `subscribe` sends its shard the command for that while nobody else comes or goes. Returns
+    /// when to look again, if that is sooner than was said before, and what `subscribe` returns.
+    pub(crate) fn enter<T>(
+        &self,
+        hub: &Hub,
+        member: &Member,
+        now_ms: u64,
+        subscribe: impl FnOnce(&PresenceView<'_>) -> T,
+    ) -> (Option<u64>, T) {
         let state = &mut *self.lock();
         if state.members.enter(member) {
             self.metrics.presence_members.add(1);
             self.tell(hub, state, Passage::Join(member.clone()), now_ms);
         }
-        wake(state)
+        let subscribed = subscribe(&PresenceView { presence: self, state });
+        (wake(state), subscribed)
     }
 
     /// A session is no subscriber any more. With a time, its user may come back until then. Gives when to look again.
@@ -91,31 +100,16 @@ impl TopicPresence {
         self.lock().members.count() == 0
     }
 
-    /// Tells a session from here on who comes and goes, and before that what has changed since it was told who is `known`. Only if
-    /// it is still there.
-    pub(crate) fn follow(&self, hub: &Hub, session: SessionKey, member: &Member, known: &Present) {
-        let state = &*self.lock();
-        if !state.members.has(&member.session) {
-            return;
-        }
-        for passage in self.changes(state, known) {
-            hub.push(session, Push { what: What::Passage { topic: self.topic.clone(), passage }, in_flight: None });
-        }
+    /// Counts a session among those that follow who comes and goes.
+    fn subscription(&self, session: SessionKey) -> Subscription {
         self.audience.enter(session.shard());
-        let subscription = Subscription {
+        Subscription {
             stream: self.stream,
             topic: self.topic.clone(),
             delivery: Delivery::Queue,
             field: None,
             audience: Arc::clone(&self.audience),
-            replay: None,
-        };
-        hub.subscribe(session, subscription);
-    }
-
-    /// Tells a session no longer.
-    pub(crate) fn forsake(&self, hub: &Hub, session: SessionKey) {
-        hub.unsubscribe(session, self.stream);
+        }
     }
 
     fn changes(&self, state: &PresenceState, known: &Present) -> Vec<Passage> {
@@ -164,6 +158,49 @@ impl TopicPresence {
         // What is done under the lock does not fail half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Who is present while nobody comes or goes.
+pub(crate) struct PresenceView<'p> {
+    presence: &'p TopicPresence,
+    state: &'p PresenceState,
+}
+
+impl PresenceView<'_> {
+    /// Who is present.
+    pub(crate) fn present(&self) -> Present {
+        self.presence.list(self.state)
+    }
+
+    /// What lets a session follow who comes and goes from here on.
+    pub(crate) fn follow(&self, session: SessionKey) -> Subscription {
+        self.presence.subscription(session)
+    }
+}
+
+/// A session that will follow who is present in a topic when it has been sent the list.
+#[derive(Debug)]
+pub(crate) struct PresenceFollower {
+    pub(crate) presence: Arc<TopicPresence>,
+    pub(crate) session: SessionKey,
+    pub(crate) member: Member,
+    /// The list that it is sent.
+    pub(crate) known: Present,
+}
+
+/// Lets sessions follow who is present in several topics: `start` sends the shard what it needs for that, while nobody comes or
+/// goes in any of them. A session that has left meanwhile follows nothing.
+pub(crate) fn follow_all(followers: Vec<PresenceFollower>, start: impl FnOnce(Vec<FollowPresence>)) {
+    // Each topic once, the last list counts; and always in the same order, so that two who lock several do not wait for each other.
+    let followers: BTreeMap<u64, PresenceFollower> =
+        followers.into_iter().map(|follower| (follower.presence.stream, follower)).collect();
+    let locked: Vec<_> = followers.values().map(|follower| (follower, follower.presence.lock())).collect();
+    let present = locked.iter().filter(|(follower, state)| state.members.has(&follower.member.session));
+    let follow = |(follower, state): &(&PresenceFollower, MutexGuard<'_, PresenceState>)| FollowPresence {
+        changes: follower.presence.changes(state, &follower.known),
+        subscription: follower.presence.subscription(follower.session),
+    };
+    start(present.map(follow).collect());
 }
 
 /// When to look, if that is sooner than somebody will.

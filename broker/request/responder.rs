@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rialto_protocol::{ErrorCode, Failure, Reply};
 use tokio::sync::oneshot;
 
-use crate::hub::{Hub, InFlightGuard, Push, SessionKey, What};
+use crate::hub::{Hub, InFlightGuard, Push, SessionKey, Start, What};
+use crate::presence::{PresenceFollower, follow_all};
 
 /// What a request comes to.
 pub(crate) type RequestResult = Result<Reply, Failure>;
@@ -16,12 +17,16 @@ pub(crate) struct Responder {
     to: Option<To>,
     /// Told whether the answer was a success: how a session learns what became of a subscription.
     state: Option<Arc<SubscriptionState>>,
-    /// What follows the answer.
-    then: Option<Then>,
 }
 
-/// Something that is done right after an answer was given.
-pub(crate) type Then = Box<dyn FnOnce() + Send>;
+/// What of a subscribe within a bulk begins when the whole is answered.
+#[derive(Debug, Default)]
+pub(crate) struct PartStart {
+    /// A replay.
+    pub(crate) replay: Option<u64>,
+    /// Who comes and goes in the topic is reported from then on.
+    pub(crate) presence: Option<PresenceFollower>,
+}
 
 enum To {
     Session { hub: Hub, session: SessionKey, id: Option<u64>, in_flight: Option<InFlightGuard> },
@@ -42,7 +47,7 @@ impl Responder {
     }
 
     fn to(to: To) -> Self {
-        Self { to: Some(to), state: None, then: None }
+        Self { to: Some(to), state: None }
     }
 
     /// Splits the answer to a request about several topics into one for each. When all are given, `combine` makes the
@@ -50,7 +55,7 @@ impl Responder {
     pub(crate) fn split(self, topics: impl ExactSizeIterator<Item = Arc<str>>, combine: Combine) -> Vec<Self> {
         let bulk = Arc::new(Bulk {
             parts: Mutex::new((0..topics.len()).map(|_| None).collect()),
-            thens: Mutex::default(),
+            starts: Mutex::default(),
             open: AtomicUsize::new(topics.len()),
             whole: Mutex::new(Some(self)),
             combine,
@@ -72,37 +77,74 @@ impl Responder {
     }
 
     pub(crate) fn ok(mut self, reply: Reply) {
-        self.settle(Ok(reply));
+        self.complete(Ok(reply));
     }
 
-    /// Answers, and then does what has to come after the answer: where this is one of several parts, after all of them.
-    pub(crate) fn ok_then(mut self, reply: Reply, then: impl FnOnce() + Send + 'static) {
-        self.then = Some(Box::new(then));
-        self.settle(Ok(reply));
+    /// The answer as a frame for the session, for a command that carries it to the shard together with other things; or the
+    /// responder and the reply, where no session waits for a frame of its own.
+    pub(crate) fn into_frame(mut self, reply: Reply) -> Result<Push, Box<(Self, Reply)>> {
+        match self.to.take() {
+            Some(To::Session { id, in_flight, .. }) => {
+                self.report(true);
+                Ok(Push { what: What::Reply { id, outcome: Ok(reply) }, in_flight })
+            }
+            to => {
+                self.to = to;
+                Err(Box::new((self, reply)))
+            }
+        }
+    }
+
+    /// Answers a subscribe. Where it is one of several parts, `start` happens when all of them are answered.
+    pub(crate) fn ok_starting(mut self, reply: Reply, start: PartStart) {
+        if let Some(To::Part { bulk, .. }) = &self.to {
+            bulk.starts.lock().unwrap_or_else(PoisonError::into_inner).push(start);
+        }
+        self.complete(Ok(reply));
     }
 
     pub(crate) fn fail(mut self, failure: Failure) {
-        self.settle(Err(failure));
+        self.complete(Err(failure));
     }
 
-    fn settle(&mut self, outcome: RequestResult) {
-        if let Some(state) = self.state.take() {
-            state.settle(outcome.is_ok());
-        }
-        let then = self.then.take();
+    fn complete(&mut self, outcome: RequestResult) {
+        self.report(outcome.is_ok());
         match self.to.take() {
             Some(To::Session { hub, session, id, in_flight }) => {
                 hub.push(session, Push { what: What::Reply { id, outcome }, in_flight });
             }
             Some(To::Caller(sender)) => {
-                // Who no longer waits need not know.
+                // A caller that no longer waits need not know.
                 let _ = sender.send(outcome);
             }
-            Some(To::Part { bulk, place, topic }) => return bulk.put(place, (topic, outcome), then),
+            Some(To::Part { bulk, place, topic }) => bulk.put(place, (topic, outcome)),
             None => {}
         }
-        if let Some(then) = then {
-            then();
+    }
+
+    /// Answers a bulk, and begins what its parts wait for.
+    fn complete_starting(&mut self, outcome: RequestResult, starts: Vec<PartStart>) {
+        let (session, push, hub) = match self.to.take() {
+            Some(To::Session { hub, session, id, in_flight }) if !starts.is_empty() => {
+                self.report(outcome.is_ok());
+                (session, Push { what: What::Reply { id, outcome }, in_flight }, hub)
+            }
+            to => {
+                self.to = to;
+                return self.complete(outcome);
+            }
+        };
+        let (mut replays, mut followers) = (Vec::new(), Vec::new());
+        for PartStart { replay, presence } in starts {
+            replays.extend(replay);
+            followers.extend(presence);
+        }
+        follow_all(followers, |presence| hub.start(session, Start { reply: push, presence, replays }));
+    }
+
+    fn report(&mut self, success: bool) {
+        if let Some(state) = self.state.take() {
+            state.resolve(success);
         }
     }
 }
@@ -110,7 +152,7 @@ impl Responder {
 impl Drop for Responder {
     fn drop(&mut self) {
         if self.to.is_some() {
-            self.settle(Err(Failure::new(ErrorCode::Internal, "the request was dropped")));
+            self.complete(Err(Failure::new(ErrorCode::Internal, "the request was dropped")));
         }
     }
 }
@@ -124,24 +166,22 @@ pub(crate) type Combine = fn(Vec<Part>) -> RequestResult;
 /// Collects the outcomes of a request about several topics.
 struct Bulk {
     parts: Mutex<Vec<Option<Part>>>,
-    thens: Mutex<Vec<Then>>,
+    starts: Mutex<Vec<PartStart>>,
     open: AtomicUsize,
     whole: Mutex<Option<Responder>>,
     combine: Combine,
 }
 
 impl Bulk {
-    fn put(&self, place: usize, part: Part, then: Option<Then>) {
-        self.thens.lock().unwrap_or_else(PoisonError::into_inner).extend(then);
+    fn put(&self, place: usize, part: Part) {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(part);
         if self.open.fetch_sub(1, AcqRel) > 1 {
             return;
         }
         let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(mut whole) = self.whole.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            whole.settle((self.combine)(parts.into_iter().flatten().collect()));
-            let thens = std::mem::take(&mut *self.thens.lock().unwrap_or_else(PoisonError::into_inner));
-            thens.into_iter().for_each(|then| then());
+            let starts = std::mem::take(&mut *self.starts.lock().unwrap_or_else(PoisonError::into_inner));
+            whole.complete_starting((self.combine)(parts.into_iter().flatten().collect()), starts);
         }
     }
 }
@@ -165,7 +205,7 @@ impl SubscriptionState {
         self.subscribed.load(Acquire)
     }
 
-    fn settle(&self, success: bool) {
+    fn resolve(&self, success: bool) {
         if success {
             self.subscribed.store(true, Release);
         }
@@ -176,6 +216,7 @@ impl SubscriptionState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::{HubLimits, InFlight, commands_of};
 
     fn names(parts: Vec<Part>) -> RequestResult {
         let text = parts.into_iter().map(|(topic, outcome)| format!("{topic} {}", outcome.is_ok()));
@@ -194,18 +235,30 @@ mod tests {
     fn parts_are_answered_together_in_their_order() {
         let (responder, mut receiver) = Responder::caller();
         let mut parts = responder.split(["a", "b"].map(Arc::from).into_iter(), names);
-        let done = Arc::new(AtomicBool::new(false));
-        let then = Arc::clone(&done);
-        parts.pop().expect("two parts").ok_then(Reply::Unsubscribed, move || then.store(true, Release));
-        assert!(receiver.try_recv().is_err() && !done.load(Acquire), "one part is still open");
+        parts.pop().expect("two parts").ok(Reply::Unsubscribed);
+        assert!(receiver.try_recv().is_err(), "one part is still open");
         parts.pop().expect("one part").fail(Failure::new(ErrorCode::Forbidden, "no"));
-        assert!(done.load(Acquire));
         let outcome = receiver.try_recv().expect("an outcome");
         assert_eq!(outcome.expect_err("made by `names`").message, "a false, b true");
     }
 
     #[test]
-    fn a_standing_outlasts_refusals_of_other_requests() {
+    fn parts_begin_when_the_whole_is_answered() {
+        let hub = Hub::spawn(HubLimits::of_test(), &Arc::default()).expect("a hub");
+        let session = SessionKey { shard: 0, slot: 0, serial: 1 };
+        let responder = Responder::session(hub.clone(), session, Some(1), Arc::<InFlight>::default().enter());
+        let mut parts = responder.split(["a", "b"].map(Arc::from).into_iter(), names);
+        let start = PartStart { replay: Some(1), presence: None };
+        let last = parts.pop().expect("two parts");
+        assert!(commands_of(|| last.ok_starting(Reply::Unsubscribed, start)).is_empty(), "one part is still open");
+        let first = parts.pop().expect("one part");
+        let commands = commands_of(|| first.fail(Failure::new(ErrorCode::Forbidden, "no")));
+        assert_eq!(commands, ["start"], "the reply and the begin of the other part are one command");
+        hub.stop();
+    }
+
+    #[test]
+    fn a_state_outlasts_refusals_of_other_requests() {
         let state = Arc::new(SubscriptionState::default());
         let ask = || Responder::caller().0.telling(&state);
         assert!(!state.is_in());

@@ -44,7 +44,7 @@ pub(crate) struct TopicEntry {
     pub(crate) stream: Stream,
     pub(crate) reach: Reach,
     /// Who is present, where the topic's rule wants that to be known.
-    pub(crate) presence: Option<Box<TopicPresence>>,
+    pub(crate) presence: Option<Arc<TopicPresence>>,
 }
 
 /// An entry as it is looked up by its name, without a copy of that in the table, which so stays small.
@@ -225,7 +225,7 @@ impl TopicRegistry {
         let stream = engine.open(id, topic.clone(), epoch, keeping)?;
         let presence = options.presence.then(|| {
             let (members_max, metrics) = (self.presence_members, Arc::clone(&self.metrics));
-            Box::new(TopicPresence::new(topic.clone(), id, self.shards, members_max, metrics))
+            Arc::new(TopicPresence::new(topic.clone(), id, self.shards, members_max, metrics))
         });
         let audience = Arc::new(Audience::new(self.shards, &options.delivery));
         // Whoever is subscribed to a pattern gets everything.

@@ -18,7 +18,7 @@ use rustc_hash::FxBuildHasher;
 
 use self::backlog::{Backlog, NextDelivery};
 use self::outbox::{Chunk, Outbox};
-use self::replay::Replays;
+use self::replay::{ReadPage, Replays};
 use super::shard::conflation_keys::ConflationKeys;
 use super::{Audience, FieldPlace, Link, Signals, Subscription};
 use crate::collections::small_map::SmallMap;
@@ -308,42 +308,53 @@ impl ShardSession {
         true
     }
 
-    /// Whether there are pages of the past to be queued.
-    pub(super) fn has_page(&self) -> bool {
-        self.replays.as_ref().is_some_and(|replays| replays.has_page())
-    }
-
     /// Whether the past of a stream is on its way to the session.
     pub(super) fn is_replaying(&self, stream: u64) -> bool {
         self.replays.as_ref().is_some_and(|replays| replays.has(stream))
     }
 
+    /// The next page of the past to be requested: none while one is on its way.
+    pub(super) fn next_page(&mut self) -> Option<ReadPage> {
+        self.replays.as_mut()?.next_page()
+    }
+
     /// Queues a page of the past.
-    pub(super) fn page(&mut self, metrics: &Metrics) {
-        if let Some(replays) = &mut self.replays {
-            metrics.messages_delivered.add(replays.page(self.wire, &mut self.outbox, metrics) as u64);
+    pub(super) fn queue_page(&mut self, gap: Option<Gap>, messages: &[SharedMessage], metrics: &Metrics) {
+        if let Some(frame) = gap.and_then(|gap| self.wire.frame(&Frame::Gap(&gap))) {
+            self.outbox.push_messages(Chunk::One(frame));
+        }
+        for message in messages {
+            self.outbox.push_messages(Chunk::One(message.frame(self.wire, metrics).clone()));
+        }
+        metrics.messages_delivered.add(messages.len() as u64);
+    }
+
+    /// Lets a subscription change the policy of the replay of its stream, and returns it if there is none.
+    pub(super) fn change_policy(&mut self, subscription: Subscription) -> Option<Subscription> {
+        match &mut self.replays {
+            Some(replays) => replays.change_policy(subscription),
+            None => Some(subscription),
         }
     }
 
-    /// Gives a subscription back if it is to take effect now: [`Replays::admit`].
-    pub(super) fn admit(&mut self, subscription: Subscription) -> Result<Subscription, Subscription> {
-        let Some(replays) = &mut self.replays else {
-            return if subscription.replay.is_some() { Err(subscription) } else { Ok(subscription) };
-        };
-        let admitted = replays.admit(subscription);
-        if replays.is_empty() {
-            self.replays = None;
-        }
-        admitted
+    /// The last page of a replay has come. Returns the subscription that takes effect.
+    pub(super) fn finish_replay(&mut self, id: u64) -> Option<Subscription> {
+        let subscription = self.replays.as_mut()?.finish(id);
+        self.forget_replays_if_done();
+        subscription
     }
 
     /// Gives up the replay of a stream.
     pub(super) fn give_up_replay(&mut self, stream: u64) {
         if let Some(replays) = &mut self.replays {
             replays.give_up(stream);
-            if replays.is_empty() {
-                self.replays = None;
-            }
+            self.forget_replays_if_done();
+        }
+    }
+
+    fn forget_replays_if_done(&mut self) {
+        if self.replays.as_ref().is_some_and(|replays| replays.is_empty()) {
+            self.replays = None;
         }
     }
 

@@ -1,153 +1,173 @@
-//! The past of streams on its way to one session, page by page, at the pace at which its socket takes it. It reads no store
-//! itself.
+//! Replays: the past of streams on its way to one session, page by page, at the pace at which its socket takes it. It reads no
+//! store itself: a page is requested, and arrives as a command.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-use rialto_protocol::{Delivery, Frame, Gap};
+use rialto_protocol::Gap;
 
-use super::outbox::{Chunk, Outbox};
-use crate::hub::{FieldPlace, Subscription};
-use crate::message::{SharedMessage, Wire};
-use crate::metrics::Metrics;
+use crate::hub::Subscription;
+use crate::message::SharedMessage;
 
 /// One stream's past for one session.
 pub(crate) struct Replay {
     /// Names this replay within the hub.
     pub(crate) id: u64,
-    pub(crate) stream: u64,
-    /// Reads the next page. With the last one it sends the shard the subscription, which takes effect behind every message of
-    /// the pages and before all later ones.
-    pub(crate) read: Box<dyn FnMut() -> Page + Send>,
+    /// Requests the first page.
+    pub(crate) read: ReadPage,
 }
 
+/// Requests a page, which comes back as a command: at once, or later and from another thread.
+pub(crate) type ReadPage = Box<dyn FnOnce() + Send>;
+
 /// Some messages of a stream's past.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Page {
     /// What is missing before them.
     pub(crate) gap: Option<Gap>,
     pub(crate) messages: Vec<SharedMessage>,
-    /// Whether this is the last page.
-    pub(crate) is_last: bool,
+    pub(crate) next: NextPage,
 }
 
-/// How many sessions of a shard are being sent the past of something.
+/// What follows a page.
+pub(crate) enum NextPage {
+    /// Another page, when the session's socket has taken this one.
+    Read(ReadPage),
+    /// Live messages: the page was sent to the shard while the topic's order stood still, so every earlier message is in the
+    /// pages and every later one comes behind this.
+    Live,
+}
+
+/// How many sessions of a shard have a replay.
 pub(in crate::hub) type Replaying = Rc<Cell<usize>>;
 
-/// What one session still has to be sent of the past.
-#[derive(Debug)]
+/// The replays of one session.
 pub(in crate::hub) struct Replays {
     /// Counts this for as long as it is there.
     replaying: Replaying,
-    /// Those that wait until the session has been told that they come.
-    held: Vec<Pending>,
-    /// Those with pages to read, the one whose turn is next first.
-    reading: VecDeque<Pending>,
-    /// Those whose last page was read and whose subscription has not taken effect yet.
-    joining: Vec<Pending>,
+    shard: usize,
+    pending: Vec<PendingReplay>,
+    /// The pages to be requested, the one whose turn is next first.
+    due: VecDeque<(u64, ReadPage)>,
+    /// The replay whose page has been requested and has not arrived: one at a time, so that no more than a page waits for a
+    /// session.
+    requested: Option<u64>,
 }
 
-/// A replay and the policy that the session has chosen since it began.
-#[derive(Debug)]
-struct Pending {
-    replay: Replay,
-    chosen: Option<(Delivery, Option<FieldPlace>)>,
+/// A replay and the subscription that takes effect at its end. The session is counted in the audience meanwhile.
+struct PendingReplay {
+    id: u64,
+    subscription: Subscription,
+    /// Its first page, until the reply has been sent.
+    held: Option<ReadPage>,
 }
 
 impl Replays {
-    pub(in crate::hub) fn new(replaying: &Replaying) -> Self {
+    pub(in crate::hub) fn new(replaying: &Replaying, shard: usize) -> Self {
         replaying.set(replaying.get() + 1);
-        Self { replaying: Rc::clone(replaying), held: Vec::new(), reading: VecDeque::new(), joining: Vec::new() }
+        let (replaying, pending, due) = (Rc::clone(replaying), Vec::new(), VecDeque::new());
+        Self { replaying, shard, pending, due, requested: None }
     }
 
-    /// Takes a replay that begins with [`Replays::release`]; one of the same stream that is under way is given up.
-    pub(in crate::hub) fn hold(&mut self, replay: Replay) {
-        self.give_up(replay.stream);
-        self.held.push(Pending { replay, chosen: None });
+    /// Takes a replay that begins with [`Replays::start`]; another one of the same stream is given up.
+    pub(in crate::hub) fn hold(&mut self, subscription: Subscription, Replay { id, read }: Replay) {
+        self.give_up(subscription.stream);
+        self.pending.push(PendingReplay { id, subscription, held: Some(read) });
     }
 
     /// Begins a replay, unless it has been given up meanwhile.
-    pub(in crate::hub) fn release(&mut self, id: u64) {
-        if let Some(place) = self.held.iter().position(|pending| pending.replay.id == id) {
-            self.reading.push_back(self.held.remove(place));
+    pub(in crate::hub) fn start(&mut self, id: u64) {
+        if let Some(read) = self.pending.iter_mut().find(|pending| pending.id == id).and_then(|one| one.held.take()) {
+            self.due.push_back((id, read));
         }
     }
 
-    /// Ends the replay of a stream.
+    /// Ends the replay of a stream; a page of it that is on its way will be dropped.
     pub(in crate::hub) fn give_up(&mut self, stream: u64) {
-        let other = |pending: &Pending| pending.replay.stream != stream;
-        self.held.retain(other);
-        self.reading.retain(other);
-        self.joining.retain(other);
+        if let Some(place) = self.pending.iter().position(|pending| pending.subscription.stream == stream) {
+            let PendingReplay { id, subscription, .. } = self.pending.swap_remove(place);
+            subscription.audience.leave(self.shard);
+            self.due.retain(|(other, _)| *other != id);
+            self.requested = self.requested.filter(|requested| *requested != id);
+        }
     }
 
     pub(in crate::hub) fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.reading.is_empty() && self.joining.is_empty()
+        self.pending.is_empty()
     }
 
-    /// Whether there are pages to read.
-    pub(in crate::hub) fn has_page(&self) -> bool {
-        !self.reading.is_empty()
+    /// The next page to be requested: none while one is on its way.
+    pub(in crate::hub) fn next_page(&mut self) -> Option<ReadPage> {
+        if self.requested.is_some() {
+            return None;
+        }
+        let (id, read) = self.due.pop_front()?;
+        self.requested = Some(id);
+        Some(read)
     }
 
     /// Whether the replay of a stream is under way.
     pub(in crate::hub) fn has(&self, stream: u64) -> bool {
-        let mut all = self.held.iter().chain(&self.reading).chain(&self.joining);
-        all.any(|pending| pending.replay.stream == stream)
+        self.pending.iter().any(|pending| pending.subscription.stream == stream)
     }
 
-    /// Queues the next page of the replay whose turn it is. Gives the number of its messages.
-    pub(in crate::hub) fn page(&mut self, wire: Wire, outbox: &mut Outbox, metrics: &Metrics) -> usize {
-        let Some(mut pending) = self.reading.pop_front() else { return 0 };
-        let Page { gap, messages, is_last } = (pending.replay.read)();
-        if let Some(frame) = gap.and_then(|gap| wire.frame(&Frame::Gap(&gap))) {
-            outbox.push_messages(Chunk::One(frame));
+    /// A page has arrived that [`Replays::next_page`] requested. Returns whether it is wanted: not if its replay has been given
+    /// up.
+    pub(in crate::hub) fn arrived(&mut self, id: u64) -> bool {
+        let is_wanted = self.requested == Some(id);
+        if is_wanted {
+            self.requested = None;
         }
-        for message in &messages {
-            outbox.push_messages(Chunk::One(message.frame(wire, metrics).clone()));
-        }
-        if is_last {
-            self.joining.push(pending);
-        } else {
-            self.reading.push_back(pending);
-        }
-        messages.len()
+        is_wanted
     }
 
-    /// A subscription is to take effect. Gives it back if it does: not when it only changes the policy of a replay that is
-    /// under way, and not when it belongs to one that has been given up.
-    pub(in crate::hub) fn admit(&mut self, mut subscription: Subscription) -> Result<Subscription, Subscription> {
-        let Some(id) = subscription.replay else {
-            let mut all = self.held.iter_mut().chain(&mut self.reading).chain(&mut self.joining);
-            return match all.find(|pending| pending.replay.stream == subscription.stream) {
-                Some(pending) => {
-                    pending.chosen = Some((subscription.delivery.clone(), subscription.field.take()));
-                    Err(subscription)
-                }
-                None => Ok(subscription),
-            };
+    /// Another page follows the one that has arrived, after those of other replays.
+    pub(in crate::hub) fn go_on(&mut self, id: u64, read: ReadPage) {
+        self.due.push_back((id, read));
+    }
+
+    /// The last page has arrived. Returns the subscription that takes effect.
+    pub(in crate::hub) fn finish(&mut self, id: u64) -> Option<Subscription> {
+        let place = self.pending.iter().position(|pending| pending.id == id)?;
+        Some(self.pending.swap_remove(place).subscription)
+    }
+
+    /// Lets a subscription change the policy of the replay of its stream, and returns it if there is none.
+    pub(in crate::hub) fn change_policy(&mut self, subscription: Subscription) -> Option<Subscription> {
+        let mut all = self.pending.iter_mut();
+        let Some(pending) = all.find(|pending| pending.subscription.stream == subscription.stream) else {
+            return Some(subscription);
         };
-        let Some(place) = self.joining.iter().position(|pending| pending.replay.id == id) else {
-            return Err(subscription);
-        };
-        if let Some((delivery, field)) = self.joining.swap_remove(place).chosen {
-            (subscription.delivery, subscription.field) = (delivery, field);
-        }
-        Ok(subscription)
+        // The session is counted once.
+        let before = std::mem::replace(&mut pending.subscription, subscription);
+        before.audience.leave(self.shard);
+        None
     }
 }
 
 impl Drop for Replays {
     fn drop(&mut self) {
         self.replaying.set(self.replaying.get() - 1);
+        for pending in &self.pending {
+            pending.subscription.audience.leave(self.shard);
+        }
     }
 }
 
 impl fmt::Debug for Replay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replay").field("id", &self.id).field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("Replay").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for NextPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read(_) => "Read",
+            Self::Live => "Live",
+        })
     }
 }
 
@@ -155,70 +175,75 @@ impl fmt::Debug for Replay {
 mod tests {
     use std::sync::Arc;
 
-    use crate::hub::Audience;
-    use crate::hub::shard::batch::tests::messages;
-    use rialto_protocol::Codec;
+    use rialto_protocol::Delivery;
 
     use super::*;
+    use crate::hub::Audience;
     use crate::topic::Topic;
 
-    /// Two pages of one message each.
-    fn replay(id: u64, stream: u64) -> Replay {
-        let mut next = 1;
-        let read = move || {
-            let page = Page { gap: None, messages: messages(stream, next..=next), is_last: next == 2 };
-            next += 1;
-            page
-        };
-        Replay { id, stream, read: Box::new(read) }
+    fn replay(id: u64) -> Replay {
+        Replay { id, read: Box::new(|| {}) }
     }
 
-    fn subscription(stream: u64, delivery: Delivery, replay: Option<u64>) -> Subscription {
-        let audience = Arc::new(Audience::new(1, &Delivery::Queue));
-        Subscription { stream, topic: Topic::parse("t").expect("a topic"), delivery, field: None, audience, replay }
+    fn subscription(stream: u64, delivery: Delivery, audience: &Arc<Audience>) -> Subscription {
+        audience.enter(0);
+        let (topic, audience) = (Topic::parse("t").expect("a topic"), Arc::clone(audience));
+        Subscription { stream, topic, delivery, field: None, audience }
     }
 
-    fn pages(replays: &mut Replays) -> usize {
-        let (mut outbox, metrics) = (Outbox::default(), Metrics::default());
-        let mut sent = 0;
-        while replays.has_page() {
-            sent += replays.page(Wire::Frames(Codec::Json), &mut outbox, &metrics);
+    /// Requests and takes pages until there is none, two of each replay. Returns the streams that are subscribed to then.
+    fn pages(replays: &mut Replays, ids: &[u64]) -> Vec<u64> {
+        let (mut seen, mut live) = (Vec::new(), Vec::new());
+        while let Some(read) = replays.next_page() {
+            read();
+            assert!(replays.next_page().is_none(), "one at a time");
+            let id = *ids.iter().find(|id| replays.arrived(**id)).expect("one is requested");
+            seen.push(id);
+            if seen.iter().filter(|other| **other == id).count() < 2 {
+                replays.go_on(id, Box::new(|| {}));
+            } else {
+                live.extend(replays.finish(id).map(|subscription| subscription.stream));
+            }
         }
-        sent
+        live
     }
 
     #[test]
     fn what_is_given_up_never_begins_and_never_ends_in_a_subscription() {
-        let mut replays = Replays::new(&Replaying::default());
+        let audience = Arc::new(Audience::new(1, &Delivery::Queue));
+        let mut replays = Replays::new(&Replaying::default(), 0);
         for (id, stream) in [(1, 10), (2, 20), (3, 30)] {
-            replays.hold(replay(id, stream));
+            replays.hold(subscription(stream, Delivery::Queue, &audience), replay(id));
         }
-        assert!(!replays.has_page(), "nobody was told yet");
+        assert!(replays.next_page().is_none(), "no reply was sent yet");
         replays.give_up(10);
-        replays.release(1);
-        assert!(!replays.has_page());
-        replays.release(2);
-        replays.release(3);
-        replays.hold(replay(4, 30));
-        assert_eq!(pages(&mut replays), 2, "the third was given up for the fourth");
-        assert!(replays.admit(subscription(30, Delivery::Queue, Some(3))).is_err());
-        assert!(replays.admit(subscription(20, Delivery::Queue, Some(2))).is_ok());
-        replays.release(4);
-        assert_eq!(pages(&mut replays), 2);
+        replays.start(1);
+        assert!(replays.next_page().is_none());
+        replays.start(2);
+        replays.start(3);
+        replays.hold(subscription(30, Delivery::Queue, &audience), replay(4));
+        assert_eq!(audience.subscribers(), 2);
+        assert_eq!(pages(&mut replays, &[1, 2, 3, 4]), [20], "the third was given up for the fourth");
+        audience.leave(0);
+        replays.start(4);
+        assert!(replays.next_page().is_some());
         replays.give_up(30);
-        assert!(replays.admit(subscription(30, Delivery::Queue, Some(4))).is_err(), "it left between the two");
-        assert!(replays.is_empty());
+        assert!(!replays.arrived(4) && replays.finish(4).is_none(), "it left while a page was on its way");
+        assert!(replays.is_empty() && audience.is_empty());
     }
 
     #[test]
     fn a_policy_chosen_meanwhile_is_that_of_the_subscription() {
-        let mut replays = Replays::new(&Replaying::default());
-        replays.hold(replay(1, 10));
-        assert!(replays.admit(subscription(10, Delivery::Latest, None)).is_err(), "it only changes the policy");
-        assert!(replays.admit(subscription(20, Delivery::Latest, None)).is_ok(), "another stream");
-        replays.release(1);
-        pages(&mut replays);
-        let admitted = replays.admit(subscription(10, Delivery::Queue, Some(1))).expect("it is due");
-        assert_eq!(admitted.delivery, Delivery::Latest);
+        let audience = Arc::new(Audience::new(1, &Delivery::Queue));
+        let mut replays = Replays::new(&Replaying::default(), 0);
+        replays.hold(subscription(10, Delivery::Queue, &audience), replay(1));
+        let latest = |stream| subscription(stream, Delivery::Latest, &audience);
+        assert!(replays.change_policy(latest(10)).is_none(), "it only changes the policy");
+        assert!(replays.change_policy(latest(20)).is_some(), "another stream");
+        audience.leave(0);
+        assert_eq!(audience.subscribers(), 1);
+        replays.start(1);
+        assert!(replays.next_page().is_some() && replays.arrived(1));
+        assert_eq!(replays.finish(1).expect("it is due").delivery, Delivery::Latest);
     }
 }

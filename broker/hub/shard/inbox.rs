@@ -7,44 +7,30 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rialto_protocol::{Closing, Delivery};
+use rialto_protocol::Closing;
 use tokio::sync::Notify;
 
-use crate::hub::{Audience, FieldPlace, Push, Replay, Selectors, SessionKey, Shard};
+use super::subscribe::{Start, Subscribe};
+use crate::hub::{Audience, Page, Push, Selectors, SessionKey, Shard};
 use crate::message::SharedMessage;
-use crate::topic::Topic;
-
-/// A session's part in a stream.
-#[derive(Debug)]
-pub(crate) struct Subscription {
-    pub(crate) stream: u64,
-    pub(crate) topic: Topic,
-    pub(crate) delivery: Delivery,
-    /// What was reserved for the policy.
-    pub(crate) field: Option<FieldPlace>,
-    /// Where the session was counted already.
-    pub(crate) audience: Arc<Audience>,
-    /// The replay that comes before it; it takes effect only if that has not been given up.
-    pub(crate) replay: Option<u64>,
-}
 
 /// Work that is done on a shard's own thread.
 pub(crate) type Work = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 
-/// What a shard is told to do.
+/// What a shard does next. What is large and rare stands in a box, so that the commands of messages stay small.
 pub(crate) enum Command {
     /// Deliver a message to all local subscribers of its stream and of the patterns that select it.
     Deliver { message: SharedMessage, selectors: Option<Selectors> },
-    /// Let a session in.
-    Subscribe { session: SessionKey, subscription: Subscription },
+    /// Let a session into a stream: the reply, what it is sent of the past, and live messages behind that.
+    Subscribe { session: SessionKey, subscribe: Box<Subscribe> },
+    /// Answer a bulk of subscribes, and begin what follows the reply.
+    Start { session: SessionKey, start: Box<Start> },
+    /// Queue a page of the past that was requested for a replay.
+    Page { session: SessionKey, replay: u64, page: Box<Page> },
     /// Give a session what the pattern with this stream selects. It was counted in the audience already.
     Select { session: SessionKey, stream: u64, audience: Arc<Audience> },
-    /// Let a session out.
+    /// Let a session out of a stream, and out of the one that reports who is present in its topic.
     Unsubscribe { session: SessionKey, stream: u64 },
-    /// Let a session out, and in again behind what was before, once that has begun.
-    Replay { session: SessionKey, replay: Replay },
-    /// Begin with it.
-    Release { session: SessionKey, replay: u64 },
     /// Send one session a frame.
     Push { session: SessionKey, push: Push },
     /// End every session.
@@ -107,6 +93,8 @@ impl Inbox {
     /// Adds a command. The queue itself has no bound: publishers are held by [`Inbox::room`], and everything else is
     /// at most an answer to something a session was allowed to ask.
     pub(in crate::hub) fn push(self: &Arc<Self>, command: Command) {
+        #[cfg(test)]
+        PUSHED.with_borrow_mut(|pushed| pushed.push(command.name()));
         if matches!(command, Command::Deliver { .. }) {
             self.messages.fetch_add(1, AcqRel);
         }
@@ -180,6 +168,38 @@ impl Inbox {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing that is done under the lock can fail half way.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The names of the commands that this thread has pushed.
+    static PUSHED: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The names of the commands that this thread pushes meanwhile.
+#[cfg(test)]
+pub(crate) fn commands_of(work: impl FnOnce()) -> Vec<&'static str> {
+    PUSHED.take();
+    work();
+    PUSHED.take()
+}
+
+#[cfg(test)]
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Deliver { .. } => "deliver",
+            Self::Subscribe { .. } => "subscribe",
+            Self::Start { .. } => "start",
+            Self::Page { .. } => "page",
+            Self::Select { .. } => "select",
+            Self::Unsubscribe { .. } => "unsubscribe",
+            Self::Push { .. } => "push",
+            Self::CloseAll(_) => "close all",
+            Self::Run(_) => "run",
+            Self::Stop => "stop",
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) mod sample_timers;
 pub(super) mod sampling;
 pub(super) mod sessions;
 pub(super) mod shedding;
+pub(super) mod subscribe;
 #[cfg(test)]
 pub(super) mod tests;
 pub(super) mod turn;
@@ -39,7 +40,7 @@ use self::turn::TurnMessages;
 use super::budget::Budget;
 use super::session::outbox::Chunk;
 use super::session::{ShardSession, Tools};
-use super::{Command, Ending, HubLimits, Link, Push, Replay, SessionKey, Signals, Subscription};
+use super::{Command, Ending, HubLimits, Link, Push, SessionKey, Signals, presence_stream_of};
 use crate::message::Wire;
 use crate::metrics::Metrics;
 
@@ -157,26 +158,17 @@ impl Shard {
             match command {
                 Command::Deliver { message, selectors } => self.turn_messages.borrow_mut().add(message, selectors),
                 Command::Push { session, push } => self.push(session, push),
-                Command::Subscribe { session, subscription } => {
-                    // What came before the end of a replay is in its pages: a pattern must not bring it again.
-                    self.deliver();
-                    let Some(subscription) = self.admit(session, subscription) else { continue };
-                    // What patterns have brought of the topic is not held for a policy to reach back to.
-                    self.settle(session, |member| {
-                        member.patterns > 0 || member.subscriptions.get(&subscription.stream).is_some()
-                    });
-                    self.queue(session, |sessions| sessions.subscribe(session, subscription));
-                }
+                Command::Subscribe { session, subscribe } => self.subscribe(session, *subscribe),
+                Command::Start { session, start } => self.start(session, *start),
+                Command::Page { session, replay, page } => self.take_page(session, replay, *page),
                 Command::Select { session, stream, audience } => {
                     self.deliver();
                     self.queue(session, |sessions| sessions.select(session, stream, audience));
                 }
                 Command::Unsubscribe { session, stream } => {
-                    self.settle(session, |member| member.subscriptions.get(&stream).is_some());
-                    self.queue(session, |sessions| sessions.unsubscribe(session, stream));
+                    self.leave_stream(session, stream);
+                    self.leave_stream(session, presence_stream_of(stream));
                 }
-                Command::Replay { session, replay } => self.hold_replay(session, replay),
-                Command::Release { session, replay } => self.release_replay(session, replay),
                 Command::CloseAll(closing) => self.close_all(closing),
                 Command::Run(work) => work(self),
                 Command::Stop => go_on = false,
@@ -257,39 +249,13 @@ impl Shard {
         Tools { keys, metrics: &self.metrics, outbox_bytes: self.limits.outbox_bytes }
     }
 
-    /// A subscription that is to take effect, unless a replay is in its way or no longer behind it.
-    fn admit(&self, session: SessionKey, subscription: Subscription) -> Option<Subscription> {
-        let mut sessions = self.sessions.borrow_mut();
-        let admitted = match sessions.get(session) {
-            Some(member) => member.admit(subscription),
-            None => Err(subscription),
-        };
-        admitted.map_err(|refused| refused.audience.leave(session.shard())).ok()
-    }
-
-    /// Puts a replay in the place of a subscription.
-    fn hold_replay(&self, session: SessionKey, replay: Replay) {
-        self.settle(session, |member| member.subscriptions.get(&replay.stream).is_some());
-        self.queue(session, |sessions| sessions.hold_replay(session, replay));
-    }
-
-    /// Begins to send a session what was before. Its own task reads the pages whenever the socket has taken the last one.
-    fn release_replay(&self, session: SessionKey, replay: u64) {
-        let mut sessions = self.sessions.borrow_mut();
-        let Some(member) = sessions.get(session) else { return };
-        if let Some(replays) = &mut member.replays {
-            replays.release(replay);
-            member.signals.full.notify_one();
-        }
-    }
-
     fn push(&self, session: SessionKey, push: Push) {
         let mut sessions = self.sessions.borrow_mut();
         let Some(member) = sessions.get(session).filter(|member| !member.finished) else { return };
         let Some(frame) = push.encode(member.wire) else { return };
         if push.in_line() {
             drop(sessions);
-            self.settle(session, |member| member.choosy > 0);
+            self.flush_before(session, |member| member.choosy > 0);
             self.queue(session, |sessions| {
                 if let Some(member) = sessions.get(session) {
                     member.outbox.push_messages(Chunk::One(frame));
@@ -304,7 +270,7 @@ impl Shard {
 
     /// Delivers the messages of this turn that came before something that must stay behind them. Where it `concerns` messages
     /// that may be skipped, they are also written, so that no policy reaches back behind it.
-    fn settle(&self, session: SessionKey, concerns: impl FnOnce(&ShardSession) -> bool) {
+    fn flush_before(&self, session: SessionKey, concerns: impl FnOnce(&ShardSession) -> bool) {
         self.deliver();
         let sessions = &mut *self.sessions.borrow_mut();
         let Some(member) = sessions.get(session) else { return };

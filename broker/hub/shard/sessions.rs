@@ -121,11 +121,15 @@ impl Sessions {
     }
 
     /// Lets a session out of a stream, to let it in again behind the past.
-    pub(in crate::hub) fn hold_replay(&mut self, key: SessionKey, replay: Replay) {
-        self.unsubscribe(key, replay.stream);
+    pub(in crate::hub) fn hold_replay(&mut self, key: SessionKey, subscription: Subscription, replay: Replay) {
+        self.unsubscribe(key, subscription.stream);
         let replaying = Rc::clone(&self.replaying);
-        if let Some(member) = self.get(key).filter(|member| !member.finished && !member.signals.is_ending()) {
-            member.replays.get_or_insert_with(|| Box::new(Replays::new(&replaying))).hold(replay);
+        match self.get(key).filter(|member| !member.finished && !member.signals.is_ending()) {
+            Some(member) => {
+                let new = || Box::new(Replays::new(&replaying, key.shard()));
+                member.replays.get_or_insert_with(new).hold(subscription, replay);
+            }
+            None => subscription.audience.leave(key.shard()),
         }
     }
 
@@ -142,7 +146,7 @@ impl Sessions {
     /// Lets a session in, or gives its subscription another policy. It was counted in the audience already; that is
     /// undone where it changes nothing.
     pub(in crate::hub) fn subscribe(&mut self, key: SessionKey, subscription: Subscription) {
-        let Subscription { stream, topic, delivery, field, audience, replay: _ } = subscription;
+        let Subscription { stream, topic, delivery, field, audience } = subscription;
         self.enter(key, stream, SessionSubscription::new(audience, topic, delivery, field));
     }
 
@@ -259,7 +263,7 @@ mod tests {
                     let delivery = policies[(index + change) % policies.len()].clone();
                     audience.enter(0);
                     let (topic, audience, field) = (topic.clone(), Arc::clone(&audience), None);
-                    let subscription = Subscription { stream, topic, delivery, field, audience, replay: None };
+                    let subscription = Subscription { stream, topic, delivery, field, audience };
                     sessions.subscribe(*key, subscription);
                 }
             }

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -13,7 +14,8 @@ use super::batch::tests::messages;
 use crate::hub::budget::Budget;
 use crate::hub::routing::patterns::Selector;
 use crate::hub::{
-    Audience, Command, HubLimits, Link, Page, Push, Replay, Selectors, SessionKey, Shard, Signals, Subscription, What,
+    Audience, Command, HubLimits, Link, NextPage, Page, Push, Replay, Selectors, SessionKey, Shard, Signals, Subscribe,
+    SubscribeReply, Subscription, What,
 };
 use crate::message::{Draft, Message};
 use crate::metrics::Metrics;
@@ -26,22 +28,7 @@ fn audience() -> Arc<Audience> {
 
 fn shard(outbox_bytes: usize, outboxes_bytes: usize) -> (Rc<Shard>, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::default());
-    let second = Duration::from_secs(1);
-    let limits = HubLimits {
-        shards: 1,
-        inbox_messages: 100,
-        outbox_bytes,
-        outboxes_bytes,
-        ping: second,
-        pong: second,
-        frame: second,
-        write: second,
-        close: second,
-        message_bytes: 65_536,
-        fragments: 256,
-        control_frames_per_s: 100,
-        patterns: 100,
-    };
+    let limits = HubLimits { outbox_bytes, outboxes_bytes, ..HubLimits::of_test() };
     let budget = Arc::new(Budget::new(outboxes_bytes, 1, Arc::clone(&metrics)));
     let shard = Shard::new(0, limits, budget, Arc::clone(&metrics));
     (Rc::new(shard), metrics)
@@ -56,17 +43,9 @@ fn attach(shard: &Rc<Shard>, room: usize) -> (SessionKey, Rc<Signals>, DuplexStr
 fn subscribe(session: SessionKey, stream: u64, delivery: Delivery, audience: &Arc<Audience>) -> Command {
     audience.enter(0);
     let topic = Topic::parse("t").expect("a test");
-    Command::Subscribe {
-        session,
-        subscription: Subscription {
-            stream,
-            topic,
-            delivery,
-            field: None,
-            audience: Arc::clone(audience),
-            replay: None,
-        },
-    }
+    let subscription = Subscription { stream, topic, delivery, field: None, audience: Arc::clone(audience) };
+    let (replay, reply, presence, gap) = (None, SubscribeReply::Aside, None, None);
+    Command::Subscribe { session, subscribe: Box::new(Subscribe { subscription, replay, reply, presence, gap }) }
 }
 
 fn large(stream: u64, offset: u64, bytes: usize) -> Command {
@@ -374,22 +353,20 @@ fn what_the_past_had_is_not_brought_again_by_a_pattern_in_the_turn_in_which_it_e
         let (shard, _) = shard(100_000, 1_000_000);
         let (audience, patterns) = (audience(), selectors(1..=1));
         let (key, signals, mut far) = attach(&shard, 64_000);
-        let read_all = || Page { gap: None, messages: messages(1, 1..=3), is_last: true };
-        let replay = Replay { id: 7, stream: 1, read: Box::new(read_all) };
-        shard.turn(&mut vec![
-            Command::Replay { session: key, replay },
-            select(key, &patterns[0]),
-            Command::Release { session: key, replay: 7 },
-        ]);
-        assert_eq!(told(&read(&shard, key, &signals, &mut far).await), ["1", "2", "3"]);
-        let mut end = subscribe(key, 1, Delivery::Queue, &audience);
-        if let Command::Subscribe { subscription, .. } = &mut end {
-            subscription.replay = Some(7);
+        let is_read = Arc::new(AtomicBool::new(false));
+        let reading = Arc::clone(&is_read);
+        let replay = Replay { id: 7, read: Box::new(move || reading.store(true, Relaxed)) };
+        let mut begin = subscribe(key, 1, Delivery::Queue, &audience);
+        if let Command::Subscribe { subscribe, .. } = &mut begin {
+            subscribe.replay = Some(replay);
         }
+        shard.turn(&mut vec![begin, select(key, &patterns[0])]);
+        assert!(told(&read(&shard, key, &signals, &mut far).await).is_empty() && is_read.load(Relaxed));
+        let page = Box::new(Page { gap: None, messages: messages(1, 1..=3), next: NextPage::Live });
         // The last two were published before their page was read, and come only now.
         let [second, third, fourth] = [2, 3, 4].map(|offset| deliver_to(offset, Some(&patterns), None));
-        shard.turn(&mut vec![second, third, end, fourth]);
-        assert_eq!(told(&read(&shard, key, &signals, &mut far).await), ["4"]);
+        shard.turn(&mut vec![second, third, Command::Page { session: key, replay: 7, page }, fourth]);
+        assert_eq!(told(&read(&shard, key, &signals, &mut far).await), ["1", "2", "3", "4"]);
     });
 }
 

@@ -15,9 +15,6 @@ use crate::wire::websocket::websocket_control;
 /// How much may wait for a session in answers to its own requests before its socket is no longer read.
 const CONTROL_BYTES_MARK: usize = 64 * 1024;
 
-/// How many pages of the past a session may be sent before others have their turn.
-const PAGES_AT_ONCE: usize = 4;
-
 const PONG: u8 = 0xA;
 
 impl Shard {
@@ -123,7 +120,6 @@ impl Shard {
         let mut sessions = self.sessions.borrow_mut();
         let Some(member) = sessions.get(session) else { return Poll::Ready(Flush::Broken) };
         let mut progress = false;
-        let mut pages = PAGES_AT_ONCE;
         let flushed = loop {
             let ShardSession { link, outbox, full_since, .. } = member;
             let flushed = outbox.flush(|slices| match link.poll_write(context, slices) {
@@ -136,19 +132,11 @@ impl Shard {
                 Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
             });
             let flushed = settled(flushed, link.poll_flush(context));
-            if flushed != Flush::Done {
+            if flushed != Flush::Done || !member.catch_up(&self.metrics) {
                 break flushed;
             }
-            if member.catch_up(&self.metrics) {
-                continue;
-            }
-            if !member.has_page() || pages == 0 {
-                break flushed;
-            }
-            pages -= 1;
-            member.page(&self.metrics);
         };
-        let goes_on = flushed == Flush::Done && member.has_page();
+        let read = if flushed == Flush::Done { member.next_page() } else { None };
         if member.link.moved() {
             member.full_since = member.full_since.map(|_| Instant::now());
             progress = true;
@@ -167,11 +155,11 @@ impl Shard {
         self.count(Some(member));
         drop(sessions);
         self.tell_budget();
-        if goes_on {
-            // The other sessions of the shard have their turn first.
-            context.waker().wake_by_ref();
+        if let Some(read) = read {
+            // The page comes through the inbox, so other sessions of the shard have their turn first.
+            read();
         }
-        if goes_on || flushed == Flush::Full { Poll::Pending } else { Poll::Ready(flushed) }
+        if flushed == Flush::Full { Poll::Pending } else { Poll::Ready(flushed) }
     }
 }
 
