@@ -1,4 +1,4 @@
-//! Takes connections off the listening sockets and gives each to a task of its own. It reads nothing itself.
+//! The accept loop: accepts connections on every listening socket and spawns one task for each. It reads nothing itself.
 
 use std::future::Future;
 use std::io;
@@ -12,17 +12,17 @@ use tokio::task::JoinSet;
 use super::admission::connections::Waiting;
 use super::control::Control;
 use super::http::stream::Stream;
-use super::{Door, Front, http};
+use super::{Front, Listener, http};
 
-/// The least time between two words about that.
-const QUIET: Duration = Duration::from_secs(60);
+/// Least time between two warnings that accepting fails.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long accepting pauses when the system has no more descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves all listeners until `stop` is done; then HTTP requests under way are cut off, but not the sessions among them.
+/// Serves all listeners until `stop` completes. Then HTTP requests in progress are aborted; sessions go on.
 pub(super) async fn serve(
-    doors: Vec<Door>,
+    listeners: Vec<Listener>,
     control: Option<Control>,
     front: Arc<Front>,
     stop: impl Future<Output = ()>,
@@ -31,27 +31,27 @@ pub(super) async fn serve(
     if let Some(control) = control {
         loops.spawn(control.serve(Arc::clone(&front)));
     }
-    for door in doors {
-        loops.spawn(accept(door, Arc::clone(&front)));
+    for listener in listeners {
+        loops.spawn(accept(listener, Arc::clone(&front)));
     }
     stop.await;
     front.stopped.send_replace(true);
     while loops.join_next().await.is_some() {}
 }
 
-async fn accept(door: Door, front: Arc<Front>) {
+async fn accept(listener: Listener, front: Arc<Front>) {
     let mut connections = JoinSet::new();
-    let mut said: Option<Instant> = None;
+    let mut warned_at: Option<Instant> = None;
     let stopping = front.stopping();
     tokio::pin!(stopping);
     loop {
         tokio::select! {
-            accepted = door.listener.accept() => match accepted {
-                Ok((stream, peer)) => begin(&mut connections, stream, peer, &door, &front),
-                Err(error) if is_the_peers(&error) => {}
+            accepted = listener.socket.accept() => match accepted {
+                Ok((stream, peer)) => spawn_connection(&mut connections, stream, peer, &listener, &front),
+                Err(error) if is_of_connection(&error) => {}
                 Err(error) => {
-                    if said.is_none_or(|said| said.elapsed() > QUIET) {
-                        said = Some(Instant::now());
+                    if warned_at.is_none_or(|warned_at| warned_at.elapsed() > WARN_INTERVAL) {
+                        warned_at = Some(Instant::now());
                         tracing::warn!(%error, "cannot accept connections at the moment");
                     }
                     tokio::time::sleep(PAUSE).await;
@@ -59,7 +59,7 @@ async fn accept(door: Door, front: Arc<Front>) {
             },
             Some(_) = connections.join_next() => {}
             () = &mut stopping => {
-                // Each knows by itself whether it has to end now, or with its session.
+                // Each task decides for itself whether it ends now or together with its session.
                 connections.detach_all();
                 return;
             }
@@ -67,26 +67,33 @@ async fn accept(door: Door, front: Arc<Front>) {
     }
 }
 
-fn begin(connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, door: &Door, front: &Arc<Front>) {
+fn spawn_connection(
+    connections: &mut JoinSet<()>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    listener: &Listener,
+    front: &Arc<Front>,
+) {
     let address = peer.ip().to_canonical();
-    // A handshake is too much work for somebody who has to go, and for one who wants too many of them.
-    let stays = |waiting: &Waiting| {
-        door.tls.is_none() || (waiting.refusal.is_none() && front.connections.may_shake_hands(address, Instant::now()))
+    // A TLS handshake is too expensive for a connection that is refused anyway, and for an address over its rate limit.
+    let is_admitted = |waiting: &Waiting| {
+        listener.tls.is_none()
+            || (waiting.refusal.is_none() && front.connections.may_shake_hands(address, Instant::now()))
     };
-    let Some(waiting) = front.connections.enter(address).filter(stays) else {
-        tracing::debug!(%peer, "hung up: there is no place for it");
+    let Some(waiting) = front.connections.enter(address).filter(is_admitted) else {
+        tracing::debug!(%peer, "connection dropped: connection or handshake limit reached");
         return;
     };
     // Frames are written whole; waiting for more would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "the connection is gone already");
+        tracing::debug!(%peer, %error, "the connection is closed already");
         return;
     }
-    let (tls, front) = (door.tls.clone(), Arc::clone(front));
+    let (tls, front) = (listener.tls.clone(), Arc::clone(front));
     connections.spawn(async move {
         let stream = match tls {
             Some(tls) => tokio::select! {
-                stream = tls.greet(stream, peer) => stream,
+                stream = tls.accept(stream, peer) => stream,
                 () = front.stopping() => None,
             },
             None => Some(Stream::Tcp(stream)),
@@ -97,8 +104,8 @@ fn begin(connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, doo
     });
 }
 
-/// Errors of one connection that ended before we took it; the listener itself is fine.
-fn is_the_peers(error: &io::Error) -> bool {
+/// Whether the error concerns one connection that ended before it was accepted, and not the listener.
+fn is_of_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }

@@ -1,5 +1,5 @@
-//! The control socket: the HTTP API for whoever may open a file of this machine, without a key. It listens on a Unix domain
-//! socket that only its owner can open; what is asked there is the business of `api`.
+//! The control socket: the HTTP API without a key, on a Unix domain socket that only its owner can open. `api` handles the
+//! requests.
 
 use std::convert::Infallible;
 use std::fs::{self, DirBuilder, Permissions};
@@ -23,17 +23,17 @@ const CONNECTIONS_MAX: usize = 16;
 /// How long accepting pauses when the system has no more descriptors or memory.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// The control socket cannot be had.
+/// The control socket could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open the control socket {path}: {reason}", path = path.display())]
 pub struct ControlError {
-    /// Where it was to be.
+    /// Its path.
     pub path: PathBuf,
-    /// What is wrong.
+    /// Why it could not be opened.
     pub reason: io::Error,
 }
 
-/// A control socket that listens. Its file goes with it.
+/// A listening control socket. Dropping it removes its file.
 #[derive(Debug)]
 pub(super) struct Control {
     listener: UnixListener,
@@ -41,7 +41,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Opens the socket, in a folder that is made if it is not there. What a broker that died has left is replaced.
+    /// Opens the socket. A missing folder is created; a socket left by a broker that crashed is replaced.
     ///
     /// # Errors
     /// [`ControlError`], also when others may write to the folder or another broker listens there.
@@ -50,7 +50,7 @@ impl Control {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
             check_folder(folder)?;
-            remove_left(path)?;
+            remove_stale(path)?;
             let listener = UnixListener::bind(path)?;
             fs::set_permissions(path, Permissions::from_mode(0o600))?;
             Ok(listener)
@@ -61,7 +61,7 @@ impl Control {
         }
     }
 
-    /// Serves until requests are no longer served.
+    /// Serves until the server stops.
     pub(super) async fn serve(self, front: Arc<Front>) {
         let api = Arc::new(Api::of_operator());
         let mut connections = JoinSet::new();
@@ -71,7 +71,7 @@ impl Control {
             tokio::select! {
                 accepted = self.listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                     Ok((stream, _)) => {
-                        connections.spawn(converse(stream, Arc::clone(&api), Arc::clone(&front)));
+                        connections.spawn(serve_connection(stream, Arc::clone(&api), Arc::clone(&front)));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept connections to the control socket at the moment");
@@ -91,19 +91,19 @@ impl Drop for Control {
     }
 }
 
-async fn converse(stream: UnixStream, api: Arc<Api>, front: Arc<Front>) {
-    let (api, asked) = (&*api, &*front);
-    let service = service_fn(move |request| async move { Ok::<_, Infallible>(api.answer(asked, request).await) });
+async fn serve_connection(stream: UnixStream, api: Arc<Api>, front: Arc<Front>) {
+    let (api, front) = (&*api, &*front);
+    let service = service_fn(move |request| async move { Ok::<_, Infallible>(api.answer(front, request).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(front.header)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
-        tracing::debug!(%error, "a connection to the control socket ended badly");
+        tracing::debug!(%error, "a connection to the control socket failed");
     }
 }
 
-/// Who could write to the folder could put another socket in the place of ours.
+/// Refuses a folder that other users can write to: they could replace the socket by one of their own.
 fn check_folder(folder: &Path) -> io::Result<()> {
     let about = fs::metadata(folder)?;
     if ![0, rustix::process::geteuid().as_raw()].contains(&about.uid()) {
@@ -117,13 +117,13 @@ fn check_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the socket of a broker that is no more.
-fn remove_left(path: &Path) -> io::Result<()> {
+/// Removes the socket that a crashed broker left behind.
+fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
         Ok(about) if !about.file_type().is_socket() => {
-            Err(io::Error::new(io::ErrorKind::AlreadyExists, "something that is no socket is there"))
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "the path exists and is not a socket"))
         }
         Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another broker listens there")),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_owner_may_open_it_and_it_goes_with_the_broker() {
+    fn only_its_owner_may_open_it_and_it_is_removed_with_the_broker() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("rialto/1.sock");
         let runtime = runtime();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_broker_left_is_replaced_and_nothing_else() {
+    fn a_stale_socket_is_replaced_and_no_other_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("1.sock");
         let runtime = runtime();
@@ -166,10 +166,10 @@ mod tests {
         assert!(path.exists());
         drop(Control::bind(&path).expect("the old one is replaced"));
         fs::write(&path, "text").expect("a file");
-        let told = Control::bind(&path).expect_err("it is no socket").to_string();
-        assert!(told.contains("no socket"), "{told}");
+        let error = Control::bind(&path).expect_err("it is no socket").to_string();
+        assert!(error.contains("not a socket"), "{error}");
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
-        let told = Control::bind(&folder.path().join("2.sock")).expect_err("others could").to_string();
-        assert!(told.contains("others may write"), "{told}");
+        let error = Control::bind(&folder.path().join("2.sock")).expect_err("others could").to_string();
+        assert!(error.contains("others may write"), "{error}");
     }
 }

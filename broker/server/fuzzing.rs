@@ -1,5 +1,5 @@
-//! Doors for the proofs in `tests/fuzz` and `tests/autobahn`, compiled with `--cfg fuzzing` only: whatever comes in by them
-//! goes through the same code as what comes from a real socket. Nothing here is for anyone else.
+//! Entry points for `tests/fuzz` and `tests/autobahn`, compiled with `--cfg fuzzing` only: their bytes take the same code
+//! path as those of a real socket.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use super::admission::stream_guard::StreamGuard;
 use super::http::stream::Stream;
 use super::websocket::assembler::Kind;
 use super::websocket::handler::Handler;
-use super::{Door, Front, accept, http, websocket};
+use super::{Front, Listener, accept, http, websocket};
 use crate::broker::Broker;
 use crate::config;
 use crate::hub::{Duplex, Ending, Link, SessionKey, Shard};
@@ -26,21 +26,20 @@ use crate::wire::websocket::websocket_message;
 pub async fn serve_http(broker: &Broker, settings: &config::Server, stream: impl Duplex + 'static) {
     let front = Arc::new(Front::new(broker.clone(), settings));
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let waiting = front.connections.enter(here).expect("a new lobby has room");
+    let waiting = front.connections.enter(here).expect("nothing is connected yet");
     http::serve(Stream::Other(Box::new(stream)), here, waiting, front).await;
 }
 
-/// Makes a connection of a stream on which the upgrade was answered, which sends each message back as it came.
+/// Echoes every message on a stream whose upgrade has been answered.
 pub fn echo(broker: &Broker, stream: impl Duplex + 'static) {
     let stream: Box<dyn Duplex> = Box::new(stream);
     attach(broker, Box::default(), SessionPermit::default(), move || Ok(Link::other(stream)));
 }
 
-/// Serves connections at an address that send each message back as it came, for ever. Gives the address that it got to
-/// `listening`.
+/// Serves an echo at an address for ever. Calls `listening` with the address that was bound.
 ///
 /// # Errors
-/// What the operating system says when the address cannot be had.
+/// The operating system's error if the address cannot be bound.
 pub async fn serve_echo(
     broker: &Broker,
     address: SocketAddr,
@@ -49,12 +48,12 @@ pub async fn serve_echo(
     let listener = TcpListener::bind(address).await?;
     listening(listener.local_addr()?);
     let front = Front { echo: true, ..Front::new(broker.clone(), &config::Server::default()) };
-    let door = Door { listener, tls: None };
-    accept::serve(vec![door], None, Arc::new(front), std::future::pending()).await;
+    let listener = Listener { socket: listener, tls: None };
+    accept::serve(vec![listener], None, Arc::new(front), std::future::pending()).await;
     Ok(())
 }
 
-/// Makes an echo of a connection that was upgraded.
+/// Echoes every message on an upgraded connection.
 pub(super) fn hand_over(broker: &Broker, parts: Parts<TokioIo<StreamGuard<Stream>>>, permit: SessionPermit) {
     let lead = parts.read_buf[..].into();
     match parts.io.into_inner().into_inner() {
@@ -85,7 +84,7 @@ struct Echo {
 }
 
 impl Handler for Echo {
-    fn hear(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
+    fn on_message(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
         self.shard.send(self.key, websocket_message(kind == Kind::Text, message));
         Ok(())
     }

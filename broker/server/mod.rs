@@ -1,4 +1,4 @@
-//! The doors of the broker: listens, answers HTTP and makes sessions of WebSocket connections.
+//! The network server: listens, answers HTTP requests and upgrades WebSocket connections to sessions.
 
 mod accept;
 mod admission;
@@ -28,7 +28,7 @@ use self::admission::rate::AdmissionRate;
 use self::api::Api;
 use self::control::Control;
 use self::tls::Tls;
-use self::websocket::upgrade::Rules;
+use self::websocket::upgrade::OriginRules;
 use crate::broker::Broker;
 use crate::config;
 use crate::hub::Duplex;
@@ -38,7 +38,7 @@ pub use self::control::ControlError;
 pub use self::tls::PairError;
 pub use self::tls::TlsError;
 
-/// Connections the operating system keeps for us while we are busy.
+/// Established connections that the operating system queues until they are accepted.
 const BACKLOG: u32 = 4_096;
 
 /// An address could not be listened on.
@@ -51,34 +51,34 @@ pub struct BindError {
     pub reason: io::Error,
 }
 
-/// A broker's listening sockets.
+/// The listening sockets of a broker.
 #[derive(Debug)]
 pub struct Server {
-    doors: Vec<Door>,
+    listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
     tls_addresses: Vec<SocketAddr>,
     control: Option<Control>,
     front: Arc<Front>,
 }
 
-/// One listening socket and what is spoken on it.
+/// One listening socket, with or without TLS.
 #[derive(Debug)]
-struct Door {
-    listener: TcpListener,
+struct Listener {
+    socket: TcpListener,
     tls: Option<Arc<Tls>>,
 }
 
-/// What every connection needs to know.
+/// Settings and limits that all connections share.
 #[derive(Debug)]
 struct Front {
     broker: Broker,
     page: bool,
-    rules: Rules,
+    rules: OriginRules,
     connections: Connections,
     admission: AdmissionRate,
-    /// The HTTP API, if there is one.
+    /// The HTTP API, if it is enabled.
     api: Option<Api>,
-    /// Whether requests are no longer served.
+    /// Becomes true when the server stops taking requests.
     stopped: watch::Sender<bool>,
     header: Duration,
     frame: Duration,
@@ -92,28 +92,28 @@ impl Server {
     /// Listens on every address of the settings; [`Server::with_tls`] adds those with TLS. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`BindError`] for the first address that cannot be had; then none is kept.
+    /// [`BindError`] for the first address that cannot be bound; then none stays open.
     pub fn bind(broker: Broker, settings: &config::Server) -> Result<Self, BindError> {
         let front = Arc::new(Front::new(broker, settings));
-        let (doors, addresses, tls_addresses) = (Vec::new(), Vec::new(), Vec::new());
-        let mut server = Self { doors, addresses, tls_addresses, control: None, front };
+        let (listeners, addresses, tls_addresses) = (Vec::new(), Vec::new(), Vec::new());
+        let mut server = Self { listeners, addresses, tls_addresses, control: None, front };
         server.addresses = server.listen(&settings.listen, None)?;
         Ok(server)
     }
 
-    /// Serves the HTTP API too, to programs that have one of these keys.
+    /// Also serves the HTTP API, to programs that have one of these keys.
     #[must_use]
     pub fn with_api(mut self, settings: &config::Api) -> Self {
-        let front = Arc::get_mut(&mut self.front).expect("nothing is served yet, so nobody else has it");
+        let front = Arc::get_mut(&mut self.front).expect("nothing is served yet, so this is the only reference");
         front.api = Some(Api::new(settings));
         self
     }
 
-    /// Serves the HTTP API also at this control socket, to whoever may open it: no key is asked for there, and everything is
-    /// allowed. Must be called within a tokio runtime.
+    /// Also serves the HTTP API at this control socket: a process that may open it needs no key and may do everything. Must
+    /// be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`ControlError`] when the socket cannot be had, or others could put another one in its place.
+    /// [`ControlError`] when the socket cannot be opened, or other users could replace it.
     pub fn open_control(&mut self, path: &Path) -> Result<(), ControlError> {
         self.control = Some(Control::bind(path)?);
         Ok(())
@@ -129,30 +129,30 @@ impl Server {
         &self.tls_addresses
     }
 
-    /// Serves until `stop` is done, then takes no more connections. Sessions go on until
-    /// [`Broker::shutdown`](crate::Broker::shutdown); those of them that are streams of events need the runtime until then.
+    /// Serves until `stop` completes, then accepts no more connections. Sessions go on until
+    /// [`Broker::shutdown`](crate::Broker::shutdown); Server-Sent Events streams need the runtime until then.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { doors, front, control, .. } = self;
-        accept::serve(doors, control, front, stop).await;
+        let Self { listeners, front, control, .. } = self;
+        accept::serve(listeners, control, front, stop).await;
     }
 
-    /// Opens a door at each address; gives the addresses with their real ports.
+    /// Listens on each address and returns the addresses with their real ports.
     fn listen(&mut self, addresses: &[SocketAddr], tls: Option<&Arc<Tls>>) -> Result<Vec<SocketAddr>, BindError> {
         let mut real = Vec::new();
         for address in addresses {
             let failed = |reason| BindError { address: *address, reason };
-            let listener = listen(*address, self.front.broker.core.limits.unsent_bytes).map_err(failed)?;
-            real.push(listener.local_addr().map_err(failed)?);
-            self.doors.push(Door { listener, tls: tls.cloned() });
+            let socket = listen(*address, self.front.broker.core.limits.unsent_bytes).map_err(failed)?;
+            real.push(socket.local_addr().map_err(failed)?);
+            self.listeners.push(Listener { socket, tls: tls.cloned() });
         }
         Ok(real)
     }
 }
 
 impl Front {
-    /// Waits until requests are no longer served.
+    /// Waits until the server stops taking requests.
     async fn stopping(&self) {
-        // The front is there, so its sender is.
+        // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
     }
 
@@ -160,7 +160,10 @@ impl Front {
         let limits = &broker.core.limits;
         Self {
             page: settings.page,
-            rules: Rules { allowed_origins: settings.allowed_origins.clone(), require_origin: settings.require_origin },
+            rules: OriginRules {
+                allowed_origins: settings.allowed_origins.clone(),
+                require_origin: settings.require_origin,
+            },
             connections: Connections::new(limits, settings.trusted_proxies.clone(), Arc::clone(&broker.core.metrics)),
             admission: AdmissionRate::new(limits.admissions_per_s),
             api: None,
@@ -176,16 +179,16 @@ impl Front {
 }
 
 impl Broker {
-    /// Makes a session of a stream on which your own server has answered a WebSocket upgrade, with the codec it agreed
-    /// on. Bytes that your server has read beyond the request must come out of the stream first. Where there are too many
-    /// sessions already, it is closed with 1013.
+    /// Starts a session on a stream whose WebSocket upgrade your own server has answered, with the codec that it agreed on.
+    /// Bytes that your server has read beyond the request must come out of the stream first. If the session limit is
+    /// reached, the stream is closed with 1013.
     pub fn serve_websocket(&self, stream: impl Duplex + 'static, codec: Codec) {
         let permit = self.core.session_limits.welcome(None);
         websocket::start_other(self, Box::new(stream), Box::default(), codec, permit);
     }
 
-    /// The same for a user whom your server knows. The session's `user` is its name, and a user with more than
-    /// `sessions_per_user` sessions is closed with 4005.
+    /// Like [`Broker::serve_websocket`], for a user that your server has authenticated. The session's `user` is that name; a
+    /// session beyond `sessions_per_user` is closed with 4005.
     pub fn serve_websocket_as(&self, user: &str, stream: impl Duplex + 'static, codec: Codec) {
         let permit = self.core.session_limits.welcome(Some(user));
         websocket::start_other(self, Box::new(stream), Box::default(), codec, permit);
@@ -194,7 +197,7 @@ impl Broker {
 
 fn listen(address: SocketAddr, unsent_bytes: u32) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A broker that was just stopped leaves connections in TIME_WAIT; they must not keep it from starting again.
+    // A broker that has just stopped leaves connections in TIME_WAIT, which must not prevent a restart.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     bound_unsent(&socket, unsent_bytes)?;
@@ -202,8 +205,7 @@ fn listen(address: SocketAddr, unsent_bytes: u32) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Keeps the system from taking megabytes for a peer that reads none of them. What a listening socket has, all that it
-/// accepts inherit.
+/// Bounds what the system buffers for a slow consumer. Accepted sockets inherit the option from the listening socket.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn bound_unsent(socket: &TcpSocket, unsent_bytes: u32) -> io::Result<()> {
     socket2::SockRef::from(socket).set_tcp_notsent_lowat(unsent_bytes)

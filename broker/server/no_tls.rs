@@ -1,4 +1,5 @@
-//! The place of `tls` in a build without that feature: no door speaks it, and whoever asks for it is told.
+//! Takes the place of `tls` in a build without that feature: no address serves TLS, and a configuration that asks for it
+//! fails.
 
 use std::net::SocketAddr;
 
@@ -15,17 +16,17 @@ pub enum TlsError {
     /// An address could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// Whoever built this program left TLS out.
+    /// The program was built without TLS.
     #[error("this build of Rialto has no TLS (Cargo feature `tls`)")]
     LeftOut,
 }
 
-/// There is none.
+/// Never exists in this build.
 #[derive(Debug)]
 pub(super) enum Tls {}
 
 impl Tls {
-    pub(super) async fn greet(&self, _: TcpStream, _: SocketAddr) -> Option<Stream> {
+    pub(super) async fn accept(&self, _: TcpStream, _: SocketAddr) -> Option<Stream> {
         match *self {}
     }
 }

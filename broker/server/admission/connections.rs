@@ -1,4 +1,5 @@
-//! Where a connection waits until it is a session: how many there may be, in all and of one address. It reads nothing.
+//! Connection limits: how many connections may be open that are not sessions, in all and per address, and the rate limit
+//! for TLS handshakes. It reads nothing from a connection.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,15 +14,15 @@ use crate::limits::quota::{Quota, QuotaSlot};
 use crate::limits::rate::RatesByKey;
 use crate::metrics::Metrics;
 
-/// Connections that may be told at the same time why they find no place; more are hung up on without a word, because
-/// words would take the very places that are missing.
-const TOLD_MAX: usize = 128;
+/// Connections at a time that are answered with the reason for their refusal. More are closed without an answer, because
+/// answering would use the very resources that are exhausted.
+const REFUSED_MAX: usize = 128;
 
-/// The places of all connections.
+/// The limits that all connections share.
 #[derive(Debug)]
 pub(in crate::server) struct Connections {
     waiting: Arc<Semaphore>,
-    told: Arc<Semaphore>,
+    refused: Arc<Semaphore>,
     addresses: Quota<Network>,
     handshakes: RatesByKey<Network>,
     handshakes_per_s: u32,
@@ -29,23 +30,23 @@ pub(in crate::server) struct Connections {
     metrics: Arc<Metrics>,
 }
 
-/// A connection's place in the lobby. Dropping it gives it back.
+/// The slot of a connection that is not a session. Dropping it releases the slot.
 #[derive(Debug)]
 pub(in crate::server) struct Waiting {
-    /// Why it will not become a session.
+    /// Why the connection must not become a session.
     pub(in crate::server) refusal: Option<Refusal>,
-    /// The part of it that a session keeps; none for those that are not counted by the address of their connection.
+    /// The slot of its address, which a session keeps; none where the address of the connection is not limited.
     pub(in crate::server) of_address: Option<QuotaSlot<Network>>,
     metrics: Arc<Metrics>,
-    _seat: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-/// Why a connection finds no place.
+/// The connection limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) enum Refusal {
-    /// Too many connections are no sessions yet.
+    /// Too many connections that are not sessions yet.
     Full,
-    /// Too many connections of this address.
+    /// Too many connections from this address.
     Address,
 }
 
@@ -53,7 +54,7 @@ impl Connections {
     pub(in crate::server) fn new(limits: &config::Limits, trusted_proxies: Vec<IpNet>, metrics: Arc<Metrics>) -> Self {
         Self {
             waiting: Arc::new(Semaphore::new(limits.connections)),
-            told: Arc::new(Semaphore::new(TOLD_MAX)),
+            refused: Arc::new(Semaphore::new(REFUSED_MAX)),
             addresses: Quota::new(limits.connections_per_address),
             handshakes: RatesByKey::default(),
             handshakes_per_s: limits.handshakes_per_s,
@@ -62,41 +63,41 @@ impl Connections {
         }
     }
 
-    /// Lets a connection in, at least to be told why it must go. None means that there is no place even for that.
+    /// Admits a connection, maybe only to answer why it is refused. None means that it has to be closed without an answer.
     pub(in crate::server) fn enter(&self, address: IpAddr) -> Option<Waiting> {
-        let waiting = self.place(address);
+        let waiting = self.admit(address);
         if waiting.as_ref().is_none_or(|waiting| waiting.refusal.is_some()) {
             self.metrics.connections_refused.add(1);
         }
         waiting
     }
 
-    fn place(&self, address: IpAddr) -> Option<Waiting> {
-        let counted = self.count(address);
-        let seat = Arc::clone(&self.waiting).try_acquire_owned();
-        let (refusal, seat) = match (&counted, seat) {
-            (Ok(_), Ok(seat)) => (None, seat),
-            (Err(refusal), _) => (Some(*refusal), Arc::clone(&self.told).try_acquire_owned().ok()?),
-            (Ok(_), Err(_)) => (Some(Refusal::Full), Arc::clone(&self.told).try_acquire_owned().ok()?),
+    fn admit(&self, address: IpAddr) -> Option<Waiting> {
+        let slot = self.take_address_slot(address);
+        let permit = Arc::clone(&self.waiting).try_acquire_owned();
+        let (refusal, permit) = match (&slot, permit) {
+            (Ok(_), Ok(permit)) => (None, permit),
+            (Err(refusal), _) => (Some(*refusal), Arc::clone(&self.refused).try_acquire_owned().ok()?),
+            (Ok(_), Err(_)) => (Some(Refusal::Full), Arc::clone(&self.refused).try_acquire_owned().ok()?),
         };
         self.metrics.connections.add(1);
-        let (of_address, metrics) = (counted.ok().flatten(), Arc::clone(&self.metrics));
-        Some(Waiting { refusal, of_address, metrics, _seat: seat })
+        let (of_address, metrics) = (slot.ok().flatten(), Arc::clone(&self.metrics));
+        Some(Waiting { refusal, of_address, metrics, _permit: permit })
     }
 
-    /// A place of an address. Proxies that speak for others have as many as they like, and so has this machine itself,
-    /// where a proxy may be that nobody has named.
+    /// Takes a slot of an address. Trusted proxies have no limit, and neither has this machine itself, where a proxy may run
+    /// that is not configured.
     ///
     /// # Errors
-    /// [`Refusal::Address`] when it has too many already.
-    pub(in crate::server) fn count(&self, address: IpAddr) -> Result<Option<QuotaSlot<Network>>, Refusal> {
+    /// [`Refusal::Address`] if the address has no slot left.
+    pub(in crate::server) fn take_address_slot(&self, address: IpAddr) -> Result<Option<QuotaSlot<Network>>, Refusal> {
         if !self.is_counted(address) {
             return Ok(None);
         }
         self.addresses.take(&Network::of(address)).map(Some).ok_or(Refusal::Address)
     }
 
-    /// Takes one of the TLS handshakes that an address may have: each costs as much processor time as thousands of messages.
+    /// The rate limit for TLS handshakes of an address: each costs as much processor time as thousands of messages.
     pub(in crate::server) fn may_shake_hands(&self, address: IpAddr, now: Instant) -> bool {
         let taken = || self.handshakes.take(&Network::of(address), self.handshakes_per_s, now);
         let may = !self.is_counted(address) || taken().is_ok();
@@ -110,7 +111,7 @@ impl Connections {
         !Network::is_this_machine(address) && !self.trusts(address)
     }
 
-    /// Whether this address may say for whom it speaks.
+    /// Whether the address is a trusted proxy, whose `X-Forwarded-*` headers count.
     pub(in crate::server) fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted_proxies.iter().any(|network| network.contains(&address))
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_finds_no_place_is_told_until_there_is_no_place_for_that_either() {
+    fn refused_connections_are_answered_up_to_a_limit_and_dropped_beyond_it() {
         let limits = config::Limits { connections: 3, connections_per_address: 2, ..config::Limits::default() };
         let metrics = Arc::new(Metrics::default());
         let proxies = vec!["10.0.0.0/8".parse().expect("a network")];
@@ -141,14 +142,14 @@ mod tests {
         assert_eq!(refusal(&third), Some(Some(Refusal::Address)));
         drop(third);
         there.push(enter("10.1.1.1"));
-        assert_eq!(refusal(&there[2]), Some(None), "proxies and this machine have no quota");
+        assert_eq!(refusal(&there[2]), Some(None), "proxies and this machine have no limit");
         assert_eq!(refusal(&enter("127.0.0.1")), Some(Some(Refusal::Full)));
-        let told: Vec<_> = (0..TOLD_MAX).map(|_| enter("192.0.2.9")).collect();
-        assert!(told.iter().all(Option::is_some) && enter("192.0.2.8").is_none());
-        assert_eq!(metrics.connections.get(), 3 + TOLD_MAX as u64);
-        drop((there, told));
+        let refused: Vec<_> = (0..REFUSED_MAX).map(|_| enter("192.0.2.9")).collect();
+        assert!(refused.iter().all(Option::is_some) && enter("192.0.2.8").is_none());
+        assert_eq!(metrics.connections.get(), 3 + REFUSED_MAX as u64);
+        drop((there, refused));
         assert_eq!(metrics.connections.get(), 0);
-        assert_eq!(metrics.connections_refused.get(), 3 + TOLD_MAX as u64);
+        assert_eq!(metrics.connections_refused.get(), 3 + REFUSED_MAX as u64);
         assert_eq!(refusal(&enter("192.0.2.1")), Some(None));
     }
 }

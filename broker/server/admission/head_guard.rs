@@ -1,23 +1,23 @@
-//! Watches the heads of HTTP requests go by: a line of one must end in CR LF. Whoever takes a lone LF for the end of a line
-//! reads other requests out of the same bytes than a proxy that does not (RFC 9112 section 2.2). It parses nothing else, but
-//! how long the body is that follows, in which such lines are nobody's business.
+//! Request smuggling guard: finds HTTP request heads with a line that does not end in CR LF. A server that accepts a lone LF
+//! reads other requests from the same bytes than a proxy that does not (RFC 9112 section 2.2). Besides that it reads only
+//! `Content-Length`, to skip bodies.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The field that says how long the body is. Bodies without it are refused, so nothing of their connection is read any more.
+/// The header with the length of the body. A body without it is refused, and its connection is not read any further.
 const LENGTH: &[u8] = b"content-length:";
 
-/// The first request of a connection whose head has a lone LF, counted from 0.
+/// The first request of a connection whose head has a lone LF, counted from 0: shared by the guard and the HTTP service.
 #[derive(Debug)]
-pub(in crate::server) struct Heads {
+pub(in crate::server) struct MalformedHeads {
     first_bad: AtomicU64,
 }
 
-/// Where in the stream of requests a connection is. What comes after an upgrade is nobody's request.
+/// The parser's position in the requests of a connection.
 #[derive(Debug, Default)]
 pub(in crate::server) struct HeadGuard {
     head: u64,
-    /// Something other than empty lines was seen of this head.
+    /// Whether this head has had a line that is not empty.
     begun: bool,
     after_cr: bool,
     line: RequestLine,
@@ -27,35 +27,35 @@ pub(in crate::server) struct HeadGuard {
     body_left: u64,
 }
 
-/// What is known of the line that is being read.
+/// The kind of the line that is being read, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
 enum RequestLine {
-    /// Nothing.
+    /// No byte of it was read.
     #[default]
     Empty,
-    /// So many bytes of it are those of [`LENGTH`].
+    /// All bytes so far, this many, match [`LENGTH`].
     Name(usize),
-    /// It is the length of the body, as far as it was read; none before the first digit.
+    /// `Content-Length` and the digits so far; none before the first digit.
     Length(Option<u64>),
-    /// Something else.
+    /// Any other line.
     Other,
 }
 
-impl Default for Heads {
+impl Default for MalformedHeads {
     fn default() -> Self {
         Self { first_bad: AtomicU64::new(u64::MAX) }
     }
 }
 
-impl Heads {
-    /// Whether the head of this request has a lone LF, or that of one before it.
+impl MalformedHeads {
+    /// Whether the head of this request, or of an earlier one, has a lone LF.
     pub(in crate::server) fn is_bad(&self, request: u64) -> bool {
         self.first_bad.load(Relaxed) <= request
     }
 }
 
 impl HeadGuard {
-    pub(in crate::server) fn follow(&mut self, mut bytes: &[u8], heads: &Heads) {
+    pub(in crate::server) fn follow(&mut self, mut bytes: &[u8], malformed: &MalformedHeads) {
         while let Some((byte, rest)) = bytes.split_first() {
             if self.body_left > 0 {
                 let skipped = self.body_left.min(bytes.len() as u64);
@@ -64,7 +64,7 @@ impl HeadGuard {
                 continue;
             }
             match byte {
-                b'\n' => self.line_ends(heads),
+                b'\n' => self.line_ends(malformed),
                 b'\r' => {}
                 _ => (self.begun, self.line) = (true, self.line.then(*byte)),
             }
@@ -73,9 +73,9 @@ impl HeadGuard {
         }
     }
 
-    fn line_ends(&mut self, heads: &Heads) {
+    fn line_ends(&mut self, malformed: &MalformedHeads) {
         if !self.after_cr {
-            heads.first_bad.fetch_min(self.head, Relaxed);
+            malformed.first_bad.fetch_min(self.head, Relaxed);
         }
         match self.line {
             RequestLine::Empty if self.begun => {
@@ -101,7 +101,7 @@ impl RequestLine {
             Self::Length(length) => match (byte, length) {
                 (b'0'..=b'9', _) => Self::Length(Some(append(length.unwrap_or(0), byte))),
                 (b' ' | b'\t', _) => self,
-                // No length that anybody accepts: the request is refused.
+                // An invalid length: the request is refused elsewhere.
                 _ => Self::Other,
             },
             Self::Name(_) | Self::Other => Self::Other,
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_head_with_a_lone_line_feed_is_known_however_the_bytes_are_cut() {
+    fn the_first_head_with_a_lone_line_feed_is_found_however_the_bytes_are_cut() {
         let good = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-LENGTH: \t7\t\r\nX: 1\r\n\r\n\n\n{\n}\n\n";
         for (text, first_bad) in [
@@ -141,10 +141,10 @@ mod tests {
             (post.replace('7', "99999999999999999999999"), u64::MAX),
         ] {
             for size in [1, 2, 3, 5, 1_000] {
-                let (heads, mut watch) = (Heads::default(), HeadGuard::default());
-                text.as_bytes().chunks(size).for_each(|piece| watch.follow(piece, &heads));
-                assert_eq!(heads.first_bad.load(Relaxed), first_bad, "{text:?} {size}");
-                assert_eq!(heads.is_bad(5), first_bad < 5);
+                let (malformed, mut guard) = (MalformedHeads::default(), HeadGuard::default());
+                text.as_bytes().chunks(size).for_each(|piece| guard.follow(piece, &malformed));
+                assert_eq!(malformed.first_bad.load(Relaxed), first_bad, "{text:?} {size}");
+                assert_eq!(malformed.is_bad(5), first_bad < 5);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a connection must pass before anything is read from it, and while its requests come in.
+//! Admission control: connection limits, the rate limit for new sessions, and guards on the bytes of HTTP connections.
 
 pub(super) mod connections;
 pub(super) mod head_guard;

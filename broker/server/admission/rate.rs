@@ -1,4 +1,4 @@
-//! How fast sessions may begin, so that all who come back at once after a restart do not push each other over. It knows no
+//! The rate limit for new sessions. It spreads clients that all reconnect at once, for instance after a restart. It knows no
 //! connection.
 
 use std::sync::{Mutex, PoisonError};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::identity;
 use crate::limits::rate::Rate;
 
-/// The longest time that anybody is asked to stay away.
+/// Longest `Retry-After`, in seconds.
 const RETRY_SECONDS_MAX: u64 = 30;
 
-/// Lets sessions begin at a bounded rate.
+/// Rate limit for new sessions, shared by all connections.
 #[derive(Debug)]
 pub(in crate::server) struct AdmissionRate {
     per_s: u32,
@@ -20,7 +20,7 @@ pub(in crate::server) struct AdmissionRate {
 #[derive(Debug, Default)]
 struct RateState {
     rate: Rate,
-    /// Those turned away in the second that began last.
+    /// Sessions refused in the current second.
     refused: u32,
     second: Option<Instant>,
 }
@@ -30,13 +30,13 @@ impl AdmissionRate {
         Self { per_s: per_s.max(1), state: Mutex::default() }
     }
 
-    /// Lets one session begin.
+    /// Admits one session.
     ///
     /// # Errors
-    /// In how many seconds to try again: at random, over as long as it takes to let in all who are being turned away, so
-    /// that they do not come back together.
+    /// In how many seconds to try again: a random time (jitter) within as long as it takes to admit all clients that are
+    /// being refused, so that they do not come back together.
     pub(in crate::server) fn admit(&self, now: Instant) -> Result<(), u64> {
-        // Nothing that is done under the lock can fail half way.
+        // No code panics between two changes under this lock, so a poisoned one is consistent.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.rate.take(self.per_s, now).is_ok() {
             return Ok(());
@@ -49,7 +49,7 @@ impl AdmissionRate {
     }
 }
 
-/// A time to try again, spread over so many seconds.
+/// A random time to try again, between 1 and `spread` seconds.
 pub(in crate::server) fn retry_seconds(spread: u64) -> u64 {
     1 + identity::below(spread.clamp(1, RETRY_SECONDS_MAX))
 }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_more_come_the_wider_they_are_spread() {
+    fn retry_times_spread_wider_the_more_sessions_are_refused() {
         let admission = AdmissionRate::new(100);
         let now = Instant::now();
         let mut waits: Vec<u64> = (0..5_000).filter_map(|_| admission.admit(now).err()).collect();

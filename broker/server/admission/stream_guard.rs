@@ -1,5 +1,5 @@
-//! The byte stream of a connection that is not a session: what is read is watched, and a write must make progress. It knows
-//! nothing of HTTP but its lines.
+//! The byte stream of a connection that is not a session: what is read passes the head guard, and a write that makes no
+//! progress times out.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,28 +10,28 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::head_guard::{HeadGuard, Heads};
+use super::head_guard::{HeadGuard, MalformedHeads};
 
-/// A stream with a guard.
+/// A stream with the head guard and a write timeout.
 pub(in crate::server) struct StreamGuard<S> {
     stream: S,
-    heads: Arc<Heads>,
-    watch: HeadGuard,
+    malformed: Arc<MalformedHeads>,
+    guard: HeadGuard,
     write: Duration,
-    /// Runs out when the peer has taken nothing for too long; none while it takes what it is given.
+    /// Fires when the peer has read nothing for too long; none while writes make progress.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> StreamGuard<S> {
-    pub(in crate::server) fn new(stream: S, heads: Arc<Heads>, write: Duration) -> Self {
-        Self { stream, heads, watch: HeadGuard::default(), write, stalled: None }
+    pub(in crate::server) fn new(stream: S, malformed: Arc<MalformedHeads>, write: Duration) -> Self {
+        Self { stream, malformed, guard: HeadGuard::default(), write, stalled: None }
     }
 
     pub(in crate::server) fn into_inner(self) -> S {
         self.stream
     }
 
-    /// Passes on what became of a write, and ends the wait for one that took too long.
+    /// Returns the outcome of a write, or an error if writes have made no progress for too long.
     fn progress<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
@@ -45,10 +45,10 @@ impl<S> StreamGuard<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for StreamGuard<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, heads, watch, .. } = self.get_mut();
+        let Self { stream, malformed, guard, .. } = self.get_mut();
         let before = buffer.filled().len();
         ready!(Pin::new(stream).poll_read(context, buffer))?;
-        watch.follow(&buffer.filled()[before..], heads);
+        guard.follow(&buffer.filled()[before..], malformed);
         Poll::Ready(Ok(()))
     }
 }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_write_that_makes_no_progress_fails_and_one_that_does_has_all_the_time_it_needs() {
+    async fn a_write_times_out_only_when_it_makes_no_progress() {
         let (near, mut far) = tokio::io::duplex(10);
         let mut stream_guard = StreamGuard::new(near, Arc::default(), Duration::from_secs(1));
         let reading = async {

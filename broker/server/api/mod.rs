@@ -161,7 +161,7 @@ fn document(method: &Method) -> Response {
     if method != Method::GET && method != Method::HEAD {
         return wrong_method("GET, HEAD");
     }
-    let mut response = Response::new(Body::whole(OPENAPI));
+    let mut response = Response::new(Body::complete(OPENAPI));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,4 +1,4 @@
-//! The body of an answer: all of it at once, or events as they happen. It knows no requests.
+//! The body of an HTTP response: complete, or a stream of events. It knows no requests.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,21 +10,21 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::server::streaming::events::Events;
 
-/// What is sent behind the head of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub(in crate::server) enum Body {
-    /// These bytes.
-    Whole(Full<Bytes>),
-    /// What a session is told, for as long as it lives. In a box, because it is far larger.
+    /// All bytes at once.
+    Complete(Full<Bytes>),
+    /// A Server-Sent Events stream, for as long as its session lives. In a box, because it is far larger.
     Events(Box<Events>),
 }
 
-/// An answer.
+/// A response of this server.
 pub(in crate::server) type Response = hyper::Response<Body>;
 
 impl Body {
-    pub(in crate::server) fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self::Whole(Full::new(bytes.into()))
+    pub(in crate::server) fn complete(bytes: impl Into<Bytes>) -> Self {
+        Self::Complete(Full::new(bytes.into()))
     }
 }
 
@@ -37,21 +37,21 @@ impl hyper::body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match self.get_mut() {
-            Self::Whole(bytes) => Pin::new(bytes).poll_frame(context),
+            Self::Complete(bytes) => Pin::new(bytes).poll_frame(context),
             Self::Events(events) => events.poll_next(context).map(|some| some.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(bytes) => bytes.is_end_stream(),
+            Self::Complete(bytes) => bytes.is_end_stream(),
             Self::Events(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => bytes.size_hint(),
+            Self::Complete(bytes) => bytes.size_hint(),
             Self::Events(_) => SizeHint::default(),
         }
     }

@@ -1,5 +1,5 @@
-//! A request that fails as requests of the protocol do: its code becomes a status, its fields the body. Who is turned away
-//! before that is told by `refused`.
+//! Failed operations as HTTP responses: the error code becomes the status, its fields the body. `refusal` is for requests
+//! that are rejected before they reach an operation.
 
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
@@ -7,15 +7,15 @@ use rialto_protocol::{ApiAnswer, Codec, ErrorCode, Failure};
 
 use super::body::{Body, Response};
 
-/// The content type of each codec, and how else MessagePack is called.
+/// The content type of each codec; MessagePack has several names.
 const JSON: &str = "application/json";
 const MESSAGE_PACK: [&str; 3] = ["application/msgpack", "application/x-msgpack", "application/vnd.msgpack"];
 
-/// An answer in one of the codecs.
+/// A response in one of the codecs.
 pub(in crate::server) fn answer(status: StatusCode, codec: Codec, answer: &ApiAnswer<'_>) -> Response {
     let mut bytes = Vec::new();
     answer.encode(codec, &mut bytes);
-    let mut response = Response::new(Body::whole(bytes));
+    let mut response = Response::new(Body::complete(bytes));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(codec)));
@@ -24,7 +24,7 @@ pub(in crate::server) fn answer(status: StatusCode, codec: Codec, answer: &ApiAn
     response
 }
 
-/// The answer that says why a request failed.
+/// The response to a request that failed.
 pub(in crate::server) fn respond(failure: &Failure, codec: Codec) -> Response {
     let mut response = answer(status(failure.code), codec, &ApiAnswer::Failure(failure));
     if let Some(retry_after_ms) = failure.retry_after_ms {
@@ -33,7 +33,7 @@ pub(in crate::server) fn respond(failure: &Failure, codec: Codec) -> Response {
     response
 }
 
-/// The codec that a content type names; parameters count for nothing.
+/// The codec of a content type; its parameters are ignored.
 pub(in crate::server) fn codec_of(content_type: &str) -> Option<Codec> {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case(JSON) {
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_keep_their_hint() {
+    fn failures_become_a_status_and_a_retry_after() {
         for (failure, status, retry) in [
             (Failure::new(ErrorCode::Busy, "later").retry_after_ms(1), 503, Some("1")),
             (Failure::new(ErrorCode::TooMany, "later").retry_after_ms(1_001), 429, Some("2")),
@@ -80,8 +80,8 @@ mod tests {
         ] {
             let response = respond(&failure, Codec::Json);
             assert_eq!(response.status().as_u16(), status);
-            let told = response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().expect("ascii"));
-            assert_eq!(told, retry);
+            let retry_after = response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().expect("ascii"));
+            assert_eq!(retry_after, retry);
         }
     }
 

@@ -1,5 +1,4 @@
-//! HTTP/1.1 on one connection: which door a request is for, and the way from a request to a session. Frames are not its
-//! business.
+//! HTTP/1.1 on one connection: routes requests and turns them into sessions. It knows no frames.
 
 pub(super) mod body;
 pub(super) mod failure;
@@ -29,67 +28,68 @@ use rialto_protocol::{Codec, Failure};
 use self::body::{Body, Response};
 use self::proxy::Origin;
 use self::query::{BadQuery, Query};
-use self::refusal::Refused;
+use self::refusal::Rejection;
 use self::stream::Stream;
 use self::streams::OpenStreams;
 use super::admission::connections::{Refusal, Waiting};
-use super::admission::head_guard::Heads;
+use super::admission::head_guard::MalformedHeads;
 use super::admission::rate::retry_seconds;
 use super::admission::stream_guard::StreamGuard;
 use super::streaming::bridge::Bridge;
 use super::streaming::poll::Poll;
-use super::streaming::sse::Opening;
+use super::streaming::sse::EventStreamRequest;
 use super::streaming::subscription::bad;
 use super::websocket::Protocol;
-use super::websocket::upgrade as gate;
-use super::websocket::upgrade::Handshake;
+use super::websocket::upgrade::{
+    Handshake, check_head, check_program, check_raw_endpoint, check_reader, check_websocket, wants_upgrade,
+};
 use super::{Front, api};
 use crate::limits::network::Network;
 use crate::limits::quota::QuotaSlot;
 use crate::limits::seats::SessionPermit;
 
-/// Requests of one connection, and the time after which it ends with the next one: asking again and again must not keep a
-/// place for ever.
+/// Most requests of one connection, and the age at which it ends with the next one, so that no client occupies a connection
+/// for ever.
 const REQUESTS_MAX: u64 = 100;
 const LIFETIME: Duration = Duration::from_secs(30);
 
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 8 * 1024;
 
-/// Seconds over which those are spread who found the broker full.
-const FULL_SPREAD: u64 = 10;
+/// Seconds over which clients are spread that a limit has turned away.
+const LIMIT_SPREAD: u64 = 10;
 
-/// Serves requests until the connection ends or becomes a WebSocket.
+/// Serves requests until the connection ends or is upgraded to a WebSocket.
 pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, front: Arc<Front>) {
-    let heads = Arc::new(Heads::default());
-    let visit = Exchange {
+    let malformed = Arc::new(MalformedHeads::default());
+    let shared = HttpConnection {
         front: &front,
         direct: Origin { address: peer, secure: stream.is_secure() },
         refusal: waiting.refusal,
-        heads: Arc::clone(&heads),
+        malformed: Arc::clone(&malformed),
         begun: Instant::now(),
         requests: AtomicU64::new(0),
         of_address: Mutex::new(waiting.of_address.take()),
         waiting: Mutex::new(Some(waiting)),
-        staying: OpenStreams::default(),
-        leaving: Mutex::default(),
+        streams: OpenStreams::default(),
+        upgrading: Mutex::default(),
     };
-    let asked = &visit;
-    let service = service_fn(move |request| async move { Ok::<_, Infallible>(asked.answer(request).await) });
+    let service_state = &shared;
+    let service = service_fn(move |request| async move { Ok::<_, Infallible>(service_state.answer(request).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(front.header)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(StreamGuard::new(stream, heads, front.write)), service)
+        .serve_connection(TokioIo::new(StreamGuard::new(stream, malformed, front.write)), service)
         .with_upgrades();
-    // The connection must be gone before its upgrade is waited for: one that broke meanwhile never says so by itself.
+    // The connection must be dropped before its upgrade is awaited: a broken one would never resolve it.
     let ended = {
         let mut connection = pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => ended,
             () = front.stopping() => {
-                if !visit.staying.is_any() {
+                if !shared.streams.is_any() {
                     return;
                 }
                 connection.as_mut().graceful_shutdown();
@@ -98,172 +98,172 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, fr
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "the connection ended badly");
+        tracing::debug!(%peer, %error, "the connection failed");
     }
-    if let Some(leaving) = take(&visit.leaving) {
-        hand_over(leaving, &front).await;
+    if let Some(pending) = take(&shared.upgrading) {
+        hand_over(pending, &front).await;
     }
 }
 
-/// One connection and what its requests have led to.
-struct Exchange<'f> {
+/// One HTTP connection and the state that its requests share.
+struct HttpConnection<'f> {
     front: &'f Front,
     direct: Origin,
     refusal: Option<Refusal>,
-    heads: Arc<Heads>,
+    malformed: Arc<MalformedHeads>,
     begun: Instant,
     requests: AtomicU64,
     of_address: Mutex<Option<QuotaSlot<Network>>>,
-    /// The place among the connections that are no sessions, as long as it is none.
+    /// The slot among the connections that are not sessions, until one begins.
     waiting: Mutex<Option<Waiting>>,
-    staying: OpenStreams,
-    leaving: Mutex<Option<Leaving>>,
+    streams: OpenStreams,
+    upgrading: Mutex<Option<PendingUpgrade>>,
 }
 
-/// A connection that becomes a session.
-struct Leaving {
+/// A connection whose upgrade to a session was accepted.
+struct PendingUpgrade {
     upgrade: OnUpgrade,
     protocol: Protocol,
     permit: SessionPermit,
 }
 
-impl Exchange<'_> {
+impl HttpConnection<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Response {
         let number = self.requests.fetch_add(1, Relaxed);
-        let is_programs = self.front.api.is_some() && api::is_for(request.uri().path());
-        let refuse = if is_programs { Refused::into_failure } else { Response::from };
-        let mut response = self.respond(number, request).await.unwrap_or_else(refuse);
-        let stays = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if !stays && (number + 1 >= REQUESTS_MAX || self.begun.elapsed() > LIFETIME) {
+        let is_api = self.front.api.is_some() && api::is_for(request.uri().path());
+        let reject = if is_api { Rejection::into_failure } else { Response::from };
+        let mut response = self.respond(number, request).await.unwrap_or_else(reject);
+        let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !is_upgrade && (number + 1 >= REQUESTS_MAX || self.begun.elapsed() > LIFETIME) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
 
-    async fn respond(&self, number: u64, request: Request<Incoming>) -> Result<Response, Refused> {
-        if self.heads.is_bad(number) {
-            return Err(Refused::bad("a line of the request does not end in CR LF"));
+    async fn respond(&self, number: u64, request: Request<Incoming>) -> Result<Response, Rejection> {
+        if self.malformed.is_bad(number) {
+            return Err(Rejection::bad("a line of the request head does not end in CR LF"));
         }
         let api = self.front.api.as_ref().filter(|_| api::is_for(request.uri().path()));
-        gate::check_head(&request, api.is_some())?;
+        check_head(&request, api.is_some())?;
         match self.refusal {
             None => {}
-            Some(Refusal::Full) => return Err(full()),
+            Some(Refusal::Full) => return Err(connection_limit()),
             Some(Refusal::Address) => return Err(too_many_of_address()),
         }
-        let counted = |refused: &Refused| {
-            if refused.is_for_want_of_a_place() {
+        let count_limits = |rejection: &Rejection| {
+            if rejection.is_limit() {
                 self.front.broker.core.metrics.connections_refused.add(1);
             }
         };
         if let Some(endpoint) = self.front.broker.core.endpoints.at(request.uri().path())
-            && gate::wants_upgrade(request.headers())
+            && wants_upgrade(request.headers())
         {
-            return self.websocket(request, Some(endpoint)).inspect_err(counted);
+            return self.websocket(request, Some(endpoint)).inspect_err(count_limits);
         }
         match (request.uri().path(), api) {
-            ("/ws", _) => self.websocket(request, None).inspect_err(counted),
-            ("/sse", _) => self.events(&request).await.inspect_err(counted),
-            ("/poll", _) => self.poll(&request).await.inspect_err(counted),
+            ("/ws", _) => self.websocket(request, None).inspect_err(count_limits),
+            ("/sse", _) => self.events(&request).await.inspect_err(count_limits),
+            ("/poll", _) => self.poll(&request).await.inspect_err(count_limits),
             (_, Some(api)) => {
                 let secure = self.origin(&request).secure;
-                gate::check_program(request.headers(), &self.front.rules, secure)?;
+                check_program(request.headers(), &self.front.rules, secure)?;
                 Ok(api.answer(self.front, request).await)
             }
             (path, None) if self.front.page => pages::respond(request.method(), path),
-            _ => Err(Refused::new(StatusCode::NOT_FOUND, "not found")),
+            _ => Err(Rejection::new(StatusCode::NOT_FOUND, "not found")),
         }
     }
 
-    /// Makes a session of a connection: of the protocol, or of the plugin of a raw endpoint.
-    fn websocket(&self, request: Request<Incoming>, endpoint: Option<Arc<str>>) -> Result<Response, Refused> {
+    /// Upgrades the connection to a session of the protocol, or of the plugin of a raw endpoint.
+    fn websocket(&self, request: Request<Incoming>, endpoint: Option<Arc<str>>) -> Result<Response, Rejection> {
         let origin = self.origin(&request);
-        let passed = match endpoint {
-            None => gate::check(&request, &self.front.rules, origin.secure)?,
-            Some(_) => gate::check_raw(&request, &self.front.rules, origin.secure)?,
+        let handshake = match endpoint {
+            None => check_websocket(&request, &self.front.rules, origin.secure)?,
+            Some(_) => check_raw_endpoint(&request, &self.front.rules, origin.secure)?,
         };
         let of_address = match self.of_proxied(origin)? {
             None => take(&self.of_address),
             some => some,
         };
-        let permit = self.seat(of_address)?;
-        let response = switching(&passed);
-        let protocol = endpoint.map_or(Protocol::Frames(passed.codec), Protocol::Raw);
-        let leaving = Leaving { upgrade: upgrade::on(request), protocol, permit };
-        *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaving);
+        let permit = self.admit(of_address)?;
+        let response = switching(&handshake);
+        let protocol = endpoint.map_or(Protocol::Frames(handshake.codec), Protocol::Raw);
+        let pending = PendingUpgrade { upgrade: upgrade::on(request), protocol, permit };
+        *self.upgrading.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
         Ok(response)
     }
 
-    /// A stream of events. Its connection is as good as a session from then on.
-    async fn events(&self, request: &Request<Incoming>) -> Result<Response, Refused> {
+    /// Server-Sent Events. The connection counts as a session from then on.
+    async fn events(&self, request: &Request<Incoming>) -> Result<Response, Rejection> {
         let reader = self.reader(request)?;
-        let opening = query(request).and_then(|query| Opening::read(&query, request.headers()));
+        let opening = query(request).and_then(|query| EventStreamRequest::read(&query, request.headers()));
         let opened = match opening {
             Ok(opening) => {
                 let bridge = self.bridge(request)?;
-                let opened = opening.begin(bridge, self.staying.begin(), self.front.frame).await;
+                let opened = opening.begin(bridge, self.streams.open(), self.front.frame).await;
                 opened.inspect(|_| drop(take(&self.waiting)))
             }
             Err(failure) => Err(failure),
         };
-        Ok(readable(opened.unwrap_or_else(|failure| failure::respond(&failure, Codec::Json)), reader))
+        Ok(with_cors(opened.unwrap_or_else(|failure| failure::respond(&failure, Codec::Json)), reader))
     }
 
-    async fn poll(&self, request: &Request<Incoming>) -> Result<Response, Refused> {
+    async fn poll(&self, request: &Request<Incoming>) -> Result<Response, Rejection> {
         let reader = self.reader(request)?;
         let answered = match query(request).and_then(|query| Poll::read(&query)) {
             Ok(poll) => {
                 let bridge = self.bridge(request)?;
-                let _stay = self.staying.begin();
+                let _open = self.streams.open();
                 poll.answer(bridge, self.front.frame).await
             }
             Err(failure) => Err(failure),
         };
-        Ok(readable(answered.unwrap_or_else(|failure| failure::respond(&failure, Codec::Json)), reader))
+        Ok(with_cors(answered.unwrap_or_else(|failure| failure::respond(&failure, Codec::Json)), reader))
     }
 
-    /// Lets in who may read; gives the origin of a page that has to be told so.
-    fn reader(&self, request: &Request<Incoming>) -> Result<Option<HeaderValue>, Refused> {
+    /// The origin check of streams and polls. Returns the origin of a page that needs a CORS header to read the response.
+    fn reader(&self, request: &Request<Incoming>) -> Result<Option<HeaderValue>, Rejection> {
         if request.method() != Method::GET {
-            let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "this address is read with GET");
-            return Err(refused.with(header::ALLOW, "GET"));
+            let rejection = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use GET");
+            return Err(rejection.with(header::ALLOW, "GET"));
         }
-        gate::check_reader(request.headers(), &self.front.rules, self.origin(request).secure)
+        check_reader(request.headers(), &self.front.rules, self.origin(request).secure)
     }
 
-    /// A session for who is no WebSocket. Its place of an address is that of the connection.
-    fn bridge(&self, request: &Request<Incoming>) -> Result<Bridge, Refused> {
+    /// Starts a session for a client without WebSocket. The connection keeps holding the slot of its address.
+    fn bridge(&self, request: &Request<Incoming>) -> Result<Bridge, Rejection> {
         let of_address = self.of_proxied(self.origin(request))?;
-        Ok(Bridge::begin(&self.front.broker, self.seat(of_address)?))
+        Ok(Bridge::begin(&self.front.broker, self.admit(of_address)?))
     }
 
     fn origin<B>(&self, request: &Request<B>) -> Origin {
         proxy::origin(self.direct, request.headers(), |address| self.front.connections.trusts(address))
     }
 
-    /// The place of the address that a proxy speaks for; none where nobody speaks for another.
-    fn of_proxied(&self, origin: Origin) -> Result<Option<QuotaSlot<Network>>, Refused> {
+    /// Takes a slot of the address behind a proxy; none for a client that connects directly.
+    fn of_proxied(&self, origin: Origin) -> Result<Option<QuotaSlot<Network>>, Rejection> {
         if origin.address == self.direct.address {
             return Ok(None);
         }
-        self.front.connections.count(origin.address).map_err(|_| too_many_of_address())
+        self.front.connections.take_address_slot(origin.address).map_err(|_| too_many_of_address())
     }
 
-    fn seat(&self, of_address: Option<QuotaSlot<Network>>) -> Result<SessionPermit, Refused> {
+    fn admit(&self, of_address: Option<QuotaSlot<Network>>) -> Result<SessionPermit, Rejection> {
         self.front.admission.admit(Instant::now()).map_err(|seconds| {
-            let text = "too many sessions begin at the same time";
-            Refused::later(StatusCode::SERVICE_UNAVAILABLE, text, seconds)
+            let text = "rate limit: too many new sessions per second, try again later";
+            Rejection::later(StatusCode::SERVICE_UNAVAILABLE, text, seconds)
         })?;
-        self.front.broker.core.session_limits.seat(of_address).ok_or_else(full)
+        self.front.broker.core.session_limits.seat(of_address).ok_or_else(session_limit)
     }
 }
 
 fn query<B>(request: &Request<B>) -> Result<Query<'_>, Failure> {
-    Query::parse(request.uri().query().unwrap_or_default()).map_err(|BadQuery| bad("the query is not well-formed"))
+    Query::parse(request.uri().query().unwrap_or_default()).map_err(|BadQuery| bad("the query string is malformed"))
 }
 
-/// Lets a page of another origin read the answer.
-fn readable(mut response: Response, origin: Option<HeaderValue>) -> Response {
+/// Adds the CORS headers that let a page of another origin read the response.
+fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
     if let Some(origin) = origin {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -276,33 +276,41 @@ fn take<T>(place: &Mutex<Option<T>>) -> Option<T> {
     place.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-fn full() -> Refused {
-    Refused::later(StatusCode::SERVICE_UNAVAILABLE, "the broker is full", retry_seconds(FULL_SPREAD))
+fn connection_limit() -> Rejection {
+    limit("connection limit reached, try again later")
 }
 
-fn too_many_of_address() -> Refused {
-    let text = "too many connections of this address";
-    Refused::later(StatusCode::TOO_MANY_REQUESTS, text, retry_seconds(FULL_SPREAD))
+fn session_limit() -> Rejection {
+    limit("session limit reached, try again later")
 }
 
-/// The answer that turns the connection into a WebSocket (RFC 6455 section 4.2.2).
-fn switching(passed: &Handshake) -> Response {
-    let mut response = Response::new(Body::whole(""));
+fn limit(text: &'static str) -> Rejection {
+    Rejection::later(StatusCode::SERVICE_UNAVAILABLE, text, retry_seconds(LIMIT_SPREAD))
+}
+
+fn too_many_of_address() -> Rejection {
+    let text = "connection limit of this address reached, try again later";
+    Rejection::later(StatusCode::TOO_MANY_REQUESTS, text, retry_seconds(LIMIT_SPREAD))
+}
+
+/// The response that upgrades the connection to a WebSocket (RFC 6455 section 4.2.2).
+fn switching(handshake: &Handshake) -> Response {
+    let mut response = Response::new(Body::complete(""));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    let accept = HeaderValue::from_str(&passed.accept).expect("base64 is a header value");
+    let accept = HeaderValue::from_str(&handshake.accept).expect("base64 is a header value");
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    if passed.named {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(passed.codec.subprotocol()));
+    if handshake.named {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(handshake.codec.subprotocol()));
     }
     response
 }
 
-/// Takes the socket out of the HTTP machinery and gives it to a shard.
-async fn hand_over(leaving: Leaving, front: &Front) {
-    let Leaving { upgrade, protocol, permit } = leaving;
+/// Takes the socket back from hyper and moves it to a shard.
+async fn hand_over(pending: PendingUpgrade, front: &Front) {
+    let PendingUpgrade { upgrade, protocol, permit } = pending;
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -311,17 +319,17 @@ async fn hand_over(leaving: Leaving, front: &Front) {
         }
     };
     let Ok(parts) = upgraded.downcast::<TokioIo<StreamGuard<Stream>>>() else {
-        tracing::error!("an upgraded connection is not the stream it was");
+        tracing::error!("an upgraded connection has an unexpected stream type");
         return;
     };
     #[cfg(fuzzing)]
     if front.echo {
         return super::fuzzing::hand_over(&front.broker, parts, permit);
     }
-    // Copied, because what is left of the request's buffer would live as long as the session.
+    // Copied, because the request's buffer would otherwise live as long as the session.
     let lead = parts.read_buf[..].into();
     let stream = parts.io.into_inner().into_inner();
     if let Err(error) = stream.start_session(&front.broker, lead, protocol, permit) {
-        tracing::warn!(%error, "a socket cannot be moved to its shard");
+        tracing::warn!(%error, "cannot move a socket to its shard");
     }
 }

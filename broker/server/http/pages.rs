@@ -4,7 +4,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, StatusCode};
 
 use super::body::{Body, Response};
-use super::refusal::Refused;
+use super::refusal::Rejection;
 
 /// What a page may load and run: only its own files; and it may connect to any broker.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; \
@@ -89,16 +89,16 @@ const FILES: &[File] = &[
 /// Answers a request for a page or one of its files.
 ///
 /// # Errors
-/// [`Refused`] where there is no such file, and for methods that would change it.
-pub(in crate::server) fn respond(method: &Method, path: &str) -> Result<Response, Refused> {
+/// [`Rejection`] where there is no such file, and for methods that would change it.
+pub(in crate::server) fn respond(method: &Method, path: &str) -> Result<Response, Rejection> {
     let Some(file) = FILES.iter().find(|file| file.path == path) else {
-        return Err(Refused::new(StatusCode::NOT_FOUND, "not found"));
+        return Err(Rejection::new(StatusCode::NOT_FOUND, "not found"));
     };
     if method != Method::GET && method != Method::HEAD {
-        let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "pages are read only");
-        return Err(refused.with(header::ALLOW, "GET, HEAD"));
+        let rejection = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "pages are read only");
+        return Err(rejection.with(header::ALLOW, "GET, HEAD"));
     }
-    let mut response = Response::new(Body::whole(file.content));
+    let mut response = Response::new(Body::complete(file.content));
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, file.kind),

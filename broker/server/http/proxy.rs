@@ -1,5 +1,5 @@
-//! What proxies say about whom they speak for: `X-Forwarded-For` and `X-Forwarded-Proto`. Whoever is not trusted is not
-//! listened to.
+//! The client behind reverse proxies, from `X-Forwarded-For` and `X-Forwarded-Proto`. Headers of an address that is not a
+//! trusted proxy are ignored.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +8,7 @@ use hyper::header::{HeaderMap, HeaderValue};
 const FOR: &str = "x-forwarded-for";
 const PROTO: &str = "x-forwarded-proto";
 
-/// Who sent a request, as far as can be trusted.
+/// Where a request came from, as far as the headers can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) struct Origin {
     /// The address of the client.
@@ -17,29 +17,29 @@ pub(in crate::server) struct Origin {
     pub(in crate::server) secure: bool,
 }
 
-/// Follows the proxies' words back from the connection as far as each may be trusted. Every proxy appends the address that
-/// it sees, so only the end of the list is beyond the client's reach.
+/// Follows the list of proxies back from the connection as long as each is trusted. Every proxy appends the address that it
+/// sees, so a client can forge only the beginning of the list.
 pub(in crate::server) fn origin(direct: Origin, headers: &HeaderMap, trusts: impl Fn(IpAddr) -> bool) -> Origin {
     if !trusts(direct.address) {
         return direct;
     }
     let mut address = direct.address;
-    let listed = headers.get_all(FOR).into_iter().rev().flat_map(|value| words(value).rev());
+    let listed = headers.get_all(FOR).into_iter().rev().flat_map(|value| entries(value).rev());
     for entry in listed {
-        // What cannot be read was not written by a proxy that does its work: nothing before it counts.
+        // An entry that is not an address was not written by a well-behaved proxy: nothing before it counts.
         let Some(before) = entry.and_then(parse) else { break };
         address = before;
         if !trusts(address) {
             break;
         }
     }
-    let proto = headers.get_all(PROTO).into_iter().rev().flat_map(|value| words(value).rev()).next().flatten();
+    let proto = headers.get_all(PROTO).into_iter().rev().flat_map(|value| entries(value).rev()).next().flatten();
     let secure = proto.map_or(direct.secure, |proto| proto.eq_ignore_ascii_case("https"));
     Origin { address, secure }
 }
 
-/// The entries of a list; none for what is no text.
-fn words(value: &HeaderValue) -> impl DoubleEndedIterator<Item = Option<&str>> {
+/// The entries of a list; none for an entry that is not UTF-8.
+fn entries(value: &HeaderValue) -> impl DoubleEndedIterator<Item = Option<&str>> {
     value.as_bytes().split(|byte| *byte == b',').map(|word| std::str::from_utf8(word).ok().map(str::trim))
 }
 
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_proxies_are_believed_and_only_what_they_saw_themselves() {
+    fn only_addresses_that_trusted_proxies_saw_are_believed() {
         for (direct, lists, expected) in [
             ("192.0.2.1", &["203.0.113.9"][..], "192.0.2.1"),
             ("10.0.0.1", &["203.0.113.9"], "203.0.113.9"),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_of_the_client_is_the_proxy_s_to_say() {
+    fn a_trusted_proxy_sets_the_scheme_of_the_client() {
         for (direct, lines, secure) in [
             ("10.0.0.1", &[(PROTO, "https")][..], true),
             ("10.0.0.1", &[(PROTO, "HTTPS")], true),

@@ -1,4 +1,4 @@
-//! The query of a request: `name=value` pairs as forms write them (WHATWG URL section 5.1). It knows no names.
+//! The query string of a request: `name=value` pairs as forms encode them (WHATWG URL section 5.1). It knows no names.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::server) struct Query<'q>(Vec<(Cow<'q, str>, Cow<'q, str>)>);
 
-/// The query is not what browsers write: a broken escape, or no UTF-8.
+/// The query is malformed: a broken escape, or not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) struct BadQuery;
 
@@ -25,10 +25,10 @@ impl<'q> Query<'q> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| &**value)
     }
 
-    /// The value of a name that may stand once.
+    /// The value of a name that may occur once.
     ///
     /// # Errors
-    /// [`BadQuery`] when it stands more than once.
+    /// [`BadQuery`] if it occurs more than once.
     pub(in crate::server) fn one(&self, name: &str) -> Result<Option<&str>, BadQuery> {
         let mut values = self.all(name);
         let first = values.next();
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries_are_read_as_browsers_write_them() {
+    fn queries_are_decoded_as_browsers_encode_them() {
         let query = Query::parse("topic=a.b&topic=%C3%A9+%2b&last=5&&flag").expect("a query");
         assert_eq!(query.all("topic").collect::<Vec<_>>(), ["a.b", "é +"]);
         assert_eq!((query.one("last"), query.one("flag"), query.one("none")), (Ok(Some("5")), Ok(Some("")), Ok(None)));

@@ -1,5 +1,5 @@
-//! A request that is answered with an error: its status, a sentence for whoever wrote the client, and a header that says
-//! more.
+//! Requests that are rejected before they reach an operation: a status, a sentence for the author of the client, and maybe
+//! a header such as `Retry-After`.
 
 use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -8,15 +8,15 @@ use rialto_protocol::{Codec, ErrorCode, Failure};
 use super::body::{Body, Response};
 use super::failure;
 
-/// Why a request is not served.
+/// The rejection of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::server) struct Refused {
+pub(in crate::server) struct Rejection {
     pub(in crate::server) status: StatusCode,
     text: &'static str,
     header: Option<(HeaderName, HeaderValue)>,
 }
 
-impl Refused {
+impl Rejection {
     pub(in crate::server) fn new(status: StatusCode, text: &'static str) -> Self {
         Self { status, text, header: None }
     }
@@ -29,22 +29,22 @@ impl Refused {
         Self { header: Some((name, HeaderValue::from_static(value))), ..self }
     }
 
-    /// Something that a client may try again.
+    /// A rejection that a client may retry, with `Retry-After`.
     pub(in crate::server) fn later(status: StatusCode, text: &'static str, seconds: u64) -> Self {
         Self { header: Some((header::RETRY_AFTER, seconds.into())), ..Self::new(status, text) }
     }
 
-    /// Whether the broker has no place for who asked.
-    pub(in crate::server) fn is_for_want_of_a_place(&self) -> bool {
+    /// Whether a connection, session or rate limit was reached.
+    pub(in crate::server) fn is_limit(&self) -> bool {
         [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&self.status)
     }
 
-    /// Whether nothing more is read from who asked: what it sends cannot be trusted, or there is no place for it.
-    fn is_last(&self) -> bool {
-        self.status == StatusCode::BAD_REQUEST || self.is_for_want_of_a_place()
+    /// Whether the connection ends with this response: its bytes cannot be trusted, or a limit was reached.
+    fn ends_connection(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST || self.is_limit()
     }
 
-    /// The answer to a program, to which refusals are failures like all others.
+    /// The response of the HTTP API, where rejections have the format of all failures.
     pub(in crate::server) fn into_failure(self) -> Response {
         let code = match self.status {
             StatusCode::FORBIDDEN => ErrorCode::Forbidden,
@@ -64,9 +64,9 @@ impl Refused {
 
     fn finish(self, response: &mut Response) {
         *response.status_mut() = self.status;
-        let is_last = self.is_last();
+        let ends_connection = self.ends_connection();
         let headers = response.headers_mut();
-        if is_last {
+        if ends_connection {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some((name, value)) = self.header {
@@ -75,13 +75,13 @@ impl Refused {
     }
 }
 
-impl From<Refused> for Response {
-    fn from(refused: Refused) -> Self {
-        let mut response = Response::new(Body::whole(refused.text));
+impl From<Rejection> for Response {
+    fn from(rejection: Rejection) -> Self {
+        let mut response = Response::new(Body::complete(rejection.text));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        refused.finish(&mut response);
+        rejection.finish(&mut response);
         response
     }
 }

@@ -1,4 +1,4 @@
-//! A connection while HTTP is spoken on it, encrypted or not, and its way from there to a shard. It knows no requests.
+//! The byte stream of an HTTP connection, encrypted or not, and its move to a shard. It knows no requests.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -18,17 +18,17 @@ use crate::server::websocket::Protocol;
 
 /// Bytes in both directions.
 pub(in crate::server) enum Stream {
-    /// As they are on the wire.
+    /// Unencrypted.
     Tcp(TcpStream),
     /// Encrypted. In a box, because it is far larger than the other.
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream<TcpStream>>),
-    /// From nowhere: the project's own proofs.
+    /// Any stream, for fuzzing.
     #[cfg(fuzzing)]
     Other(Box<dyn Duplex>),
 }
 
-/// Does the same with whatever it is.
+/// Runs the same expression on each kind of stream.
 macro_rules! with {
     ($stream:expr, $inner:ident => $do:expr) => {
         match $stream.get_mut() {
@@ -42,7 +42,7 @@ macro_rules! with {
 }
 
 impl Stream {
-    /// Whether nobody on the way can read it.
+    /// Whether the connection is encrypted.
     pub(in crate::server) fn is_secure(&self) -> bool {
         match self {
             Self::Tcp(_) => false,
@@ -53,7 +53,7 @@ impl Stream {
         }
     }
 
-    /// Makes a session of it, on a shard; `first` was read from it already.
+    /// Starts a session on a shard; `first` are bytes that were read already.
     pub(in crate::server) fn start_session(
         self,
         broker: &Broker,

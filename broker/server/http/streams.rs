@@ -1,19 +1,19 @@
-//! Which connections carry sessions without having been upgraded: they stay when the server stops taking requests, until
-//! their sessions end. It counts only.
+//! Counts the Server-Sent Events streams and long polls of a connection: while there are any, the connection outlives the
+//! stop of the server, until their sessions end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
 
-/// The sessions that one connection carries.
+/// The open streams and polls of one connection.
 #[derive(Clone, Debug, Default)]
 pub(in crate::server) struct OpenStreams(Arc<AtomicUsize>);
 
-/// One session on its connection, until this is dropped.
+/// One open stream or poll, until this is dropped.
 #[derive(Debug)]
 pub(in crate::server) struct OpenStream(Arc<AtomicUsize>);
 
 impl OpenStreams {
-    pub(in crate::server) fn begin(&self) -> OpenStream {
+    pub(in crate::server) fn open(&self) -> OpenStream {
         self.0.fetch_add(1, AcqRel);
         OpenStream(Arc::clone(&self.0))
     }

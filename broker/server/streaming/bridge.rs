@@ -1,5 +1,5 @@
-//! A session's client within the broker: speaks the protocol over a stream in memory for those that cannot speak WebSocket,
-//! so that they are sessions like all others. It knows neither topics nor HTTP.
+//! The client end of a session inside the broker: speaks the protocol over an in-memory stream for HTTP clients, so that
+//! they are sessions like all others. It knows neither topics nor HTTP.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,7 +14,7 @@ use crate::broker::Broker;
 use crate::limits::seats::SessionPermit;
 use crate::server::websocket;
 
-/// Bytes on their way between the session and its client: more of them wait in the outbox, where delivery policies act.
+/// Size of the stream: further bytes wait in the outbox, where delivery policies apply.
 const STREAM_BYTES: usize = 16 * 1024;
 const READ_BYTES: usize = 8 * 1024;
 
@@ -29,28 +29,28 @@ const MASKED: u8 = 0x80;
 #[derive(Debug)]
 pub(in crate::server) struct Bridge {
     stream: DuplexStream,
-    /// What was read and is no whole frame yet.
+    /// Bytes of an incomplete frame.
     read: BytesMut,
-    /// What is still to be written.
+    /// Bytes that are still to be written.
     written: BytesMut,
 }
 
-/// What the broker says.
+/// A frame that the broker sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::server) enum BridgeEvent {
     /// A frame of the protocol, in JSON.
     Frame(Bytes),
-    /// That it wants to know whether the client is there. It is told so.
+    /// A ping, which has been answered.
     Ping,
-    /// That the session ends, with the code of the Close; nothing follows.
+    /// The end of the session, with the code of the Close; nothing follows.
     Close(u16),
 }
 
 impl Bridge {
-    /// Begins a session.
-    pub(in crate::server) fn begin(broker: &Broker, guest: SessionPermit) -> Self {
+    /// Starts a session.
+    pub(in crate::server) fn begin(broker: &Broker, permit: SessionPermit) -> Self {
         let (near, far) = tokio::io::duplex(STREAM_BYTES);
-        websocket::start_other(broker, Box::new(near), Box::default(), Codec::Json, guest);
+        websocket::start_other(broker, Box::new(near), Box::default(), Codec::Json, permit);
         Self::over(far)
     }
 
@@ -58,12 +58,12 @@ impl Bridge {
         Self { stream, read: BytesMut::new(), written: BytesMut::new() }
     }
 
-    /// Sends a request, with the next look at what the broker says.
-    pub(in crate::server) fn ask(&mut self, request: &[u8]) {
+    /// Queues a request; it is written by the next poll.
+    pub(in crate::server) fn request(&mut self, request: &[u8]) {
         self.send(TEXT, request);
     }
 
-    /// Waits for what the broker says next; none at the end.
+    /// Waits for the next frame of the broker; none at the end.
     pub(in crate::server) async fn next(&mut self) -> Option<BridgeEvent> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -77,7 +77,7 @@ impl Bridge {
                 Some((FIN_TEXT, payload)) => return Poll::Ready(Some(BridgeEvent::Frame(payload))),
                 Some((FIN_PING, payload)) => {
                     self.send(PONG, &payload);
-                    // What is queued here goes out before anything else is waited for.
+                    // The pong is written before anything else is awaited.
                     let _ = self.poll_send(context);
                     return Poll::Ready(Some(BridgeEvent::Ping));
                 }
@@ -95,7 +95,7 @@ impl Bridge {
         }
     }
 
-    /// One frame of a client. Its mask is 0, which hides nothing: nobody stands between here and the session.
+    /// Queues one client frame. Its mask is 0: no proxy is between here and the session.
     fn send(&mut self, opcode: u8, payload: &[u8]) {
         self.written.extend_from_slice(&[FIN | opcode]);
         match payload.len() {
@@ -115,7 +115,7 @@ impl Bridge {
         self.written.extend_from_slice(payload);
     }
 
-    /// Writes what it can of what is to be written.
+    /// Writes as much as the stream takes.
     fn poll_send(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         while !self.written.is_empty() {
             match Pin::new(&mut self.stream).poll_write(context, &self.written) {
@@ -138,7 +138,7 @@ impl Bridge {
         Poll::Ready(Ok(()))
     }
 
-    /// The next frame of which all is read: its first byte and its payload.
+    /// The next complete frame: its first byte and its payload.
     fn take(&mut self) -> Option<(u8, Bytes)> {
         let first = *self.read.first()?;
         let (header, length) = match self.read.get(1)? {
@@ -186,21 +186,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn frames_of_every_length_are_heard_and_pings_answered() {
+    async fn frames_of_every_length_are_read_and_pings_answered() {
         let (mut near, far) = tokio::io::duplex(1_000);
         let mut bridge = Bridge::over(far);
         let texts: Vec<Vec<u8>> = [0, 1, 125, 126, 65_535, 65_536].iter().map(|length| vec![b'x'; *length]).collect();
         let mut all: Vec<u8> = texts.iter().flat_map(|text| frame(FIN | TEXT, text)).collect();
         all.extend(frame(FIN | PING, b"hi"));
         all.extend(frame(FIN | CLOSE, &4000_u16.to_be_bytes()));
-        bridge.ask(&[b'a'; 200]);
+        bridge.request(&[b'a'; 200]);
         let broker = async {
-            let mut asked = [0; 208];
-            near.read_exact(&mut asked).await.expect("the request");
+            let mut request = [0; 208];
+            near.read_exact(&mut request).await.expect("the request");
             near.write_all(&all).await.expect("taken");
             let mut pong = [0; 8];
             near.read_exact(&mut pong).await.expect("the pong");
-            (asked, pong)
+            (request, pong)
         };
         let client = async {
             for text in &texts {
@@ -209,8 +209,8 @@ mod tests {
             assert_eq!(bridge.next().await, Some(BridgeEvent::Ping));
             assert_eq!(bridge.next().await, Some(BridgeEvent::Close(4000)));
         };
-        let ((asked, pong), ()) = tokio::join!(broker, client);
-        assert_eq!((&asked[..8], &asked[8..]), (&[0x81, 0xfe, 0, 200, 0, 0, 0, 0][..], &[b'a'; 200][..]));
+        let ((request, pong), ()) = tokio::join!(broker, client);
+        assert_eq!((&request[..8], &request[8..]), (&[0x81, 0xfe, 0, 200, 0, 0, 0, 0][..], &[b'a'; 200][..]));
         assert_eq!(&pong, b"\x8a\x82\0\0\0\0hi");
         drop(near);
         assert_eq!(bridge.next().await, None);

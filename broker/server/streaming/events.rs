@@ -1,5 +1,5 @@
-//! What a session is told, as a stream of events (WHATWG HTML section 9.2): each frame is one event. The stream is read as
-//! fast as the client takes it; what is too slow for that is the session's business.
+//! The frames of a session as a Server-Sent Events stream (WHATWG HTML section 9.2): each frame is one event. The stream is
+//! read as fast as the client takes it; the session's delivery policies handle a slow consumer.
 
 use std::task::{Context, Poll};
 
@@ -12,11 +12,10 @@ use super::frame::{ServerFrame, cut_off, failure};
 use super::subscription::SubscriptionQuery;
 use crate::server::http::streams::OpenStream;
 
-/// How many bytes of events are handed on at once.
-const PIECE_BYTES: usize = 16 * 1024;
+/// Bytes of events after which a chunk of the body is returned.
+const CHUNK_BYTES: usize = 16 * 1024;
 
-/// The least and the most time that a client is asked to stay away when its stream has broken: not the same for all, so that
-/// they do not come back together.
+/// The reconnection time that clients are sent: a least time and jitter, so that they do not all reconnect together.
 const RETRY_MS: u64 = 1_000;
 const RETRY_SPREAD_MS: u64 = 4_000;
 
@@ -28,143 +27,143 @@ pub(in crate::server) struct Events {
     cursor: Cursor,
     /// The position of each topic when its subscription began: messages name no epoch.
     heads: Vec<Option<Position>>,
-    /// How many subscriptions are answered.
+    /// How many subscriptions have been answered.
     pub(super) answered: usize,
-    /// Events that are not handed on yet.
+    /// Encoded events that were not returned yet.
     ready: Vec<u8>,
-    pub(super) over: Option<Failure>,
-    _stay: OpenStream,
+    pub(super) end: Option<Failure>,
+    _open: OpenStream,
 }
 
 impl Events {
-    pub(super) fn new(bridge: Bridge, selection: SubscriptionQuery, cursor: Cursor, stay: OpenStream) -> Self {
+    pub(super) fn new(bridge: Bridge, selection: SubscriptionQuery, cursor: Cursor, open: OpenStream) -> Self {
         let heads = vec![None; selection.topics.len()];
         let retry_ms = RETRY_MS + crate::identity::below(RETRY_SPREAD_MS);
         let ready = format!("retry: {retry_ms}\n\n").into_bytes();
-        Self { bridge, selection, cursor, heads, answered: 0, ready, over: None, _stay: stay }
+        Self { bridge, selection, cursor, heads, answered: 0, ready, end: None, _open: open }
     }
 
-    /// Asks for all topics.
-    pub(super) fn begin(&mut self) {
-        for place in 0..self.selection.topics.len() {
-            let request = self.selection.request(place, self.cursor.position(place));
-            self.bridge.ask(&request);
+    /// Subscribes to all topics.
+    pub(super) fn subscribe(&mut self) {
+        for index in 0..self.selection.topics.len() {
+            let request = self.selection.request(index, self.cursor.position(index));
+            self.bridge.request(&request);
         }
     }
 
-    /// Bytes of events that are there already.
+    /// Bytes of encoded events that were not returned yet.
     pub(super) fn ready_bytes(&self) -> usize {
         self.ready.len()
     }
 
-    /// Makes an event of what the broker says next.
+    /// Waits for the next frame of the broker and encodes it as an event.
     ///
     /// # Errors
-    /// Why a subscription was refused; it makes no event.
+    /// Why a subscription was refused; no event is written.
     pub(super) async fn advance(&mut self) -> Result<(), Failure> {
-        let said = self.bridge.next().await;
-        self.tell(said)
+        let event = self.bridge.next().await;
+        self.write(event)
     }
 
-    /// The next piece of the stream; none at its end.
+    /// The next chunk of the body; none at its end.
     pub(in crate::server) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        while self.over.is_none() && self.ready.len() < PIECE_BYTES {
-            let Poll::Ready(said) = self.bridge.poll_next(context) else { break };
-            // The stream has begun: it goes on with the other topics.
+        while self.end.is_none() && self.ready.len() < CHUNK_BYTES {
+            let Poll::Ready(event) = self.bridge.poll_next(context) else { break };
+            // The response has begun: the stream goes on with the other topics.
             let answered = self.answered;
-            if let Err(failure) = self.tell(said) {
-                self.tell_refused(answered, &failure);
+            if let Err(failure) = self.write(event) {
+                self.write_refusal(answered, &failure);
             }
         }
         if !self.ready.is_empty() {
             return Poll::Ready(Some(std::mem::take(&mut self.ready).into()));
         }
-        if self.over.is_some() { Poll::Ready(None) } else { Poll::Pending }
+        if self.end.is_some() { Poll::Ready(None) } else { Poll::Pending }
     }
 
-    fn tell(&mut self, said: Option<BridgeEvent>) -> Result<(), Failure> {
-        match said {
-            Some(BridgeEvent::Frame(frame)) => self.tell_frame(&frame),
-            // For the client a comment: so it and the proxies on the way know that the stream lives.
+    fn write(&mut self, event: Option<BridgeEvent>) -> Result<(), Failure> {
+        match event {
+            Some(BridgeEvent::Frame(frame)) => self.write_frame(&frame),
+            // A comment, so that the client and the proxies on the way see that the stream is alive.
             Some(BridgeEvent::Ping) => {
                 self.ready.extend_from_slice(b":\n\n");
                 Ok(())
             }
             Some(BridgeEvent::Close(code)) => {
-                self.over.get_or_insert_with(|| cut_off(Some(code)));
+                self.end.get_or_insert_with(|| cut_off(Some(code)));
                 Ok(())
             }
             None => {
-                self.over.get_or_insert_with(|| cut_off(None));
+                self.end.get_or_insert_with(|| cut_off(None));
                 Ok(())
             }
         }
     }
 
-    fn tell_frame(&mut self, frame: &[u8]) -> Result<(), Failure> {
-        let Some(heard) = ServerFrame::read(frame) else {
-            tracing::error!("a frame of the broker is none");
+    fn write_frame(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        let Some(frame_fields) = ServerFrame::read(frame) else {
+            tracing::error!("the session sent an invalid frame");
             return Ok(());
         };
-        match &*heard.kind {
+        match &*frame_fields.kind {
             "error" => {
                 self.answered += 1;
                 return Err(failure(frame));
             }
             "ok" => {
                 self.answered += 1;
-                let place = heard.id.and_then(|id| id.checked_sub(1)).filter(|place| *place < self.heads.len());
-                let moved = place.is_some_and(|place| self.begin_topic(place, &heard));
+                let index = frame_fields.id.and_then(|id| id.checked_sub(1)).filter(|index| *index < self.heads.len());
+                let moved = index.is_some_and(|index| self.begin_topic(index, &frame_fields));
                 self.event("subscribed", frame, moved);
             }
             "closing" => {
-                if let Some(retry_after_ms) = heard.retry_after_ms {
+                if let Some(retry_after_ms) = frame_fields.retry_after_ms {
                     self.ready.extend_from_slice(format!("retry: {retry_after_ms}\n").as_bytes());
                 }
                 self.event("closing", frame, false);
-                self.over.get_or_insert_with(|| failure(frame));
+                self.end.get_or_insert_with(|| failure(frame));
             }
             kind => {
-                let moved = self.move_on(&heard);
+                let moved = self.advance_position(&frame_fields);
                 self.event(kind, frame, moved);
             }
         }
         Ok(())
     }
 
-    /// Notes where a topic stands. Says whether the stream's own position is another now.
-    fn begin_topic(&mut self, place: usize, heard: &ServerFrame<'_>) -> bool {
-        let Some(head) = heard.position() else { return false };
-        let known = match (heard.recovered, self.selection.last) {
+    /// Notes the position at which a subscription began. Returns whether the stream's position has changed.
+    fn begin_topic(&mut self, index: usize, frame_fields: &ServerFrame<'_>) -> bool {
+        let Some(head) = frame_fields.position() else { return false };
+        let known = match (frame_fields.recovered, self.selection.last) {
             (Some(true), _) => false,
-            // A gap or messages follow and move it; a client that breaks off before them must hear of them again.
+            // A gap or messages follow and move it; a client that disconnects before them must receive them again.
             (Some(false), _) if head.offset > 0 => false,
             (None, Some(last)) => {
                 let offset = head.offset.saturating_sub(last);
-                self.cursor.set(place, Position { offset, epoch: head.epoch.clone() });
+                self.cursor.set(index, Position { offset, epoch: head.epoch.clone() });
                 true
             }
             _ => {
-                self.cursor.set(place, head.clone());
+                self.cursor.set(index, head.clone());
                 true
             }
         };
-        self.heads[place] = Some(head);
+        self.heads[index] = Some(head);
         known
     }
 
-    /// Follows a message or a gap of one of the topics; those that only a pattern selects have no place.
-    fn move_on(&mut self, heard: &ServerFrame<'_>) -> bool {
-        let Some(topic) = &heard.topic else { return false };
-        let Some(place) = self.selection.topics.iter().position(|one| one == topic) else { return false };
-        let Some(offset) = heard.offset.or(heard.to) else { return false };
-        let Some(Position { epoch, .. }) = &self.heads[place] else { return false };
-        self.cursor.set(place, Position { epoch: epoch.clone(), offset });
+    /// Advances the position for a message or gap of one of the topics; a topic that only a pattern selects has none.
+    fn advance_position(&mut self, frame_fields: &ServerFrame<'_>) -> bool {
+        let Some(topic) = &frame_fields.topic else { return false };
+        let Some(index) = self.selection.topics.iter().position(|one| one == topic) else { return false };
+        let Some(offset) = frame_fields.offset.or(frame_fields.to) else { return false };
+        let Some(Position { epoch, .. }) = &self.heads[index] else { return false };
+        self.cursor.set(index, Position { epoch: epoch.clone(), offset });
         true
     }
 
-    /// Tells of a subscription that was refused after the stream had begun.
-    fn tell_refused(&mut self, answered: usize, failure: &Failure) {
+    /// Writes an event for a subscription that was refused after the stream had begun.
+    fn write_refusal(&mut self, answered: usize, failure: &Failure) {
         let mut push = serde_json::json!({
             "type": "unsubscribed",
             "code": failure.code.as_str(),
@@ -179,8 +178,8 @@ impl Events {
         self.event("unsubscribed", push.to_string().as_bytes(), false);
     }
 
-    /// Appends one event. Payloads are as their publishers wrote them and may have line breaks, at each of which a field of
-    /// its own begins; the client joins them again.
+    /// Appends one event. Payloads are as their publishers wrote them: each line becomes a `data` field, which the client joins
+    /// again.
     fn event(&mut self, name: &str, frame: &[u8], moved: bool) {
         self.ready.extend_from_slice(b"event: ");
         self.ready.extend_from_slice(name.as_bytes());

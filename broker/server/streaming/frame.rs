@@ -1,12 +1,11 @@
-//! What of the broker's frames matters to whoever hands them on to a client that is not a WebSocket. The rest of a frame is
-//! handed on as it is.
+//! The fields of the broker's frames that Server-Sent Events and long poll need. The rest of a frame is passed on as it is.
 
 use std::borrow::Cow;
 
 use rialto_protocol::{CloseCode, ErrorCode, Failure, Payload, Position};
 use serde::Deserialize;
 
-/// The parts of a frame.
+/// The fields of a frame.
 #[derive(Debug, Deserialize)]
 pub(in crate::server) struct ServerFrame<'f> {
     #[serde(borrow, rename = "type")]
@@ -42,7 +41,7 @@ struct FailureFields<'f> {
 }
 
 impl<'f> ServerFrame<'f> {
-    /// None for what this broker never says.
+    /// None for bytes that are not a frame of this broker.
     pub(in crate::server) fn read(frame: &'f [u8]) -> Option<Self> {
         serde_json::from_slice(frame).ok()
     }
@@ -54,10 +53,10 @@ impl<'f> ServerFrame<'f> {
     }
 }
 
-/// Why a request failed or a session ended, as a failure.
+/// The failure that an `error` or `closing` frame reports.
 pub(in crate::server) fn failure(frame: &[u8]) -> Failure {
     let Ok(FailureFields { code, message, retry_after_ms, detail }) = serde_json::from_slice(frame) else {
-        return Failure::new(ErrorCode::Internal, "the session could not begin");
+        return Failure::new(ErrorCode::Internal, "the session could not be started");
     };
     let code = match (code.as_str(), code.as_u64()) {
         (Some(name), _) => ErrorCode::from_name(name).unwrap_or(ErrorCode::Internal),
@@ -70,12 +69,12 @@ pub(in crate::server) fn failure(frame: &[u8]) -> Failure {
     Failure { code, message: message.into_owned(), retry_after_ms, detail }
 }
 
-/// Why a session ended that was told nothing but a close code.
+/// The failure for a session that ended with nothing but a close code.
 pub(in crate::server) fn cut_off(code: Option<u16>) -> Failure {
     if code == Some(CloseCode::MessageTooBig.number()) {
         return Failure::new(ErrorCode::TooLarge, "the request is larger than message_bytes");
     }
-    Failure::new(ErrorCode::Busy, "the session ended before it had begun").retry_after_ms(1_000)
+    Failure::new(ErrorCode::Busy, "the session ended before it was started").retry_after_ms(1_000)
 }
 
 #[cfg(test)]
@@ -83,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_keep_what_the_session_was_told() {
+    fn failures_keep_the_fields_of_the_frame() {
         for (frame, code, retry_after_ms) in [
             (r#"{"type":"error","id":1,"code":"not_found","message":"no"}"#, ErrorCode::NotFound, None),
             (r#"{"type":"closing","code":4005,"message":"no","retry_after_ms":5}"#, ErrorCode::TooMany, Some(5)),

@@ -1,5 +1,5 @@
-//! Long poll, for the oldest networks: a session that ends with the first messages. It answers at once with what was missed,
-//! or waits for what comes next.
+//! Long poll: a session that ends with its first messages. It responds at once with missed messages (recovery), or waits for
+//! the next one.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use crate::server::http::query::Query;
 const WAIT_MS: u64 = 25_000;
 const WAIT_MS_MAX: u64 = 30_000;
 
-/// Most messages of one answer, and how many bytes they may have when one more is added.
+/// Most messages of one response, and the size in bytes at which no more are added.
 const MESSAGES_MAX: usize = 300;
 const BYTES_MAX: usize = 1 << 20;
 
-/// What one poll asks for.
+/// The parameters of a poll.
 #[derive(Debug)]
 pub(in crate::server) struct Poll {
     selection: SubscriptionQuery,
@@ -29,19 +29,19 @@ pub(in crate::server) struct Poll {
     wait: Duration,
 }
 
-/// What an answer is made of.
+/// The content of a response.
 #[derive(Debug, Default)]
 struct Page {
-    /// Frames as the session was sent them.
+    /// Frames as the session received them.
     messages: Vec<Bytes>,
     gaps: Vec<Bytes>,
     bytes: usize,
-    /// The last offset that was seen or told to be missing.
+    /// The last offset that was received or reported missing.
     seen: u64,
 }
 
-/// How a subscription began.
-struct Begun {
+/// The answer to a subscription.
+struct SubscriptionStart {
     head: Position,
     recovered: Option<bool>,
 }
@@ -50,58 +50,59 @@ impl Poll {
     pub(in crate::server) fn read(query: &Query<'_>) -> Result<Self, Failure> {
         let selection = SubscriptionQuery::read(query)?;
         if selection.topics.len() != 1 || is_pattern(&selection.topics[0]) {
-            return Err(bad("a poll is for one topic"));
+            return Err(bad("a poll takes exactly one topic"));
         }
         let since = one(query, "since")?.map(position).transpose()?;
         let wait_ms = number(query, "wait_ms")?.unwrap_or(WAIT_MS);
         if wait_ms > WAIT_MS_MAX {
-            return Err(bad(format!("\"wait_ms\" is at most {WAIT_MS_MAX}")));
+            return Err(bad(format!("\"wait_ms\" must be at most {WAIT_MS_MAX}")));
         }
         Ok(Self { selection, since, wait: Duration::from_millis(wait_ms) })
     }
 
-    /// Subscribes, and answers with what was missed or, where that is nothing, with what comes in time.
+    /// Subscribes, and responds with the missed messages or, if there are none, with those that arrive in time.
     ///
     /// # Errors
     /// Why the subscription was refused.
     pub(in crate::server) async fn answer(self, mut bridge: Bridge, patience: Duration) -> Result<Response, Failure> {
         let mut page = Page::default();
         let gather = async {
-            let begun = self.begin(&mut bridge, &mut page).await?;
+            let start = self.begin(&mut bridge, &mut page).await?;
             let mut more = false;
-            while page.seen < begun.head.offset && !more {
+            while page.seen < start.head.offset && !more {
                 more = page.is_full();
                 if !more {
                     page.add(bridge.next().await)?;
                 }
             }
-            Ok((begun, more))
+            Ok((start, more))
         };
-        let late = |_| Failure::new(ErrorCode::Busy, "the broker takes too long").retry_after_ms(1_000);
-        let (begun, more) = tokio::time::timeout(patience, gather).await.map_err(late)??;
-        if page.is_empty() && begun.recovered != Some(false) {
-            // In vain is fine too.
+        let late = |_| Failure::new(ErrorCode::Busy, "the broker did not answer in time").retry_after_ms(1_000);
+        let (start, more) = tokio::time::timeout(patience, gather).await.map_err(late)??;
+        if page.is_empty() && start.recovered != Some(false) {
+            // A poll without messages is fine too.
             tokio::time::timeout(self.wait, page.first(&mut bridge)).await.unwrap_or(Ok(()))?;
         }
-        Ok(page.into_response(&begun, self.since.is_some(), more))
+        Ok(page.into_response(&start, self.since.is_some(), more))
     }
 
-    async fn begin(&self, bridge: &mut Bridge, page: &mut Page) -> Result<Begun, Failure> {
-        let begun = self.subscribe(bridge, page, self.since.as_ref()).await?;
+    async fn begin(&self, bridge: &mut Bridge, page: &mut Page) -> Result<SubscriptionStart, Failure> {
+        let start = self.subscribe(bridge, page, self.since.as_ref()).await?;
         let since = match (&self.since, self.selection.last) {
             (Some(since), _) => since.offset,
-            // The same as the position that many before: whatever is no longer kept of that is told, so it is known when all has come.
+            // Resumes from the position that many messages earlier: messages that are no longer kept are reported as a gap, so it
+            // is known when all have arrived.
             (None, Some(last)) => {
-                let offset = begun.head.offset.saturating_sub(last);
-                let since = Position { offset, epoch: begun.head.epoch.clone() };
-                let begun = self.subscribe(bridge, page, Some(&since)).await?;
-                page.begin(&begun, offset);
-                return Ok(begun);
+                let offset = start.head.offset.saturating_sub(last);
+                let since = Position { offset, epoch: start.head.epoch.clone() };
+                let start = self.subscribe(bridge, page, Some(&since)).await?;
+                page.begin(&start, offset);
+                return Ok(start);
             }
-            (None, None) => begun.head.offset,
+            (None, None) => start.head.offset,
         };
-        page.begin(&begun, since);
-        Ok(begun)
+        page.begin(&start, since);
+        Ok(start)
     }
 
     async fn subscribe(
@@ -109,26 +110,26 @@ impl Poll {
         bridge: &mut Bridge,
         page: &mut Page,
         since: Option<&Position>,
-    ) -> Result<Begun, Failure> {
-        bridge.ask(&self.selection.request(0, since));
+    ) -> Result<SubscriptionStart, Failure> {
+        bridge.request(&self.selection.request(0, since));
         loop {
-            let said = bridge.next().await;
-            if let Some(BridgeEvent::Frame(frame)) = &said
-                && let Some(heard) = ServerFrame::read(frame)
-                && heard.kind == "ok"
-                && let Some(head) = heard.position()
+            let event = bridge.next().await;
+            if let Some(BridgeEvent::Frame(frame)) = &event
+                && let Some(fields) = ServerFrame::read(frame)
+                && fields.kind == "ok"
+                && let Some(head) = fields.position()
             {
-                return Ok(Begun { head, recovered: heard.recovered });
+                return Ok(SubscriptionStart { head, recovered: fields.recovered });
             }
-            page.add(said)?;
+            page.add(event)?;
         }
     }
 }
 
 impl Page {
-    /// Begins where the subscription did. Where it could not be recovered, all up to its head is sent or told.
-    fn begin(&mut self, begun: &Begun, since: u64) {
-        let seen = if begun.recovered == Some(false) { 0 } else { since };
+    /// Starts at the position of the subscription. Without recovery, all up to its head is sent or reported as a gap.
+    fn begin(&mut self, start: &SubscriptionStart, since: u64) {
+        let seen = if start.recovered == Some(false) { 0 } else { since };
         *self = Self { seen, ..Self::default() };
     }
 
@@ -140,28 +141,28 @@ impl Page {
         self.messages.len() >= MESSAGES_MAX || self.bytes >= BYTES_MAX
     }
 
-    /// Waits for the first message, and takes what has come with it.
+    /// Waits for the first message, and takes those that have arrived with it.
     async fn first(&mut self, bridge: &mut Bridge) -> Result<(), Failure> {
         while self.is_empty() {
             self.add(bridge.next().await)?;
         }
         while !self.is_full()
-            && let Ok(said) = tokio::time::timeout(Duration::ZERO, bridge.next()).await
+            && let Ok(event) = tokio::time::timeout(Duration::ZERO, bridge.next()).await
         {
-            self.add(said)?;
+            self.add(event)?;
         }
         Ok(())
     }
 
-    fn add(&mut self, said: Option<BridgeEvent>) -> Result<(), Failure> {
-        let frame = match said {
+    fn add(&mut self, event: Option<BridgeEvent>) -> Result<(), Failure> {
+        let frame = match event {
             Some(BridgeEvent::Frame(frame)) => frame,
             Some(BridgeEvent::Ping) => return Ok(()),
             Some(BridgeEvent::Close(code)) => return Err(cut_off(Some(code))),
             None => return Err(cut_off(None)),
         };
-        let Some(heard) = ServerFrame::read(&frame) else { return Ok(()) };
-        match (&*heard.kind, heard.offset, heard.to) {
+        let Some(fields) = ServerFrame::read(&frame) else { return Ok(()) };
+        match (&*fields.kind, fields.offset, fields.to) {
             ("message", Some(offset), _) => {
                 self.seen = offset;
                 self.bytes += frame.len();
@@ -177,14 +178,14 @@ impl Page {
         Ok(())
     }
 
-    fn into_response(self, begun: &Begun, recovery: bool, more: bool) -> Response {
-        let position = json!({ "epoch": &*begun.head.epoch, "offset": self.seen });
+    fn into_response(self, start: &SubscriptionStart, recovery: bool, more: bool) -> Response {
+        let position = json!({ "epoch": &*start.head.epoch, "offset": self.seen });
         let mut body = b"{\"messages\":".to_vec();
         write_list(&mut body, &self.messages);
         body.extend_from_slice(format!(",\"position\":{position}").as_bytes());
         if recovery {
-            // What could be recovered but was trimmed meanwhile is a gap like any other.
-            let recovered = begun.recovered == Some(true) && self.gaps.is_empty();
+            // Messages that were trimmed during the recovery are a gap like any other.
+            let recovered = start.recovered == Some(true) && self.gaps.is_empty();
             body.extend_from_slice(format!(",\"recovered\":{recovered}").as_bytes());
         }
         if !self.gaps.is_empty() {
@@ -192,7 +193,7 @@ impl Page {
             write_list(&mut body, &self.gaps);
         }
         body.extend_from_slice(format!(",\"more\":{more}}}").as_bytes());
-        let mut response = Response::new(Body::whole(body));
+        let mut response = Response::new(Body::complete(body));
         let headers = response.headers_mut();
         for (name, value) in [
             (header::CONTENT_TYPE, "application/json"),
@@ -205,18 +206,18 @@ impl Page {
     }
 }
 
-/// A position as a query has it: `EPOCH:OFFSET`.
+/// A position in a query: `EPOCH:OFFSET`.
 fn position(text: &str) -> Result<Position, Failure> {
     let parts = text.rsplit_once(':').filter(|(epoch, _)| !epoch.is_empty());
     let offset = parts.and_then(|(epoch, offset)| Some((epoch, offset.parse().ok()?)));
-    let (epoch, offset) = offset.ok_or_else(|| bad("\"since\" is EPOCH:OFFSET"))?;
+    let (epoch, offset) = offset.ok_or_else(|| bad("\"since\" must be EPOCH:OFFSET"))?;
     Ok(Position { epoch: epoch.into(), offset })
 }
 
 fn write_list(body: &mut Vec<u8>, frames: &[Bytes]) {
     body.push(b'[');
-    for (place, frame) in frames.iter().enumerate() {
-        if place > 0 {
+    for (index, frame) in frames.iter().enumerate() {
+        if index > 0 {
             body.push(b',');
         }
         body.extend_from_slice(frame);
@@ -235,8 +236,8 @@ mod tests {
             assert_eq!(position(text).expect_err(text).code, ErrorCode::BadRequest, "{text}");
         }
         for (query, reason) in [
-            ("topic=a&topic=b", "one topic"),
-            ("topic=a.*", "one topic"),
+            ("topic=a&topic=b", "exactly one topic"),
+            ("topic=a.*", "exactly one topic"),
             ("topic=a&since=5", "EPOCH:OFFSET"),
             ("topic=a&wait_ms=30001", "at most 30000"),
         ] {

@@ -1,5 +1,5 @@
-//! Server-Sent Events (WHATWG HTML section 9.2): a session whose client is a browser's `EventSource` or `curl`. It begins
-//! the stream; what becomes of it then is the business of `events`.
+//! Server-Sent Events (WHATWG HTML section 9.2): a session whose client is a browser's `EventSource` or `curl`. It opens the
+//! stream, which `events` then writes.
 
 use std::time::Duration;
 
@@ -17,24 +17,24 @@ pub(super) use super::events::Events;
 
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// How many bytes of events may have come before all subscriptions are answered; then the stream begins all the same.
+/// Bytes of events after which the response begins although not all subscriptions have been answered.
 const EARLY_BYTES_MAX: usize = 64 * 1024;
 
-/// What a stream is to begin with.
-pub(in crate::server) struct Opening {
+/// The parameters of a stream.
+pub(in crate::server) struct EventStreamRequest {
     selection: SubscriptionQuery,
     cursor: Cursor,
 }
 
-impl Opening {
-    /// Reads what the request asks for. The id of the last event is in the header where a browser comes back by itself, and
-    /// in the query where a program does that.
+impl EventStreamRequest {
+    /// Reads the parameters. The id of the last event is in the header when a browser reconnects by itself, and in the query
+    /// when a program does.
     pub(in crate::server) fn read(query: &Query<'_>, headers: &HeaderMap) -> Result<Self, Failure> {
         let selection = SubscriptionQuery::read(query)?;
         let mut cursor = Cursor::new(&selection.topics);
         let header = match headers.get(LAST_EVENT_ID).map(HeaderValue::to_str) {
             Some(Ok(id)) => Some(id),
-            Some(Err(_)) => return Err(no_id()),
+            Some(Err(_)) => return Err(unknown_id()),
             None => None,
         };
         let id = match header {
@@ -42,37 +42,39 @@ impl Opening {
             some => some,
         };
         if let Some(id) = id.filter(|id| !id.is_empty()) {
-            cursor.recall(id).ok_or_else(no_id)?;
+            cursor.restore(id).ok_or_else(unknown_id)?;
         }
         Ok(Self { selection, cursor })
     }
 
-    /// Subscribes, and answers with the stream when that is settled.
+    /// Subscribes, and responds with the stream when the subscriptions have been answered.
     ///
     /// # Errors
-    /// Why the first topic was refused that was.
+    /// Why the first refused topic was refused.
     pub(in crate::server) async fn begin(
         self,
         bridge: Bridge,
-        stay: OpenStream,
+        open: OpenStream,
         patience: Duration,
     ) -> Result<Response, Failure> {
         let Self { selection, cursor } = self;
         let topics = selection.topics.len();
-        let mut events = Events::new(bridge, selection, cursor, stay);
-        events.begin();
-        let settled = async {
+        let mut events = Events::new(bridge, selection, cursor, open);
+        events.subscribe();
+        let answers = async {
             while events.answered < topics && events.ready_bytes() < EARLY_BYTES_MAX {
                 events.advance().await?;
-                if let Some(failure) = events.over.take() {
+                if let Some(failure) = events.end.take() {
                     return Err(failure);
                 }
             }
             Ok(())
         };
-        match tokio::time::timeout(patience, settled).await {
-            Ok(settled) => settled?,
-            Err(_) => return Err(Failure::new(ErrorCode::Busy, "the broker takes too long").retry_after_ms(1_000)),
+        match tokio::time::timeout(patience, answers).await {
+            Ok(answered) => answered?,
+            Err(_) => {
+                return Err(Failure::new(ErrorCode::Busy, "the broker did not answer in time").retry_after_ms(1_000));
+            }
         }
         let mut response = Response::new(Body::Events(Box::new(events)));
         let headers = response.headers_mut();
@@ -84,12 +86,12 @@ impl Opening {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        // nginx and its like keep answers back otherwise until they are worth a packet.
+        // Proxies such as nginx would otherwise buffer the response.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         Ok(response)
     }
 }
 
-fn no_id() -> Failure {
-    bad("the id of the last event is none that this broker gave")
+fn unknown_id() -> Failure {
+    bad("the last event id was not issued by this broker")
 }

@@ -1,5 +1,5 @@
-//! What a client that cannot speak WebSocket wishes to receive: the query of its request as requests of the protocol. Whether
-//! it may have that is for the session to say.
+//! The subscriptions of a client without WebSocket: its query as subscribe requests of the protocol. The session authorizes
+//! them.
 
 use rialto_protocol::{ErrorCode, Failure, Position};
 use serde_json::{Map, Value, json};
@@ -8,10 +8,10 @@ use crate::broker::parse_topic;
 use crate::server::http::query::{BadQuery, Query};
 use crate::topic::Pattern;
 
-/// Most topics and patterns of one stream. As many as this the position of each fits into an event's id.
+/// Most topics and patterns of one stream, so that all their positions fit into an event's id.
 const TOPICS_MAX: usize = 50;
 
-/// Topics and what is wanted of all of them.
+/// Topics and the options for all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::server) struct SubscriptionQuery {
     /// Topics and patterns, each once.
@@ -39,15 +39,15 @@ impl SubscriptionQuery {
         let presence = match one(query, "presence")? {
             None | Some("false" | "0") => false,
             Some("" | "true" | "1") => true,
-            Some(_) => return Err(bad("\"presence\" is true or false")),
+            Some(_) => return Err(bad("\"presence\" must be true or false")),
         };
         Ok(Self { topics, last: number(query, "last")?, delivery: delivery(query)?, presence })
     }
 
-    /// The request that subscribes to one of the topics: its place, counted from 1, is the request's id.
-    pub(in crate::server) fn request(&self, place: usize, since: Option<&Position>) -> Vec<u8> {
-        let topic = &self.topics[place];
-        let mut request = json!({ "type": "subscribe", "id": place + 1, "topic": topic });
+    /// The request that subscribes to one of the topics; its id is the index of the topic, counted from 1.
+    pub(in crate::server) fn request(&self, index: usize, since: Option<&Position>) -> Vec<u8> {
+        let topic = &self.topics[index];
+        let mut request = json!({ "type": "subscribe", "id": index + 1, "topic": topic });
         if let Some(Position { epoch, offset }) = since {
             request["since"] = json!({ "epoch": &**epoch, "offset": offset });
         }
@@ -66,7 +66,7 @@ impl SubscriptionQuery {
     }
 }
 
-/// Whether it selects more than the one topic that is named so.
+/// Whether it can select more than one topic.
 pub(in crate::server) fn is_pattern(text: &str) -> bool {
     Pattern::parse(text).is_ok_and(|pattern| !pattern.is_exact())
 }
@@ -76,7 +76,7 @@ pub(in crate::server) fn one<'q>(query: &'q Query<'_>, name: &str) -> Result<Opt
 }
 
 pub(in crate::server) fn number(query: &Query<'_>, name: &str) -> Result<Option<u64>, Failure> {
-    let parse = |text: &str| text.parse().map_err(|_| bad(format!("\"{name}\" is a whole number")));
+    let parse = |text: &str| text.parse().map_err(|_| bad(format!("\"{name}\" must be a whole number")));
     one(query, name)?.map(parse).transpose()
 }
 
@@ -84,14 +84,14 @@ pub(in crate::server) fn bad(message: impl Into<String>) -> Failure {
     Failure::new(ErrorCode::BadRequest, message)
 }
 
-/// A delivery policy as requests have it.
+/// The delivery policy, as in a subscribe request.
 fn delivery(query: &Query<'_>) -> Result<Option<Value>, Failure> {
     let (field, every_ms) = (one(query, "field")?, number(query, "every_ms")?);
     let Some(policy) = one(query, "delivery")? else {
         return if field.is_none() && every_ms.is_none() {
             Ok(None)
         } else {
-            Err(bad("\"field\" and \"every_ms\" belong to a \"delivery\""))
+            Err(bad("\"field\" and \"every_ms\" need a \"delivery\""))
         };
     };
     if field.is_none() && every_ms.is_none() {
@@ -147,10 +147,10 @@ mod tests {
             ("topic=", "\"topic\" must"),
             ("topic=a..b", "empty token"),
             ("topic=$a", "belong to the broker"),
-            ("topic=a&last=-1", "\"last\" is a whole number"),
+            ("topic=a&last=-1", "\"last\" must be a whole number"),
             ("topic=a&last=1&last=2", "\"last\" may be given once"),
-            ("topic=a&presence=maybe", "\"presence\" is"),
-            ("topic=a&every_ms=9", "belong to a \"delivery\""),
+            ("topic=a&presence=maybe", "\"presence\" must be"),
+            ("topic=a&every_ms=9", "need a \"delivery\""),
         ] {
             let refused = read(query).expect_err(query);
             assert!(refused.contains(reason), "{query}: {refused}");

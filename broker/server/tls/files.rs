@@ -1,4 +1,4 @@
-//! The two files of a certificate and its key: reads them and tells whether they have changed. It understands neither.
+//! Reads the two files of a certificate and its key, and detects changes. It parses neither.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,17 +9,17 @@ use sha2::{Digest, Sha256};
 use super::pair::PairError;
 use crate::config;
 
-/// What was in the files at one moment.
+/// The content of both files.
 pub(super) struct Files {
     pub(super) certificate: Vec<u8>,
     pub(super) key: Vec<u8>,
 }
 
-/// Stands for what was in the files; it is kept longer than a key should be.
+/// A hash of the content, which may be kept longer than a key should be.
 pub(super) type Fingerprint = [u8; 32];
 
 impl Files {
-    /// Reads both. Neither what they are linked to nor how long they are is taken for granted from one time to the next.
+    /// Reads both. Links and sizes may change between two calls.
     ///
     /// # Errors
     /// [`PairError::Unreadable`] for the first that cannot be read.
@@ -40,7 +40,7 @@ fn read(path: &Path) -> Result<Vec<u8>, PairError> {
     let most = config::Tls::FILE_BYTES_MAX;
     let mut bytes = Vec::new();
     let found = std::fs::metadata(path);
-    // What is no file may make whoever opens it wait for ever.
+    // Opening something other than a regular file, such as a pipe, may block for ever.
     let found = found.and_then(|found| if found.is_file() { Ok(()) } else { Err(no_file()) });
     let opened = found.and_then(|()| File::open(path));
     let read = opened.and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_moves_from_one_file_to_the_other_is_a_change() {
+    fn bytes_that_move_from_one_file_to_the_other_are_a_change() {
         let files = |certificate: &str, key: &str| Files { certificate: certificate.into(), key: key.into() };
         assert_eq!(files("a", "b").fingerprint(), files("a", "b").fingerprint());
         for (certificate, key) in [("ab", ""), ("", "ab"), ("a", "c"), ("c", "b")] {

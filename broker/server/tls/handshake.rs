@@ -1,4 +1,5 @@
-//! The handshake of one connection, under its deadline, and what those get who speak something else. It knows no files.
+//! The TLS handshake of one connection, with a deadline, and the response to clients that do not speak TLS. It knows no
+//! files.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,19 +15,19 @@ use crate::server::http::stream::Stream;
 /// How every TLS connection begins: a record of type handshake (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
 
-/// For people who left out the `s` of `https`.
+/// For people who typed `http` instead of `https`.
 const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
     content-type: text/plain; charset=utf-8\r\nx-content-type-options: nosniff\r\ncontent-length: 50\r\n\r\n\
     this address speaks TLS only: use https:// or wss\n";
 
-/// How much of a request in plain text is read, so that the answer is not lost to a reset.
+/// How much of an unencrypted request is read, so that the response is not lost to a reset.
 const PLAIN_BYTES_MAX: u64 = 64 * 1024;
 
-/// Why there is no handshake.
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
-    /// The peer has gone without a word. Whoever looks whether a port is open does that.
-    #[error("the peer has left")]
+    /// The peer closed the connection without sending anything, as port scans do.
+    #[error("the peer closed the connection")]
     Left,
     #[error("the peer does not speak TLS")]
     NotTls,
@@ -37,8 +38,8 @@ enum HandshakeError {
 }
 
 impl Tls {
-    /// Makes the handshake; nothing if that fails.
-    pub(in crate::server) async fn greet(&self, stream: TcpStream, peer: SocketAddr) -> Option<Stream> {
+    /// Performs the handshake; none if that fails.
+    pub(in crate::server) async fn accept(&self, stream: TcpStream, peer: SocketAddr) -> Option<Stream> {
         let error = match tokio::time::timeout(self.deadline, self.handshake(stream)).await {
             Ok(Ok(stream)) => return Some(Stream::Tls(Box::new(stream))),
             Ok(Err(HandshakeError::Left)) => return None,
@@ -46,7 +47,7 @@ impl Tls {
             Err(_) => HandshakeError::Late,
         };
         self.metrics.tls_handshake_errors.add(1);
-        tracing::debug!(%peer, %error, "no TLS");
+        tracing::debug!(%peer, %error, "TLS handshake failed");
         None
     }
 
@@ -65,7 +66,7 @@ impl Tls {
     }
 }
 
-/// Answers what looks like a request in plain text.
+/// Responds to an unencrypted HTTP request.
 async fn answer(mut stream: TcpStream) -> io::Result<()> {
     stream.write_all(PLAIN_ANSWER).await?;
     stream.shutdown().await?;

@@ -1,5 +1,5 @@
-//! TLS in front of HTTP: the addresses that speak it, and the certificate that new connections are shown. What is said
-//! inside is not its business.
+//! TLS in front of HTTP: the addresses that serve it, and the certificate of new connections. It knows nothing of the
+//! decrypted bytes.
 
 mod files;
 mod handshake;
@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 
 pub use self::pair::PairError;
 
-/// Why TLS is not served. Then nothing is.
+/// Why TLS cannot be served; the server does not start then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -31,12 +31,12 @@ pub enum TlsError {
     /// The certificate and its key cannot be used.
     #[error(transparent)]
     Pair(#[from] PairError),
-    /// The operating system gave no thread to watch the files.
+    /// The thread that watches the files could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
 }
 
-/// What a door needs to speak TLS. The files are watched until this is dropped.
+/// What a listener needs for TLS. The files are watched until this is dropped.
 #[derive(Debug)]
 pub(super) struct Tls {
     current: Current,
@@ -46,16 +46,16 @@ pub(super) struct Tls {
     _watched: SyncSender<()>,
 }
 
-/// What new connections get, certificate included.
+/// The TLS configuration of new connections, certificate included.
 #[derive(Clone, Debug)]
 struct Current(Arc<RwLock<Arc<ServerConfig>>>);
 
 impl Server {
-    /// Listens on the addresses for TLS too. The certificate and the key are read now and whenever they change. Must be
-    /// called within a tokio runtime.
+    /// Also listens on the TLS addresses. The certificate and the key are read now and whenever they change. Must be called
+    /// within a tokio runtime.
     ///
     /// # Errors
-    /// [`TlsError`] when the files cannot be used, and for the first address that cannot be had.
+    /// [`TlsError`] if the files cannot be used, and for the first address that cannot be bound.
     pub fn with_tls(mut self, settings: &config::Tls) -> Result<Self, TlsError> {
         let core = &self.front.broker.core;
         let (watch, pair) = Watch::begin(settings.clone(), Arc::clone(&core.metrics), core.clock)?;

@@ -1,4 +1,4 @@
-//! A certificate and its key, checked and made into what rustls needs. It reads no file and knows no time.
+//! Parses and checks a certificate and its key for rustls. It reads no file and knows no time.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use super::files::Files;
 use super::validity::Validity;
 use crate::config;
 
-/// What is spoken inside (RFC 7301): the upgrade to a WebSocket is one of HTTP/1.1.
+/// The ALPN protocol (RFC 7301): the upgrade to WebSocket needs HTTP/1.1.
 const PROTOCOL: &[u8] = b"http/1.1";
 
-/// Why a certificate and its key cannot be used. Nothing of what is in the files is repeated.
+/// Why a certificate and its key cannot be used. The content of the files is not repeated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PairError {
@@ -27,10 +27,10 @@ pub enum PairError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         reason: io::Error,
     },
-    /// A file does not hold what it should.
+    /// The content of a file is not usable.
     #[error("{} cannot be used: {reason}", .file.display())]
     Unusable {
         /// The file.
@@ -38,25 +38,25 @@ pub enum PairError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Each may be fine, but they are not of one pair.
-    #[error("the key in {} is not that of the certificate in {}", .key.display(), .certificate.display())]
+    /// The key does not belong to the certificate.
+    #[error("the key in {} does not match the certificate in {}", .key.display(), .certificate.display())]
     Mismatch {
         /// The file with the certificate.
         certificate: PathBuf,
         /// The file with the key.
         key: PathBuf,
     },
-    /// The pair is fine but for its time, and the one in use is better.
-    #[error("the certificate in {} {worth}; the one in use is valid", .file.display())]
+    /// The pair is not valid at this time, and the one in use is.
+    #[error("the certificate in {} {status}; the one in use is valid", .file.display())]
     NotValid {
         /// The file.
         file: PathBuf,
-        /// What there is to say about its time.
-        worth: String,
+        /// How it is not valid, as `expired 2 days ago`.
+        status: String,
     },
 }
 
-/// A certificate that fits its key.
+/// A certificate with its key.
 #[derive(Debug)]
 pub(super) struct Pair {
     pub(super) config: Arc<ServerConfig>,
@@ -64,16 +64,16 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Understands what was read.
+    /// Parses the files.
     ///
     /// # Errors
-    /// [`PairError`] for the first thing that is wrong.
+    /// [`PairError`] for the first problem.
     pub(super) fn parse(settings: &config::Tls, files: &Files) -> Result<Self, PairError> {
         let provider = Arc::new(ring::default_provider());
         let (chain, validity) = chain(&files.certificate).map_err(|reason| unusable(&settings.certificate, reason))?;
         let key = key(&files.key).map_err(|reason| unusable(&settings.key, reason))?;
         let key = provider.key_provider.load_private_key(key);
-        let key = key.map_err(|error| unusable(&settings.key, format!("this key is of no known kind: {error}")))?;
+        let key = key.map_err(|error| unusable(&settings.key, format!("unsupported key type: {error}")))?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
@@ -89,29 +89,29 @@ impl Pair {
     }
 }
 
-/// A new one for each pair, so that no session goes on that was begun with another certificate.
+/// A new one for each pair, so that no TLS session is resumed that began with another certificate.
 fn server_config(provider: Arc<CryptoProvider>, certified: CertifiedKey) -> Result<ServerConfig, Error> {
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let mut config = config.with_no_client_auth().with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = vec![PROTOCOL.to_vec()];
-    // Clients that come again, all at once as a rule, spare us the costly half of a handshake.
+    // Session tickets spare clients that reconnect, usually all at once, the expensive half of a handshake.
     config.ticketer = ring::Ticketer::new()?;
     Ok(config)
 }
 
-/// The certificates of a file, the broker's own first, and from when until when that is valid.
+/// The certificates of a file, the broker's own first, and the validity of that one.
 fn chain(pem: &[u8]) -> Result<(Vec<CertificateDer<'static>>, Validity), String> {
     let read: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(pem).collect();
-    let chain = read.map_err(|_| "it is no complete PEM file".to_owned())?;
+    let chain = read.map_err(|_| "it is not a complete PEM file".to_owned())?;
     let mut validities = Vec::new();
     for (index, certificate) in chain.iter().enumerate() {
         let validity = Validity::of(certificate);
-        validities.push(validity.ok_or_else(|| format!("certificate {} of it is none", index + 1))?);
+        validities.push(validity.ok_or_else(|| format!("entry {} is not a certificate", index + 1))?);
     }
     match validities.first() {
         Some(first) => Ok((chain, *first)),
         None if PrivateKeyDer::from_pem_slice(pem).is_ok() => {
-            Err("it holds a key and no certificate: are the two files exchanged?".to_owned())
+            Err("it holds a key and no certificate: are the two files swapped?".to_owned())
         }
         None => Err(without("certificate", "openssl x509 -inform der", pem)),
     }
@@ -124,17 +124,17 @@ fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     match PrivateKeyDer::from_pem_slice(pem) {
         Ok(key) => Ok(key),
         Err(PemError::NoItemsFound) if CertificateDer::from_pem_slice(pem).is_ok() => {
-            Err("it holds a certificate and no key: are the two files exchanged?".to_owned())
+            Err("it holds a certificate and no key: are the two files swapped?".to_owned())
         }
         Err(PemError::NoItemsFound) => Err(without("key", "openssl pkey -inform der", pem)),
-        Err(_) => Err("it is no complete PEM file".to_owned()),
+        Err(_) => Err("it is not a complete PEM file".to_owned()),
     }
 }
 
 fn without(what: &str, convert: &str, pem: &[u8]) -> String {
     match pem {
         [] => "it is empty".to_owned(),
-        // How everything in DER begins.
+        // The first byte of DER.
         [0x30, ..] => format!("it is in DER form: `{convert}` makes PEM of it"),
         _ => format!("there is no {what} in PEM form in it"),
     }
@@ -160,7 +160,7 @@ pub(super) mod tests {
 
     const RSA: &str = include_str!("../../../tests/tls/rsa.pem");
 
-    /// A certificate of its own making, valid for the time given in Unix seconds.
+    /// A self-signed certificate, valid between two times in Unix seconds.
     pub(in crate::server::tls) fn issue(key: &KeyPair, from_s: u64, until_s: u64) -> String {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
         let at = |seconds| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
@@ -223,7 +223,7 @@ pub(super) mod tests {
         let pair = parse(format!("{own}{above}"), key.serialize_pem()).expect("a pair");
         assert_eq!(pair.validity.until_s, 200);
         let exchanged = parse(format!("{above}{own}"), key.serialize_pem()).expect_err("the first is not of the key");
-        assert_eq!(exchanged, "the key in k.pem is not that of the certificate in c.pem");
+        assert_eq!(exchanged, "the key in k.pem does not match the certificate in c.pem");
     }
 
     #[test]
@@ -242,20 +242,20 @@ pub(super) mod tests {
         for (certificate, key, said) in [
             (&b""[..], good_key.as_bytes(), "c.pem cannot be used: it is empty"),
             (b"hello\n", good_key.as_bytes(), "c.pem cannot be used: there is no certificate"),
-            (half.as_bytes(), good_key.as_bytes(), "c.pem cannot be used: it is no complete PEM file"),
-            (garbled.as_bytes(), good_key.as_bytes(), "c.pem cannot be used: it is no complete PEM file"),
+            (half.as_bytes(), good_key.as_bytes(), "c.pem cannot be used: it is not a complete PEM file"),
+            (garbled.as_bytes(), good_key.as_bytes(), "c.pem cannot be used: it is not a complete PEM file"),
             (good_key.as_bytes(), good.as_bytes(), "c.pem cannot be used: it holds a key"),
             (&der, good_key.as_bytes(), "c.pem cannot be used: it is in DER form: `openssl x509 -inform der`"),
-            (none.as_bytes(), good_key.as_bytes(), "c.pem cannot be used: certificate 1 of it is none"),
-            (second_none.as_bytes(), good_key.as_bytes(), "c.pem cannot be used: certificate 2 of it is none"),
+            (none.as_bytes(), good_key.as_bytes(), "c.pem cannot be used: entry 1 is not a certificate"),
+            (second_none.as_bytes(), good_key.as_bytes(), "c.pem cannot be used: entry 2 is not a certificate"),
             (good.as_bytes(), b"", "k.pem cannot be used: it is empty"),
-            (good.as_bytes(), half_key.as_bytes(), "k.pem cannot be used: it is no complete PEM file"),
+            (good.as_bytes(), half_key.as_bytes(), "k.pem cannot be used: it is not a complete PEM file"),
             (good.as_bytes(), good.as_bytes(), "k.pem cannot be used: it holds a certificate"),
             (good.as_bytes(), &der, "k.pem cannot be used: it is in DER form: `openssl pkey -inform der`"),
             (good.as_bytes(), encrypted.as_bytes(), "k.pem cannot be used: the key is encrypted"),
             (good.as_bytes(), encrypted_rsa.as_bytes(), "k.pem cannot be used: the key is encrypted"),
-            (good.as_bytes(), unknown.as_bytes(), "k.pem cannot be used: this key is of no known kind"),
-            (good.as_bytes(), other_key.as_bytes(), "the key in k.pem is not that of the certificate in c.pem"),
+            (good.as_bytes(), unknown.as_bytes(), "k.pem cannot be used: unsupported key type"),
+            (good.as_bytes(), other_key.as_bytes(), "the key in k.pem does not match the certificate in c.pem"),
         ] {
             let error = parse(certificate, key).expect_err(said);
             assert!(error.contains(said), "{error:?} does not say {said:?}");

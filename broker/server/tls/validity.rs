@@ -1,4 +1,4 @@
-//! From when until when a certificate is valid, and what there is to say about it at a given time. It has no clock.
+//! The validity of a certificate, and its status at a given time. It has no clock.
 
 use std::fmt;
 
@@ -6,27 +6,27 @@ use rustls::pki_types::CertificateDer;
 
 const DAY_S: i64 = 86_400;
 
-/// The time a certificate names, in Unix seconds, both ends included (RFC 5280 section 4.1.2.5).
+/// From when until when a certificate is valid, in Unix seconds, both included (RFC 5280 section 4.1.2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Validity {
     pub(super) from_s: i64,
     pub(super) until_s: i64,
 }
 
-/// What a certificate is worth at a given time.
+/// The status of a certificate at a given time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Worth {
-    /// Not valid yet, for so many seconds.
-    Early(i64),
-    Good,
-    /// Valid, but only for so many seconds more.
-    Short(i64),
-    /// Not valid any more, since so many seconds.
-    Over(i64),
+pub(super) enum CertificateStatus {
+    /// Becomes valid in this many seconds.
+    NotYetValid(i64),
+    Valid,
+    /// Valid, but expires soon: in this many seconds.
+    ExpiresSoon(i64),
+    /// Expired this many seconds ago.
+    Expired(i64),
 }
 
 impl Validity {
-    /// What stands in a certificate; none if it is not one.
+    /// The validity of a certificate; none if it cannot be parsed.
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (rest, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
         let validity = parsed.validity();
@@ -34,42 +34,42 @@ impl Validity {
         rest.is_empty().then_some(it)
     }
 
-    /// What it is worth now, if `warn_days` before the end count as short.
-    pub(super) fn worth(&self, now_s: i64, warn_days: u32) -> Worth {
+    /// The status at a time; within `warn_days` before the end it expires soon.
+    pub(super) fn status(&self, now_s: i64, warn_days: u32) -> CertificateStatus {
         let left = self.until_s - now_s;
         match self.from_s - now_s {
-            _ if left < 0 => Worth::Over(-left),
-            wait if wait > 0 => Worth::Early(wait),
-            _ if left < i64::from(warn_days) * DAY_S => Worth::Short(left),
-            _ => Worth::Good,
+            _ if left < 0 => CertificateStatus::Expired(-left),
+            wait if wait > 0 => CertificateStatus::NotYetValid(wait),
+            _ if left < i64::from(warn_days) * DAY_S => CertificateStatus::ExpiresSoon(left),
+            _ => CertificateStatus::Valid,
         }
     }
 }
 
-impl Worth {
-    /// Whether clients that look at the time accept it.
+impl CertificateStatus {
+    /// Whether clients accept it.
     pub(super) fn is_valid(self) -> bool {
-        matches!(self, Self::Good | Self::Short(_))
+        matches!(self, Self::Valid | Self::ExpiresSoon(_))
     }
 
-    /// Whether its end is near or past.
+    /// Whether it expires soon or has expired.
     pub(super) fn is_ending(self) -> bool {
-        matches!(self, Self::Short(_) | Self::Over(_))
+        matches!(self, Self::ExpiresSoon(_) | Self::Expired(_))
     }
 }
 
-impl fmt::Display for Worth {
+impl fmt::Display for CertificateStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Early(seconds) => write!(f, "becomes valid in {}", Span(*seconds)),
-            Self::Good => f.write_str("is valid"),
-            Self::Short(seconds) => write!(f, "expires in {}", Span(*seconds)),
-            Self::Over(seconds) => write!(f, "expired {} ago", Span(*seconds)),
+            Self::NotYetValid(seconds) => write!(f, "becomes valid in {}", Span(*seconds)),
+            Self::Valid => f.write_str("is valid"),
+            Self::ExpiresSoon(seconds) => write!(f, "expires in {}", Span(*seconds)),
+            Self::Expired(seconds) => write!(f, "expired {} ago", Span(*seconds)),
         }
     }
 }
 
-/// A time as people say it.
+/// A duration in words.
 struct Span(i64);
 
 impl fmt::Display for Span {
@@ -89,26 +89,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_time_has_its_worth() {
+    fn each_time_has_its_status() {
         let validity = Validity { from_s: 1_000_000, until_s: 3_000_000 };
-        for (now_s, days, worth, text) in [
-            (999_999, 14, Worth::Early(1), "becomes valid in 1 second"),
-            (1_000_000, 14, Worth::Good, "is valid"),
-            (3_000_000 - 14 * DAY_S, 14, Worth::Good, "is valid"),
-            (3_000_000 - 14 * DAY_S + 1, 14, Worth::Short(14 * DAY_S - 1), "expires in 13 days"),
-            (3_000_000 - 7_200, 14, Worth::Short(7_200), "expires in 2 hours"),
-            (3_000_000 - 7_200, 0, Worth::Good, "is valid"),
-            (3_000_000, 1, Worth::Short(0), "expires in 0 seconds"),
-            (3_000_001, 0, Worth::Over(1), "expired 1 second ago"),
-            (3_000_000 + 300, 14, Worth::Over(300), "expired 5 minutes ago"),
+        for (now_s, days, status, text) in [
+            (999_999, 14, CertificateStatus::NotYetValid(1), "becomes valid in 1 second"),
+            (1_000_000, 14, CertificateStatus::Valid, "is valid"),
+            (3_000_000 - 14 * DAY_S, 14, CertificateStatus::Valid, "is valid"),
+            (3_000_000 - 14 * DAY_S + 1, 14, CertificateStatus::ExpiresSoon(14 * DAY_S - 1), "expires in 13 days"),
+            (3_000_000 - 7_200, 14, CertificateStatus::ExpiresSoon(7_200), "expires in 2 hours"),
+            (3_000_000 - 7_200, 0, CertificateStatus::Valid, "is valid"),
+            (3_000_000, 1, CertificateStatus::ExpiresSoon(0), "expires in 0 seconds"),
+            (3_000_001, 0, CertificateStatus::Expired(1), "expired 1 second ago"),
+            (3_000_000 + 300, 14, CertificateStatus::Expired(300), "expired 5 minutes ago"),
         ] {
-            let got = validity.worth(now_s, days);
-            assert_eq!((got, got.to_string().as_str()), (worth, text), "at {now_s}");
+            let got = validity.status(now_s, days);
+            assert_eq!((got, got.to_string().as_str()), (status, text), "at {now_s}");
         }
     }
 
     #[test]
-    fn what_is_no_certificate_has_no_validity() {
+    fn bytes_that_are_not_a_certificate_have_no_validity() {
         let key = rcgen::KeyPair::generate().expect("a key");
         let whole = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
         let whole = whole.self_signed(&key).expect("signed").der().to_vec();

@@ -1,5 +1,5 @@
-//! Looks at the certificate and its key from time to time: what has changed and is good is used from then on, what is broken
-//! is not. It makes no connection.
+//! Certificate reload: polls the files of the certificate and its key, takes a changed pair if it is usable, and warns before
+//! the certificate expires. It makes no connection.
 
 use std::io;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use rustls::ServerConfig;
 use super::Current;
 use super::files::{Files, Fingerprint};
 use super::pair::{Pair, PairError};
-use super::validity::{Validity, Worth};
+use super::validity::{CertificateStatus, Validity};
 use crate::clock::Clock;
 use crate::config;
 use crate::metrics::Metrics;
 
-/// How often the same is warned of.
+/// Least time between two warnings about the same certificate.
 const WARN_EVERY_S: i64 = 86_400;
 
-/// What is known about the files.
+/// The state of the watched files.
 #[derive(Debug)]
 pub(super) struct Watch {
     settings: config::Tls,
@@ -27,14 +27,14 @@ pub(super) struct Watch {
     clock: Clock,
     used: Fingerprint,
     validity: Validity,
-    seen: Sight,
-    /// What was complained about, once.
-    refused: Option<Sight>,
+    seen: Reading,
+    /// The content whose refusal has been logged.
+    refused: Option<Reading>,
     warned_s: Option<i64>,
 }
 
-/// What one look saw: what is in the files, or why it cannot be read.
-type Sight = Result<Fingerprint, String>;
+/// The outcome of one poll: a hash of the files, or why they cannot be read.
+type Reading = Result<Fingerprint, String>;
 
 impl Watch {
     /// Reads the files for the first time.
@@ -51,20 +51,20 @@ impl Watch {
         let used = files.fingerprint();
         let seen = Ok(used);
         let mut watch = Self { settings, metrics, clock, used, validity, seen, refused: None, warned_s: None };
-        watch.tell(watch.now_s());
+        watch.report(watch.now_s());
         Ok((watch, config))
     }
 
-    /// Looks on a thread of its own, because a disk may be slow, until what is returned is dropped.
+    /// Polls on a thread of its own, because a disk may be slow, until the returned sender is dropped.
     ///
     /// # Errors
-    /// When the operating system gives no thread.
+    /// If the thread cannot be started.
     pub(super) fn spawn(mut self, current: Current) -> io::Result<SyncSender<()>> {
         let (watched, ended) = sync_channel(1);
         let every = Duration::from_millis(self.settings.reload_ms);
         let work = move || {
             while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                if let Some(config) = self.look(self.now_s()) {
+                if let Some(config) = self.poll(self.now_s()) {
                     current.set(config);
                 }
             }
@@ -73,69 +73,69 @@ impl Watch {
         Ok(watched)
     }
 
-    /// Looks once; gives what new connections get from now on, if that has changed.
-    fn look(&mut self, now_s: i64) -> Option<Arc<ServerConfig>> {
-        let changed = self.look_at_files(now_s);
-        self.tell(now_s);
+    /// Polls once; returns the configuration of new connections if it has changed.
+    fn poll(&mut self, now_s: i64) -> Option<Arc<ServerConfig>> {
+        let changed = self.poll_files(now_s);
+        self.report(now_s);
         changed
     }
 
-    fn look_at_files(&mut self, now_s: i64) -> Option<Arc<ServerConfig>> {
+    fn poll_files(&mut self, now_s: i64) -> Option<Arc<ServerConfig>> {
         let read = Files::read(&self.settings);
-        let sight = read.as_ref().map(Files::fingerprint).map_err(PairError::to_string);
-        let before = std::mem::replace(&mut self.seen, sight.clone());
-        if sight == Ok(self.used) {
+        let reading = read.as_ref().map(Files::fingerprint).map_err(PairError::to_string);
+        let before = std::mem::replace(&mut self.seen, reading.clone());
+        if reading == Ok(self.used) {
             self.refused = None;
             return None;
         }
-        // Two files are not written at once: only what two looks have seen is meant.
-        if sight != before {
+        // Two files are not written atomically: a change counts when two polls have read the same.
+        if reading != before {
             return None;
         }
-        match read.and_then(|files| self.better(&files, now_s)) {
+        match read.and_then(|files| self.parse_replacement(&files, now_s)) {
             Ok(Pair { config, validity }) => {
-                self.used = sight.unwrap_or(self.used);
+                self.used = reading.unwrap_or(self.used);
                 (self.validity, self.refused, self.warned_s) = (validity, None, None);
                 self.metrics.tls_reloads.add(1);
-                tracing::info!(certificate = %self.settings.certificate.display(), "the new certificate is used");
+                tracing::info!(certificate = %self.settings.certificate.display(), "certificate reloaded");
                 Some(config)
             }
             Err(error) => {
-                if self.refused.as_ref() != Some(&sight) {
+                if self.refused.as_ref() != Some(&reading) {
                     self.metrics.tls_reload_errors.add(1);
-                    tracing::warn!(%error, "the certificate stays what it was");
-                    self.refused = Some(sight);
+                    tracing::warn!(%error, "certificate not reloaded: the one in use stays");
+                    self.refused = Some(reading);
                 }
                 None
             }
         }
     }
 
-    /// A pair that may take the place of the one in use: what no client would accept does not, as long as that is valid.
-    fn better(&self, files: &Files, now_s: i64) -> Result<Pair, PairError> {
+    /// Parses a pair that may replace the one in use: an invalid one may not, as long as the one in use is valid.
+    fn parse_replacement(&self, files: &Files, now_s: i64) -> Result<Pair, PairError> {
         let pair = Pair::parse(&self.settings, files)?;
-        let worth = self.worth(pair.validity, now_s);
-        if self.worth(self.validity, now_s).is_valid() && !worth.is_valid() {
+        let status = self.status(pair.validity, now_s);
+        if self.status(self.validity, now_s).is_valid() && !status.is_valid() {
             let file = self.settings.certificate.clone();
-            return Err(PairError::NotValid { file, worth: worth.to_string() });
+            return Err(PairError::NotValid { file, status: status.to_string() });
         }
         Ok(pair)
     }
 
-    /// Says what the certificate in use is worth: by metrics always, in the log once a day if there is something to do.
-    fn tell(&mut self, now_s: i64) {
-        let worth = self.worth(self.validity, now_s);
+    /// Reports the status of the certificate in use: always by metrics, and as a warning once a day if it is not valid for long.
+    fn report(&mut self, now_s: i64) {
+        let status = self.status(self.validity, now_s);
         self.metrics.tls_certificate_expires_s.set(u64::try_from(self.validity.until_s).unwrap_or(0));
-        self.metrics.tls_certificate_expires_soon.set(u64::from(worth.is_ending()));
+        self.metrics.tls_certificate_expires_soon.set(u64::from(status.is_ending()));
         let warned = self.warned_s.is_some_and(|then| (0..WARN_EVERY_S).contains(&(now_s - then)));
-        if worth != Worth::Good && !warned {
-            tracing::warn!(file = %self.settings.certificate.display(), "the certificate {worth}");
+        if status != CertificateStatus::Valid && !warned {
+            tracing::warn!(file = %self.settings.certificate.display(), "the certificate {status}");
             self.warned_s = Some(now_s);
         }
     }
 
-    fn worth(&self, validity: Validity, now_s: i64) -> Worth {
-        validity.worth(now_s, self.settings.expiry_warn_days)
+    fn status(&self, validity: Validity, now_s: i64) -> CertificateStatus {
+        validity.status(now_s, self.settings.expiry_warn_days)
     }
 
     fn now_s(&self) -> i64 {
@@ -191,7 +191,7 @@ mod tests {
     impl Looking {
         /// How many of so many looks took something new.
         fn taken(&mut self, looks: usize, now_s: i64) -> usize {
-            (0..looks).filter_map(|_| self.watch.look(now_s)).count()
+            (0..looks).filter_map(|_| self.watch.poll(now_s)).count()
         }
 
         fn counted(&self) -> (u64, u64) {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_counts_when_two_looks_have_seen_it() {
+    fn a_change_counts_when_two_polls_have_seen_it() {
         let mut looking = begin(&pair(100, 200));
         assert_eq!(looking.taken(3, NOW_S), 0, "nothing has changed");
         let (first, second) = (pair(100, 300), pair(100, 400));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_is_said_once_and_the_old_pair_stays() {
+    fn a_broken_pair_is_logged_once_and_the_old_one_stays() {
         let (old, new) = (pair(100, 200), pair(100, 300));
         let mut looking = begin(&old);
         let folder = looking.folder.path().to_owned();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_is_early_is_taken_when_its_time_has_come() {
+    fn a_certificate_is_taken_when_it_becomes_valid() {
         let mut looking = begin(&pair(100, 200));
         write(looking.folder.path(), &pair(160, 300));
         assert_eq!(looking.taken(3, NOW_S), 0);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_told_in_time() {
+    fn the_expiry_is_warned_of_in_time() {
         let mut looking = begin(&pair(100, 200));
         for (day, soon, warned_day) in [
             (50, 0, Some(50)),

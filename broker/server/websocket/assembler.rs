@@ -1,22 +1,22 @@
-//! Puts fragmented WebSocket messages together (RFC 6455 section 5.4) within bounds. It reads and writes nothing.
+//! Reassembles fragmented WebSocket messages (RFC 6455 section 5.4) within limits. It reads and writes nothing.
 
 use std::borrow::Cow;
 
 use rialto_protocol::CloseCode;
 
-/// What a message consists of.
+/// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) enum Kind {
     Text,
     Binary,
 }
 
-/// A whole message, borrowed from its frame where it came in one.
-pub(in crate::server) type Whole<'p> = (Kind, Cow<'p, [u8]>);
+/// A complete message, borrowed from its frame if it came in one.
+pub(in crate::server) type CompleteMessage<'p> = (Kind, Cow<'p, [u8]>);
 
-/// Why a message cannot be put together; the connection has to be closed with the code.
+/// A violation of RFC 6455 or of a limit; the connection must be closed with the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server) struct Flaw {
+pub(in crate::server) struct Violation {
     pub(in crate::server) code: CloseCode,
     pub(in crate::server) text: &'static str,
 }
@@ -35,31 +35,35 @@ impl Assembler {
         Self { bytes_max, fragments_max, begun: None, fragments: 0 }
     }
 
-    /// Whether a message has begun and not ended.
+    /// Whether a message is incomplete.
     pub(in crate::server) fn is_open(&self) -> bool {
         self.begun.is_some()
     }
 
-    /// Adds one data frame; `kind` is none for a continuation. Gives the message when this frame ends one.
+    /// Adds one data frame; `kind` is none for a continuation. Returns the message that this frame completes.
     pub(in crate::server) fn add<'p>(
         &mut self,
         kind: Option<Kind>,
         fin: bool,
         payload: &'p [u8],
-    ) -> Result<Option<Whole<'p>>, Flaw> {
+    ) -> Result<Option<CompleteMessage<'p>>, Violation> {
         let (kind, mut bytes) = match (self.begun.take(), kind) {
-            (None, Some(kind)) if fin => return whole(kind, Cow::Borrowed(payload)).map(Some),
+            (None, Some(kind)) if fin => return complete(kind, Cow::Borrowed(payload)).map(Some),
             (None, Some(kind)) => (kind, Vec::new()),
             (Some(begun), None) => begun,
-            (None, None) => return Err(flaw(CloseCode::ProtocolError, "a continuation without a beginning")),
-            (Some(_), Some(_)) => return Err(flaw(CloseCode::ProtocolError, "a message begins inside another")),
+            (None, None) => {
+                return Err(violation(CloseCode::ProtocolError, "a continuation frame without a message to continue"));
+            }
+            (Some(_), Some(_)) => {
+                return Err(violation(CloseCode::ProtocolError, "a new message inside a fragmented one"));
+            }
         };
         self.fragments += 1;
         if self.fragments > self.fragments_max {
-            return Err(flaw(CloseCode::MessageTooBig, "a message of too many fragments"));
+            return Err(violation(CloseCode::MessageTooBig, "the message has too many fragments"));
         }
         if bytes.len() + payload.len() > self.bytes_max {
-            return Err(flaw(CloseCode::MessageTooBig, "a message over the limit"));
+            return Err(violation(CloseCode::MessageTooBig, "the message is larger than message_bytes"));
         }
         bytes.extend_from_slice(payload);
         if !fin {
@@ -67,20 +71,20 @@ impl Assembler {
             return Ok(None);
         }
         self.fragments = 0;
-        whole(kind, Cow::Owned(bytes)).map(Some)
+        complete(kind, Cow::Owned(bytes)).map(Some)
     }
 }
 
-/// Text is checked once, as a whole: a fragment may end inside a character.
-fn whole(kind: Kind, bytes: Cow<'_, [u8]>) -> Result<Whole<'_>, Flaw> {
+/// Checks text once it is complete: a fragment may end inside a character.
+fn complete(kind: Kind, bytes: Cow<'_, [u8]>) -> Result<CompleteMessage<'_>, Violation> {
     if kind == Kind::Text && std::str::from_utf8(&bytes).is_err() {
-        return Err(flaw(CloseCode::InvalidData, "text that is not UTF-8"));
+        return Err(violation(CloseCode::InvalidData, "text that is not UTF-8"));
     }
     Ok((kind, bytes))
 }
 
-fn flaw(code: CloseCode, text: &'static str) -> Flaw {
-    Flaw { code, text }
+fn violation(code: CloseCode, text: &'static str) -> Violation {
+    Violation { code, text }
 }
 
 #[cfg(test)]
@@ -96,14 +100,14 @@ mod tests {
             match assembler.add(*kind, *fin, payload) {
                 Ok(Some((_, message))) => messages.push(message.into_owned()),
                 Ok(None) => {}
-                Err(flaw) => return Err(flaw.code),
+                Err(violation) => return Err(violation.code),
             }
         }
         Ok(messages)
     }
 
     #[test]
-    fn every_split_of_a_text_gives_the_text() {
+    fn a_text_may_be_split_anywhere() {
         let text = "aé€😀".as_bytes();
         for cut in 0..=text.len() {
             let steps: [Step<'_>; 2] = [(Some(Kind::Text), false, &text[..cut]), (None, true, &text[cut..])];
@@ -112,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn each_flaw_has_its_code() {
+    fn each_violation_has_its_close_code() {
         let text = Some(Kind::Text);
         let binary = Some(Kind::Binary);
         for (steps, code) in [

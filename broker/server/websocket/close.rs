@@ -1,5 +1,5 @@
-//! How a connection ends: what a Close of the peer means, and what is said to it (RFC 6455 sections 5.5.1 and 7). It reads
-//! and writes nothing.
+//! The closing handshake: the meaning of the peer's Close, and the last frames that are sent (RFC 6455 sections 5.5.1 and
+//! 7). It reads and writes nothing.
 
 use bytes::Bytes;
 use rialto_protocol::{CloseCode, Closing, Frame};
@@ -11,12 +11,12 @@ use crate::wire::websocket::websocket_control;
 const CLOSE: u8 = 0x8;
 const REASON_BYTES_MAX: usize = 123;
 
-/// What the peer's Close means.
+/// How the connection ends because of the peer's Close.
 pub(in crate::server) fn peer_closed(payload: &[u8]) -> Ending {
     let Some((code, reason)) = payload.split_first_chunk() else {
         return match payload {
             [] => Ending::PeerClosed(None),
-            _ => closed(CloseCode::ProtocolError, "half a close code"),
+            _ => closed(CloseCode::ProtocolError, "a truncated close code"),
         };
     };
     let code = u16::from_be_bytes(*code);
@@ -29,8 +29,8 @@ pub(in crate::server) fn peer_closed(payload: &[u8]) -> Ending {
     Ending::PeerClosed(Some(code))
 }
 
-/// The last frames of a connection that ends so, the Close included, and whether messages that wait come before them. None
-/// when nobody is there to be told.
+/// The last frames of a connection, the Close included, and whether queued messages are sent before them. None if the peer
+/// is gone.
 pub(in crate::server) fn last_frames(ending: &Ending, wire: Wire) -> Option<(Vec<Bytes>, bool)> {
     match ending {
         Ending::Gone => None,
@@ -40,14 +40,14 @@ pub(in crate::server) fn last_frames(ending: &Ending, wire: Wire) -> Option<(Vec
     }
 }
 
-/// The broker closes the connection and gives no hint when to come back.
+/// The broker closes the connection, without a hint when to reconnect.
 pub(in crate::server) fn closed(code: CloseCode, text: &str) -> Ending {
     Ending::Closed(Closing { code: code.number(), message: text.to_owned(), retry_after_ms: None })
 }
 
 fn closing_frames(closing: &Closing, wire: Wire) -> Vec<Bytes> {
     let close = close_frame(Some(closing.code), &closing.message);
-    // Who broke the rules of WebSocket itself is told in WebSocket's own way only.
+    // A violation of WebSocket itself is answered with a Close only, not with a frame of the protocol.
     match closing.code {
         1002 | 1003 | 1007 | 1009 => vec![close],
         _ => wire.frame(&Frame::Closing(closing)).into_iter().chain([close]).collect(),
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_close_of_the_peer_has_its_answer() {
+    fn each_close_of_the_peer_is_answered() {
         for (payload, code) in [
             (&b""[..], None),
             (b"\x03\xe8", Some(1000)),

@@ -1,11 +1,11 @@
-//! Watches the frame headers go by in the bytes of a connection (RFC 6455 section 5.2). It keeps no payload.
+//! Checks the frame headers in the bytes of a connection (RFC 6455 section 5.2). It keeps no payload.
 
 /// The longest header of a client's frame: two bytes, eight of length, four of mask.
 const HEADER_BYTES_MAX: usize = 14;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
 
-/// Where in the stream of frames a connection is.
+/// The parser's position in the frames of a connection.
 #[derive(Debug, Default)]
 pub(in crate::server) struct FrameHeaders {
     header: [u8; HEADER_BYTES_MAX],
@@ -14,7 +14,7 @@ pub(in crate::server) struct FrameHeaders {
     complete: u64,
 }
 
-/// A frame that no client may send, and how many of the bytes before it were in order.
+/// An invalid frame header, and how many bytes before it were valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub(in crate::server) struct BadHeader {
@@ -29,7 +29,7 @@ impl FrameHeaders {
     /// [`BadHeader`] at the first frame that is not masked or does not write its length in the shortest form.
     pub(in crate::server) fn follow(&mut self, bytes: &[u8]) -> Result<(), BadHeader> {
         let mut at = 0;
-        // Where the header that is being read begins; before these bytes if some of it was seen earlier.
+        // Where the current header begins; 0 if it began in earlier bytes.
         let mut begun = 0;
         while at < bytes.len() {
             if self.payload_left > 0 {
@@ -54,12 +54,12 @@ impl FrameHeaders {
         Ok(())
     }
 
-    /// Whether the bytes so far end in the middle of a frame.
+    /// Whether the bytes so far end inside a frame.
     pub(in crate::server) fn is_inside(&self) -> bool {
         self.seen > 0 || self.payload_left > 0
     }
 
-    /// How many frames have gone by whole.
+    /// How many frames were complete.
     pub(in crate::server) fn complete(&self) -> u64 {
         self.complete
     }
@@ -72,7 +72,7 @@ impl FrameHeaders {
         }
     }
 
-    /// How long the header is, as far as that is known.
+    /// Length of the header, at most, as far as it is known.
     fn header_bytes(&self) -> usize {
         if self.seen < 2 { HEADER_BYTES_MAX } else { 2 + self.length_bytes() + 4 }
     }
@@ -84,7 +84,7 @@ impl FrameHeaders {
         }
     }
 
-    /// Looks at the header each time that it may have shown a flaw.
+    /// Checks the header as soon as each of its parts is complete.
     fn check(&self) -> Result<(), &'static str> {
         let length_bytes = self.length_bytes();
         if self.seen == 2 && self.header[1] & MASKED == 0 {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_followed_however_they_are_cut() {
+    fn frames_are_followed_however_the_bytes_are_cut() {
         let whole: Vec<u8> = [0, 1, 125, 126, 127, 300, 70_000, 0].into_iter().flat_map(frame).collect();
         for size in [1, 2, 3, 7, 64, 1_000, whole.len()] {
             let mut headers = FrameHeaders::default();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_frame_is_told_from_the_good_ones_before_it() {
+    fn valid_frames_before_an_invalid_one_are_counted() {
         let good = frame(3);
         for bad in [
             &[0x81, 0x05][..],

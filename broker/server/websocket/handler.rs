@@ -1,4 +1,4 @@
-//! What is said over a connection: a session of the protocol, or the messages of somebody else's. It knows no frames.
+//! Who handles the messages of a connection: a session of the protocol, or a raw endpoint. It knows no frames.
 
 use std::time::Instant;
 
@@ -10,18 +10,18 @@ use crate::hub::Ending;
 use crate::limits::rate::Rate;
 use crate::session::{NoRequest, Session};
 
-/// The side of a connection that hears its messages.
+/// Handles the messages of a connection.
 pub(in crate::server) trait Handler {
-    /// Takes one message.
+    /// Handles one message.
     ///
     /// # Errors
-    /// How the connection ends because of it.
-    fn hear(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending>;
+    /// How the connection ends because of the message.
+    fn on_message(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending>;
 
     /// Whether [`Handler::ready`] would return at once.
     fn is_ready(&self) -> bool;
 
-    /// Waits until the next message may come.
+    /// Back-pressure: waits until the next message may be read.
     async fn ready(&mut self);
 
     /// The connection has ended.
@@ -33,23 +33,23 @@ pub(in crate::server) struct Requests {
     pub(in crate::server) session: Session,
     codec: Codec,
     /// In a box, because most sessions never need it.
-    bad: Option<Box<Rate>>,
+    bad_requests: Option<Box<Rate>>,
 }
 
 impl Requests {
     pub(in crate::server) fn new(session: Session, codec: Codec) -> Self {
-        Self { session, codec, bad: None }
+        Self { session, codec, bad_requests: None }
     }
 
-    fn take_bad(&mut self) -> Result<(), Ending> {
+    fn count_bad_request(&mut self) -> Result<(), Ending> {
         let per_s = self.session.limits().bad_requests_per_s;
-        let taken = self.bad.get_or_insert_default().take(per_s, Instant::now());
-        taken.map_err(|_| closed(CloseCode::PolicyViolation, "too many bad requests"))
+        let taken = self.bad_requests.get_or_insert_default().take(per_s, Instant::now());
+        taken.map_err(|_| closed(CloseCode::PolicyViolation, "rate limit: too many bad requests"))
     }
 }
 
 impl Handler for Requests {
-    fn hear(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
+    fn on_message(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
         match (kind, self.codec) {
             (Kind::Text, Codec::Json) | (Kind::Binary, Codec::MessagePack) => {}
             (Kind::Binary, Codec::Json) => {
@@ -61,7 +61,7 @@ impl Handler for Requests {
         }
         match self.session.handle(message) {
             Ok(()) => Ok(()),
-            Err(NoRequest) => self.take_bad(),
+            Err(NoRequest) => self.count_bad_request(),
         }
     }
 

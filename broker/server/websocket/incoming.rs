@@ -1,5 +1,5 @@
-//! The reading side of a connection: waits without a buffer while nothing comes in, and knows whether what came in is
-//! whole frames. It interprets nothing.
+//! The reading side of a connection: waits without a buffer while it is idle, and tracks frame boundaries. It interprets no
+//! payload.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -13,11 +13,11 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::frame_headers::{BadHeader, FrameHeaders};
 use crate::hub::{Link, Signals};
 
-/// How much of a burst is read before its frame reader is made: as a rule, one request.
+/// Bytes that are read before a frame reader exists: usually enough for one request.
 const LEAD_BYTES: usize = 1024;
 
-/// Waits for the first bytes of a burst; none when the peer is gone. Until they come, no buffer is held: each look at
-/// the connection has one of its own.
+/// Waits for the first bytes of a burst; none when the peer is gone. No buffer is held meanwhile: each poll has its own on
+/// the stack.
 pub(in crate::server) fn lead(link: &Link) -> impl Future<Output = io::Result<Box<[u8]>>> {
     poll_fn(|context| {
         let mut lead = [0; LEAD_BYTES];
@@ -35,11 +35,11 @@ pub(in crate::server) struct Incoming<'c> {
 }
 
 struct ReadState {
-    /// What was read already.
+    /// Bytes that were read before.
     lead: Bytes,
     headers: FrameHeaders,
     bad: Option<BadHeader>,
-    /// Whether a fragmented message has begun and not ended.
+    /// Whether a fragmented message is incomplete.
     message_open: bool,
 }
 
@@ -49,7 +49,7 @@ impl<'c> Incoming<'c> {
         Self { link, signals, state: RefCell::new(ReadState { lead, headers, bad, message_open }) }
     }
 
-    /// Says whether a fragmented message is under way: it has one deadline, not one for each fragment.
+    /// Notes whether a fragmented message is incomplete: the deadline is for the message, not for each fragment.
     pub(in crate::server) fn message_open(&self, open: bool) {
         self.state.borrow_mut().message_open = open;
         if !open {
@@ -57,8 +57,7 @@ impl<'c> Incoming<'c> {
         }
     }
 
-    /// Whether everything that came in was whole messages, in so many frames. Whoever has handled as many has nothing
-    /// left to handle.
+    /// Whether everything received so far is complete messages in `frames` frames: then nothing is left to handle.
     pub(in crate::server) fn is_done_after(&self, frames: u64) -> bool {
         let ReadState { lead, headers, bad, message_open } = &*self.state.borrow();
         let whole = !headers.is_inside() && headers.complete() == frames && !message_open;
@@ -90,7 +89,7 @@ impl AsyncRead for &Incoming<'_> {
         ready!(read)?;
         self.signals.heard();
         if let Err(bad) = state.headers.follow(&buffer.filled()[before..]) {
-            // The frames before the bad one are still handled; then reading fails.
+            // The frames before the invalid one are still handled; then reading fails.
             buffer.set_filled(before + bad.good);
             state.bad = Some(bad);
             if bad.good == 0 {

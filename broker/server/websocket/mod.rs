@@ -1,4 +1,4 @@
-//! One WebSocket connection on its shard: reads frames, hands messages on, says goodbye. It knows no requests.
+//! One WebSocket connection on its shard: reads frames, passes messages to their handler, closes. It knows no requests.
 
 pub(super) mod assembler;
 pub(super) mod close;
@@ -21,9 +21,9 @@ use rialto_protocol::{CloseCode, Codec};
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
-use self::assembler::{Assembler, Flaw};
+use self::assembler::{Assembler, Violation};
 use self::close::{closed, last_frames, peer_closed};
-use self::frames::{ClientFrame, Frames, Over};
+use self::frames::{ClientFrame, Frames, ReadEnd};
 use self::handler::{Handler, Requests};
 use self::incoming::Incoming;
 use self::raw::Raw;
@@ -34,16 +34,16 @@ use crate::limits::seats::{PermitShares, SessionPermit};
 use crate::message::Wire;
 use crate::session::Session;
 
-/// What is spoken on a connection.
+/// The protocol of a connection.
 #[derive(Clone, Debug)]
 pub(super) enum Protocol {
-    /// The protocol, in a codec.
+    /// Rialto's protocol, in a codec.
     Frames(Codec),
-    /// Whatever the plugin of this raw endpoint speaks.
+    /// The format of the plugin that serves this raw endpoint.
     Raw(Arc<str>),
 }
 
-/// Makes a session of a socket on which the upgrade was answered; `first` was read from it already.
+/// Starts a session on a socket after the upgrade; `first` are bytes that were read already.
 pub(super) fn start_tcp(
     broker: &Broker,
     stream: std::net::TcpStream,
@@ -54,7 +54,7 @@ pub(super) fn start_tcp(
     start(broker, first, protocol, permit, move || TcpStream::from_std(stream).map(Link::Tcp));
 }
 
-/// Makes a session of a socket on which TLS is spoken and the upgrade was answered; `first` was read from it already.
+/// Starts a session on a TLS socket after the upgrade; `first` are bytes that were read already.
 #[cfg(feature = "tls")]
 pub(super) fn start_tls(
     broker: &Broker,
@@ -68,7 +68,7 @@ pub(super) fn start_tls(
     start(broker, first, protocol, permit, link);
 }
 
-/// Makes a session of any stream on which the upgrade was answered.
+/// Starts a session on any stream after the upgrade.
 pub(crate) fn start_other(
     broker: &Broker,
     stream: Box<dyn Duplex>,
@@ -106,8 +106,8 @@ fn start(
     });
 }
 
-/// Makes a connection one of the next shard's. It begins there and not in its own task, so that it counts before anything
-/// else happens on the shard.
+/// Moves a connection to the next shard. It is registered there before its task starts, so that it counts before anything
+/// else runs on the shard.
 pub(super) fn attach<D: Handler + 'static>(
     broker: &Broker,
     first: Box<[u8]>,
@@ -120,22 +120,22 @@ pub(super) fn attach<D: Handler + 'static>(
         Ok(link) => {
             let connection = Connection::new(shard, link, wire);
             let handler = begin(shard, connection.key, &permit);
-            Attached::new(first, connection, handler, permit).live();
+            Attached::new(first, connection, handler, permit).spawn();
         }
-        Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),
+        Err(error) => tracing::warn!(%error, "cannot move a socket to its shard"),
     });
 }
 
-/// A connection and what is said over it. Dropping it ends both, whatever happened to the task.
+/// A connection with its handler. Dropping it ends both, whatever happened to the task.
 struct Attached<D: Handler> {
-    /// What was read already.
+    /// Bytes that were read already.
     lead: Box<[u8]>,
     connection: Connection,
     handler: D,
     places: PermitShares,
 }
 
-/// One connection and its place on the shard.
+/// One connection, registered with its shard.
 struct Connection {
     shard: Rc<Shard>,
     link: Rc<Link>,
@@ -153,34 +153,34 @@ impl<D: Handler + 'static> Attached<D> {
         Self { lead, connection, handler, places: permit.places }
     }
 
-    fn live(mut self) {
+    fn spawn(mut self) {
         tokio::task::spawn_local(async move {
             let mut life = pin!(self.serve());
-            // All that one read brings wakes each shard once.
+            // All messages of one read wake each shard once.
             poll_fn(|context| together(|| life.as_mut().poll(context))).await;
         });
     }
 
-    /// The whole life of a session. The three parts of its first half run side by side and none is ever restarted; the
-    /// one that ends decides how the session ends. This is what an idle session is made of, so the rare parts are in
-    /// boxes that exist only while they run.
+    /// Runs a session to its end. Three futures run concurrently and are never restarted; the first that completes decides
+    /// how the session ends. An idle session consists of this future, so the rare parts are boxed and exist only while they
+    /// run.
     async fn serve(&mut self) {
         let Self { lead, connection, handler, .. } = self;
         let ending = tokio::select! {
-            // First of all, so that nothing more is heard of a session that has to end.
+            // First, so that a session that has to end handles no further message.
             biased;
             ending = connection.signals.ended() => ending,
             ending = connection.read(lead, handler) => ending,
             () = connection.shard.keep_writing(connection.key, &connection.signals) => Ending::Gone,
         };
         connection.signals.end(ending.clone());
-        Box::pin(connection.say_goodbye(ending)).await;
+        Box::pin(connection.close(ending)).await;
     }
 }
 
 impl<D: Handler> Drop for Attached<D> {
     fn drop(&mut self) {
-        // In this order: when the session no longer counts, its plugins have been told and its places are free.
+        // In this order: once the session no longer counts, its plugins have been notified and its slots are free.
         self.handler.end();
         drop(std::mem::take(&mut self.places));
         self.connection.shard.detach(self.connection.key);
@@ -194,7 +194,7 @@ impl Connection {
         Self { shard: Rc::clone(shard), link, signals, key, wire, control_frames: Cell::default() }
     }
 
-    /// Hop 1: frames off the socket, messages to whom they are for, until something ends it.
+    /// Hop 1: reads frames from the socket and passes messages to the handler until something ends the connection.
     async fn read(&self, lead: &mut Box<[u8]>, handler: &mut impl Handler) -> Ending {
         loop {
             if lead.is_empty() {
@@ -209,8 +209,8 @@ impl Connection {
         }
     }
 
-    /// Reads from the first bytes of a message to the end of the last one that has come in. Only meanwhile there is a
-    /// frame reader, which holds a buffer.
+    /// Reads from the first bytes of a message to the end of the last one received. The frame reader, which holds a buffer,
+    /// exists only meanwhile.
     async fn burst(&self, lead: Box<[u8]>, handler: &mut impl Handler) -> Result<(), Ending> {
         let limits = self.shard.limits();
         let mut assembler = Assembler::new(limits.message_bytes, limits.fragments);
@@ -218,24 +218,24 @@ impl Connection {
         let mut frames = Frames::new(&incoming, limits.message_bytes);
         let mut handled = 0;
         while !incoming.is_done_after(handled) {
-            let hear = |heard: ClientFrame<'_>| self.hear(&heard, &mut assembler, handler);
-            frames.next(hear).await.map_err(ending_of)??;
+            let handle = |frame: ClientFrame<'_>| self.on_frame(&frame, &mut assembler, handler);
+            frames.next(handle).await.map_err(ending_of)??;
             handled += 1;
             incoming.message_open(assembler.is_open());
-            self.wait_to_go_on(handler).await;
+            self.apply_back_pressure(handler).await;
         }
         Ok(())
     }
 
-    fn hear(
+    fn on_frame(
         &self,
-        heard: &ClientFrame<'_>,
+        frame: &ClientFrame<'_>,
         assembler: &mut Assembler,
         handler: &mut impl Handler,
     ) -> Result<(), Ending> {
-        match heard {
-            ClientFrame::Data { kind, fin, payload } => match assembler.add(*kind, *fin, payload).map_err(flawed)? {
-                Some((kind, message)) => handler.hear(kind, &message),
+        match frame {
+            ClientFrame::Data { kind, fin, payload } => match assembler.add(*kind, *fin, payload).map_err(violated)? {
+                Some((kind, message)) => handler.on_message(kind, &message),
                 None => Ok(()),
             },
             ClientFrame::Ping(payload) => {
@@ -247,16 +247,16 @@ impl Connection {
         }
     }
 
-    /// Pings and pongs are work for us and none for who sends them, and no request holds them up.
+    /// Rate limit for pings and pongs, which cost the sender nothing and are not limited by requests in flight.
     fn count_control_frame(&self) -> Result<(), Ending> {
         let mut rate = self.control_frames.get();
         let taken = rate.take(self.shard.limits().control_frames_per_s, Instant::now());
         self.control_frames.set(rate);
-        taken.map_err(|_| closed(CloseCode::PolicyViolation, "too many pings and pongs"))
+        taken.map_err(|_| closed(CloseCode::PolicyViolation, "rate limit: too many pings and pongs"))
     }
 
-    /// Does not read while too much of what the peer asked for is under way.
-    async fn wait_to_go_on(&self, handler: &mut impl Handler) {
+    /// Back-pressure: stops reading while too many requests are in flight or their answers are not read.
+    async fn apply_back_pressure(&self, handler: &mut impl Handler) {
         if handler.is_ready() && self.shard.answers_are_read(self.key) {
             return;
         }
@@ -266,20 +266,20 @@ impl Connection {
         self.signals.release();
     }
 
-    /// Sends exactly one Close, then waits for the peer to hang up.
-    async fn say_goodbye(&self, ending: Ending) {
+    /// Sends exactly one Close, then waits for the peer to close the connection.
+    async fn close(&self, ending: Ending) {
         let Some((frames, keep_messages)) = last_frames(&ending, self.wire) else { return };
         let deadline = self.shard.limits().close;
         self.shard.finish(self.key, &frames, keep_messages, deadline).await;
-        // The side that serves ends the TCP connection first (RFC 6455 section 7.1.1). Unless the peer has said its Close,
-        // that and whatever else it had under way are read and dropped, so that our Close is not lost to a reset.
-        let peer_may_speak = !matches!(ending, Ending::PeerClosed(_));
-        let hang_up = async {
-            if self.link.shutdown().await.is_ok() && peer_may_speak {
+        // The server ends the TCP connection first (RFC 6455 section 7.1.1). Unless the peer has sent its Close, that and all
+        // other bytes on their way are read and dropped, so that our Close is not lost to a reset.
+        let peer_may_send = !matches!(ending, Ending::PeerClosed(_));
+        let shutdown = async {
+            if self.link.shutdown().await.is_ok() && peer_may_send {
                 discard(&self.link).await;
             }
         };
-        let _ = tokio::time::timeout(deadline, hang_up).await;
+        let _ = tokio::time::timeout(deadline, shutdown).await;
     }
 }
 
@@ -296,13 +296,13 @@ async fn discard(link: &Link) {
     }
 }
 
-fn ending_of(over: Over) -> Ending {
+fn ending_of(over: ReadEnd) -> Ending {
     match over {
-        Over::Gone => Ending::Gone,
-        Over::Flaw(flaw) => flawed(flaw),
+        ReadEnd::Gone => Ending::Gone,
+        ReadEnd::Violation(violation) => violated(violation),
     }
 }
 
-fn flawed(Flaw { code, text }: Flaw) -> Ending {
+fn violated(Violation { code, text }: Violation) -> Ending {
     closed(code, text)
 }

@@ -69,7 +69,7 @@ impl Raw {
 }
 
 impl Handler for Raw {
-    fn hear(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
+    fn on_message(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
         self.waiting = Some(match kind {
             Kind::Text => RawMessage::Text(String::from_utf8_lossy(message).into_owned()),
             Kind::Binary => RawMessage::Binary(message.to_vec()),

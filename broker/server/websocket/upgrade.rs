@@ -1,5 +1,5 @@
-//! The upgrade gate: decides before any 101 whether a request may become a WebSocket (RFC 6455 section 4.2). It only
-//! looks at the request.
+//! The checks before a WebSocket upgrade (RFC 6455 section 4.2), and the origin check of all requests. It only looks at the
+//! request.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,122 +9,132 @@ use hyper::{Method, Request, StatusCode, Uri, Version};
 use rialto_protocol::Codec;
 use sha1::{Digest, Sha1};
 
-use crate::server::http::refusal::Refused;
+use crate::server::http::refusal::Rejection;
 
-/// Where a browser says whose page asks (W3C Fetch Metadata).
+/// The header in which a browser says how the page relates to this server (W3C Fetch Metadata).
 const FETCH_SITE: &str = "sec-fetch-site";
 
 /// What RFC 6455 section 1.3 appends to the key.
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A request that may be upgraded.
+/// An accepted upgrade request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::server) struct Handshake {
     pub(in crate::server) codec: Codec,
-    /// Whether the client asked for the codec by subprotocol, so that the answer must name it.
+    /// Whether the client named the codec as a subprotocol, which the response must then repeat.
     pub(in crate::server) named: bool,
     /// The value of `Sec-WebSocket-Accept`.
     pub(in crate::server) accept: String,
 }
 
-/// Who may connect.
+/// The origin check: which pages of browsers may connect.
 #[derive(Clone, Debug, Default)]
-pub(in crate::server) struct Rules {
+pub(in crate::server) struct OriginRules {
     /// Browser origins besides the broker's own.
     pub(in crate::server) allowed_origins: Vec<String>,
-    /// Whether those who send no `Origin`, which are no browsers, are turned away.
+    /// Whether requests without `Origin`, which browsers do not send, are rejected.
     pub(in crate::server) require_origin: bool,
 }
 
-/// Checks what holds for every request, whatever it is for. `takes_body` says whether it may have a body.
+/// Checks the head of any request. `takes_body` says whether it may have a body.
 ///
 /// # Errors
-/// [`Refused`] for a body that is not wanted or whose length is not told beforehand, and for anything about which a proxy in
-/// front of us could be of another opinion (RFC 9112 sections 3.2 and 6.1).
-pub(in crate::server) fn check_head<B>(request: &Request<B>, takes_body: bool) -> Result<(), Refused> {
+/// [`Rejection`] for a body that is not allowed or that has no `Content-Length`, and for anything that a proxy in front could
+/// read differently (request smuggling, RFC 9112 sections 3.2 and 6.1).
+pub(in crate::server) fn check_head<B>(request: &Request<B>, takes_body: bool) -> Result<(), Rejection> {
     let headers = request.headers();
     let length = headers.contains_key(header::CONTENT_LENGTH).then(|| single(headers, header::CONTENT_LENGTH));
     if takes_body {
         if headers.contains_key(header::TRANSFER_ENCODING) {
-            let refused =
-                Refused::new(StatusCode::LENGTH_REQUIRED, "a body needs a Content-Length, not Transfer-Encoding");
-            return Err(refused.with(header::CONNECTION, "close"));
+            let rejection = Rejection::new(
+                StatusCode::LENGTH_REQUIRED,
+                "a request body needs Content-Length, not Transfer-Encoding",
+            );
+            return Err(rejection.with(header::CONNECTION, "close"));
         }
         if length == Some(None) {
-            return Err(Refused::bad("one Content-Length is enough"));
+            return Err(Rejection::bad("more than one Content-Length header"));
         }
     } else if headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != Some("0")) {
-        return Err(Refused::bad("a request to this address has no body"));
+        return Err(Rejection::bad("a request to this path must not have a body"));
     }
     match single(headers, header::HOST) {
         None if request.version() == Version::HTTP_10 && !headers.contains_key(header::HOST) => Ok(()),
-        None => Err(Refused::bad("exactly one Host header is needed")),
+        None => Err(Rejection::bad("exactly one Host header is required")),
         Some(host) => check_host(host, request.uri()),
     }
 }
 
-/// The target of a request says where it is for before `Host` does (RFC 9112 section 3.2.2), so they must say the same.
-fn check_host(host: &str, target: &Uri) -> Result<(), Refused> {
+/// An absolute request target takes precedence over `Host` (RFC 9112 section 3.2.2), so both must name the same server.
+fn check_host(host: &str, target: &Uri) -> Result<(), Rejection> {
     let is_host = |authority: &Authority| !authority.as_str().contains('@') && !authority.host().is_empty();
     if !host.parse::<Authority>().is_ok_and(|authority| is_host(&authority)) {
-        return Err(Refused::bad("Host must be a name or an address, with or without a port"));
+        return Err(Rejection::bad("Host must be a name or an address, with or without a port"));
     }
     match target.authority() {
         Some(authority) if !authority.as_str().eq_ignore_ascii_case(host) => {
-            Err(Refused::bad("the address of the request is not that of its Host header"))
+            Err(Rejection::bad("the request target does not match the Host header"))
         }
         _ => Ok(()),
     }
 }
 
-/// Checks one request for `/ws`, of which [`check_head`] has found nothing wrong. `secure` says whether the client's
-/// connection is encrypted.
+/// Checks a request for `/ws` that has passed [`check_head`]. `secure` says whether the client's connection is encrypted.
 ///
 /// # Errors
-/// [`Refused`] with the status and a sentence for whoever wrote the client.
-pub(in crate::server) fn check<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Result<Handshake, Refused> {
+/// [`Rejection`] with the status and a sentence for the author of the client.
+pub(in crate::server) fn check_websocket<B>(
+    request: &Request<B>,
+    rules: &OriginRules,
+    secure: bool,
+) -> Result<Handshake, Rejection> {
     let accept = check_upgrade(request, rules, secure)?;
     let (codec, named) = subprotocol(request.headers())?;
     Ok(Handshake { codec, named, accept })
 }
 
-/// Checks one request for a raw endpoint, where no subprotocol is agreed on.
+/// Checks a request for a raw endpoint, where no subprotocol is negotiated.
 ///
 /// # Errors
-/// As [`check`].
-pub(in crate::server) fn check_raw<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Result<Handshake, Refused> {
+/// As [`check_websocket`].
+pub(in crate::server) fn check_raw_endpoint<B>(
+    request: &Request<B>,
+    rules: &OriginRules,
+    secure: bool,
+) -> Result<Handshake, Rejection> {
     Ok(Handshake { codec: Codec::Json, named: false, accept: check_upgrade(request, rules, secure)? })
 }
 
-/// Whether a request wants to become a WebSocket.
+/// Whether a request asks for an upgrade to WebSocket.
 pub(in crate::server) fn wants_upgrade(headers: &HeaderMap) -> bool {
     has_token(headers, header::UPGRADE, "websocket")
 }
 
-/// Checks all of a request but the subprotocol. Gives the value of `Sec-WebSocket-Accept`.
-fn check_upgrade<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Result<String, Refused> {
+/// Checks all but the subprotocol. Returns the value of `Sec-WebSocket-Accept`.
+fn check_upgrade<B>(request: &Request<B>, rules: &OriginRules, secure: bool) -> Result<String, Rejection> {
     let headers = request.headers();
     if request.method() != Method::GET {
-        let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET");
-        return Err(refused.with(header::ALLOW, "GET"));
+        let rejection =
+            Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: a WebSocket handshake uses GET");
+        return Err(rejection.with(header::ALLOW, "GET"));
     }
     if request.version() != Version::HTTP_11 {
-        return Err(Refused::bad("a WebSocket needs HTTP/1.1"));
+        return Err(Rejection::bad("a WebSocket handshake needs HTTP/1.1"));
     }
     if !has_token(headers, header::UPGRADE, "websocket") || !has_token(headers, header::CONNECTION, "upgrade") {
-        let refused = Refused::new(StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket only");
-        return Err(refused.with(header::UPGRADE, "websocket"));
+        let rejection = Rejection::new(StatusCode::UPGRADE_REQUIRED, "this path accepts WebSocket upgrades only");
+        return Err(rejection.with(header::UPGRADE, "websocket"));
     }
     let Some(host) = single(headers, header::HOST) else {
-        return Err(Refused::bad("exactly one Host header is needed"));
+        return Err(Rejection::bad("exactly one Host header is required"));
     };
     if single(headers, header::SEC_WEBSOCKET_VERSION) != Some("13") {
-        let refused = Refused::new(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is needed");
-        return Err(refused.with(header::SEC_WEBSOCKET_VERSION, "13"));
+        let rejection = Rejection::new(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is required");
+        return Err(rejection.with(header::SEC_WEBSOCKET_VERSION, "13"));
     }
     let key = single(headers, header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
     let Some(key) = key else {
-        return Err(Refused::bad("Sec-WebSocket-Key must be 16 bytes in base64, once"));
+        return Err(Rejection::bad("Sec-WebSocket-Key must be 16 bytes in base64, once"));
     };
     if !headers.contains_key(header::ORIGIN) && rules.require_origin {
         return Err(no_origin());
@@ -133,8 +143,8 @@ fn check_upgrade<B>(request: &Request<B>, rules: &Rules, secure: bool) -> Result
     Ok(accept(key))
 }
 
-fn subprotocol(headers: &HeaderMap) -> Result<(Codec, bool), Refused> {
-    // What is no text was offered too.
+fn subprotocol(headers: &HeaderMap) -> Result<(Codec, bool), Rejection> {
+    // A value that is not text counts as an offer too.
     let mut offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().any(|value| value.to_str().is_err());
     for name in tokens(headers, header::SEC_WEBSOCKET_PROTOCOL) {
         offered = true;
@@ -143,27 +153,27 @@ fn subprotocol(headers: &HeaderMap) -> Result<(Codec, bool), Refused> {
         }
     }
     if offered {
-        return Err(Refused::bad("the subprotocols are rialto.v1.json and rialto.v1.msgpack"));
+        return Err(Rejection::bad("unsupported subprotocol: use rialto.v1.json or rialto.v1.msgpack"));
     }
     Ok((Codec::Json, false))
 }
 
-/// Checks a request that a browser may send for a page without asking whether it may: `GET` of a stream or a poll. Where
-/// the page is not the broker's own but may connect, gives its origin, so that it may also read the answer (WHATWG Fetch section 3.2).
+/// The origin check of a request that browsers send without a preflight: `GET` of a stream or a poll. For a page of another
+/// allowed origin it returns that origin, for the CORS header of the response (WHATWG Fetch section 3.2).
 ///
 /// # Errors
-/// [`Refused`] for pages of other origins.
+/// [`Rejection`] for pages of other origins.
 pub(in crate::server) fn check_reader(
     headers: &HeaderMap,
-    rules: &Rules,
+    rules: &OriginRules,
     secure: bool,
-) -> Result<Option<HeaderValue>, Refused> {
+) -> Result<Option<HeaderValue>, Rejection> {
     let host = single(headers, header::HOST).unwrap_or_default();
     if let Some(origin) = headers.get(header::ORIGIN) {
         check_origin(headers, host, rules, secure)?;
         return Ok(Some(origin.clone()));
     }
-    // Browsers leave the origin out where the page is the broker's own, and where the page could not read the answer.
+    // Browsers omit the origin for the broker's own pages, and for pages that could not read the response.
     match single(headers, HeaderName::from_static(FETCH_SITE)) {
         Some("same-origin") => Ok(None),
         Some("same-site" | "cross-site") => Err(other_origin()),
@@ -172,21 +182,25 @@ pub(in crate::server) fn check_reader(
     }
 }
 
-/// Checks a request of a program. Browsers are let in only with pages that may connect.
+/// The origin check of the HTTP API.
 ///
 /// # Errors
-/// [`Refused`] for pages of other origins.
-pub(in crate::server) fn check_program(headers: &HeaderMap, rules: &Rules, secure: bool) -> Result<(), Refused> {
+/// [`Rejection`] for pages of other origins.
+pub(in crate::server) fn check_program(
+    headers: &HeaderMap,
+    rules: &OriginRules,
+    secure: bool,
+) -> Result<(), Rejection> {
     check_origin(headers, single(headers, header::HOST).unwrap_or_default(), rules, secure)
 }
 
-/// Browsers send `Origin` wherever it matters: a page of another origin (scheme, host and port, RFC 6454) must be listed.
-fn check_origin(headers: &HeaderMap, host: &str, rules: &Rules, secure: bool) -> Result<(), Refused> {
+/// The origin check: a page of another origin (scheme, host and port, RFC 6454) must be in `allowed_origins`.
+fn check_origin(headers: &HeaderMap, host: &str, rules: &OriginRules, secure: bool) -> Result<(), Rejection> {
     if !headers.contains_key(header::ORIGIN) {
         return Ok(());
     }
     let (scheme, port) = if secure { ("https://", ":443") } else { ("http://", ":80") };
-    // Browsers leave the usual port out of their origin (RFC 6454 section 6.2).
+    // Browsers omit the default port from their origin (RFC 6454 section 6.2).
     let host = host.strip_suffix(port).unwrap_or(host);
     let allowed = single(headers, header::ORIGIN).is_some_and(|origin| {
         let own = origin.strip_prefix(scheme).is_some_and(|origin| origin.eq_ignore_ascii_case(host));
@@ -195,12 +209,12 @@ fn check_origin(headers: &HeaderMap, host: &str, rules: &Rules, secure: bool) ->
     if allowed { Ok(()) } else { Err(other_origin()) }
 }
 
-fn no_origin() -> Refused {
-    Refused::new(StatusCode::FORBIDDEN, "an Origin header is needed")
+fn no_origin() -> Rejection {
+    Rejection::new(StatusCode::FORBIDDEN, "origin check failed: an Origin header is required")
 }
 
-fn other_origin() -> Refused {
-    Refused::new(StatusCode::FORBIDDEN, "pages of this origin may not connect")
+fn other_origin() -> Rejection {
+    Rejection::new(StatusCode::FORBIDDEN, "origin check failed: the origin is not in allowed_origins")
 }
 
 fn is_key(key: &str) -> bool {
@@ -214,7 +228,7 @@ fn accept(key: &str) -> String {
     BASE64.encode(hash.finalize())
 }
 
-/// The value of a header that stands exactly once.
+/// The value of a header that occurs exactly once.
 fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
     let only = values.next()?;
@@ -254,22 +268,22 @@ mod tests {
         request.body(()).expect("a request")
     }
 
-    fn decide(request: &Request<()>, rules: &Rules, secure: bool) -> Result<Handshake, Refused> {
+    fn decide(request: &Request<()>, rules: &OriginRules, secure: bool) -> Result<Handshake, Rejection> {
         check_head(request, false)?;
-        check(request, rules, secure)
+        check_websocket(request, rules, secure)
     }
 
     #[test]
     fn the_example_of_the_rfc_passes() {
-        let passed = decide(&request(&[]), &Rules::default(), false).expect("passes");
+        let handshake = decide(&request(&[]), &OriginRules::default(), false).expect("passes");
         assert_eq!(
-            passed,
+            handshake,
             Handshake { codec: Codec::Json, named: false, accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into() }
         );
     }
 
     #[test]
-    fn each_flaw_has_its_status() {
+    fn each_invalid_handshake_has_its_status() {
         for (change, status) in [
             (&[("upgrade", "")][..], 426),
             (&[("connection", "close")], 426),
@@ -288,18 +302,21 @@ mod tests {
             (&[("origin", "http://localhost")], 403),
             (&[("origin", "null")], 403),
         ] {
-            let refused = decide(&request(change), &Rules::default(), false).expect_err("refused");
-            assert_eq!(refused.status.as_u16(), status, "{change:?}");
+            let rejection = decide(&request(change), &OriginRules::default(), false).expect_err("rejection");
+            assert_eq!(rejection.status.as_u16(), status, "{change:?}");
         }
         let mut post = request(&[]);
         *post.method_mut() = Method::POST;
         assert_eq!(
-            decide(&post, &Rules::default(), false).expect_err("refused").status,
+            decide(&post, &OriginRules::default(), false).expect_err("rejection").status,
             StatusCode::METHOD_NOT_ALLOWED
         );
         let mut old = request(&[]);
         *old.version_mut() = Version::HTTP_10;
-        assert_eq!(decide(&old, &Rules::default(), false).expect_err("refused").status, StatusCode::BAD_REQUEST);
+        assert_eq!(
+            decide(&old, &OriginRules::default(), false).expect_err("rejection").status,
+            StatusCode::BAD_REQUEST
+        );
     }
 
     #[test]
@@ -311,15 +328,15 @@ mod tests {
             (&[("sec-websocket-protocol", "mqtt, rialto.v1.msgpack")], "", Codec::MessagePack),
             (&[("sec-websocket-protocol", "rialto.v1.json, rialto.v1.msgpack")], "", Codec::Json),
         ] {
-            let rules = Rules { allowed_origins: vec![allowed.to_owned()], require_origin: false };
-            let passed = decide(&request(change), &rules, false).expect("passes");
-            assert_eq!(passed.codec, codec, "{change:?}");
+            let rules = OriginRules { allowed_origins: vec![allowed.to_owned()], require_origin: false };
+            let handshake = decide(&request(change), &rules, false).expect("passes");
+            assert_eq!(handshake.codec, codec, "{change:?}");
         }
     }
 
     #[test]
     fn an_origin_has_a_scheme_and_may_be_required() {
-        let rules = Rules { require_origin: true, ..Rules::default() };
+        let rules = OriginRules { require_origin: true, ..OriginRules::default() };
         for (origin, secure, passes) in [
             ("http://localhost:8080", false, true),
             ("http://localhost:8080", true, false),
@@ -333,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_and_the_host_are_one() {
+    fn the_target_must_match_the_host() {
         for (target, host, passes) in [
             ("/ws", "a", true),
             ("/ws", "a:8080", true),
@@ -350,12 +367,12 @@ mod tests {
             assert_eq!(check_head(&request, false).is_ok(), passes, "{target} {host}");
         }
         let usual = request(&[("host", "a:80"), ("origin", "http://a")]);
-        assert!(decide(&usual, &Rules::default(), false).is_ok());
-        assert!(decide(&usual, &Rules::default(), true).is_err());
+        assert!(decide(&usual, &OriginRules::default(), false).is_ok());
+        assert!(decide(&usual, &OriginRules::default(), true).is_err());
     }
 
     #[test]
-    fn what_proxies_could_read_otherwise_is_refused_for_every_address() {
+    fn requests_that_proxies_could_read_differently_are_rejected() {
         for (change, passes) in [
             (&[][..], true),
             (&[("content-length", "0")], true),
@@ -371,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_taken_where_they_are_wanted_and_their_length_is_told() {
+    fn bodies_need_a_content_length_where_they_are_allowed() {
         for (change, status) in [
             (&[("content-length", "5")][..], None),
             (&[], None),
@@ -379,13 +396,13 @@ mod tests {
             (&[("transfer-encoding", "chunked")], Some(411)),
             (&[("transfer-encoding", "chunked"), ("content-length", "5")], Some(411)),
         ] {
-            let refused = check_head(&request(change), true).err();
-            assert_eq!(refused.map(|refused| refused.status.as_u16()), status, "{change:?}");
+            let rejection = check_head(&request(change), true).err();
+            assert_eq!(rejection.map(|rejection| rejection.status.as_u16()), status, "{change:?}");
         }
     }
 
     #[test]
-    fn pages_of_others_read_no_stream_unless_they_are_listed() {
+    fn streams_are_readable_from_allowed_origins_only() {
         let listed = ["https://app.example".to_owned()];
         for (change, require_origin, expected) in [
             (&[][..], false, Ok(None)),
@@ -401,10 +418,10 @@ mod tests {
             ),
             (&[("origin", "https://evil.example")], false, Err(())),
         ] {
-            let rules = Rules { allowed_origins: listed.to_vec(), require_origin };
-            let passed = check_reader(request(change).headers(), &rules, false);
+            let rules = OriginRules { allowed_origins: listed.to_vec(), require_origin };
+            let handshake = check_reader(request(change).headers(), &rules, false);
             let expected = expected.map(|origin| origin.map(HeaderValue::from_static));
-            assert_eq!(passed.map_err(|_| ()), expected, "{change:?}");
+            assert_eq!(handshake.map_err(|_| ()), expected, "{change:?}");
         }
     }
 }
