@@ -1,10 +1,10 @@
-//! Capabilities: what a plugin asks for and what the operator grants, in the same words. It enforces nothing.
+//! Capabilities: what a plugin requests (`needs`) and what the operator grants, in the same syntax. It enforces nothing.
 
 use std::fmt;
 
 use crate::topic::{Pattern, Topic};
 
-/// One thing a plugin may do beyond answering its hooks.
+/// A permission of a plugin beyond answering its hooks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Capability {
     /// Keep state.
@@ -19,16 +19,16 @@ pub(crate) enum Capability {
     Subscribe(Pattern),
 }
 
-/// A text that names no capability.
+/// A text that is not a capability.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no capability: there are `state`, `timers`, `sessions`, `publish PATTERN` and `subscribe PATTERN`")]
 pub(crate) struct NoCapability(String);
 
 impl Capability {
-    /// What every plugin is granted where the operator says nothing: what concerns itself only.
+    /// The default grants: those that concern only the plugin itself.
     pub(crate) const OWN: [Self; 3] = [Self::State, Self::Timers, Self::Sessions];
 
-    /// Reads one.
+    /// Parses a capability.
     ///
     /// # Errors
     /// [`NoCapability`] with the text.
@@ -48,7 +48,7 @@ impl Capability {
         }
     }
 
-    /// Whether who has this has the other too.
+    /// Whether this capability includes the other.
     fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Publish(mine), Self::Publish(other)) | (Self::Subscribe(mine), Self::Subscribe(other)) => {
@@ -71,7 +71,7 @@ impl fmt::Display for Capability {
     }
 }
 
-/// What a plugin may do: what it needs, all of which was granted.
+/// The capabilities of a loaded plugin: those that it requests, all of which are granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Capabilities {
     pub(crate) state: bool,
@@ -82,10 +82,10 @@ pub(crate) struct Capabilities {
 }
 
 impl Capabilities {
-    /// What `needs` come to, if each is granted.
+    /// The capabilities in `needs`, if all are granted.
     ///
     /// # Errors
-    /// The first need that is not.
+    /// The first one that is not granted.
     pub(crate) fn of(needs: &[Capability], grants: &[Capability]) -> Result<Self, Capability> {
         let mut all = Self::default();
         for need in needs {

@@ -1,11 +1,10 @@
-//! Names that the broker makes up: session ids, epochs, the node, which are random and carry no meaning; and the keys by
-//! which it finds sessions.
+//! Identifiers: random session ids, epochs and node names, which carry no meaning, and the keys of sessions in this process.
 
 use std::sync::Arc;
 
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// Where a session lives. Keys of ended sessions stay invalid for ever.
+/// The shard and slot of a session. Keys of ended sessions stay invalid for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SessionKey {
     pub(crate) shard: u16,
@@ -25,12 +24,12 @@ pub(crate) fn session_id() -> Arc<str> {
     random_text(20)
 }
 
-/// The name of one unbroken run of a topic's offsets: 40 random bits.
+/// An epoch, which names one unbroken sequence of a topic's offsets: 40 random bits.
 pub(crate) fn epoch() -> Arc<str> {
     random_text(8)
 }
 
-/// The name of this process among the nodes that clients may meet.
+/// The name of this process among the nodes of a cluster.
 pub(crate) fn node() -> Arc<str> {
     random_text(8)
 }
@@ -40,7 +39,7 @@ pub(crate) fn random() -> u64 {
     getrandom::u64().expect("the operating system gives random bytes")
 }
 
-/// A random number below `bound`, which is at least 1; bounds are small, so that no number is noticeably likelier.
+/// A random number below `bound`, which is at least 1; bounds are small, so the modulo bias is negligible.
 pub(crate) fn below(bound: u64) -> u64 {
     getrandom::u64().expect("the operating system gives random bytes") % bound
 }

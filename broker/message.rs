@@ -1,4 +1,4 @@
-//! A message in its place in a topic, and the bytes it travels as. Each codec's bytes are made at most once.
+//! A message at its offset in a topic, and its encoded frames. Each codec encodes it at most once.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,38 +10,38 @@ use crate::metrics::Metrics;
 use crate::topic::Topic;
 use crate::wire::websocket::{bare_frame, websocket_frame};
 
-/// A message that has its offset. Shared by all who receive it.
+/// A published message. All recipients share it.
 #[derive(Debug)]
 pub(crate) struct Message {
-    /// Names the topic's stream in this process; topics that were forgotten and came back have a new one.
+    /// Names the topic's stream in this process; a topic that was removed and created again has a new one.
     pub(crate) stream: u64,
     pub(crate) topic: Topic,
     pub(crate) offset: u64,
     pub(crate) time_ms: u64,
     pub(crate) from: Option<Member>,
     pub(crate) payload: Payload,
-    /// The session that is not sent it, because it published it and wanted no echo.
+    /// The publisher's session, if it asked not to be sent its own message (`echo: false`).
     pub(crate) except: Option<SessionKey>,
-    /// What it tells, where it is no message of a publisher.
+    /// The presence event that it carries, if it is not a publisher's message.
     passage: Option<Box<Passage>>,
     frames: [OnceLock<Bytes>; 2],
-    /// In a box, because most topics have nobody on a raw endpoint.
+    /// In a box, because most topics have no subscriber on a raw endpoint.
     bare: OnceLock<Box<Bytes>>,
 }
 
-/// How what is said to a session travels.
+/// How frames are sent to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     /// As frames of the protocol in a codec.
     Frames(Codec),
-    /// As bare payloads, on a raw endpoint: JSON in text messages, opaque bytes in binary ones. Nothing else is said.
+    /// As bare payloads, on a raw endpoint: JSON in text messages, opaque bytes in binary ones. No other frame is sent.
     Bare,
 }
 
 impl Wire {
     pub(crate) const ALL: [Self; 3] = [Self::Frames(Codec::ALL[0]), Self::Frames(Codec::ALL[1]), Self::Bare];
 
-    /// Its place in [`Wire::ALL`].
+    /// Its index in [`Wire::ALL`].
     pub(crate) const fn index(self) -> usize {
         match self {
             Self::Frames(codec) => codec.index(),
@@ -49,7 +49,7 @@ impl Wire {
         }
     }
 
-    /// A frame of the protocol as it travels, if it does.
+    /// The bytes of a frame of the protocol; none on a raw endpoint.
     pub(crate) fn frame(self, frame: &Frame<'_>) -> Option<Bytes> {
         match self {
             Self::Frames(codec) => Some(websocket_frame(codec, frame)),
@@ -58,22 +58,22 @@ impl Wire {
     }
 }
 
-/// Who came to a topic or left it. It travels like a message, on a stream of its own.
+/// A presence event: a member joined or left. It is delivered like a message, on a stream of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Passage {
     Join(Member),
     Leave(Member),
-    /// How many there are, where they are too many for the others, and who they are once they no longer are.
+    /// The number of members while they are too many to be listed, and the list once they no longer are.
     Count(Present),
 }
 
-/// What a publisher gives; the engine makes a [`Message`] of it.
+/// A message before it has an offset; the engine makes a [`Message`] of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) payload: Payload,
     /// Who published it, where the topic's rule reveals that.
     pub(crate) from: Option<Member>,
-    /// The session that is not sent it.
+    /// The session that is not sent the message.
     pub(crate) except: Option<SessionKey>,
 }
 
@@ -94,7 +94,7 @@ impl Message {
         }
     }
 
-    /// What is told those who want to know who is present.
+    /// A presence event as a message.
     pub(crate) fn of_passage(stream: u64, topic: Topic, passage: Passage) -> Self {
         let draft = Draft { payload: Payload::bytes(Bytes::new()), from: None, except: None };
         Self { passage: Some(Box::new(passage)), ..Self::new(stream, topic, 0, 0, draft) }
@@ -127,7 +127,7 @@ impl Message {
 }
 
 impl Passage {
-    /// The frame that tells it.
+    /// The frame of the event.
     pub(crate) fn as_frame<'p>(&'p self, topic: &'p str) -> Frame<'p> {
         match self {
             Self::Join(member) => Frame::Join { topic, member },
@@ -137,7 +137,7 @@ impl Passage {
     }
 }
 
-/// A message as it is handed from shard to shard.
+/// A message as the shards share it.
 pub(crate) type SharedMessage = Arc<Message>;
 
 #[cfg(test)]

@@ -44,12 +44,12 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// A message was written in a codec.
+    /// Counts a message that was encoded in a codec.
     pub(crate) fn frame_encoded(&self, codec: Codec) {
         self.frames_encoded[codec.index()].add(1);
     }
 
-    /// Messages were not sent to a subscriber because of its delivery policy.
+    /// Counts messages that a delivery policy skipped for a subscriber.
     pub(crate) fn messages_skipped(&self, policy: Policy, messages: usize) {
         self.messages_skipped[policy.index()].add(messages as u64);
     }
@@ -103,52 +103,52 @@ impl Metrics {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Connections that are no sessions, or not yet.
+    /// Open connections that are not sessions (yet).
     pub connections: u64,
-    /// Sessions that are connected.
+    /// Open sessions.
     pub sessions: u64,
-    /// Topics the broker remembers a position for.
+    /// Topics in memory.
     pub topics: u64,
-    /// Subscriptions of all sessions, those to patterns included.
+    /// Subscriptions of all sessions, including those to patterns.
     pub subscriptions: u64,
-    /// Different patterns that sessions are subscribed to.
+    /// Different patterns with subscribers.
     pub patterns: u64,
-    /// Bytes of encoded frames that wait in all outboxes; a frame that waits in several counts in each.
+    /// Bytes of encoded frames queued in all outboxes; a frame in several outboxes counts in each.
     pub outbox_bytes: u64,
-    /// Past messages that are kept, of all topics.
+    /// Messages in the history of all topics.
     pub history_messages: u64,
-    /// What past messages and idempotency keys take in memory, at most.
+    /// Memory of history and idempotency keys, in bytes, as an upper bound.
     pub history_bytes: u64,
-    /// Idempotency keys that are remembered.
+    /// Idempotency keys in memory.
     pub keys: u64,
-    /// Members of all topics whose rule wants that to be known, those included that may still come back.
+    /// Presence: members of all topics, including those within their grace period.
     pub presence_members: u64,
-    /// Topics whose history had to give way because all together took too much.
+    /// Topics whose history was dropped because all together exceeded `history_bytes`.
     pub histories_dropped_total: u64,
-    /// Subscriptions with a position since which nothing was missed, or everything that was missed is sent.
+    /// Successful recoveries: subscriptions with `since` that miss nothing.
     pub recoveries_total: u64,
-    /// Subscriptions with a position from which the history no longer leads to now.
+    /// Failed recoveries: subscriptions with `since` whose missed messages are no longer in the history.
     pub recoveries_lost_total: u64,
-    /// Requests whose key was known: nothing was done, the first outcome was told again.
+    /// Requests with a known idempotency key: they returned the first outcome and had no effect.
     pub duplicates_total: u64,
-    /// Connections that were turned away at a door because there were too many: in all, of their address, of sessions, or of
-    /// those that begin at the same time.
+    /// Connections refused by a connection limit (in all or of an address), the session limit, or the rate limit for new
+    /// sessions or TLS handshakes.
     pub connections_refused_total: u64,
-    /// Sessions that ever connected.
+    /// Sessions that were opened.
     pub sessions_opened_total: u64,
-    /// Sessions that were closed because they did not read fast enough.
+    /// Slow consumers: sessions that were closed because they did not read fast enough.
     pub sessions_slow_total: u64,
-    /// Times that an outbox gave way because all of them together were too large.
+    /// Times that an outbox was reduced because all outboxes together exceeded `outboxes_bytes`.
     pub outboxes_shed_total: u64,
-    /// Messages that got a position.
+    /// Messages that were published.
     pub messages_published_total: u64,
-    /// Messages put into an outbox: one message to 1,000 sessions counts 1,000.
+    /// Messages queued for delivery: one message to 1,000 sessions counts 1,000.
     pub messages_delivered_total: u64,
-    /// Messages written as JSON; one message counts once whatever the number of its subscribers.
+    /// Messages encoded as JSON; a message counts once, however many subscribers it has.
     pub frames_encoded_json_total: u64,
-    /// Messages written as MessagePack.
+    /// Messages encoded as MessagePack.
     pub frames_encoded_msgpack_total: u64,
-    /// Messages that subscribers with policy `drop_oldest` did not get: one message counts once for each of them.
+    /// Messages skipped for slow consumers with the delivery policy `drop_oldest`; a message counts once for each subscriber.
     pub messages_skipped_drop_oldest_total: u64,
     /// The same for policy `latest_by`.
     pub messages_skipped_latest_by_total: u64,
@@ -156,33 +156,33 @@ pub struct Snapshot {
     pub messages_skipped_latest_total: u64,
     /// The same for policy `sample`.
     pub messages_skipped_sample_total: u64,
-    /// Hooks that were called.
+    /// Plugin hooks that were called.
     pub plugin_hooks_total: u64,
-    /// Hooks that trapped, ran out of time, exceeded a limit or said that they failed.
+    /// Plugin hooks that trapped, timed out, exceeded a limit or reported a failure.
     pub plugin_failures_total: u64,
-    /// Requests turned away because a plugin's mailbox was full.
+    /// Requests refused because the mailbox of a plugin was full.
     pub plugin_busy_total: u64,
-    /// Plugins that were loaded again, or as new ones, while the broker ran.
+    /// Plugins loaded or reloaded while the broker was running.
     pub plugin_reloads_total: u64,
-    /// Reloads that changed nothing because the new version does not run.
+    /// Plugin reloads that failed; the version in use stayed.
     pub plugin_reload_errors_total: u64,
-    /// Running copies of plugins.
+    /// Plugin instances.
     pub plugin_instances: u64,
-    /// Timers of plugins that wait.
+    /// Pending timers of plugins.
     pub plugin_timers: u64,
-    /// TLS handshakes that failed or were not finished in time. Who leaves without a word is not counted.
+    /// TLS handshakes that failed or timed out. Connections closed without a byte, such as port scans, do not count.
     pub tls_handshake_errors_total: u64,
-    /// Times that a new certificate was taken while the broker ran.
+    /// Certificate reloads.
     pub tls_reloads_total: u64,
-    /// Times that the files of the certificate changed to something that cannot be used; the one in use stayed.
+    /// Certificate reloads that failed; the certificate in use stayed.
     pub tls_reload_errors_total: u64,
-    /// When the certificate in use expires, in Unix seconds; 0 without TLS.
+    /// Expiry of the certificate in use, in Unix seconds; 0 without TLS.
     pub tls_certificate_expires_unix_s: u64,
-    /// 1 from `expiry_warn_days` before the certificate in use expires, and after that too; else 0.
+    /// 1 from `expiry_warn_days` before the certificate in use expires; 0 before that.
     pub tls_certificate_expires_soon: u64,
 }
 
-/// A number that only grows.
+/// A number that only increases.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -196,7 +196,7 @@ impl Counter {
     }
 }
 
-/// A number that grows and shrinks.
+/// A number that increases and decreases.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge(AtomicU64);
 
@@ -209,7 +209,7 @@ impl Gauge {
         self.0.fetch_sub(count, Relaxed);
     }
 
-    /// Counts what one part of it was before and is now.
+    /// Replaces the share `before` by `after`.
     pub(crate) fn change(&self, before: usize, after: usize) {
         if after > before {
             self.add((after - before) as u64);

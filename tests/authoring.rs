@@ -137,7 +137,7 @@ fn python_from_nothing_to_a_running_plugin() {
 }
 
 #[test]
-fn what_goes_wrong_is_said() {
+fn errors_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let text = fails(folder.path(), &["plugin", "new", "Hello World"]);
     assert!(text.contains("cannot be the name of a plugin"), "{text}");

@@ -137,7 +137,7 @@ async fn nobody_can_speak_as_someone_else() {
 }
 
 #[tokio::test]
-async fn who_has_no_name_or_is_not_there_cannot_speak() {
+async fn a_session_without_a_name_or_outside_the_room_cannot_publish() {
     let running = running();
     for codec in Codec::ALL {
         let mut client = running.client(codec).await;
@@ -196,7 +196,7 @@ async fn a_member_may_take_another_name() {
 }
 
 #[tokio::test]
-async fn however_a_member_leaves_the_room_hears_it_and_the_name_is_free() {
+async fn the_room_is_notified_and_the_name_is_freed_however_a_member_leaves() {
     let running = running();
     let mut bob = member(&running, Codec::Json, "Bob").await;
     for way in ["unsubscribe", "close", "reset", "drop"] {
@@ -324,7 +324,7 @@ async fn a_list_of_rooms_is_left_when_the_answer_comes() {
 }
 
 #[tokio::test]
-async fn only_who_was_let_in_is_told_what_was_said_and_who_is_there() {
+async fn only_members_can_read_history_and_presence() {
     let running = Running::with(|config| {
         configure(config, json!({}));
         config.topics[0].history = Some(History::default());

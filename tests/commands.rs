@@ -224,7 +224,7 @@ fn presence_is_shown_and_followed() {
 }
 
 #[test]
-fn what_is_wrong_is_said_on_standard_error() {
+fn errors_are_written_to_standard_error() {
     let running = broker(None);
     for (arguments, code, said) in [
         (&["sub"][..], 2, "<TOPIC>"),

@@ -1,4 +1,4 @@
-//! Wrong configurations through both doors, the library and `rialto check`: all problems at once, with line and caret.
+//! Invalid configurations, by the library and by `rialto check`: all problems at once, with line and caret.
 
 use std::{
     path::Path,

@@ -1,5 +1,5 @@
-//! The operator's hand on a running broker: the control socket, the commands that use it, signals, files that are watched,
-//! and the same by the HTTP API with a key.
+//! Operating a running broker: the control socket, the commands that use it, signals, watched files, and the same by the
+//! HTTP API with a key.
 #![cfg(all(unix, feature = "cli", feature = "plugins"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

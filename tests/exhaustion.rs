@@ -1,5 +1,5 @@
-//! The binary under siege: what hostile peers cost it in memory, time and files, that it is there for others meanwhile,
-//! and that all of it comes back. A program of its own, because whole processes are measured.
+//! Resource exhaustion: what hostile peers cost the binary in memory, time and files, that it keeps serving other clients,
+//! and that all resources are released. A program of its own, because whole processes are measured.
 #![cfg(all(target_os = "linux", feature = "cli", feature = "plugins"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! The doors besides WebSocket: Server-Sent Events, long poll and the HTTP API, through real sockets and with curl.
+//! Access without WebSocket: Server-Sent Events, long poll and the HTTP API, through real sockets and with curl.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;

@@ -114,7 +114,7 @@ async fn as_long_as_one_follows_prices_move() {
 }
 
 #[tokio::test]
-async fn a_price_that_is_fed_reaches_those_who_follow() {
+async fn a_fed_price_reaches_its_subscribers() {
     let running = running_with(json!({"tick_ms": 3_600_000}));
     let mut follower = running.client(Codec::Json).await;
     follow(&mut follower, SALT).await;

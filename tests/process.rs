@@ -1,4 +1,4 @@
-//! The binary as an operator meets it: what it prints, how it stops, what it says when it cannot start.
+//! The binary as an operator runs it: its output, shutdown, and errors at the start.
 #![cfg(all(unix, feature = "cli", feature = "plugins"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -46,7 +46,7 @@ async fn it_prints_what_it_serves_with_the_real_port_and_serves_it() {
 }
 
 #[tokio::test]
-async fn sigterm_and_sigint_end_it_well_and_its_clients_are_told() {
+async fn sigterm_and_sigint_shut_it_down_and_clients_are_sent_closing() {
     for name in ["TERM", "INT"] {
         let mut process = Process::start(SERVER, None);
         let mut clients = [
@@ -135,7 +135,7 @@ async fn what_a_plugin_logs_can_neither_forge_lines_nor_move_the_cursor() {
 }
 
 #[test]
-fn a_port_in_use_is_said_with_the_address() {
+fn a_port_in_use_is_reported_with_the_address() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let (code, error) = fails(&format!("[server]\nlisten = \"{address}\"\n"), None);

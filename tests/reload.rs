@@ -1,4 +1,4 @@
-//! Plugins that are replaced while they are at work: sockets, subscriptions, state and timers stay, no message is lost,
+//! Plugin reload under load: sockets, subscriptions, state and timers stay, no message is lost,
 //! doubled or moved, and a new version that does not run changes nothing.
 #![cfg(feature = "plugins")]
 #![allow(clippy::print_stderr, reason = "the figures are part of the test")]

@@ -1,4 +1,4 @@
-//! Some seconds of sessions that come and go in every way, after which nothing of them is left. It is a program of its own
+//! Soak test: a few seconds of sessions that begin and end in every way, after which nothing of them is left. It is a program of its own
 //! because it counts what the whole process holds; `cargo bench --bench soak` does the same for as long as one likes.
 #![cfg(all(target_os = "linux", feature = "plugins"))]
 
@@ -16,7 +16,7 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const SOAK: Duration = Duration::from_secs(5);
 
 #[test]
-fn whoever_comes_and_however_they_leave_nothing_stays() {
+fn sessions_leave_nothing_behind_however_they_end() {
     let soaked = Soaked::start();
     let (_, before) = soaked.soak(WARM_UP, WARM_UP, &mut |_| {});
     let (toll, after) = soaked.soak(SOAK, SOAK, &mut |_| {});

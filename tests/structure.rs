@@ -8,6 +8,8 @@ mod code;
 mod documents;
 #[path = "structure/folders.rs"]
 mod folders;
+#[path = "structure/names.rs"]
+mod names;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

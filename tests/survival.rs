@@ -104,7 +104,7 @@ fn whatever_happens_the_promises_hold_for_programs_that_use_the_library() {
 /// `cargo bench --bench reconnect_storm` does the same with 5,000.
 #[cfg(all(target_os = "linux", feature = "cli"))]
 #[test]
-fn a_small_herd_comes_back_after_a_kill_and_has_everything() {
+fn a_small_reconnect_storm_after_a_kill_recovers_everything() {
     let told =
         reconnect_storm::run(&reconnect_storm::Plan { members: 300, admissions_per_s: 200, seconds: 1, seed: 1 });
     let found = check(&told.log);

@@ -1,4 +1,4 @@
-//! The broker through real sockets, right and wrong use of it in both codecs, as any client may come.
+//! The WebSocket server through real sockets: correct and incorrect clients, in both codecs.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_read_and_failures_told() {
+    fn answers_and_failures_are_read() {
         let good = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
         assert_eq!(read(good).expect("an answer"), serde_json::json!({}));
         for (answer, expected) in [

@@ -102,7 +102,7 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> SmallMap<K, V, S> {
         list.into_iter().chain(table.into_iter().flatten())
     }
 
-    /// Gives back what the entries do not need. A table becomes a list late, so that it does not do so time and again.
+    /// Releases unused memory. A table becomes a list with hysteresis, so that it does not change back and forth.
     fn shrink(&mut self) {
         match self {
             Self::List(list) => list.shrink_to_fit(),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_left_takes_no_room() {
+    fn removed_entries_take_no_memory() {
         let mut map = SmallMap::<u32, u32>::default();
         (0..1_000).for_each(|key| map.add(key, key));
         assert!(matches!(map, SmallMap::Table(_)));

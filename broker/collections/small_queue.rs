@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 
 /// Entries in order.
 #[derive(Debug)]
-#[allow(clippy::box_collection, reason = "a queue in place would take 24 bytes more of every lane")]
+#[allow(clippy::box_collection, reason = "a queue in place would take 24 bytes more of every queue")]
 pub(crate) struct SmallQueue<T> {
     first: Option<T>,
-    /// Those behind the first. Once there, it stays until [`SmallQueue::shrink`], so that a busy lane asks for memory seldom.
+    /// Those behind the first. Once there, it stays until [`SmallQueue::shrink`], so that a busy queue allocates seldom.
     more: Option<Box<VecDeque<T>>>,
 }
 
@@ -66,7 +66,7 @@ impl<T> SmallQueue<T> {
         first.into_iter().chain(more.into_iter().flat_map(|more| more.into_iter()))
     }
 
-    /// Gives back the memory of a lane that is no longer busy.
+    /// Releases the memory of a queue that is no longer busy.
     pub(crate) fn shrink(&mut self) {
         if self.more.as_ref().is_some_and(|more| more.is_empty()) {
             self.more = None;
@@ -80,21 +80,21 @@ mod tests {
 
     #[test]
     fn entries_keep_their_order() {
-        let mut lane = SmallQueue::default();
+        let mut queue = SmallQueue::default();
         let mut expected = 0;
-        assert_eq!(lane.only(), Ok(None));
+        assert_eq!(queue.only(), Ok(None));
         for entry in 0..100 {
-            lane.push(entry);
-            assert_eq!(lane.last_mut().copied(), Some(entry));
-            assert_eq!(lane.only(), if lane.iter().count() == 1 { Ok(Some(&entry)) } else { Err(Spilled) });
+            queue.push(entry);
+            assert_eq!(queue.last_mut().copied(), Some(entry));
+            assert_eq!(queue.only(), if queue.iter().count() == 1 { Ok(Some(&entry)) } else { Err(Spilled) });
             if entry % 3 == 0 {
-                assert_eq!(lane.pop(), Some(expected));
+                assert_eq!(queue.pop(), Some(expected));
                 expected += 1;
-                lane.shrink();
+                queue.shrink();
             }
         }
-        assert_eq!(lane.iter().copied().collect::<Vec<_>>(), (expected..100).collect::<Vec<_>>());
-        assert_eq!(lane.take().collect::<Vec<_>>(), (expected..100).collect::<Vec<_>>());
-        assert!(lane.is_empty() && lane.pop().is_none());
+        assert_eq!(queue.iter().copied().collect::<Vec<_>>(), (expected..100).collect::<Vec<_>>());
+        assert_eq!(queue.take().collect::<Vec<_>>(), (expected..100).collect::<Vec<_>>());
+        assert!(queue.is_empty() && queue.pop().is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! Who may use the HTTP API: `[api]` and its check. Only hashes of keys are known here, no key.
+//! API keys: `[api]` and its check. Only hashes of keys are known here, no key.
 
 use std::fmt;
 
@@ -36,16 +36,16 @@ pub struct Api {
     pub keys: Vec<ApiKey>,
 }
 
-/// A key of the HTTP API, and what it is good for.
+/// A key of the HTTP API, and what it may be used for.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey {
-    /// What it is called in logs: 1 to 64 of `a-z`, `0-9`, `-` and `_`.
+    /// Its name in logs: 1 to 64 of `a-z`, `0-9`, `-` and `_`.
     pub name: String,
     /// SHA-256 of the key.
     pub sha256: [u8; 32],
-    /// The operations it is good for. Default all.
+    /// The operations that it may use. Default all.
     pub allow: Vec<ApiOperation>,
-    /// The topics it is good for, 1 to 100 patterns. Default `>`: all.
+    /// The topics that it may use, 1 to 100 patterns. Default `>`: all.
     pub topics: Vec<Pattern>,
 }
 
@@ -123,7 +123,7 @@ fn check_name(report: &mut Report, section: &Section) -> Option<String> {
     Some(text.value.to_owned())
 }
 
-/// What was written is not repeated: it may be the key itself.
+/// The value is not repeated in the problem: it may be the key itself.
 fn check_hash(report: &mut Report, section: &Section) -> Option<[u8; 32]> {
     let Some(value) = section.get("sha256") else {
         report.add(Problem::at(section.span(), "a key needs its `sha256`").help("`rialto api-key` makes both"));

@@ -1,4 +1,4 @@
-//! Blanks out what may be secret before a file is shown; better too much than too little.
+//! Redacts values that may be secret before a file is shown; better too many than too few.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Checks `[limits]`: every bound within its range, and none against another.
+//! Checks `[limits]`: every limit is within its range and consistent with the others.
 
 use super::{
     Limits,
@@ -78,7 +78,7 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Limits {
     section.number(report, "close_ms", Milliseconds, 10..=600_000, &mut to.close_ms);
     section.number(report, "topic_idle_ms", Milliseconds, 10..=86_400_000, &mut to.topic_idle_ms);
     let (message, outbox, outboxes) = (limits.message_bytes, limits.outbox_bytes, limits.outboxes_bytes);
-    // An outbox that cannot hold one message would close every session that gets one.
+    // An outbox that cannot hold one message would close every session that is sent one.
     check_room(
         report,
         &section,

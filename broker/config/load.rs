@@ -1,4 +1,4 @@
-//! Reads a configuration file and hands out a checked `Config` or all its problems; the only place that reads it.
+//! Reads a configuration file and returns a checked `Config` or all its problems; the only code that reads it.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};

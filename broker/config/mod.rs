@@ -1,4 +1,4 @@
-//! What an operator can set, as plain structs with the documented defaults; nothing here acts on a setting.
+//! The settings of the broker, as plain structs with the documented defaults; nothing here acts on a setting.
 
 mod api;
 mod check;
@@ -34,21 +34,21 @@ pub use self::problem::{Problem, Problems};
 pub(crate) use self::rules::CurrentRules;
 pub use self::rules::{Rules, TopicOptions};
 
-/// Everything a broker is told before it starts. [`Config::load`] and [`Config::parse`] check every value; whoever
-/// fills the structs by hand keeps to the ranges written at the fields.
+/// The configuration of a broker. [`Config::load`] and [`Config::parse`] check every value; a program that fills the
+/// structs itself must keep to the ranges documented at the fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where and how it serves: `[server]`.
+    /// Addresses, browser origins, proxies and logging: `[server]`.
     pub server: Server,
-    /// Where and how it serves with TLS: `[tls]`. Default none.
+    /// TLS: `[tls]`. Default none.
     pub tls: Option<Tls>,
-    /// Which programs may use the HTTP API: `[api]`. Default none: there is no such API.
+    /// The HTTP API and its keys: `[api]`. Default none: the API is off.
     pub api: Option<Api>,
-    /// Where and how plugins are compiled: `[sandbox]`.
+    /// How plugins are compiled: `[sandbox]`.
     pub sandbox: Sandbox,
-    /// Bounds of every queue, map and wait: `[limits]`.
+    /// Limits: sizes, quotas, rate limits and timeouts: `[limits]`.
     pub limits: Limits,
-    /// What each topic is: the `[[topic]]` tables in file order, the first match wins. Never empty after a load: a file
+    /// The topic rules: the `[[topic]]` tables in file order, the first match wins. Never empty after a load: a file
     /// without any gets one rule for `>`. At most 1,000.
     pub topics: Vec<TopicRule>,
     /// The plugins to load, by name: the `[plugin.NAME]` tables. At most 256; names are 1 to 64 of `a-z`, `0-9`, `-`.
@@ -57,7 +57,7 @@ pub struct Config {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// Where and how the broker serves: `[server]`.
+/// Addresses, browser origins, proxies and logging: `[server]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Addresses to listen on without TLS, 1 to 16 different ones; with [`Config::tls`] also none. Port 0 takes any free
@@ -67,16 +67,16 @@ pub struct Server {
     pub shards: usize,
     /// Whether the web pages are served. Default true.
     pub page: bool,
-    /// Browser origins (`scheme://host[:port]`) that may connect besides the broker's own; `*` allows all. At most
+    /// Origin check: browser origins (`scheme://host[:port]`) that may connect besides the broker's own; `*` allows all. At most
     /// 1,000. Default none.
     pub allowed_origins: Vec<String>,
-    /// Whether clients that send no `Origin`, which are no browsers, are turned away. Default false.
+    /// Whether clients that send no `Origin` header, that is clients other than browsers, are rejected. Default false.
     pub require_origin: bool,
-    /// Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. At most 1,000. Default none.
+    /// Networks of reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted. At most 1,000. Default none.
     pub trusted_proxies: Vec<IpNet>,
     /// How long sessions may take to end when the broker stops, 0 to 600,000 ms. Default 10,000.
     pub shutdown_ms: u64,
-    /// Path of the control socket, at most 107 bytes: whoever may open it may do all. The empty path means none. Default
+    /// Path of the control socket, at most 107 bytes: a process that may open it may do everything. The empty path means none. Default
     /// none given: the `rialto` binary takes `$XDG_RUNTIME_DIR/rialto/PORT.sock` or `/tmp/rialto-UID/PORT.sock`, a program
     /// that embeds the broker none. Relative paths in a file start at the file's folder; after a load they have been joined
     /// with it.
@@ -85,7 +85,7 @@ pub struct Server {
     pub log: String,
 }
 
-/// Where the broker serves with TLS, and what it shows for it: `[tls]`.
+/// The addresses with TLS, and their certificate: `[tls]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// Addresses to listen on, 1 to 16 different ones. Port 0 takes any free port. Default `127.0.0.1:8443`.
@@ -95,14 +95,14 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// PEM file with the key of the certificate (PKCS#8, RSA or SEC1), not encrypted. Paths as above.
     pub key: PathBuf,
-    /// Days before the certificate expires from which on that is warned of, 0 to 3,650. Default 14.
+    /// From how many days before its expiry the certificate is warned of, 0 to 3,650. Default 14.
     pub expiry_warn_days: u32,
-    /// Time between two looks at the files, 50 to 3,600,000 ms. What has changed is used for new connections once two
-    /// looks have seen the same. Default 2,000.
+    /// Interval at which the files are checked for changes, 50 to 3,600,000 ms. A change is used for new connections once two
+    /// checks have seen it. Default 2,000.
     pub reload_ms: u64,
 }
 
-/// Where and how plugins are compiled, and where recordings of them go: `[sandbox]`.
+/// How plugins are compiled, and where their recordings are stored: `[sandbox]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sandbox {
     /// Folder of compiled components, so that the next start need not compile them; it is made when it is not there, and
@@ -112,15 +112,15 @@ pub struct Sandbox {
     pub cache: Option<PathBuf>,
     /// Folder of recordings, made when the first is written. Default `recordings` beside the configuration. Paths as above.
     pub recordings: PathBuf,
-    /// Time to compile one component, 1,000 to 600,000 ms. Default 120,000: while the broker serves, the compiler has half of
-    /// the cores and stands back behind everything else on them.
+    /// Time to compile one component, 1,000 to 600,000 ms. Default 120,000: while the broker serves, the compiler uses half of
+    /// the cores at the lowest priority.
     pub compile_ms: u64,
     /// Address space of the process that compiles, 536,870,912 to 1,099,511,627,776 bytes. Default 2,147,483,648. Without a
     /// process of its own ([`Builder::compiler`](crate::Builder::compiler)) there is no such bound.
     pub compile_bytes: u64,
 }
 
-/// Bounds of every queue, map and wait: `[limits]`.
+/// Limits: sizes, quotas, rate limits and timeouts: `[limits]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest message and frame from a client, 256 to 1,048,576 bytes. Default 65,536.
@@ -129,77 +129,77 @@ pub struct Limits {
     pub fragments: usize,
     /// Subscriptions of one session, 1 to 1,000,000. Default 1,000.
     pub subscriptions: usize,
-    /// Connections that are no sessions, or not yet, 1 to 10,000,000; later ones are told to come again, or hung up on.
+    /// Open connections that are not sessions (yet), 1 to 10,000,000; further ones are answered with 503, or closed at once.
     /// Default 10,000.
     pub connections: usize,
-    /// Connections of one address, sessions included, 1 to 10,000,000; of IPv6 addresses the first 64 bits count. Trusted
-    /// proxies and this machine itself (127.0.0.1, ::1) have no such limit. Default 1,000.
+    /// Open connections of one address, sessions included, 1 to 10,000,000; of IPv6 addresses the first 64 bits count. Trusted
+    /// proxies and this machine itself (127.0.0.1, ::1) are exempt. Default 1,000.
     pub connections_per_address: usize,
-    /// Sessions at a time, 1 to 10,000,000. Default 100,000.
+    /// Open sessions, 1 to 10,000,000. Default 100,000.
     pub sessions: usize,
-    /// Sessions of one user at a time, 1 to 10,000,000. Default 1,000.
+    /// Open sessions of one user, 1 to 10,000,000. Default 1,000.
     pub sessions_per_user: usize,
-    /// Sessions that begin in a second, 1 to 1,000,000, a second's worth of them at once; later ones are told to come again.
-    /// Default 10,000.
+    /// Rate limit: new sessions per second, 1 to 1,000,000; bursts of up to one second's worth. Further ones are answered with
+    /// 503. Default 10,000.
     pub admissions_per_s: u32,
-    /// TLS handshakes of one address in a second, 1 to 1,000,000, a second's worth of them at once; later ones are hung up
-    /// on. Addresses are those of `connections_per_address`. Default 50.
+    /// Rate limit: TLS handshakes of one address per second, 1 to 1,000,000; bursts of up to one second's worth. Further
+    /// connections are closed. Addresses are those of `connections_per_address`. Default 50.
     pub handshakes_per_s: u32,
     /// Topics in memory, 1 to 10,000,000. Default 100,000.
     pub topics: usize,
-    /// Encoded frames that wait for one session, 256 to 1,073,741,824 bytes and not less than `message_bytes`. Default
+    /// Slow consumer limit: encoded frames queued for one session, 256 to 1,073,741,824 bytes and not less than `message_bytes`. Default
     /// 1,048,576.
     pub outbox_bytes: usize,
-    /// Encoded frames that wait for all sessions together, 256 to 1,099,511,627,776 bytes and not less than
-    /// `outbox_bytes`; beyond it the largest outboxes give way. Default 268,435,456.
+    /// Encoded frames queued for all sessions together, 256 to 1,099,511,627,776 bytes and not less than
+    /// `outbox_bytes`; beyond it the largest outboxes are reduced first. Default 268,435,456.
     pub outboxes_bytes: usize,
-    /// Bytes that the operating system takes for one session beyond those on their way through the network, 4,096 to
-    /// 1,073,741,824; the rest waits in the outbox, where delivery policies act. Linux and Android only. Default 131,072.
+    /// Unsent bytes that the operating system buffers for one session, 4,096 to
+    /// 1,073,741,824; the rest waits in the outbox, where delivery policies apply. Linux and Android only. Default 131,072.
     pub unsent_bytes: u32,
-    /// Messages that wait for one shard before the publishers of more are made to wait, 1 to 1,048,576. Default 4,096.
+    /// Back-pressure: messages queued for one shard before publishers have to wait, 1 to 1,048,576. Default 4,096.
     pub inbox_messages: usize,
-    /// Different fields by which the subscribers of one topic may ask for the latest messages (`latest_by`), 0 to 65,536.
+    /// Conflation: different fields that the subscribers of one topic may use with `latest_by`, 0 to 65,536.
     /// Default 16.
     pub conflation_fields: usize,
-    /// What the histories and idempotency keys of all topics together take in memory, 65,536 to 1,099,511,627,776 bytes;
-    /// beyond it the topics that were published to longest ago lose theirs. Default 268,435,456.
+    /// Memory for the history and idempotency keys of all topics together, 65,536 to 1,099,511,627,776 bytes; beyond it the
+    /// least recently published topics lose theirs. Default 268,435,456.
     pub history_bytes: usize,
-    /// Idempotency keys of one topic, 1 to 10,000,000; beyond it the oldest are forgotten. Default 10,000.
+    /// Idempotency keys of one topic, 1 to 10,000,000; beyond it the oldest are dropped. Default 10,000.
     pub keys: usize,
-    /// Different patterns that are subscribed to, 1 to 10,000,000. Default 100,000.
+    /// Different patterns with subscribers, 1 to 10,000,000. Default 100,000.
     pub patterns: usize,
-    /// Members of one topic that are listed, 1 to 100,000; of more only the count is told. Default 200.
+    /// Presence: most members of one topic that are listed, 1 to 100,000; with more, only their count is sent. Default 200.
     pub presence_members: usize,
-    /// Time within which a user whose session ended may come back without having left, 0 to 600,000 ms. Default 5,000.
+    /// Presence grace period: a user who reconnects within this time has not left, 0 to 600,000 ms. Default 5,000.
     pub presence_grace_ms: u64,
-    /// Requests of one session under way at once, 1 to 65,536; beyond it its socket is not read. Default 64.
+    /// Back-pressure: requests of one session in flight, 1 to 65,536; at the limit its socket is not read. Default 64.
     pub requests_in_flight: usize,
-    /// Frames of one session in a second that are no requests, 1 to 1,000,000, a second's worth of them at once; beyond it
+    /// Rate limit: invalid requests of one session per second, 1 to 1,000,000; bursts of up to one second's worth. Beyond it
     /// the session is closed. Default 100.
     pub bad_requests_per_s: u32,
-    /// WebSocket pings and pongs of one session in a second, 1 to 1,000,000, a second's worth of them at once; beyond it
-    /// the session is closed. Default 100.
+    /// Rate limit: WebSocket pings and pongs of one session per second, 1 to 1,000,000; bursts of up to one second's worth.
+    /// Beyond it the session is closed. Default 100.
     pub control_frames_per_s: u32,
-    /// Time for the head of an HTTP request, 10 to 600,000 ms. Default 5,000.
+    /// Timeout for the head of an HTTP request and for a TLS handshake, 10 to 600,000 ms. Default 5,000.
     pub header_ms: u64,
-    /// Time for a started frame to finish, 10 to 600,000 ms. Default 10,000.
+    /// Timeout for the rest of a WebSocket message that has begun, 10 to 600,000 ms. Default 10,000.
     pub frame_ms: u64,
-    /// Time for a write to make progress, 10 to 600,000 ms. Default 10,000.
+    /// Write timeout, without any progress, 10 to 600,000 ms. Default 10,000.
     pub write_ms: u64,
-    /// Time between two pings of a session, 10 to 3,600,000 ms. Default 25,000.
+    /// Keep-alive: interval between two pings of a session, 10 to 3,600,000 ms. Default 25,000.
     pub ping_ms: u64,
-    /// Time after a ping without any frame until the session counts as dead, 10 to 600,000 ms. Default 10,000.
+    /// Keep-alive timeout: how long nothing may arrive after a ping, 10 to 600,000 ms. Default 10,000.
     pub pong_ms: u64,
-    /// Time for the other side to answer a close, 10 to 600,000 ms. Default 5,000.
+    /// Timeout for the peer to answer a close, 10 to 600,000 ms. Default 5,000.
     pub close_ms: u64,
-    /// Time until a topic without subscribers is forgotten, 10 to 86,400,000 ms. Default 60,000.
+    /// How long a topic without subscribers stays in memory, 10 to 86,400,000 ms. Default 60,000.
     pub topic_idle_ms: u64,
 }
 
-/// What the topics of one pattern are: `[[topic]]`.
+/// A topic rule: `[[topic]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicRule {
-    /// The topics it is for, unless an earlier rule has them.
+    /// The topics that it applies to, unless an earlier rule matches them.
     pub pattern: Pattern,
     /// Name of the plugin that owns them, a key of [`Config::plugins`]; none by default.
     pub plugin: Option<String>,
@@ -207,33 +207,33 @@ pub struct TopicRule {
     pub reveal_publisher: bool,
     /// The delivery policy of subscriptions that name none. Default `queue`.
     pub delivery: Delivery,
-    /// The policy that keeps most among those a subscription may choose, in the order of [`Policy::ALL`]. Default `queue`:
+    /// The strongest policy that a subscription may choose, in the order of [`Policy::ALL`]. Default `queue`:
     /// any.
     pub delivery_max: Policy,
-    /// The past messages that are kept. Default none.
+    /// History: the past messages that are kept. Default none.
     pub history: Option<History>,
-    /// Whether it is known and told who is subscribed. Default false.
+    /// Presence: whether subscribers can see who else is subscribed. Default false.
     pub presence: bool,
     /// Whether subscriptions by pattern select these topics; a plugin is not asked about those. Default none: true for
     /// topics without a plugin.
     pub patterns: Option<bool>,
-    /// How long idempotency keys of publishes and calls are remembered, 0 to 86,400,000 ms. Default 120,000.
+    /// How long idempotency keys of publishes and calls are kept, 0 to 86,400,000 ms. Default 120,000.
     pub keys_ms: u64,
-    /// What becomes of requests while the plugin is down. Default `refuse`.
+    /// What happens to requests while the plugin is down. Default `refuse`.
     pub on_failure: OnFailure,
 }
 
-/// What becomes of requests about a topic whose plugin is down.
+/// What happens to requests to a topic whose plugin is down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
     /// They are refused with `plugin_failed`.
     #[default]
     Refuse,
-    /// They are done as if no plugin owned the topic.
+    /// They take effect as if the topic had no plugin.
     Pass,
 }
 
-/// What has an instance of a plugin of its own.
+/// Isolation: what has its own instance of a plugin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
     /// The plugin: one instance, one order for all its topics.
@@ -243,16 +243,16 @@ pub enum Isolation {
     Topic,
 }
 
-/// A path whose WebSockets belong to a plugin: `[[endpoint]]`.
+/// A raw endpoint, a path whose WebSockets a plugin serves: `[[endpoint]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The path, like `/` or `/feed`. What is no WebSocket there is served as without this.
+    /// The path, like `/` or `/feed`. Other requests to it are served as usual.
     pub path: String,
     /// Name of the plugin, a key of [`Config::plugins`].
     pub plugin: String,
 }
 
-/// How much of a topic's past is kept: whatever of these is reached first. Kept in memory: it ends with the broker.
+/// Limits of a topic's history, whichever is reached first. The history is in memory and ends with the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
     /// Messages, 1 to 10,000,000. Default 1,000.
@@ -263,7 +263,7 @@ pub struct History {
     pub age_ms: u64,
 }
 
-/// One plugin and what it may use: `[plugin.NAME]`.
+/// One plugin, its limits and its capabilities: `[plugin.NAME]`.
 #[derive(Clone, PartialEq)]
 pub struct PluginConfig {
     /// The component. Relative paths in a file start at the file's folder; after a load they have been joined with it.
@@ -272,22 +272,22 @@ pub struct PluginConfig {
     pub memory_bytes: u64,
     /// Time for one hook, 1 to 60,000 ms. Default 50.
     pub hook_ms: u64,
-    /// Events that wait for an instance before callers are told `busy`, 1 to 1,048,576. Default 1,024.
+    /// Mailbox: events queued for an instance before requests fail with `busy`, 1 to 1,048,576. Default 1,024.
     pub mailbox: usize,
     /// Largest component file, 1,024 to 268,435,456 bytes. Default 8,388,608.
     pub component_bytes: u64,
     /// State it may keep in the store, 0 to 1,099,511,627,776 bytes. Default 67,108,864.
     pub state_bytes: u64,
-    /// What one hook may hand to the host, 1,024 to 268,435,456 bytes. Default 1,048,576.
+    /// Bytes that one hook may pass to the host, 1,024 to 268,435,456 bytes. Default 1,048,576.
     pub output_bytes: usize,
     /// Host calls of one hook, 1 to 1,000,000. Default 1,000.
     pub host_calls: usize,
     /// Effects of one hook, 1 to 1,000,000. Default 10,000.
     pub effects: usize,
-    /// Timers that wait, 0 to 10,000,000. Default 10,000.
+    /// Pending timers, 0 to 10,000,000. Default 10,000.
     pub timers: usize,
     /// The capabilities that it is granted: `state`, `timers`, `sessions`, `publish PATTERN` and `subscribe PATTERN`. It
-    /// may what it asks for and is granted; one that asks for more does not load. Default `state`, `timers`, `sessions`.
+    /// may use those that it requests and is granted; a plugin that requests more does not load. Default `state`, `timers`, `sessions`.
     pub grants: Vec<String>,
     /// Whether its topics share an instance or each has its own. Default `plugin`.
     pub isolation: Isolation,

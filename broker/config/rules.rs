@@ -1,4 +1,4 @@
-//! Finds the rule of a topic; a plain function of the rules, without clock, lock or cache.
+//! Finds the rule of a topic. [`CurrentRules`] holds the rules of the running broker, which a reload replaces.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -26,17 +26,17 @@ pub struct TopicOptions {
     pub reveal_publisher: bool,
     /// The delivery policy of subscriptions that name none.
     pub delivery: Delivery,
-    /// The policy that keeps most among those a subscription may choose.
+    /// The strongest policy that a subscription may choose.
     pub delivery_max: Policy,
     /// The past messages that are kept.
     pub history: Option<History>,
-    /// Whether it is known who is subscribed.
+    /// Whether the topic has presence.
     pub presence: bool,
     /// Whether subscriptions by pattern select the topic.
     pub patterns: bool,
-    /// How long idempotency keys are remembered, in milliseconds.
+    /// How long idempotency keys are kept, in milliseconds.
     pub keys_ms: u64,
-    /// Whether requests are done without the plugin while that is down.
+    /// Whether requests take effect without the plugin while it is down.
     pub passes_on_failure: bool,
 }
 
@@ -64,13 +64,13 @@ impl Rules {
         self.rules.iter()
     }
 
-    /// What the first matching rule says; none if no rule is for this topic. Linear in the rules: ask once per topic.
+    /// The options of the first matching rule; none if no rule matches. Linear in the rules: call it once per topic.
     pub fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
         self.rules.iter().find(|rule| rule.pattern.matches(topic)).cloned()
     }
 }
 
-/// The rules that hold now: a reload may replace them.
+/// The rules in force, which a reload may replace.
 #[derive(Debug)]
 pub(crate) struct CurrentRules(RwLock<Rules>);
 

@@ -1,4 +1,4 @@
-//! Reads the values of one table and reports what does not fit; it must not know what a value is for.
+//! Reads the values of one table and reports type and range errors; it does not know what a value is for.
 
 use std::{borrow::Cow, ops::Range, ops::RangeInclusive, path::Path};
 
@@ -98,8 +98,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Sets `target` (which holds the default) to an integer within `range`, if there is one.
-    /// One of a few words.
+    /// Sets `target` to the choice that the word names, if the key is there.
     pub(super) fn choice<T: Copy>(&self, report: &mut Report, key: &str, choices: &[(&str, T)], target: &mut T) {
         let Some(text) = self.text(report, key, &format!("\"{}\"", choices[0].0)) else { return };
         match choices.iter().find(|(word, _)| *word == text.value) {
@@ -112,6 +111,7 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Sets `target`, which holds the default, to an integer within `range`, if the key is there.
     pub(super) fn number<T>(
         &self,
         report: &mut Report,

@@ -1,4 +1,4 @@
-//! Limits on what clients may take: rates, quotas, seats, and the network that an address counts for.
+//! Limits on clients: rate limits, quotas, session permits, and the network that an address belongs to.
 
 pub(crate) mod network;
 pub(crate) mod quota;

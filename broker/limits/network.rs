@@ -1,9 +1,9 @@
-//! Whom an address belongs to, as far as limits are concerned.
+//! The network of an address, to which limits per address apply.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What one subscriber of a network operator has: an IPv4 address, or the 64 bits of an IPv6 address in front of those
-/// that every machine chooses itself (RFC 4291 section 2.5.4).
+/// An IPv4 address, or the 64-bit prefix of an IPv6 address, behind which a client chooses its address freely (RFC 4291
+/// section 2.5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Network(IpAddr);
 
@@ -18,7 +18,7 @@ impl Network {
         }
     }
 
-    /// Whether it is this machine itself.
+    /// Whether the address is the loopback address of this machine.
     pub(crate) fn is_this_machine(address: IpAddr) -> bool {
         matches!(address.to_canonical(), IpAddr::V4(std::net::Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST))
     }
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_one_subscriber_are_one() {
+    fn ipv6_addresses_with_one_prefix_are_one_network() {
         let network = |address: &str| Network::of(address.parse().expect("an address"));
         for (one, other, same) in [
             ("10.0.0.1", "10.0.0.1", true),

@@ -1,5 +1,5 @@
-//! Bounds how often something happens: so many times a second, all of a second's worth at once if need be (the generic
-//! cell rate algorithm, ITU-T I.371). It has no clock.
+//! Rate limits: at most so many events per second, in bursts of up to one second's worth (the generic cell rate algorithm,
+//! ITU-T I.371). It has no clock.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How far ahead of its time something is.
+/// The state of one rate limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rate {
-    /// When all that was taken so far would have been due at an even pace; none or in the past means nothing is ahead.
+    /// When all events so far would have been due at an even rate; none or in the past means an unused limit.
     due: Option<Instant>,
 }
 
 impl Rate {
-    /// Takes one of `per_s`, at least 1, in a second.
+    /// Takes one of `per_s` events (at least 1) per second.
     ///
     /// # Errors
-    /// How long one would have to wait for it; nothing is taken then.
+    /// How long to wait for it; nothing is taken then.
     pub(crate) fn take(&mut self, per_s: u32, now: Instant) -> Result<(), Duration> {
         let each = SECOND / per_s.max(1);
         let due = self.due.filter(|due| *due > now).unwrap_or(now);
@@ -32,18 +32,18 @@ impl Rate {
     }
 }
 
-/// A pace for each of many keys, of which only those are kept that are ahead of their time.
+/// A rate limit for each of many keys. Unused ones are removed.
 #[derive(Debug)]
 pub(crate) struct RatesByKey<K>(Mutex<RateState<K>>);
 
 #[derive(Debug)]
 struct RateState<K> {
     rates: HashMap<K, Rate>,
-    /// How many there may be until those that are over are looked for.
+    /// The number of entries at which unused ones are removed.
     sweep_at: usize,
 }
 
-/// So few are not worth a look.
+/// Fewer entries are not worth a sweep.
 const SWEEP_MIN: usize = 1_024;
 
 impl<K> Default for RatesByKey<K> {
@@ -53,12 +53,12 @@ impl<K> Default for RatesByKey<K> {
 }
 
 impl<K: Clone + Eq + Hash> RatesByKey<K> {
-    /// Takes one of `per_s` in a second for this key.
+    /// Takes one of `per_s` events per second of this key.
     ///
     /// # Errors
     /// As [`Rate::take`].
     pub(crate) fn take(&self, key: &K, per_s: u32, now: Instant) -> Result<(), Duration> {
-        // Nothing that is done under the lock can fail half way.
+        // No code panics between two changes under this lock, so a poisoned one is consistent.
         let RateState { rates, sweep_at } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if rates.len() >= *sweep_at {
             rates.retain(|_, rate| rate.due.is_some_and(|due| due > now));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_have_each_their_pace_and_are_forgotten_when_it_is_over() {
+    fn each_key_has_its_rate_and_is_removed_when_unused() {
         let rates = RatesByKey::default();
         let now = Instant::now();
         for key in 0..10_000 {

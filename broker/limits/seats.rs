@@ -1,4 +1,4 @@
-//! Who comes to be a session, and the places it has while it stays. It knows no connection.
+//! Session limits: permits for sessions, in all, per user and per address. It knows no connection.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use super::network::Network;
 use super::quota::{Quota, QuotaSlot};
 use crate::config::Limits;
 
-/// When a session may come back that found no place.
+/// Retry hint for a session that was refused by a limit.
 const RETRY_MS: u64 = 5_000;
 
-/// The places that all sessions of a broker share.
+/// The session limits of a broker.
 #[derive(Debug)]
 pub(crate) struct SessionLimits {
     free: Arc<Semaphore>,
@@ -20,20 +20,20 @@ pub(crate) struct SessionLimits {
     sessions_per_user: usize,
 }
 
-/// One who comes to be a session.
+/// The outcome of asking for a session: a permit, or a refusal that the client is sent.
 #[derive(Default)]
 pub(crate) struct SessionPermit {
-    /// Who it is known to be.
+    /// The authenticated user.
     pub(crate) user: Option<Arc<str>>,
-    /// Why it must go again.
+    /// Why the session must be closed at once.
     pub(crate) refused: Option<Closing>,
-    pub(crate) places: PermitShares,
+    pub(crate) slots: PermitShares,
 }
 
-/// What a session takes from others while it stays, given back when this is dropped. In boxes what most sessions have not.
+/// The slots that a session holds, released on drop. Those that most sessions do not have are boxed.
 #[derive(Default)]
 pub(crate) struct PermitShares {
-    _seat: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
     _of_user: Option<Box<QuotaSlot<Arc<str>>>>,
     _of_address: Option<Box<QuotaSlot<Network>>>,
 }
@@ -44,25 +44,28 @@ impl SessionLimits {
         Self { free, users: Quota::new(sessions_per_user), sessions_per_user }
     }
 
-    /// A guest of whom nothing is known but its address, if there is a place for it.
-    pub(crate) fn seat(&self, of_address: Option<QuotaSlot<Network>>) -> Option<SessionPermit> {
-        let seat = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        let places = PermitShares { _seat: Some(seat), _of_user: None, _of_address: of_address.map(Box::new) };
-        Some(SessionPermit { places, ..SessionPermit::default() })
+    /// A permit for a session without a user, if the limit allows it.
+    pub(crate) fn permit(&self, of_address: Option<QuotaSlot<Network>>) -> Option<SessionPermit> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        let slots = PermitShares { _permit: Some(permit), _of_user: None, _of_address: of_address.map(Box::new) };
+        Some(SessionPermit { slots, ..SessionPermit::default() })
     }
 
-    /// A guest that cannot be turned away any more without words. It is refused if there is no place for it.
-    pub(crate) fn welcome(&self, user: Option<&str>) -> SessionPermit {
-        let Some(permit) = self.seat(None) else { return refused(CloseCode::TryAgainLater, "the broker is full") };
+    /// A permit for a session whose upgrade has been answered: beyond a limit it carries the refusal, so that the session is
+    /// closed with a reason.
+    pub(crate) fn permit_or_refusal(&self, user: Option<&str>) -> SessionPermit {
+        let Some(permit) = self.permit(None) else {
+            return refused(CloseCode::TryAgainLater, "session limit reached, try again later");
+        };
         let Some(user) = user else { return permit };
         let user = Arc::from(user);
         match self.users.take(&user) {
-            Some(place) => {
-                let places = PermitShares { _of_user: Some(Box::new(place)), ..permit.places };
-                SessionPermit { user: Some(user), places, ..permit }
+            Some(slot) => {
+                let slots = PermitShares { _of_user: Some(Box::new(slot)), ..permit.slots };
+                SessionPermit { user: Some(user), slots, ..permit }
             }
             None => {
-                let message = format!("a user may have {} sessions", self.sessions_per_user);
+                let message = format!("session limit of this user reached: {}", self.sessions_per_user);
                 refused(CloseCode::TooMany, &message)
             }
         }

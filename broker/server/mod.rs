@@ -183,14 +183,14 @@ impl Broker {
     /// Bytes that your server has read beyond the request must come out of the stream first. If the session limit is
     /// reached, the stream is closed with 1013.
     pub fn serve_websocket(&self, stream: impl Duplex + 'static, codec: Codec) {
-        let permit = self.core.session_limits.welcome(None);
+        let permit = self.core.session_limits.permit_or_refusal(None);
         websocket::start_other(self, Box::new(stream), Box::default(), codec, permit);
     }
 
     /// Like [`Broker::serve_websocket`], for a user that your server has authenticated. The session's `user` is that name; a
     /// session beyond `sessions_per_user` is closed with 4005.
     pub fn serve_websocket_as(&self, user: &str, stream: impl Duplex + 'static, codec: Codec) {
-        let permit = self.core.session_limits.welcome(Some(user));
+        let permit = self.core.session_limits.permit_or_refusal(Some(user));
         websocket::start_other(self, Box::new(stream), Box::default(), codec, permit);
     }
 }

@@ -106,7 +106,7 @@ async fn a_cut_leaves_no_hole_and_no_double() {
 }
 
 #[tokio::test]
-async fn a_publish_whose_answer_got_lost_is_one_message() {
+async fn a_publish_whose_answer_was_lost_is_published_once() {
     for codec in Codec::ALL {
         let running = keeping(|_| {});
         let relay = Relay::to(running.address).await;

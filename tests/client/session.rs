@@ -96,7 +96,7 @@ async fn what_the_broker_refuses_is_an_error_with_its_code() {
 }
 
 #[tokio::test]
-async fn a_key_makes_two_publishes_one() {
+async fn an_idempotency_key_makes_two_publishes_one() {
     let running = keeping(|_| {});
     let client = connect(&running, Codec::MessagePack).await;
     let first = client.publish("a", &1).key("k").await.unwrap();

@@ -9,7 +9,7 @@ use crate::reader::{Reader, fill, publish};
 use crate::support::{Running, eventually};
 
 #[tokio::test]
-async fn who_reads_a_little_now_and_then_gets_its_policy() {
+async fn a_slow_consumer_is_served_by_its_delivery_policy() {
     let running = Running::with(|config| config.limits.outbox_bytes = 100_000);
     let mut dripping = Vec::new();
     for (index, delivery) in
@@ -43,7 +43,7 @@ async fn who_reads_a_little_now_and_then_gets_its_policy() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn the_system_takes_little_for_who_does_not_read() {
+async fn the_system_buffers_little_for_a_slow_consumer() {
     let running = Running::with(|config| config.limits.unsent_bytes = 16_384);
     let mut reader = Reader::narrow(&running, Codec::Json).await;
     reader.subscribe("t", json!("latest")).await;
@@ -60,7 +60,7 @@ async fn the_system_takes_little_for_who_does_not_read() {
 }
 
 #[tokio::test]
-async fn who_vanishes_within_a_frame_leaves_nothing() {
+async fn a_client_that_disappears_within_a_frame_leaves_nothing() {
     let running = Running::start();
     for delivery in [json!("queue"), json!("latest"), json!({"policy": "sample", "every_ms": 3_600_000})] {
         let mut readers = Vec::new();

@@ -37,7 +37,7 @@ async fn comes_back(address: SocketAddr) -> (Client, u32) {
 }
 
 #[tokio::test]
-async fn all_come_back_after_a_kill_and_the_herd_is_spread() {
+async fn all_clients_reconnect_after_a_kill_spread_over_time() {
     let limits = "[limits]\nadmissions_per_s = 400\n";
     let mut process = Process::start(&format!("{SERVER}{limits}"), None);
     let address = process.address;

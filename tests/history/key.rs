@@ -51,7 +51,7 @@ async fn keys_are_short_texts() {
 }
 
 #[tokio::test]
-async fn keys_are_known_for_as_long_as_the_rule_says() {
+async fn idempotency_keys_are_kept_as_long_as_the_rule_says() {
     let running = Running::with(|config| {
         config.topics[0].keys_ms = 200;
         config.limits.keys = 3;
@@ -70,7 +70,7 @@ async fn keys_are_known_for_as_long_as_the_rule_says() {
 }
 
 #[tokio::test]
-async fn publishes_that_meet_count_once() {
+async fn concurrent_publishes_with_one_key_publish_once() {
     let running = Running::start();
     let tasks: Vec<_> = (0..20)
         .map(|_| {
@@ -94,7 +94,7 @@ async fn publishes_that_meet_count_once() {
 }
 
 #[tokio::test]
-async fn an_ack_that_got_lost_is_told_again_and_the_message_is_there_once() {
+async fn a_retry_with_a_key_returns_the_first_answer_and_publishes_once() {
     for codec in Codec::ALL {
         let running = Running::start();
         let mut reader = running.client(Codec::Json).await;

@@ -88,7 +88,7 @@ async fn more_says_that_there_is_more_than_a_page() {
 /// The outbox never holds much more than a page, however long the past and however slow the reader; what is given up under
 /// it is told, and it is not closed for being slow.
 #[tokio::test]
-async fn a_slow_reader_gets_pages_as_it_reads_and_is_told_what_it_was_too_late_for() {
+async fn a_slow_consumer_is_sent_pages_as_it_reads_and_gaps_for_trimmed_messages() {
     let running = Running::with(|config| {
         config.server.shards = 1;
         config.topics[0].history = Some(History { bytes: 100_000_000, ..messages(2_000) });

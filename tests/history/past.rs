@@ -49,7 +49,7 @@ async fn pages_lead_in_both_directions() {
 }
 
 #[tokio::test]
-async fn what_leads_nowhere_is_told() {
+async fn a_history_request_from_an_unknown_position_fails() {
     let running = keeping(messages(3));
     let mut client = running.client(Codec::Json).await;
     for number in 1..=5 {
@@ -91,7 +91,7 @@ async fn an_embedder_reads_it_too_and_large_messages_come_one_by_one() {
 }
 
 #[tokio::test]
-async fn who_asks_for_much_at_once_is_answered_as_it_reads() {
+async fn answers_are_sent_at_the_pace_of_the_reader() {
     let running = keeping(History { bytes: 1 << 20, ..messages(1_000) });
     for _ in 0..16 {
         running.broker.publish("t", Payload::bytes(vec![7; 60_000])).await.unwrap();

@@ -32,7 +32,7 @@ async fn since(client: &mut Client, epoch: &Value, offset: u64) -> Value {
 }
 
 #[tokio::test]
-async fn what_was_missed_comes_before_what_is_new() {
+async fn recovery_sends_missed_messages_before_new_ones() {
     for codec in Codec::ALL {
         let running = keeping(messages(100));
         let position = publish(&running, "t", 1..=9).await;
@@ -49,7 +49,7 @@ async fn what_was_missed_comes_before_what_is_new() {
 }
 
 #[tokio::test]
-async fn nothing_missed_is_recovered_too() {
+async fn recovery_succeeds_when_nothing_was_missed() {
     let running = keeping(messages(100));
     let position = publish(&running, "t", 1..=3).await;
     let mut client = running.client(Codec::Json).await;
@@ -60,7 +60,7 @@ async fn nothing_missed_is_recovered_too() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_kept_is_told_and_nothing_is_sent_in_part() {
+async fn trimmed_messages_are_reported_as_a_gap_and_nothing_is_sent_in_part() {
     let running = keeping(messages(5));
     let position = publish(&running, "t", 1..=9).await;
     let epoch = &position["epoch"];

@@ -67,7 +67,7 @@ async fn a_stream_is_a_session_until_its_client_leaves() {
 }
 
 #[tokio::test]
-async fn who_leaves_while_nothing_is_said_is_noticed_at_once() {
+async fn a_client_that_leaves_an_idle_stream_is_noticed_at_once() {
     let (running, _) = start_with(|config| config.limits.ping_ms = 3_600_000);
     let streams =
         [Stream::open(running.address, "topic=a", None).await, Stream::open(running.address, "topic=a", None).await];

@@ -21,7 +21,7 @@ async fn without_keys_in_the_configuration_there_is_no_such_api() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_key_of_ours_is_turned_away_before_its_body_is_read() {
+async fn a_request_without_a_valid_api_key_is_rejected_before_its_body_is_read() {
     let (running, program) = start();
     let nobody = Program { key: "rialto_anotherkey".to_owned(), ..program.clone() };
     let answered = nobody.send("publish", "application/json", r#"{"topic":"a","data":1}"#).await;
@@ -34,7 +34,7 @@ async fn a_request_without_a_key_of_ours_is_turned_away_before_its_body_is_read(
 }
 
 #[tokio::test]
-async fn a_key_is_good_for_its_operations_and_topics_only() {
+async fn an_api_key_may_use_only_its_operations_and_topics() {
     let (running, program) = start_with(|config| {
         let mut narrow = api_key("narrow", "rialto_narrow");
         narrow.allow = vec![ApiOperation::Publish, ApiOperation::Broadcast, ApiOperation::Topics, ApiOperation::Call];

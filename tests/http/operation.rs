@@ -163,7 +163,7 @@ async fn all_sessions_of_a_user_are_ended_and_no_other() {
 }
 
 #[tokio::test]
-async fn programs_and_streams_see_who_is_present() {
+async fn programs_and_streams_see_presence() {
     let (running, program) = start_with(|config| config.limits.presence_grace_ms = 0);
     let mut stream = Stream::open(running.address, "topic=a&presence=true", None).await;
     let session = stream.event("welcome").await.data["session"].clone();

@@ -71,7 +71,7 @@ async fn a_poll_waits_for_the_first_message_and_no_longer_than_it_was_asked_to()
 }
 
 #[tokio::test]
-async fn who_has_missed_more_than_a_page_is_told_that_there_is_more() {
+async fn a_poll_that_missed_more_than_a_page_reports_more() {
     let (running, program) = start();
     let topics = json!({"topics": vec!["a"; 700], "data": "x"});
     program.ok("broadcast", topics).await;
@@ -86,7 +86,7 @@ async fn who_has_missed_more_than_a_page_is_told_that_there_is_more() {
 }
 
 #[tokio::test]
-async fn holes_are_told() {
+async fn a_poll_reports_gaps() {
     let (running, program) = start_with(|config| {
         config.topics[0].history = Some(History { messages: 2, ..History::default() });
     });
@@ -106,7 +106,7 @@ async fn holes_are_told() {
 }
 
 #[tokio::test]
-async fn topics_without_history_are_polled_too_and_misses_are_told() {
+async fn a_poll_of_a_topic_without_history_reports_gaps() {
     let (running, program) = start_with(|config| config.topics[0].history = None);
     let address = running.address;
     let told = poll(address, "topic=a&last=5&wait_ms=0").await;
@@ -124,7 +124,7 @@ async fn topics_without_history_are_polled_too_and_misses_are_told() {
 }
 
 #[tokio::test]
-async fn who_leaves_while_it_waits_holds_no_session() {
+async fn a_client_that_leaves_a_waiting_poll_leaves_no_session() {
     let (running, _) = start();
     let mut socket = TcpStream::connect(running.address).await.unwrap();
     socket.write_all(b"GET /poll?topic=a HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();

@@ -84,7 +84,7 @@ async fn topics_that_are_added_or_left_out_do_not_move_those_that_stay() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_kept_is_told_and_so_is_a_new_epoch() {
+async fn trimmed_messages_and_a_new_epoch_are_reported() {
     let (running, program) = start_with(|config| {
         config.topics[0].history.as_mut().unwrap().messages = 2;
     });

@@ -10,7 +10,7 @@ use crate::support::events::Stream;
 use crate::support::{eventually, within};
 
 #[tokio::test]
-async fn who_does_not_read_is_ended_as_slow_and_others_get_everything() {
+async fn a_stream_that_is_not_read_is_closed_as_a_slow_consumer() {
     let (running, program) = start_with(|config| {
         config.limits.outbox_bytes = 65_536;
         config.limits.unsent_bytes = 4_096;

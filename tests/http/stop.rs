@@ -10,7 +10,7 @@ use crate::support::events::Stream;
 use crate::support::{eventually, everything_answered, within};
 
 #[tokio::test]
-async fn streams_are_told_that_the_broker_stops_and_when_to_come_back() {
+async fn streams_are_sent_closing_with_a_retry_hint_when_the_broker_stops() {
     let (mut running, program) = start();
     let mut stream = Stream::open(running.address, "topic=a", None).await;
     let mut client = running.client(Codec::Json).await;

@@ -67,7 +67,7 @@ async fn a_payload_as_large_as_any_is_taken_and_one_byte_more_is_not() {
 }
 
 #[tokio::test]
-async fn bodies_of_many_requests_on_one_connection_are_told_apart_whatever_is_in_them() {
+async fn bodies_of_several_requests_on_one_connection_are_separated() {
     let (running, program) = start();
     // Line feeds, and what looks like requests, inside of bodies.
     let texts = ["\n\n", "GET / HTTP/1.1\nHost: a\n\n", "POST /api/v1/publish HTTP/1.1\r\nContent-Length: 3\r\n\r\n"];

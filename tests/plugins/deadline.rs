@@ -100,7 +100,7 @@ async fn who_comes_to_a_full_mailbox_is_told_busy_and_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_session_with_enough_under_way_waits_its_turn() {
+async fn back_pressure_stops_reading_at_the_limit_of_requests_in_flight() {
     let hosted = Hosted::with(|config, _| config.limits.requests_in_flight = 1);
     let mut client = hosted.client(Codec::Json).await;
     let slow = [client.ask(publish('l')).await, client.ask(publish('l')).await];

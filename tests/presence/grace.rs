@@ -21,7 +21,7 @@ async fn users(witness: &mut Client) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn who_is_back_in_time_has_not_left() {
+async fn a_user_who_reconnects_within_the_grace_period_has_not_left() {
     let running = attended(|config| config.limits.presence_grace_ms = 60_000);
     let mut witness = running.client(Codec::Json).await;
     follow(&mut witness, "t").await;
@@ -51,7 +51,7 @@ async fn who_is_back_in_time_has_not_left() {
 }
 
 #[tokio::test]
-async fn who_is_not_back_in_time_has_left() {
+async fn a_user_leaves_when_the_grace_period_ends() {
     let running = attended(|config| config.limits.presence_grace_ms = 100);
     let mut witness = running.client(Codec::Json).await;
     follow(&mut witness, "t").await;

@@ -69,7 +69,7 @@ async fn a_session_that_is_ended_at_any_byte_says_one_close_behind_whole_frames(
 }
 
 #[tokio::test]
-async fn sessions_that_are_dropped_wherever_they_are_leave_nothing_and_no_half_farewell() {
+async fn sessions_dropped_at_any_point_leave_nothing_and_no_partial_close() {
     for codec in Codec::ALL {
         let running = Running::start();
         let bytes = said(codec);

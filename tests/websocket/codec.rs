@@ -108,7 +108,7 @@ fn frames_around(codec: Codec, value: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn a_value_that_breaks_a_rule_is_refused_in_every_place_of_a_frame_and_only_its_sender_hears_of_it() {
+async fn an_invalid_value_is_rejected_anywhere_in_a_frame_and_reported_to_its_sender_only() {
     let running = Running::start();
     let mut witness = Witness::new(&running).await;
     let mut readers: Vec<Client> = Vec::new();

@@ -26,7 +26,7 @@ async fn status(running: &Running, source: Ipv4Addr) -> (u16, Option<u64>) {
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_connections_and_no_more_until_one_ends() {
+async fn connections_per_address_are_limited() {
     let running = Running::with(|config| config.limits.connections_per_address = 3);
     let mut there = Vec::new();
     for codec in [Codec::Json, Codec::MessagePack] {
@@ -51,7 +51,7 @@ async fn an_address_has_so_many_connections_and_no_more_until_one_ends() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_told_so_and_then_hung_up_on_and_sessions_stay() {
+async fn connections_over_the_limit_are_rejected_and_sessions_stay() {
     let running = Running::with(|config| {
         config.limits.connections = 50;
         config.limits.header_ms = 1_500;
@@ -83,7 +83,7 @@ async fn connections_beyond_the_limit_are_told_so_and_then_hung_up_on_and_sessio
 }
 
 #[tokio::test]
-async fn a_flood_from_many_addresses_leaves_room_for_others() {
+async fn a_flood_from_many_addresses_leaves_slots_for_others() {
     let running = Running::with(|config| {
         config.limits.connections = 4_000;
         config.limits.connections_per_address = 50;
@@ -112,7 +112,7 @@ async fn a_flood_from_many_addresses_leaves_room_for_others() {
 }
 
 #[tokio::test]
-async fn a_user_has_so_many_sessions_and_its_name_is_the_session_s() {
+async fn sessions_per_user_are_limited_and_named_after_the_user() {
     let running = Running::with(|config| config.limits.sessions_per_user = 2);
     let enter = async |user: &str, codec| {
         let (near, far) = tokio::io::duplex(4_096);
@@ -160,7 +160,7 @@ async fn an_embedder_s_stream_that_finds_the_broker_full_is_closed_with_1013() {
 }
 
 #[tokio::test]
-async fn a_herd_is_let_in_at_a_pace_and_told_to_come_back_at_different_times() {
+async fn the_rate_limit_for_new_sessions_spreads_a_reconnect_storm() {
     let running = Running::with(|config| config.limits.admissions_per_s = 10);
     let come = |_| async {
         let mut waited = HashSet::new();
@@ -200,7 +200,7 @@ async fn a_session_that_is_refused_takes_no_place() {
 }
 
 #[tokio::test]
-async fn who_is_cut_off_in_the_middle_of_the_upgrade_keeps_no_place() {
+async fn a_connection_cut_off_during_the_upgrade_holds_no_permit() {
     let running = Running::with(|config| config.limits.sessions = 50);
     let request = upgrade_request(running.address, &[]);
     for round in 0..3_000 {

@@ -170,7 +170,7 @@ async fn a_reader_that_never_reads_is_closed_and_others_of_the_same_topic_get_ev
 }
 
 #[tokio::test]
-async fn a_slow_reader_that_wakes_up_in_time_is_told_4000_and_when_to_come_back() {
+async fn a_slow_consumer_that_reads_in_time_is_sent_4000_and_a_retry_hint() {
     let running = Running::with(|config| {
         config.limits.outbox_bytes = 262_144;
         config.limits.close_ms = 10_000;

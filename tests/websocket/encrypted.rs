@@ -98,7 +98,7 @@ async fn the_last_bytes_of_a_message_are_not_stranded() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_cut_off_and_who_reads_slowly_is_not() {
+async fn a_client_that_does_not_read_is_closed_and_a_slow_one_is_not() {
     let (_files, running) = running(|config| {
         config.limits.write_ms = 1_000;
         config.limits.unsent_bytes = 4_096;

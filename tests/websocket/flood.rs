@@ -22,7 +22,7 @@ async fn is_closed_with_1008(running: &Running, codec: Codec, what: &str, frame:
 }
 
 #[tokio::test]
-async fn floods_of_pings_pongs_and_frames_that_are_no_requests_close_with_1008_and_hurt_nobody() {
+async fn rate_limits_for_pings_pongs_and_bad_requests_close_with_1008() {
     let running = Running::start();
     let mut witness = Witness::new(&running).await;
     for codec in Codec::ALL {
@@ -43,7 +43,7 @@ async fn floods_of_pings_pongs_and_frames_that_are_no_requests_close_with_1008_a
 }
 
 #[tokio::test]
-async fn a_second_s_worth_at_once_is_no_flood() {
+async fn a_burst_of_one_second_s_worth_is_allowed() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut raw = running.raw(codec).await;
@@ -61,7 +61,7 @@ async fn a_second_s_worth_at_once_is_no_flood() {
 }
 
 #[tokio::test]
-async fn who_pings_without_reading_is_answered_once_and_cut_off() {
+async fn a_client_that_pings_without_reading_is_answered_once_and_closed() {
     let running = Running::with(|config| {
         config.limits.write_ms = 300;
         config.limits.control_frames_per_s = 1_000_000;

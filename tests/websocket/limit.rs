@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Running, eventually, http, upgrade_request};
 
 #[tokio::test]
-async fn one_session_more_than_the_limit_is_told_to_come_back() {
+async fn a_session_over_the_limit_is_rejected_with_retry_after() {
     let running = Running::with(|config| config.limits.sessions = 2);
     let first = running.client(Codec::Json).await;
     let mut second = running.client(Codec::MessagePack).await;
@@ -112,7 +112,7 @@ async fn a_topic_without_a_rule_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_larger_message_limit_is_told_and_kept() {
+async fn a_larger_message_limit_is_announced_and_enforced() {
     let running = Running::with(|config| config.limits.message_bytes = 1_048_576);
     for codec in Codec::ALL {
         let mut client = running.client(codec).await;

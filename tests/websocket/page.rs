@@ -81,7 +81,7 @@ async fn each_wrong_request_has_its_status_and_nobody_else_notices() {
 }
 
 #[tokio::test]
-async fn the_gate_opens_for_the_own_origin_and_for_those_on_the_list() {
+async fn the_origin_check_allows_the_own_origin_and_the_listed_ones() {
     let running = Running::with(|config| config.server.allowed_origins = vec!["https://app.example".to_owned()]);
     let own = format!("http://{}", running.address);
     for change in [
@@ -113,7 +113,7 @@ async fn without_pages_there_is_only_the_websocket() {
 }
 
 #[tokio::test]
-async fn who_does_not_finish_its_request_is_hung_up_on() {
+async fn a_connection_with_an_unfinished_request_times_out() {
     let running = Running::with(|config| config.limits.header_ms = 150);
     let request = upgrade_request(running.address, &[]);
     for length in [0, 10, request.len() - 2] {

@@ -64,7 +64,7 @@ async fn a_session_that_is_not_read_is_not_blamed_for_its_silence() {
 }
 
 #[tokio::test]
-async fn sessions_that_arrive_while_the_broker_stops_are_told_so() {
+async fn sessions_that_begin_during_the_shutdown_are_sent_closing() {
     for _ in 0..5 {
         let running = Running::start();
         let address = running.address;

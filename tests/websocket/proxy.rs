@@ -26,7 +26,7 @@ async fn enter(running: &Running, source: Ipv4Addr, headers: &[(&str, &str)]) ->
 }
 
 #[tokio::test]
-async fn the_clients_of_a_trusted_proxy_are_counted_each_and_the_proxy_is_not() {
+async fn limits_per_address_apply_to_the_clients_of_a_trusted_proxy() {
     let running = Running::with(behind_a_proxy);
     let mut there = Vec::new();
     for client in ["203.0.113.1", "203.0.113.2", "203.0.113.3"] {
@@ -46,7 +46,7 @@ async fn the_clients_of_a_trusted_proxy_are_counted_each_and_the_proxy_is_not() 
 }
 
 #[tokio::test]
-async fn a_stranger_wins_nothing_by_naming_other_addresses() {
+async fn forwarded_addresses_of_an_untrusted_client_are_ignored() {
     let running = Running::with(behind_a_proxy);
     let mut there = Vec::new();
     for expected in [101, 101, 429, 429] {
@@ -58,7 +58,7 @@ async fn a_stranger_wins_nothing_by_naming_other_addresses() {
 }
 
 #[tokio::test]
-async fn senseless_words_of_a_proxy_hurt_nobody() {
+async fn malformed_proxy_headers_are_ignored() {
     let running = Running::with(behind_a_proxy);
     let long = "1.2.3.4, ".repeat(300);
     for words in
@@ -93,7 +93,7 @@ async fn a_page_behind_a_proxy_that_speaks_tls_is_the_broker_s_own() {
 }
 
 #[tokio::test]
-async fn clients_that_are_no_browsers_can_be_turned_away() {
+async fn clients_without_an_origin_can_be_rejected() {
     let running = Running::with(|config| config.server.require_origin = true);
     let own = format!("http://{}", running.address);
     for (headers, expected) in [(&[][..], 403), (&[("Origin", own.as_str())], 101), (&[("Origin", "null")], 403)] {

@@ -68,7 +68,7 @@ async fn what_arrives_between_two_answers_is_what_the_first_one_says() {
 }
 
 #[tokio::test]
-async fn who_goes_in_the_middle_of_it_leaves_nothing() {
+async fn a_client_that_leaves_in_the_middle_leaves_nothing() {
     let running = Running::start();
     let publisher = flood(&running);
     for round in 0..20 {

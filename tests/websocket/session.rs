@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Client, Running};
 
 #[tokio::test]
-async fn the_broker_speaks_first_and_says_who_the_session_is() {
+async fn welcome_is_the_first_frame_and_identifies_the_session() {
     let running = Running::start();
     let mut seen = Vec::new();
     for codec in Codec::ALL {
@@ -121,7 +121,7 @@ async fn several_topics_are_subscribed_at_once_and_one_that_is_refused_spares_th
 }
 
 #[tokio::test]
-async fn requests_without_an_id_take_effect_silently_but_their_errors_are_told() {
+async fn requests_without_an_id_are_answered_only_with_errors() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut client = running.client(codec).await;

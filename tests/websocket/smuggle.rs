@@ -16,7 +16,7 @@ async fn all_of(running: &Running, bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn what_two_servers_could_read_in_two_ways_is_refused_and_nothing_behind_it_is_served() {
+async fn ambiguous_requests_are_rejected_and_nothing_after_them_is_served() {
     let running = Running::start();
     let mut witness = Witness::new(&running).await;
     let get = |lines: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
@@ -97,7 +97,7 @@ async fn frames_behind_a_request_that_is_refused_are_not_heard() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_its_pages_is_hung_up_on() {
+async fn a_client_that_does_not_read_its_pages_is_closed() {
     let running = Running::with(|config| config.limits.write_ms = 300);
     let mut witness = Witness::new(&running).await;
     let socket = TcpSocket::new_v4().unwrap();
@@ -111,7 +111,7 @@ async fn who_does_not_read_its_pages_is_hung_up_on() {
 }
 
 #[tokio::test]
-async fn a_connection_that_asks_for_nothing_more_is_hung_up_on() {
+async fn an_idle_http_connection_is_closed() {
     let running = Running::with(|config| config.limits.header_ms = 300);
     let begun = Instant::now();
     let answer = all_of(&running, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -120,7 +120,7 @@ async fn a_connection_that_asks_for_nothing_more_is_hung_up_on() {
 }
 
 #[tokio::test]
-async fn who_asks_again_and_again_is_hung_up_on_in_the_end() {
+async fn a_connection_is_closed_after_its_most_requests() {
     let running = Running::start();
     let asked = "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n".repeat(150);
     let answer = all_of(&running, asked.as_bytes()).await;

@@ -115,7 +115,7 @@ async fn pages_are_served_and_what_is_sent_too_early_is_not_lost() {
 }
 
 #[tokio::test]
-async fn plain_text_on_a_tls_door_is_told_so_or_hung_up_on() {
+async fn plain_text_on_a_tls_port_is_rejected() {
     let (_, _files, running) = start();
     let address = running.tls_address.unwrap();
     let began = Instant::now();
@@ -144,7 +144,7 @@ async fn plain_text_on_a_tls_door_is_told_so_or_hung_up_on() {
 }
 
 #[tokio::test]
-async fn tls_on_a_plain_door_is_hung_up_on() {
+async fn tls_on_a_plain_port_is_closed() {
     let (_, _files, running) = start();
     let began = Instant::now();
     assert!(Hello::default().connect(running.address).await.is_err());
@@ -183,7 +183,7 @@ async fn a_handshake_that_stands_still_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_page_may_connect_to_the_door_it_came_from_only() {
+async fn a_page_may_connect_only_to_its_own_origin() {
     let (_, _files, running) = start();
     let tls_address = running.tls_address.unwrap();
     for (scheme, tls, status) in

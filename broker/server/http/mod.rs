@@ -254,7 +254,7 @@ impl HttpConnection<'_> {
             let text = "rate limit: too many new sessions per second, try again later";
             Rejection::later(StatusCode::SERVICE_UNAVAILABLE, text, seconds)
         })?;
-        self.front.broker.core.session_limits.seat(of_address).ok_or_else(session_limit)
+        self.front.broker.core.session_limits.permit(of_address).ok_or_else(session_limit)
     }
 }
 

@@ -132,7 +132,7 @@ struct Attached<D: Handler> {
     lead: Box<[u8]>,
     connection: Connection,
     handler: D,
-    places: PermitShares,
+    slots: PermitShares,
 }
 
 /// One connection, registered with its shard.
@@ -150,7 +150,7 @@ impl<D: Handler + 'static> Attached<D> {
         if let Some(closing) = permit.refused {
             connection.signals.end(Ending::Closed(closing));
         }
-        Self { lead, connection, handler, places: permit.places }
+        Self { lead, connection, handler, slots: permit.slots }
     }
 
     fn spawn(mut self) {
@@ -182,7 +182,7 @@ impl<D: Handler> Drop for Attached<D> {
     fn drop(&mut self) {
         // In this order: once the session no longer counts, its plugins have been notified and its slots are free.
         self.handler.end();
-        drop(std::mem::take(&mut self.places));
+        drop(std::mem::take(&mut self.slots));
         self.connection.shard.detach(self.connection.key);
     }
 }

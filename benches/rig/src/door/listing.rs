@@ -136,7 +136,7 @@ fn costs(rounds: &[Round]) -> Table {
         cells.extend(held.iter().map(|holding: &Holding| holding.descriptors.to_string()));
         cells.extend(held.iter().map(|holding| bytes(holding.resident_bytes as f64)));
         let (idle, hostile) = (&round.idle, &round.hostile);
-        let cores = [idle.server_cores, hostile.server_cores, idle.load_cores, hostile.load_cores, round.siege_cores];
+        let cores = [idle.server_cores, hostile.server_cores, idle.load_cores, hostile.load_cores, round.attack_cores];
         cells.extend(cores.map(digits));
         table.push(cells);
     }

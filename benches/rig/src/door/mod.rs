@@ -3,19 +3,19 @@
 
 mod attacker;
 mod caller;
+mod exhaustion;
 pub mod hostile;
 pub mod listing;
 pub mod options;
 pub mod outcome;
 mod ring;
-mod siege;
 mod thread_time;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use caller::{Act, Waits};
-pub use siege::Besieged;
+pub use exhaustion::AttackOutcome;
 
 use crate::bystanders::Bystanders;
 use crate::descriptors;
@@ -26,8 +26,8 @@ use crate::patience::Patience;
 use crate::process::Family;
 use crate::scenario::Target;
 use caller::Caller;
+use exhaustion::{Attack, Plan};
 use hostile::{Deadlines, Kind};
-use siege::{Plan, Siege};
 
 /// What every deadline may be late by: those who watch over them look now and then.
 pub const SLACK: Duration = Duration::from_millis(1_500);
@@ -85,9 +85,9 @@ pub struct Round {
     /// They are.
     pub hostile: Phase,
     /// Cores that the hostile sockets kept busy, which is part of what this program did.
-    pub siege_cores: f64,
+    pub attack_cores: f64,
     /// What became of them.
-    pub besieged: Besieged,
+    pub outcome: AttackOutcome,
     /// Before they came.
     pub before: Holding,
     /// At the end of the hostile phase.
@@ -146,22 +146,22 @@ impl Door<'_> {
         let idle = self.phase(family, load)?;
         let before = Holding::of(self.pid)?;
         tell("hostile sockets come");
-        let mut siege =
-            Siege::lay(Plan { address: self.target.address, sockets: self.sockets, coming: COMING, core: self.core })?;
-        siege.gather(GATHER)?;
+        let mut attack =
+            Attack::lay(Plan { address: self.target.address, sockets: self.sockets, coming: COMING, core: self.core })?;
+        attack.gather(GATHER)?;
         tell("hostile");
-        siege.watch();
-        let used = siege.used();
+        attack.watch();
+        let used = attack.used();
         let begun = Instant::now();
         let hostile = self.phase(family, load)?;
-        let siege_cores = siege.used().saturating_sub(used).as_secs_f64() / begun.elapsed().as_secs_f64();
+        let attack_cores = attack.used().saturating_sub(used).as_secs_f64() / begun.elapsed().as_secs_f64();
         let others_cores = bystanders.cores();
         let during = Holding::of(self.pid)?;
         tell("nobody comes any more");
         let longest = Kind::ALL.iter().map(|kind| kind.deadline(&self.deadlines)).max().unwrap_or_default();
-        let besieged = siege.end(longest + SLACK)?;
+        let outcome = attack.end(longest + SLACK)?;
         let after = self.settled(before)?;
-        Ok(Round { others_cores, idle, hostile, siege_cores, besieged, before, during, after })
+        Ok(Round { others_cores, idle, hostile, attack_cores, outcome, before, during, after })
     }
 
     fn phase(&self, family: &Family, load: &Family) -> Result<Phase, LoadError> {

@@ -49,7 +49,7 @@ pub fn rows(rounds: &[Round]) -> Vec<Row> {
 
 /// One entry for each kind.
 pub fn gone(rounds: &[Round], deadlines: &Deadlines) -> Vec<Gone> {
-    let ended = |place: usize| rounds.iter().filter_map(move |round| round.besieged.ended.get(place));
+    let ended = |place: usize| rounds.iter().filter_map(move |round| round.outcome.ended.get(place));
     let kinds = Kind::ALL.into_iter().enumerate();
     let each = kinds.map(|(place, kind)| {
         let mut after: Vec<Duration> = ended(place).flat_map(|ended| ended.after.iter().copied()).collect();
@@ -72,8 +72,8 @@ pub fn gone(rounds: &[Round], deadlines: &Deadlines) -> Vec<Gone> {
 
 /// That the hostile ones were there, and that nothing of them stayed.
 pub fn checks(rounds: &[Round], sockets: usize) -> Vec<Check> {
-    let fewest = rounds.iter().map(|round| round.besieged.fewest).min().unwrap_or(0);
-    let mean = rounds.iter().map(|round| round.besieged.mean).min_by(f64::total_cmp).unwrap_or(0.0);
+    let fewest = rounds.iter().map(|round| round.outcome.fewest).min().unwrap_or(0);
+    let mean = rounds.iter().map(|round| round.outcome.mean).min_by(f64::total_cmp).unwrap_or(0.0);
     let there = mean >= THERE_PART * sockets as f64;
     let stayed: Vec<usize> =
         rounds.iter().map(|round| round.after.descriptors.saturating_sub(round.before.descriptors)).collect();
@@ -114,8 +114,8 @@ pub fn reasons_to_fail(rounds: &[Round], deadlines: &Deadlines, sockets: usize) 
 #[cfg(test)]
 mod tests {
     use super::super::Phase;
+    use super::super::exhaustion::{AttackOutcome, Ended};
     use super::super::caller::Waits;
-    use super::super::siege::{Besieged, Ended};
     use super::*;
     use crate::holding::Holding;
 
@@ -138,8 +138,8 @@ mod tests {
             others_cores: 0.0,
             idle: phase(Duration::from_micros(100)),
             hostile: phase(hostile),
-            siege_cores: 0.1,
-            besieged: Besieged { ended: ended.to_vec(), mean: 1_990.0, fewest: 1_830 },
+            attack_cores: 0.1,
+            outcome: AttackOutcome { ended: ended.to_vec(), mean: 1_990.0, fewest: 1_830 },
             before: holding(10),
             during: holding(2_010),
             after: holding(10),
@@ -162,11 +162,11 @@ mod tests {
         let slow = round(Duration::from_micros(210), Duration::from_secs(5));
         let late = round(Duration::from_micros(190), Duration::from_millis(6_600));
         let mut few = good.clone();
-        few.besieged.mean = 1_800.0;
+        few.outcome.mean = 1_800.0;
         let mut open = good.clone();
         open.after.descriptors = 11;
         let mut left = good.clone();
-        left.besieged.ended[5].left = 1;
+        left.outcome.ended[5].left = 1;
         for (wrong, count, reason) in [
             (slow, 3, "ping → pong: p99 grows by more than 2 ×"),
             (late, 1, "silent: 0 left at their deadline of 5s, the last after 6.6s"),

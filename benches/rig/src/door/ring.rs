@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll};
 
 use super::attacker::{Attacker, Fate};
+use super::exhaustion::{Ended, Plan, Shared};
 use super::hostile::Kind;
-use super::siege::{Ended, Plan, Shared};
 use super::thread_time;
 use crate::error::LoadError;
 use crate::process;

@@ -40,7 +40,7 @@ pub struct Ended {
 
 /// What became of all.
 #[derive(Clone, Debug)]
-pub struct Besieged {
+pub struct AttackOutcome {
     /// In the order of [`Kind::ALL`](super::hostile::Kind::ALL).
     pub ended: Vec<Ended>,
     /// How many were there while it was watched, on average.
@@ -51,7 +51,7 @@ pub struct Besieged {
 
 /// Hostile connections that are there until this is ended.
 #[derive(Debug)]
-pub(super) struct Siege {
+pub(super) struct Attack {
     sockets: usize,
     shared: Arc<Shared>,
     /// What had been counted when it began to be watched: sockets times nanoseconds, and nanoseconds.
@@ -81,12 +81,12 @@ impl Shared {
     }
 }
 
-impl Siege {
+impl Attack {
     /// Begins to open the connections.
     pub(super) fn lay(plan: Plan) -> Result<Self, LoadError> {
         let shared = Arc::new(Shared::default());
         let mut ring = Ring::new(plan, Arc::clone(&shared))?;
-        let thread = std::thread::Builder::new().name("siege".to_owned());
+        let thread = std::thread::Builder::new().name("attack".to_owned());
         let thread = thread.spawn(move || ring.run()).map_err(LoadError::system("no thread"))?;
         Ok(Self { sockets: plan.sockets, shared, watched: [0; 2], thread: Some(thread) })
     }
@@ -117,7 +117,7 @@ impl Siege {
     }
 
     /// Replaces nobody any more, waits until all are gone but no longer than it is told, and cuts off who is left.
-    pub(super) fn end(mut self, at_most: Duration) -> Result<Besieged, LoadError> {
+    pub(super) fn end(mut self, at_most: Duration) -> Result<AttackOutcome, LoadError> {
         let fewest = self.shared.fewest.load(Relaxed);
         let [socket_ns, ns] = self.shared.counted();
         let mean = (socket_ns - self.watched[0]) as f64 / (ns - self.watched[1]).max(1) as f64;
@@ -127,9 +127,9 @@ impl Siege {
             std::thread::sleep(LOOK);
         }
         let ended = self.join().expect("it is ended once");
-        let mut ended = ended.expect("the siege does not panic")?;
+        let mut ended = ended.expect("the attack does not panic")?;
         ended.iter_mut().for_each(|kind| kind.after.sort());
-        Ok(Besieged { ended, mean, fewest })
+        Ok(AttackOutcome { ended, mean, fewest })
     }
 
     fn is_finished(&self) -> bool {
@@ -142,7 +142,7 @@ impl Siege {
     }
 }
 
-impl Drop for Siege {
+impl Drop for Attack {
     fn drop(&mut self) {
         // What went wrong, if anything did, is told by whoever drops it unended.
         let _ = self.join();
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn who_is_ended_is_replaced_until_it_is_lifted() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-        let mut siege = Siege::lay(plan(&listener)).expect("it begins");
+        let mut attack = Attack::lay(plan(&listener)).expect("it begins");
         let (came, coming) = channel();
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -198,14 +198,14 @@ mod tests {
                 let _ = came.send(());
             }
         });
-        siege.watch();
+        attack.watch();
         for _ in 0..TIMES * EACH * Kind::ALL.len() {
             coming.recv_timeout(Duration::from_secs(10)).expect("they come again and again");
         }
-        let besieged = siege.end(Duration::from_secs(10)).expect("it goes well");
+        let outcome = attack.end(Duration::from_secs(10)).expect("it goes well");
         let all = EACH * Kind::ALL.len();
-        assert!(besieged.fewest < all && besieged.mean > 0.0 && besieged.mean <= all as f64, "{besieged:?}");
-        for (kind, ended) in Kind::ALL.iter().zip(&besieged.ended) {
+        assert!(outcome.fewest < all && outcome.mean > 0.0 && outcome.mean <= all as f64, "{outcome:?}");
+        for (kind, ended) in Kind::ALL.iter().zip(&outcome.ended) {
             assert!(ended.after.len() > EACH, "{kind:?}: {ended:?}");
             assert_eq!((ended.left, ended.refused), (0, 0), "{kind:?}: {ended:?}");
         }
@@ -216,10 +216,10 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let plan = plan(&listener);
         drop(listener);
-        let siege = Siege::lay(plan).expect("it begins");
-        let error = siege.gather(Duration::from_millis(200)).expect_err("nobody listens").to_string();
+        let attack = Attack::lay(plan).expect("it begins");
+        let error = attack.gather(Duration::from_millis(200)).expect_err("nobody listens").to_string();
         assert!(error.contains("30 of 30 hostile sockets were not let in"), "{error}");
-        let besieged = siege.end(Duration::ZERO).expect("it goes well");
-        assert!(besieged.ended.iter().all(|kind| kind.refused > 0 && kind.after.is_empty()), "{besieged:?}");
+        let outcome = attack.end(Duration::ZERO).expect("it goes well");
+        assert!(outcome.ended.iter().all(|kind| kind.refused > 0 && kind.after.is_empty()), "{outcome:?}");
     }
 }

@@ -1,0 +1,173 @@
+//! Names that the tree no longer uses, of types, files and paths: a change that brings one back fails here.
+
+use std::path::{Path, PathBuf};
+
+use super::{Source, none, sources};
+use crate::code::Code;
+
+/// Old names of types in `broker/`.
+const TYPES: &[&str] = &[
+    "Answering",
+    "Asking",
+    "Bell",
+    "Brought",
+    "Deputy",
+    "Desk",
+    "Directory",
+    "Gather",
+    "Ground",
+    "Guest",
+    "Heard",
+    "Kept",
+    "Lobby",
+    "Owner",
+    "Owners",
+    "Passed",
+    "People",
+    "Places",
+    "Posting",
+    "Remembered",
+    "Roll",
+    "Ruled",
+    "Settling",
+    "Speech",
+    "Standing",
+    "Told",
+    "Usher",
+    "Visit",
+    "Wanted",
+];
+
+/// Old names of files and folders, by the folder in which they may not come back.
+const STEMS: &[(&str, &[&str])] = &[
+    (
+        "broker",
+        &[
+            "alarms",
+            "anatomy",
+            "artefact",
+            "attendance",
+            "books",
+            "deputy",
+            "desk",
+            "dialogue",
+            "directory",
+            "farewell",
+            "gate",
+            "gathering",
+            "guarded",
+            "guest",
+            "heads",
+            "heard",
+            "keyed",
+            "lane",
+            "lobby",
+            "memo",
+            "operator",
+            "owners",
+            "pace",
+            "past",
+            "pile",
+            "reminder",
+            "roll",
+            "runner",
+            "running",
+            "selection",
+            "staying",
+            "subnet",
+            "ticker",
+            "together",
+            "traffic",
+            "unkept",
+            "usher",
+            "world",
+        ],
+    ),
+    ("tests", &["doors", "herd", "hooks", "siege", "sockets"]),
+    ("benches", &["herd", "siege"]),
+];
+
+/// Folders whose files may name a path.
+const FOLDERS: [&str; 5] = ["broker", "sdk", "tests", "benches", "config"];
+
+/// Folders of other programs, and what builds leave behind.
+const FOREIGN: [&str; 4] = ["node_modules", "target", "dist", "snapshots"];
+
+/// Whether the code uses an old type name as a whole word.
+fn old_types(source: &Source) -> Vec<String> {
+    let code = Code::of(&source.text);
+    let found = TYPES.iter().flat_map(|name| code.lines_with_word(name).map(move |line| (name, line)));
+    found.map(|(name, line)| format!("{}:{line}: `{name}` is an old name", source.path)).collect()
+}
+
+/// Whether a part of a path is an old name of the folder that the path begins with.
+fn is_old_path(path: &str) -> bool {
+    let Some((folder, rest)) = path.split_once('/') else { return false };
+    let Some((_, stems)) = STEMS.iter().find(|(of, _)| *of == folder) else { return false };
+    rest.split('/').any(|part| stems.contains(&part.strip_suffix(".rs").unwrap_or(part)))
+}
+
+/// The paths of the repository that a text names.
+fn paths_in(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let is_path = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    let words = |line| str::split(line, move |c| !is_path(c));
+    let lines = text.lines().enumerate();
+    lines
+        .flat_map(move |(index, line)| words(line).filter(|word| word.contains('/')).map(move |word| (index + 1, word)))
+}
+
+/// All files that may name a path of the repository, and their texts.
+fn texts() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = vec![("README.md".to_owned(), std::fs::read_to_string(root.join("README.md")).unwrap())];
+    let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|folder| root.join(folder)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() {
+                folders.extend((!FOREIGN.contains(&name)).then(|| path.clone()));
+            } else if ["rs", "md", "toml", "js"].contains(&name.rsplit('.').next().unwrap_or_default())
+                && name != "CHANGELOG.md"
+            {
+                let text = std::fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), text));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_type_has_its_old_name() {
+    none(sources("broker").iter().flat_map(old_types).collect());
+}
+
+#[test]
+fn no_file_has_its_old_name_and_none_is_named() {
+    let mut problems = Vec::new();
+    for (path, text) in texts() {
+        if is_old_path(&path) {
+            problems.push(format!("{path}:1: the file has its old name"));
+        }
+        let named = paths_in(&text).filter(|(_, word)| is_old_path(word));
+        problems.extend(named.map(|(line, word)| format!("{path}:{line}: `{word}` is an old path")));
+    }
+    none(problems);
+}
+
+#[test]
+fn old_names_are_found_when_they_come_back() {
+    let source = |text: &str| Source { path: "broker/x.rs".to_owned(), text: text.to_owned() };
+    assert_eq!(old_types(&source("//! Told.\nstruct Told;\nuse crate::a::{Usher, B};\n")).len(), 2);
+    assert!(old_types(&source("//! A Guest.\nstruct GuestBook; // Guest\nconst A: &str = \"Owner\";\n")).is_empty());
+    let old = concat!("brok", "er/owners/mod.rs");
+    assert!(
+        is_old_path(old)
+            && is_old_path(concat!("test", "s/siege.rs"))
+            && is_old_path(concat!("brok", "er/hub/lane.rs"))
+    );
+    assert!(!is_old_path("tests/plugin_hooks.rs") && !is_old_path("sdk/roll.rs") && !is_old_path("broker"));
+    let named = format!("see `{old}` and other/owners");
+    assert_eq!(paths_in(&named).filter(|(_, word)| is_old_path(word)).collect::<Vec<_>>(), [(1, old)]);
+}
