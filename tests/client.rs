@@ -29,7 +29,7 @@ fn keeping(change: impl FnOnce(&mut Config)) -> Running {
     Running::with(|config| {
         let history = Some(History { messages: 1_000, ..History::default() });
         config.topics = vec![TopicRule { history, ..TopicRule::default() }];
-        // A client whose test is over does not hang up.
+        // A client whose test is over does not disconnect.
         config.limits.close_ms = 50;
         change(config);
     })

@@ -119,7 +119,7 @@ impl Reader {
         }
     }
 
-    /// Reads until the broker hangs up.
+    /// Reads until the broker closes the connection.
     pub(crate) async fn reads_to_the_end(&mut self) {
         while self.step().await {}
     }

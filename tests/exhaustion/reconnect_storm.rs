@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::process::{Process, SERVER};
 use crate::support::{Client, http_over, upgrade_request};
 
-const HERD: usize = 500;
+const CLIENTS: usize = 500;
 
 /// Comes back as a client does: again and again, and after the hint where there is one.
 async fn comes_back(address: SocketAddr) -> (Client, u32) {
@@ -42,7 +42,7 @@ async fn all_clients_reconnect_after_a_kill_spread_over_time() {
     let mut process = Process::start(&format!("{SERVER}{limits}"), None);
     let address = process.address;
     let mut there = Vec::new();
-    for index in 0..HERD {
+    for index in 0..CLIENTS {
         let mut client = Client::connect(address, Codec::ALL[index % 2]).await;
         client.ping().await;
         there.push(client);
@@ -52,13 +52,13 @@ async fn all_clients_reconnect_after_a_kill_spread_over_time() {
     process.signal("KILL");
     assert!(!process.ends().await.success());
     drop(there);
-    let herd: Vec<_> = (0..HERD).map(|_| tokio::spawn(comes_back(address))).collect();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| tokio::spawn(comes_back(address))).collect();
     let begun = Instant::now();
     let again = SERVER.replace("127.0.0.1:0", &address.to_string());
     let _process = Process::start(&format!("{again}{limits}"), None);
     let mut turned_away = 0;
     let mut back = Vec::new();
-    for session in herd {
+    for session in clients {
         let (client, times) = session.await.unwrap();
         turned_away += times;
         back.push(client);
@@ -66,6 +66,6 @@ async fn all_clients_reconnect_after_a_kill_spread_over_time() {
     for client in &mut back {
         client.ping().await;
     }
-    assert!(turned_away > 0, "{HERD} at once are more than 400 a second");
+    assert!(turned_away > 0, "{CLIENTS} at once are more than 400 a second");
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }

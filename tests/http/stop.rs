@@ -37,7 +37,7 @@ async fn a_poll_that_waits_is_answered_and_a_connection_that_asks_nothing_is_cut
     assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
     assert!(answer.ends_with("\"retry_after_ms\":1000}"), "{answer}");
     let mut idle = idle;
-    // The broker may have hung up already.
+    // The broker may have closed the connection already.
     let _ = idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").await;
     assert_eq!(everything_answered(idle, b"").await, "");
 }

@@ -1,4 +1,4 @@
-//! Wrong requests to the doors: each has its status, nobody else notices, and nothing is read out of turn.
+//! Invalid HTTP requests: each has its status, and other clients are not affected.
 
 use rialto::Codec;
 use serde_json::json;

@@ -68,7 +68,7 @@ async fn what_is_told_adds_up() {
         let comers = futures_util::future::join_all((0..COMERS).map(|comer| come_and_go(&running, comer)));
         let witnesses = futures_util::future::join_all((0..3).map(|_| witness(&running, turns)));
         let (comers, mut witnesses) = futures_util::future::join(comers, witnesses).await;
-        crate::support::eventually("those that hung up have left", || {
+        crate::support::eventually("those that disconnected have left", || {
             running.broker.presence("t").unwrap().count == (COMERS + 3) as u64
         })
         .await;

@@ -24,11 +24,9 @@ impl Code {
         found.map(|(index, _)| index + 1)
     }
 
-    /// The lines that hold a name as a whole word.
-    pub(crate) fn lines_with_word(&self, name: &str) -> impl Iterator<Item = usize> {
-        let is_word = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name);
-        let found = self.0.lines().enumerate().filter(move |(_, line)| is_word(line));
-        found.map(|(index, _)| index + 1)
+    /// The lines with their numbers.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.0.lines().enumerate().map(|(index, line)| (index + 1, line))
     }
 
     /// What the code uses of the crate root: by `crate::`, or by so many `super::` as lead there from `depth` below it.

@@ -146,7 +146,7 @@ impl Stream {
                 }
             }
             let count = within("bytes", self.socket.read_buf(&mut self.raw)).await.unwrap_or(0);
-            assert!(count > 0, "the broker hung up within the stream");
+            assert!(count > 0, "the broker closed the connection within the stream");
         };
         self.text.extend_from_slice(&self.raw[start..start + length]);
         self.raw.drain(..start + length + 2);
@@ -162,6 +162,6 @@ async fn loop_head(socket: &mut TcpStream) -> (String, Vec<u8>) {
             return (String::from_utf8(raw).expect("a head in ASCII"), rest);
         }
         let count = within("an answer", socket.read_buf(&mut raw)).await.expect("read");
-        assert!(count > 0, "the broker hung up: {:?}", String::from_utf8_lossy(&raw));
+        assert!(count > 0, "the broker closed the connection: {:?}", String::from_utf8_lossy(&raw));
     }
 }

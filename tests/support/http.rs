@@ -40,21 +40,21 @@ pub(crate) fn upgrade_request(address: SocketAddr, change: &[(&str, &str)]) -> S
     format!("GET /ws HTTP/1.1\r\n{lines}\r\n")
 }
 
-/// Sends bytes and gives all that comes back until the broker hangs up.
+/// Sends bytes and returns all that comes back until the broker closes the connection.
 pub(crate) async fn everything_answered(stream: TcpStream, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&all_bytes_answered(stream, bytes).await).into_owned()
 }
 
 /// The same where it is no text.
 pub(crate) async fn all_bytes_answered(mut stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
-    // The broker may have hung up on the first half already.
+    // The broker may have closed after the first half already.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
     let _ = within("the end", stream.read_to_end(&mut answer)).await;
     answer
 }
 
-/// Sends a request and reads until the broker hangs up or the announced body is complete.
+/// Sends a request and reads until the broker closes the connection or the announced body is complete.
 pub(crate) async fn http(address: SocketAddr, request: &str) -> Answered {
     let stream = within("a connection", TcpStream::connect(address)).await.expect("open");
     http_over(stream, request).await
@@ -69,7 +69,7 @@ pub(crate) async fn http_over(mut stream: TcpStream, request: &str) -> Answered 
             return answered;
         }
         let count = within("an answer", stream.read_buf(&mut bytes)).await.unwrap_or(0);
-        assert!(count > 0, "the broker hung up: {:?}", String::from_utf8_lossy(&bytes));
+        assert!(count > 0, "the broker closed the connection: {:?}", String::from_utf8_lossy(&bytes));
     }
 }
 

@@ -72,7 +72,7 @@ impl Raw {
             if let Some(end) = raw.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end + 4;
             }
-            assert!(raw.fill().await, "the broker hung up during the upgrade");
+            assert!(raw.fill().await, "the broker closed the connection during the upgrade");
         };
         let head = String::from_utf8(raw.buffer.drain(..end).collect()).unwrap();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
@@ -86,7 +86,7 @@ impl Raw {
         within("room to send", self.stream.write_all(bytes)).await.expect("sent");
     }
 
-    /// Sends what it can: the broker may have hung up already.
+    /// Sends what it can: the broker may have closed the connection already.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) {
         let _ = within("room to send", self.stream.write_all(bytes)).await;
     }
@@ -128,13 +128,13 @@ impl Raw {
         decode(self.codec, &frame.payload)
     }
 
-    /// Everything until the broker hangs up. At most one Close is among it, and nothing follows that.
+    /// Everything until the broker closes the connection. At most one Close is among it, and nothing follows that.
     pub(crate) async fn rest(&mut self) -> Vec<Wire> {
         let mut frames = Vec::new();
         while let Some(frame) = self.frame().await {
             frames.push(frame);
         }
-        assert!(self.buffer.is_empty(), "the broker hung up within a frame");
+        assert!(self.buffer.is_empty(), "the broker closed the connection within a frame");
         let closes = frames.iter().filter(|frame| frame.opcode == CLOSE).count();
         assert!(closes <= 1, "one Close is enough: {frames:?}");
         assert!(closes == 0 || frames.last().unwrap().opcode == CLOSE, "nothing follows a Close: {frames:?}");
@@ -149,7 +149,7 @@ impl Raw {
         close.code()
     }
 
-    /// Hangs up with a reset instead of a farewell.
+    /// Disconnects with a reset instead of a Close.
     pub(crate) fn reset(self) {
         let linger = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         linger.expect("a socket can be reset");
@@ -237,7 +237,7 @@ pub(crate) fn frames(mut bytes: &[u8]) -> Vec<Wire> {
         frames.push(frame);
         bytes = &bytes[length..];
     }
-    assert!(bytes.is_empty(), "the broker hung up within a frame");
+    assert!(bytes.is_empty(), "the broker closed the connection within a frame");
     frames
 }
 

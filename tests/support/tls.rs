@@ -87,7 +87,7 @@ impl Files {
         self.0.path().join("key.pem")
     }
 
-    /// A door on a free port that looks at the files often.
+    /// A listener on a free port that looks at the files often.
     pub(crate) fn settings(&self) -> config::Tls {
         config::Tls {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],

@@ -57,7 +57,7 @@ async fn a_session_that_is_ended_at_any_byte_says_one_close_behind_whole_frames(
         let sessions = (0..=bytes.len()).map(|cut| hears(open(&running, codec), bytes[..cut].to_vec()));
         for (cut, heard) in futures_util::future::join_all(sessions).await.into_iter().enumerate() {
             let closes = heard.iter().filter(|frame| frame.opcode == CLOSE).count();
-            let last = heard.last().expect("a farewell");
+            let last = heard.last().expect("a last frame");
             assert_eq!((closes, last.opcode), (1, CLOSE), "{cut}: {heard:?}");
             assert!([1008, 4004].contains(&last.code()), "{cut}: {}", last.code());
         }

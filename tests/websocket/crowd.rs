@@ -178,8 +178,8 @@ async fn the_rate_limit_for_new_sessions_spreads_a_reconnect_storm() {
             }
         }
     };
-    let herd = futures_util::future::join_all((0..60).map(come)).await;
-    let hints: HashSet<u64> = herd.into_iter().flatten().collect();
+    let sessions = futures_util::future::join_all((0..60).map(come)).await;
+    let hints: HashSet<u64> = sessions.into_iter().flatten().collect();
     assert!(!hints.is_empty() && hints.iter().all(|hint| (1..=31).contains(hint)), "{hints:?}");
     eventually("all have begun", || running.broker.metrics().sessions_opened_total == 60).await;
     assert!(running.broker.metrics().connections_refused_total > 0);

@@ -90,7 +90,7 @@ async fn the_last_bytes_of_a_message_are_not_stranded() {
         while !got.ends_with(end.as_bytes()) {
             let mut some = [0; 1_000];
             let count = within("more", reader.read(&mut some)).await.unwrap();
-            assert!(count > 0, "hung up after {} of {bytes}", got.len());
+            assert!(count > 0, "closed after {} of {bytes}", got.len());
             got.extend_from_slice(&some[..count]);
         }
         assert!(got.len() > bytes && got.len() < bytes + 200, "{} of {bytes}", got.len());
@@ -114,7 +114,7 @@ async fn a_client_that_does_not_read_is_closed_and_a_slow_one_is_not() {
     while got < 180_000 {
         let mut some = [0; 2_048];
         let count = within("more", slow.read(&mut some)).await.expect("whoever reads stays");
-        assert!(count > 0, "hung up after {got}");
+        assert!(count > 0, "closed after {got}");
         got += count;
         if gone_after.is_none() && running.broker.metrics().sessions == 3 {
             gone_after = Some(began.elapsed());

@@ -17,7 +17,7 @@ async fn is_closed_with_1008(running: &Running, codec: Codec, what: &str, frame:
     let rest = raw.rest().await;
     let close = rest.last().unwrap_or_else(|| panic!("{what}: cut off without a Close"));
     assert_eq!((close.opcode, close.code()), (CLOSE, 1008), "{} {what}", codec.name());
-    // A second's worth, what came in while that passed, and the farewell.
+    // A second's worth, what came in while that passed, and the closing.
     assert!(rest.len() < 1_000, "{what}: {} answers to 10,000 frames", rest.len());
 }
 

@@ -20,7 +20,7 @@ async fn subscribed(running: &Running, codec: Codec) -> Raw {
 async fn sessions_and_subscriptions_return_to_zero_however_a_client_leaves() {
     let running = Running::start();
     for codec in Codec::ALL {
-        let mut farewell = subscribed(&running, codec).await;
+        let mut closing = subscribed(&running, codec).await;
         let reset = subscribed(&running, codec).await;
         let mut reset_inside = subscribed(&running, codec).await;
         let mut finished = subscribed(&running, codec).await;
@@ -30,8 +30,8 @@ async fn sessions_and_subscriptions_return_to_zero_however_a_client_leaves() {
         let counted = running.broker.metrics();
         assert_eq!((counted.sessions, counted.subscriptions), (7, 21));
 
-        farewell.send(&masked(FIN | 0x8, &1000_u16.to_be_bytes())).await;
-        assert_eq!(farewell.close_code().await, 1000);
+        closing.send(&masked(FIN | 0x8, &1000_u16.to_be_bytes())).await;
+        assert_eq!(closing.close_code().await, 1000);
         reset.reset();
         reset_inside.send(&promise(FIN | reset_inside.data_opcode(), 1_000)).await;
         reset_inside.reset();

@@ -72,7 +72,10 @@ async fn good_requests_may_follow_each_other_and_end_in_a_session() {
     stream.write_all(&bytes).await.unwrap();
     let mut answer = Vec::new();
     while !String::from_utf8_lossy(&answer).contains("\"pong\"") {
-        assert!(within("the answers", stream.read_buf(&mut answer)).await.unwrap() > 0, "the broker hung up");
+        assert!(
+            within("the answers", stream.read_buf(&mut answer)).await.unwrap() > 0,
+            "the broker closed the connection"
+        );
     }
     let answer = String::from_utf8_lossy(&answer);
     assert_eq!(answer.matches("HTTP/1.1 200").count(), 2, "{answer}");
@@ -105,7 +108,7 @@ async fn a_client_that_does_not_read_its_pages_is_closed() {
     let mut greedy = within("a connection", socket.connect(running.address)).await.unwrap();
     let page = "GET /sdk/client.js HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200);
     let flood = async { while greedy.write_all(page.as_bytes()).await.is_ok() {} };
-    within("the broker to hang up", flood).await;
+    within("the broker to close the connection", flood).await;
     eventually("its place is free", || running.broker.metrics().connections == 0).await;
     witness.is_well().await;
 }
@@ -139,7 +142,7 @@ async fn heads_and_addresses_beyond_their_limits_are_refused() {
         ("a head without end", format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(100_000))),
     ] {
         let answer = all_of(&running, request.as_bytes()).await;
-        // The broker hangs up on what it has not read, so the answer may be lost to a reset.
+        // The broker closes with unread bytes, so the answer may be lost to a reset.
         assert!(
             answer.is_empty() || ["HTTP/1.1 431", "HTTP/1.1 414"].iter().any(|start| answer.starts_with(start)),
             "{what}: {answer}"

@@ -1,4 +1,4 @@
-//! Doors that speak TLS: the same broker behind them, and what those get who knock in another language.
+//! TLS listeners: the same broker behind them, and the response to clients that do not speak TLS.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ fn start() -> (Certificate, Files, Running) {
     (certificate, files, running)
 }
 
-/// Everything until the other side hangs up, however it does that.
+/// Everything until the other side closes the connection, in whatever way.
 async fn rest(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = within("the end", stream.read_to_end(&mut bytes)).await;
@@ -189,7 +189,7 @@ async fn a_page_may_connect_only_to_its_own_origin() {
     for (scheme, tls, status) in
         [("http", false, 101), ("https", false, 403), ("http", true, 403), ("https", true, 101)]
     {
-        // As if both doors were on one host: what counts is the scheme.
+        // As if both listeners were on one host: what counts is the scheme.
         let host = "chat.example:8443";
         let change = [("Host", host), ("Origin", &format!("{scheme}://{host}"))];
         let request = upgrade_request(tls_address, &change);
@@ -220,12 +220,12 @@ async fn sessions_return_to_zero_however_a_client_leaves() {
     let entrance = tunnel(address).await;
     for codec in Codec::ALL {
         // With one Close, its answer and nothing after that.
-        let mut farewell = subscribed(entrance, codec).await;
-        farewell.send(&masked(FIN | 0x8, &1000_u16.to_be_bytes())).await;
-        let frames = farewell.rest().await;
+        let mut closing = subscribed(entrance, codec).await;
+        closing.send(&masked(FIN | 0x8, &1000_u16.to_be_bytes())).await;
+        let frames = closing.rest().await;
         assert_eq!((frames.len(), frames[0].code()), (1, 1000), "{frames:?}");
         // With a goodbye of TLS and none of WebSocket, and in the middle of a frame.
-        for bytes in [vec![], promise(FIN | farewell.data_opcode(), 1_000)] {
+        for bytes in [vec![], promise(FIN | closing.data_opcode(), 1_000)] {
             let mut finished = subscribed(entrance, codec).await;
             finished.send(&bytes).await;
             finished.finish().await;

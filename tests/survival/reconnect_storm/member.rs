@@ -1,4 +1,4 @@
-//! One of the herd: follows the topic that all follow and a room, and comes back after a pause of random length.
+//! One client of a reconnect storm: follows a shared topic and a room, and reconnects after a random pause.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -21,8 +21,8 @@ const LAST: u64 = 100_000;
 /// What the members came to, all together.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// Who may connect in the beginning, when nobody wants a herd yet.
-    gate: Semaphore,
+    /// Limits how many clients connect at once at the start, before the storm.
+    initial: Semaphore,
     connected: watch::Sender<u64>,
     returned: watch::Sender<u64>,
     state: Mutex<State>,
@@ -38,7 +38,7 @@ struct State {
 impl Tally {
     pub(crate) fn new(at_once: usize) -> Self {
         let (connected, returned) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self { gate: Semaphore::new(at_once), connected, returned, state: Mutex::default() }
+        Self { initial: Semaphore::new(at_once), connected, returned, state: Mutex::default() }
     }
 
     /// Until so many are connected for the first time.
@@ -55,7 +55,7 @@ impl Tally {
 
     /// From now on nobody waits for others.
     pub(crate) fn let_all_come(&self) {
-        self.gate.add_permits(1 << 20);
+        self.initial.add_permits(1 << 20);
     }
 
     pub(crate) fn take(&self) -> (Vec<Return>, BTreeMap<u16, u64>, u64) {
@@ -103,7 +103,7 @@ impl Member {
         let mut attempt = 0;
         while *phase.borrow() != Phase::Over {
             let tally = Arc::clone(&self.tally);
-            let place = tally.gate.acquire().await.expect("it is never closed");
+            let place = tally.initial.acquire().await.expect("it is never closed");
             let mut hint = None;
             match open(self.stage.address, self.codec).await {
                 Ok((mut link, welcome)) => {

@@ -1,4 +1,4 @@
-//! What a herd went through, in numbers.
+//! What the clients of a reconnect storm went through, in numbers.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

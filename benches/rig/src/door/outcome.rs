@@ -114,8 +114,8 @@ pub fn reasons_to_fail(rounds: &[Round], deadlines: &Deadlines, sockets: usize) 
 #[cfg(test)]
 mod tests {
     use super::super::Phase;
-    use super::super::exhaustion::{AttackOutcome, Ended};
     use super::super::caller::Waits;
+    use super::super::exhaustion::{AttackOutcome, Ended};
     use super::*;
     use crate::holding::Holding;
 
