@@ -31,12 +31,13 @@ pub(crate) use self::manifest::Manifest;
 #[cfg(all(feature = "cli", feature = "plugins"))]
 pub(crate) use self::record::replay::{Replayed, replay};
 pub(crate) use self::run::health::FailurePolicy;
-pub(crate) use self::run::mailbox::{Change, IsNew, Mailbox};
+pub(crate) use self::run::mailbox::{IsNew, Mailbox};
 pub(crate) use self::run::native::Native;
 pub(crate) use self::run::registry::PluginRegistry;
 pub use self::run::status::{FailureReport, PluginHealth};
 pub(crate) use self::run::status::{Status, StatusReport};
-pub(crate) use self::run::worker::{Isolation, Surroundings, Version, Worker, spawn};
+pub(crate) use self::run::version::{Isolation, OnReplaced, Version};
+pub(crate) use self::run::worker::{Surroundings, spawn};
 
 use self::run::hook_context::{Cause, HookHost};
 use self::run::instance::{RunningInstance, Start};

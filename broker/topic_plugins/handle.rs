@@ -13,7 +13,9 @@ use crate::broker::topic_logic::{RawMessage, TopicLogic, TopicPublish};
 use crate::broker::{Broker, CallRequest, Departure, PluginStatus, SubscribeOptions, answer_published};
 use crate::hub::InFlightGuard;
 use crate::message::Draft;
-use crate::plugin::{Change, Decision, Done, Event, HookError, Mailbox, PluginRegistry, Status, StatusReport};
+use crate::plugin::{
+    Decision, Done, Event, HookError, Mailbox, OnReplaced, PluginRegistry, Status, StatusReport, Version,
+};
 use crate::request::caller::{Caller, CallerSession};
 use crate::request::responder::Responder;
 use crate::store::Outcome;
@@ -50,9 +52,9 @@ impl PluginHandle {
         self.mailbox.stop();
     }
 
-    /// Does something to the plugin itself, behind the events that wait already.
-    pub(super) fn change(&self, change: Change) {
-        self.mailbox.change(change);
+    /// Replaces the version that runs, behind the events that wait already.
+    pub(super) fn replace(&self, version: Version, on_replaced: OnReplaced) {
+        self.mailbox.replace(version, on_replaced);
     }
 
     /// Another version runs from now on.

@@ -10,6 +10,7 @@ use super::{NativePlugin, PluginHandle, TopicPlugins};
 use crate::broker::plugins::ReloadOutcomes;
 use crate::broker::{Broker, PluginStatus, ReloadError};
 use crate::config::{Config, Endpoint, PluginConfig, Rules, TopicRule};
+use crate::plugin::Failed;
 use crate::topic::is_invisible;
 
 /// What was wanted when the broker started: plugins, and what is theirs.
@@ -71,8 +72,8 @@ impl TopicPlugins {
     fn reload_one(&self, broker: &Broker, settings: &InitialPlugins, name: &str) -> Result<PluginStatus, ReloadError> {
         let reloaded = match (self.get(name), settings.plugins.get(name)) {
             _ if settings.natives.contains_key(name) => Err(fixed(name, "is part of this program")),
-            (Some(owner), Some(plugin)) => self.replace(&owner, plugin).map(|()| owner.status(broker)),
-            (None, Some(plugin)) => self.begin(name, plugin).map(|owner| owner.status(broker)),
+            (Some(handle), Some(plugin)) => self.replace(&handle, plugin).map(|()| handle.status(broker)),
+            (None, Some(plugin)) => self.begin(name, plugin).map(|handle| handle.status(broker)),
             (Some(_), None) => {
                 Err(fixed(name, "is gone from the configuration; it runs until the broker is restarted"))
             }
@@ -94,27 +95,27 @@ impl TopicPlugins {
 
     /// A plugin that is new begins to run.
     fn begin(&self, name: &str, plugin: &PluginConfig) -> Result<Arc<PluginHandle>, ReloadError> {
-        let (owner, thread) = self.loader.start(name, None, plugin).map_err(refused)?;
-        self.add(owner, thread);
+        let (handle, thread) = self.loader.start(name, None, plugin).map_err(refused)?;
+        self.add(handle, thread);
         self.get(name).ok_or(ReloadError::Stopping)
     }
 
     /// A new version takes the place of the old one, behind the events that wait already.
-    fn replace(&self, owner: &Arc<PluginHandle>, plugin: &PluginConfig) -> Result<(), ReloadError> {
-        let name = owner.name().to_string();
+    fn replace(&self, handle: &Arc<PluginHandle>, plugin: &PluginConfig) -> Result<(), ReloadError> {
+        let name = handle.name().to_string();
         let path = plugin.path.display().to_string();
         let version = self.loader.version(&name, plugin).map_err(refused)?;
-        let told = running(&version, plugin);
+        let running = running(&version, plugin);
         let (sender, replaced) = std::sync::mpsc::sync_channel(1);
-        let changed = Arc::clone(owner);
-        owner.change(Box::new(move |runner| {
-            let outcome = runner.replace(version);
+        let replaced_plugin = Arc::clone(handle);
+        let on_replaced = move |outcome: Result<(), Failed>| {
             if outcome.is_ok() {
-                changed.set_running(told);
+                replaced_plugin.set_running(running);
             }
             // The reload waits for it.
             let _ = sender.send(outcome);
-        }));
+        };
+        handle.replace(version, Box::new(on_replaced));
         match replaced.recv() {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failed)) => {

@@ -45,7 +45,7 @@ pub(crate) trait RunningInstance: Send {
 ///
 /// # Errors
 /// The plugin's own "no", or what is wrong with its answer.
-pub(in crate::plugin) fn settle(host: &dyn HookHost, answer: Result<HookReturn, Error>) -> Result<Done, HookError> {
+pub(in crate::plugin) fn into_done(host: &dyn HookHost, answer: Result<HookReturn, Error>) -> Result<Done, HookError> {
     let decision = match answer.map_err(|error| refused(host, error))? {
         HookReturn::Accepted => Decision::Accepted,
         HookReturn::Verdict(Verdict::Accept) => Decision::Publish(None),

@@ -5,18 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acq
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use crate::plugin::{Done, Event, HookError, Worker};
+use super::version::{OnReplaced, Replacement, Version};
+use crate::plugin::{Done, Event, HookError};
 
 /// What is done with a hook's outcome, on the plugin's thread, before its next hook runs. Whether what it wanted is kept.
 pub(crate) type Finish = Box<dyn FnOnce(Result<Done, HookError>) -> bool + Send>;
 
-/// Something that is done to the plugin itself, between two events.
-pub(crate) type Change = Box<dyn FnOnce(&mut Worker) + Send>;
-
 /// What the plugin's thread has to do next.
 pub(in crate::plugin) enum Work {
     Job(Job),
-    Change(Change),
+    Replace(Replacement),
     /// Nothing came in time.
     Nothing,
     /// The mailbox was stopped, or nobody can send anything any more.
@@ -95,9 +93,9 @@ impl Mailbox {
         self.send(Job { event, wanted: None, finish, counted: false });
     }
 
-    /// Adds something that is done to the plugin itself, behind the events that wait already.
-    pub(crate) fn change(&self, change: Change) {
-        let _ = self.sender.send(Work::Change(change));
+    /// Replaces the plugin's version, behind the events that wait already.
+    pub(crate) fn replace(&self, version: Version, on_replaced: OnReplaced) {
+        let _ = self.sender.send(Work::Replace(Replacement { version, on_replaced }));
     }
 
     /// How many events of clients wait.

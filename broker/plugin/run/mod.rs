@@ -19,4 +19,5 @@ pub(super) mod registry;
 pub(super) mod sandbox;
 pub(super) mod state;
 pub(super) mod status;
+pub(super) mod version;
 pub(super) mod worker;

@@ -1,5 +1,8 @@
-//! The thread of a plugin: takes events in their order, calls the hooks of the instance that each is for, and begins anew
-//! after a trap. What a hook wanted is done by others.
+//! The thread of a plugin: takes events in their order and calls the hook of the instance that each is for. The effects of a
+//! hook are committed by others.
+
+mod instances;
+mod timers;
 
 use std::collections::HashMap;
 use std::io;
@@ -10,28 +13,22 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rialto_plugin::host::HookContext;
-use rialto_plugin::recording::Header;
-
-use super::health::{FailurePolicy, Health, Restart};
-use super::hook_context::{HookHost, InstanceEnv, Owns};
-use super::instance::{RunningInstance, Start, settle};
-use super::mailbox::{Jobs, Mailbox, Work};
-use super::registry::{PluginRegistry, TimerName};
+use self::instances::InstanceSlot;
+use super::health::{FailurePolicy, Health};
+use super::hook_context::Owns;
+use super::instance::into_done;
+use super::mailbox::{Finish, Jobs, Mailbox, Work};
+use super::registry::PluginRegistry;
 use super::status::{FailureReport, PluginHealth, Status};
-use crate::capability::Capabilities;
-use crate::clock::{Clock, Now};
+use super::version::{Replacement, Version};
+use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::plugin::record::recorder::Recorder;
-use crate::plugin::{Done, Event, Failed, HookEffects, HookError, Manifest, PluginLimits, Source};
-use crate::store::{Batch, KeptTimer, Store, Writes};
+use crate::plugin::{Done, Event, Failed, HookError};
+use crate::store::Store;
 use crate::topic::Topic;
 
 /// How often the end of a subscription is told to a plugin that fails over it.
 const ENDINGS_TRIED: usize = 3;
-
-/// How long a timer waits whose plugin does not run.
-const POSTPONED_MS: u64 = 1_000;
 
 /// How often idle instances are looked for.
 const IDLE_LOOK: Duration = Duration::from_secs(1);
@@ -56,30 +53,6 @@ pub(crate) struct Surroundings {
     pub(crate) recordings: PathBuf,
 }
 
-/// One version of a plugin with its settings: what a reload replaces.
-pub(crate) struct Version {
-    pub(crate) source: Arc<dyn Source>,
-    pub(crate) manifest: Manifest,
-    /// The plugin's table of the configuration, as JSON.
-    pub(crate) config: String,
-    pub(crate) limits: PluginLimits,
-    pub(crate) may: Arc<Capabilities>,
-    pub(crate) failures: FailurePolicy,
-    /// Where each topic has an instance of its own.
-    pub(crate) isolation: Option<Isolation>,
-    /// How many events of each instance are kept to be replayed.
-    pub(crate) record: usize,
-    /// The component's file, for recordings.
-    pub(crate) file: String,
-}
-
-/// Bounds of the instances of single topics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Isolation {
-    pub(crate) instances: usize,
-    pub(crate) idle: Duration,
-}
-
 /// Runs the hooks of one plugin, on the plugin's thread.
 pub(crate) struct Worker {
     around: Surroundings,
@@ -87,18 +60,6 @@ pub(crate) struct Worker {
     /// The instance of the plugin, and those of its topics where these have their own.
     instances: HashMap<Option<Topic>, InstanceSlot>,
     health: Health,
-}
-
-struct InstanceSlot {
-    running: Option<Copy>,
-    restart: Option<Restart>,
-    used: Instant,
-}
-
-/// A running copy, and what it does on tape where that is wanted.
-struct Copy {
-    running: Box<dyn RunningInstance>,
-    recorder: Option<Recorder>,
 }
 
 /// Why a plugin does not run.
@@ -153,7 +114,7 @@ impl Worker {
                     let outcome = if wanted { self.handle(&job.event) } else { Err(HookError::NotWanted) };
                     self.finish(&job.event, outcome, job.finish);
                 }
-                Work::Change(change) => change(&mut self),
+                Work::Replace(Replacement { version, on_replaced }) => on_replaced(self.replace(version)),
                 Work::Nothing => {}
                 Work::End => return,
             }
@@ -166,7 +127,7 @@ impl Worker {
     ///
     /// # Errors
     /// Why the new version does not start; the old one goes on.
-    pub(crate) fn replace(&mut self, version: Version) -> Result<(), Failed> {
+    fn replace(&mut self, version: Version) -> Result<(), Failed> {
         let running = self.begin(&version, None)?;
         self.version = version;
         self.instances.clear();
@@ -177,7 +138,7 @@ impl Worker {
     }
 
     /// Does one thing after another, each kept before the next.
-    fn finish(&mut self, event: &Event, outcome: Result<Done, HookError>, finish: super::mailbox::Finish) {
+    fn finish(&mut self, event: &Event, outcome: Result<Done, HookError>, finish: Finish) {
         let timers = outcome.as_ref().ok().map(|done| done.wanted.timers());
         // Noted before the session hears of it, so that it finds itself known whatever it asks next.
         let was_in = outcome.is_err() || self.enter(event);
@@ -293,7 +254,7 @@ impl Worker {
             if let Some(recorder) = &mut copy.recorder {
                 recorder.called(event, now, &answer);
             }
-            (answer.map(|answer| settle(copy.running.host(), answer)), copy)
+            (answer.map(|answer| into_done(copy.running.host(), answer)), copy)
         }));
         match called {
             Ok((Ok(outcome), copy)) => {
@@ -311,198 +272,6 @@ impl Worker {
     /// Which instance an event is for.
     fn place(&self, event: &Event) -> Option<Topic> {
         self.version.isolation.and_then(|_| event.topic().cloned())
-    }
-
-    fn ready(&mut self, place: &Option<Topic>) -> Result<(), Failed> {
-        let now = Instant::now();
-        if self.health.is_quarantined(now) {
-            return Err(Failed::Quarantined);
-        }
-        match self.instances.get(place) {
-            Some(InstanceSlot { running: Some(_), .. }) => return Ok(()),
-            Some(InstanceSlot { restart: Some(restart), .. }) if now < restart.at => {
-                return Err(Failed::Start(restart.why.clone()));
-            }
-            _ => {}
-        }
-        match self.begin(&self.version, place.as_ref()) {
-            Ok(running) => {
-                self.make_room();
-                self.take_in(place.clone(), running);
-                self.show();
-                Ok(())
-            }
-            Err(failed) => {
-                let why = match failed {
-                    Failed::Start(why) => why,
-                    other => other.to_string(),
-                };
-                let last = self.instances.get(place).and_then(|instance| instance.restart.as_ref());
-                let restart = Some(Restart::after(last, why.clone(), now));
-                self.instances.insert(place.clone(), InstanceSlot { running: None, restart, used: now });
-                Err(Failed::Start(why))
-            }
-        }
-    }
-
-    /// Starts an instance of a version. What `start` wants is kept before it counts as started.
-    fn begin(&self, version: &Version, topic: Option<&Topic>) -> Result<Copy, Failed> {
-        let around = &self.around;
-        let environment = InstanceEnv {
-            plugin: Arc::clone(&around.name),
-            namespace: self.namespace(topic),
-            owns: Arc::clone(&around.owns),
-            may: Arc::clone(&version.may),
-            registry: Arc::clone(&around.registry),
-            limits: version.limits,
-        };
-        let now = around.clock.now();
-        let start = Start { config: &version.config, topic };
-        let context: Box<dyn HookHost> = Box::new(HookContext::new(environment));
-        let (mut recorder, host) = match version.record {
-            0 => (None, context),
-            events => {
-                let (recorder, host) = Recorder::new(events, context);
-                (Some(recorder), host)
-            }
-        };
-        let started = version.source.start(host, &start, version.limits, now);
-        if let Some(recorder) = &mut recorder {
-            let topic = topic.map(ToString::to_string);
-            recorder.started(&version.config, topic, now, started.as_ref().map(|(_, serves)| serves));
-        }
-        let (running, serves) = match started {
-            Ok(started) => started,
-            Err(failed) => {
-                self.save(recorder, now);
-                return Err(failed);
-            }
-        };
-        let HookEffects { writes, .. } = running.host().take();
-        let (namespace, timers) = (Arc::clone(&writes.namespace), writes.timers.clone());
-        let batch = Batch { state: Some(writes), ..Batch::at(now) };
-        around.store.commit(batch).map_err(|error| Failed::Start(error.to_string()))?;
-        self.apply_timers(&namespace, timers);
-        if topic.is_none() {
-            around.status.set_serves(serves);
-        }
-        Ok(Copy { running, recorder })
-    }
-
-    /// Writes what a copy did that has failed, where that is on tape.
-    fn save(&self, recorder: Option<Recorder>, now: Now) {
-        let Some(recorder) = recorder else { return };
-        let Manifest { name, version, hash, .. } = self.version.manifest.clone();
-        let (package, component) = (name, self.version.file.clone());
-        let header = Header { package, version, hash, component, ..Header::new(&*self.around.name, false) };
-        let plugin = &*self.around.name;
-        match recorder.save(&self.around.recordings, header, now) {
-            Ok(path) => tracing::error!(plugin, recording = %path.display(), "what led to this is recorded"),
-            Err(error) => {
-                let folder = self.around.recordings.display();
-                tracing::error!(plugin, %folder, %error, "a recording cannot be written");
-            }
-        }
-    }
-
-    fn take_in(&mut self, place: Option<Topic>, running: Copy) {
-        self.instances.insert(place, InstanceSlot { running: Some(running), restart: None, used: Instant::now() });
-        self.show();
-    }
-
-    /// Lets the instance go that was used longest ago, where there are as many as may be. It is a cache.
-    fn make_room(&mut self) {
-        let Some(isolation) = self.version.isolation else { return };
-        if self.instances.len() <= isolation.instances {
-            return;
-        }
-        let oldest =
-            self.instances.iter().filter(|(place, _)| place.is_some()).min_by_key(|(_, instance)| instance.used);
-        if let Some(place) = oldest.map(|(place, _)| place.clone()) {
-            self.instances.remove(&place);
-        }
-    }
-
-    fn drop_idle(&mut self) {
-        let Some(isolation) = self.version.isolation else { return };
-        let before = self.instances.len();
-        self.instances.retain(|place, instance| place.is_none() || instance.used.elapsed() < isolation.idle);
-        if self.instances.len() != before {
-            self.show();
-        }
-    }
-
-    /// Starts the plugin again when its time has come: while it is down, perhaps nobody asks it for anything.
-    fn recover(&mut self) {
-        if self.around.status.is_down() && self.recovers_at().is_some_and(|at| at <= Instant::now()) {
-            if let Err(failed) = self.ready(&None) {
-                tracing::error!(plugin = &*self.around.name, error = %failed, "the plugin is still down");
-            }
-            self.show();
-        }
-    }
-
-    /// When a plugin that is down is to be started again.
-    fn recovers_at(&self) -> Option<Instant> {
-        if !self.around.status.is_down() {
-            return None;
-        }
-        if self.health.was_quarantined() {
-            return self.health.ends();
-        }
-        self.instances.get(&None)?.restart.as_ref().map(|restart| restart.at)
-    }
-
-    /// Calls the hook of the timer that is due longest, if one is.
-    fn fire(&mut self) {
-        let now_ms = self.around.clock.monotonic_ms();
-        let Some((name, timer)) = self.around.registry.open().due(now_ms) else { return };
-        let topic = self.topic_of(&name.0);
-        let event = Event::Timer { topic, name: name.1.clone(), payload: timer.payload };
-        match self.attempt(&event) {
-            Ok(done) => {
-                let (namespace, timers) = done.wanted.timers();
-                if (self.around.alone)(done) {
-                    self.apply_timers(&namespace, timers);
-                } else {
-                    self.around.registry.open().postpone(&name, now_ms + POSTPONED_MS);
-                }
-            }
-            Err(HookError::Failed(Failed::Start(_) | Failed::Quarantined) | HookError::Storage(_)) => {
-                self.around.registry.open().postpone(&name, now_ms + POSTPONED_MS);
-            }
-            Err(_) => self.give_up(&name, now_ms),
-        }
-    }
-
-    /// A timer's hook has failed: it is tried again, or gone.
-    fn give_up(&mut self, name: &TimerName, now_ms: u64) {
-        let before = self.around.registry.timers();
-        if !self.around.registry.open().failed(name, now_ms) {
-            return;
-        }
-        tracing::error!(plugin = &*self.around.name, timer = ?name.1, "a timer is given up after three failures");
-        let timers = [(name.1.clone(), None)].into();
-        let writes = Writes { namespace: Arc::clone(&name.0), values: Default::default(), timers };
-        if let Err(error) =
-            self.around.store.commit(Batch { state: Some(writes), ..Batch::at(self.around.clock.now()) })
-        {
-            tracing::error!(%error, "a timer that was given up is still kept");
-        }
-        self.count_timers(before);
-    }
-
-    fn apply_timers(&self, namespace: &Arc<str>, timers: std::collections::BTreeMap<String, Option<KeptTimer>>) {
-        if timers.is_empty() {
-            return;
-        }
-        let before = self.around.registry.timers();
-        self.around.registry.open().apply(namespace, timers, self.around.clock.now());
-        self.count_timers(before);
-    }
-
-    fn count_timers(&self, before: usize) {
-        self.around.metrics.plugin_timers.change(before, self.around.registry.timers());
     }
 
     /// How long nothing has to be done if nothing comes; none is for ever.
@@ -524,10 +293,6 @@ impl Worker {
             None => Arc::clone(&self.around.name),
             Some(topic) => format!("{}/{topic}", self.around.name).into(),
         }
-    }
-
-    fn topic_of(&self, namespace: &str) -> Option<Topic> {
-        Topic::parse(namespace.strip_prefix(&*self.around.name)?.strip_prefix('/')?).ok()
     }
 
     /// Lets others see how the plugin is.
