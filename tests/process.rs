@@ -222,6 +222,6 @@ fn a_key_of_another_certificate_is_named_and_nothing_is_served() {
     std::fs::write(files.key(), Certificate::good().key_pem).unwrap();
     let (code, error) = fails(&format!("{SERVER}{}", tls(&files)), None);
     assert_eq!(code, Some(1));
-    let said = format!("cannot serve with TLS: the key in {} is not that", files.key().display());
+    let said = format!("cannot serve with TLS: the key in {} does not match the certificate", files.key().display());
     assert!(error.contains(&said), "{error}");
 }
