@@ -219,8 +219,8 @@ fn a_transaction_waits_for_the_log_and_is_visible_whole_or_not_at_all() {
             let mut expected = 0;
             for round in 0..50 {
                 let draft = Draft { payload: Payload::json(&round).expect("a number"), from: None, except: None };
-                let post = |stream| TransactionStep::Post(PublishStep { stream, draft: &draft, keyed: None });
-                let steps = [post(a), TransactionStep::Join(b), post(b)];
+                let publish = |stream| TransactionStep::Publish(PublishStep { stream, draft: &draft, keyed: None });
+                let steps = [publish(a), TransactionStep::Join(b), publish(b)];
                 let mut handed = Vec::new();
                 let batch = crate::store::Batch::at(Now::default());
                 let published = world.engine.publish_all(&steps, batch, Now::default(), |index, outcome| {

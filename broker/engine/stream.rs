@@ -201,7 +201,9 @@ impl Stream {
                 }
                 let pending = pending();
                 ticket.then(move |result| {
-                    pending.stream().settle(&message, key.as_ref(), &result, |message| pending.hand_over(message));
+                    pending
+                        .stream()
+                        .complete_publish(&message, key.as_ref(), &result, |message| pending.hand_over(message));
                     let published = Published { position: Some(position), duplicate: false };
                     pending.complete(result.map(|()| published));
                 });
@@ -274,7 +276,7 @@ impl Stream {
     }
 
     /// The log has completed the commit of a message: it becomes visible, or its offset is given back.
-    fn settle(
+    fn complete_publish(
         &self,
         message: &SharedMessage,
         key: Option<&Key>,

@@ -15,7 +15,7 @@ use crate::store::{Batch, Begun, Outcome, StoreError};
 #[derive(Clone, Copy)]
 pub(crate) enum TransactionStep<'p> {
     /// A message is published.
-    Post(PublishStep<'p>),
+    Publish(PublishStep<'p>),
     /// Somebody is let into a topic.
     Join(&'p Stream),
 }
@@ -68,7 +68,7 @@ impl Engine {
             Err(Retired) => return Err(TransactionError::Retired(Box::new(batch))),
         };
         for (index, step) in steps.iter().enumerate() {
-            if let TransactionStep::Post(PublishStep { stream, .. }) = step {
+            if let TransactionStep::Publish(PublishStep { stream, .. }) = step {
                 let resolved = held.resolve_doubt(stream, now, |message| pass(index, StepOutcome::Recovered(message)));
                 resolved.map_err(TransactionError::NotKept)?;
             }
@@ -92,7 +92,7 @@ impl Engine {
         let mut left = messages.iter();
         for (index, step) in steps.iter().enumerate() {
             match step {
-                TransactionStep::Post(PublishStep { stream, .. }) => {
+                TransactionStep::Publish(PublishStep { stream, .. }) => {
                     let message = left.next().expect("a message was made of each posting");
                     held.state(stream).progress.visible = message.offset;
                     pass(index, StepOutcome::Message(message));
@@ -104,8 +104,8 @@ impl Engine {
         }
         drop(held);
         drop(turn);
-        let posts = steps.iter().filter_map(TransactionStep::post).zip(&messages);
-        Ok(posts.map(|(post, message)| post.stream.position(message.offset)).collect())
+        let publishes = steps.iter().filter_map(TransactionStep::publish).zip(&messages);
+        Ok(publishes.map(|(publish, message)| publish.stream.position(message.offset)).collect())
     }
 }
 
@@ -129,20 +129,20 @@ fn place(
         }
         message
     };
-    steps.iter().filter_map(TransactionStep::post).map(place).collect()
+    steps.iter().filter_map(TransactionStep::publish).map(place).collect()
 }
 
 impl<'p> TransactionStep<'p> {
-    fn post(&self) -> Option<PublishStep<'p>> {
+    fn publish(&self) -> Option<PublishStep<'p>> {
         match self {
-            Self::Post(post) => Some(*post),
+            Self::Publish(publish) => Some(*publish),
             Self::Join(_) => None,
         }
     }
 
     fn stream(&self) -> &'p Stream {
         match self {
-            Self::Post(post) => post.stream,
+            Self::Publish(publish) => publish.stream,
             Self::Join(stream) => stream,
         }
     }
@@ -201,19 +201,19 @@ impl LockedStreams<'_> {
         for (_, state, given) in &mut self.streams {
             state.progress.begun(*given);
         }
-        for (post, message) in steps.iter().filter_map(TransactionStep::post).zip(messages) {
-            if let Some(keyed) = post.keyed {
-                let position = post.stream.position(message.offset);
-                self.state(post.stream).progress.remember(keyed.clone(), Outcome::Published(Some(position)));
+        for (publish, message) in steps.iter().filter_map(TransactionStep::publish).zip(messages) {
+            if let Some(keyed) = publish.keyed {
+                let position = publish.stream.position(message.offset);
+                self.state(publish.stream).progress.remember(keyed.clone(), Outcome::Published(Some(position)));
             }
         }
     }
 
     /// The log has completed the commit.
     fn complete(&mut self, steps: &[TransactionStep<'_>], messages: &[SharedMessage], result: &Result<(), StoreError>) {
-        for (post, message) in steps.iter().filter_map(TransactionStep::post).zip(messages) {
-            let key = post.keyed.map(|keyed| &keyed.key);
-            self.state(post.stream).progress.complete_message(message, key, result);
+        for (publish, message) in steps.iter().filter_map(TransactionStep::publish).zip(messages) {
+            let key = publish.keyed.map(|keyed| &keyed.key);
+            self.state(publish.stream).progress.complete_message(message, key, result);
         }
         for (_, state, _) in &mut self.streams {
             state.progress.complete(result);
@@ -259,12 +259,12 @@ mod tests {
         let engine = Engine::Local(Arc::clone(&store) as Arc<dyn Store>);
         let (b, a) = (open(&engine, 2, "b"), open(&engine, 1, "a"));
         let (drafts, keyed) = ([draft("1"), draft("2"), draft("3")], keyed());
-        let post = |stream, draft, keyed| TransactionStep::Post(PublishStep { stream, draft, keyed });
+        let publish = |stream, draft, keyed| TransactionStep::Publish(PublishStep { stream, draft, keyed });
         let steps = [
-            post(&b, &drafts[0], Some(&keyed)),
+            publish(&b, &drafts[0], Some(&keyed)),
             TransactionStep::Join(&a),
-            post(&a, &drafts[1], None),
-            post(&b, &drafts[2], None),
+            publish(&a, &drafts[1], None),
+            publish(&b, &drafts[2], None),
             TransactionStep::Join(&b),
         ];
         for attempt in 0..4 {

@@ -8,7 +8,7 @@ use rialto_protocol::{Answered, CloseCode, Closing, Published, Reply};
 use super::RunningVersion;
 use super::known_sessions::KnownSessions;
 use super::request::{PluginRequest, failure};
-use super::transaction::{First, Transaction};
+use super::transaction::{PrimaryEffect, Transaction};
 use crate::broker::topic_logic::{RawMessage, TopicLogic, TopicPublish};
 use crate::broker::{Broker, CallRequest, Departure, PluginStatus, SubscribeOptions, answer_published};
 use crate::hub::InFlightGuard;
@@ -88,28 +88,30 @@ impl PluginHandle {
         }
     }
 
-    /// Tells the plugin that a session has ended something, whatever it thinks of that.
-    fn tell_end(
+    /// Reports to the plugin that a session has ended something; the plugin cannot refuse that.
+    fn report_end(
         self: &Arc<Self>,
         broker: &Broker,
         event: Event,
         caller: &CallerSession,
         end: impl FnOnce(&Broker) + Send + 'static,
     ) {
-        let (owner, broker, caller) = (Arc::clone(self), broker.clone(), caller.clone());
+        let (plugin, broker, caller) = (Arc::clone(self), broker.clone(), caller.clone());
         self.mailbox.submit_end(
             event,
             Box::new(move |outcome: Result<Done, HookError>| {
-                let transaction = Transaction { broker: &broker, owner: &owner, by: Some(&caller) };
+                let transaction = Transaction { broker: &broker, plugin: &plugin, by: Some(&caller) };
                 // The session is out even where nothing of what the hook wanted can be done; a failure has been logged.
                 let kept = match outcome {
-                    Ok(done) => transaction.settle(First::End(Box::new(end)), Vec::new(), done.wanted).is_ok(),
+                    Ok(done) => {
+                        transaction.commit_effects(PrimaryEffect::End(Box::new(end)), Vec::new(), done.wanted).is_ok()
+                    }
                     Err(_) => {
                         end(&broker);
                         false
                     }
                 };
-                owner.known_sessions.tidy(&caller.member.session, &owner.registry);
+                plugin.known_sessions.tidy(&caller.member.session, &plugin.registry);
                 kept
             }),
         );
@@ -131,16 +133,16 @@ impl TopicLogic for PluginHandle {
             return Err(format!("plugin \"{}\" has too much to do", self.name));
         };
         let event = Event::Connect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
-        let (owner, broker, caller) = (Arc::clone(&self), broker.clone(), caller.clone());
+        let (plugin, broker, caller) = (Arc::clone(&self), broker.clone(), caller.clone());
         let finish = move |outcome: Result<Done, HookError>| {
-            owner.known_sessions.add(&caller);
-            let transaction = Transaction { broker: &broker, owner: &owner, by: Some(&caller) };
-            let settled = match outcome {
-                Ok(done) => transaction.settle(First::Nothing, Vec::new(), done.wanted).map(|_| ()),
-                Err(error) => Err(failure(&owner.name, error)),
+            plugin.known_sessions.add(&caller);
+            let transaction = Transaction { broker: &broker, plugin: &plugin, by: Some(&caller) };
+            let committed = match outcome {
+                Ok(done) => transaction.commit_effects(PrimaryEffect::None, Vec::new(), done.wanted).map(|_| ()),
+                Err(error) => Err(failure(&plugin.name, error)),
             };
-            let Err(failure) = settled else { return true };
-            owner.known_sessions.remove(&caller.member.session);
+            let Err(failure) = committed else { return true };
+            plugin.known_sessions.remove(&caller.member.session);
             let code = CloseCode::PolicyViolation.number();
             let closing = Closing { code, message: failure.message, retry_after_ms: None };
             let key = caller.key;
@@ -168,11 +170,12 @@ impl TopicLogic for PluginHandle {
             RawMessage::Binary(bytes) => Raw::Binary(bytes),
         };
         let event = Event::Message { session: caller.member.clone(), endpoint: Arc::clone(endpoint), message };
-        let (owner, broker, caller) = (Arc::clone(&self), broker.clone(), caller.clone());
+        let (plugin, broker, caller) = (Arc::clone(&self), broker.clone(), caller.clone());
         let finish = move |outcome: Result<Done, HookError>| {
-            let transaction = Transaction { broker: &broker, owner: &owner, by: Some(&caller) };
+            let transaction = Transaction { broker: &broker, plugin: &plugin, by: Some(&caller) };
             // The session is told nothing: what it is to hear, the plugin sends. A failure has been logged.
-            let kept = outcome.is_ok_and(|done| transaction.settle(First::Nothing, Vec::new(), done.wanted).is_ok());
+            let kept = outcome
+                .is_ok_and(|done| transaction.commit_effects(PrimaryEffect::None, Vec::new(), done.wanted).is_ok());
             drop(in_flight);
             kept
         };
@@ -182,7 +185,7 @@ impl TopicLogic for PluginHandle {
 
     fn disconnect(self: Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) {
         let event = Event::Disconnect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
-        self.tell_end(broker, event, caller, |_| {});
+        self.report_end(broker, event, caller, |_| {});
     }
 
     fn publish(
@@ -212,13 +215,13 @@ impl TopicLogic for PluginHandle {
             let first = match payload {
                 Some(payload) => {
                     let from = member.filter(|_| entry.options.reveal_publisher);
-                    First::Message { entry, draft: Draft { payload, from, except }, keyed }
+                    PrimaryEffect::Publish { entry, draft: Draft { payload, from, except }, keyed }
                 }
-                None => First::Nothing,
+                None => PrimaryEffect::None,
             };
-            let settled = transaction.settle(first, keys, wanted);
-            let is_done = settled.is_ok();
-            answer_published(responder, settled.map(|position| Published { position, duplicate: false }));
+            let committed = transaction.commit_effects(first, keys, wanted);
+            let is_done = committed.is_ok();
+            answer_published(responder, committed.map(|position| Published { position, duplicate: false }));
             is_done
         });
     }
@@ -235,13 +238,13 @@ impl TopicLogic for PluginHandle {
         let caller = caller.clone();
         let asking = PluginRequest { from: Some(caller.clone()), scoped_key: None, responder };
         asking.submit(&self, broker, event, move |transaction, done, responder| {
-            transaction.owner.known_sessions.add(&caller);
-            let first = First::Join { entry, options, responder: Some(responder) };
-            match transaction.settle_joining(first, done.wanted) {
+            transaction.plugin.known_sessions.add(&caller);
+            let first = PrimaryEffect::Admit { entry, options, responder: Some(responder) };
+            match transaction.commit_admission(first, done.wanted) {
                 Ok(()) => true,
-                Err(undone) => {
-                    transaction.owner.known_sessions.tidy(&caller.member.session, &transaction.owner.registry);
-                    undone.responder.into_iter().for_each(|responder| responder.fail(undone.failure.clone()));
+                Err(rejected) => {
+                    transaction.plugin.known_sessions.tidy(&caller.member.session, &transaction.plugin.registry);
+                    rejected.responder.into_iter().for_each(|responder| responder.fail(rejected.failure.clone()));
                     false
                 }
             }
@@ -258,7 +261,7 @@ impl TopicLogic for PluginHandle {
         let event = Event::Unsubscribe { session: caller.member.clone(), topic: topic.clone() };
         let departure = if responder.is_some() { Departure::Final } else { Departure::MayReturn };
         let (left, topic) = (caller.clone(), topic.clone());
-        self.tell_end(broker, event, caller, move |broker| {
+        self.report_end(broker, event, caller, move |broker| {
             broker.release(&left, &topic, departure);
             responder.into_iter().for_each(|responder| responder.ok(Reply::Unsubscribed));
         });
@@ -292,7 +295,7 @@ impl TopicLogic for PluginHandle {
                 _ => None,
             };
             let keys = remembering.map(|scoped_key| scoped_key.kept(Outcome::Answered(payload.clone())));
-            match transaction.settle(First::Nothing, keys.into_iter().collect(), wanted) {
+            match transaction.commit_effects(PrimaryEffect::None, keys.into_iter().collect(), wanted) {
                 Ok(_) => {
                     responder.ok(Reply::Answered(Answered { payload, duplicate: false }));
                     true

@@ -28,7 +28,7 @@ pub(crate) use self::loading::limits;
 pub(crate) use self::loading::{LoadFailure, Loading, NativePlugin};
 pub(crate) use self::reload::InitialPlugins;
 use self::reload::Settings;
-use self::transaction::{First, Transaction};
+use self::transaction::{PrimaryEffect, Transaction};
 pub(crate) use self::watch::watch;
 use crate::broker::plugins::{PluginManager, ReloadOutcomes};
 use crate::broker::topic_logic::TopicLogic;
@@ -77,23 +77,23 @@ impl TopicPlugins {
     fn start_all(&self) -> Result<(), LoadFailure> {
         let wanted = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, plugin) in &wanted.plugins {
-            let (owner, thread) = self.loader.start(name, wanted.natives.get(name).cloned(), plugin)?;
-            self.add(owner, thread);
+            let (plugin, thread) = self.loader.start(name, wanted.natives.get(name).cloned(), plugin)?;
+            self.add(plugin, thread);
         }
         Ok(())
     }
 
     /// Takes a plugin in that runs.
-    fn add(&self, owner: Arc<PluginHandle>, thread: JoinHandle<()>) {
+    fn add(&self, plugin: Arc<PluginHandle>, thread: JoinHandle<()>) {
         self.by_name.rcu(|by_name| {
             let mut by_name = ByName::clone(by_name);
-            by_name.insert(Arc::clone(owner.name()), Arc::clone(&owner));
+            by_name.insert(Arc::clone(plugin.name()), Arc::clone(&plugin));
             by_name
         });
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         // The broker may have been stopped meanwhile: then nobody else ends it.
         if self.stopped.load(SeqCst) {
-            owner.stop();
+            plugin.stop();
         }
     }
 
@@ -146,8 +146,8 @@ impl fmt::Debug for TopicPlugins {
 
 /// Carries out what a timer's hook asked for. Whether it is committed.
 fn commit_timer(broker: &Broker, plugin: &Arc<PluginHandle>, done: Done) -> bool {
-    let transaction = Transaction { broker, owner: plugin, by: None };
-    match transaction.settle(First::Nothing, Vec::new(), done.wanted) {
+    let transaction = Transaction { broker, plugin, by: None };
+    match transaction.commit_effects(PrimaryEffect::None, Vec::new(), done.wanted) {
         Ok(_) => true,
         Err(failure) => {
             tracing::error!(plugin = &**plugin.name(), %failure, "the effects of a timer's hook could not be carried out");

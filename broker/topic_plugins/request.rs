@@ -30,18 +30,18 @@ impl PluginRequest {
     /// kept.
     pub(super) fn submit(
         self,
-        owner: &Arc<PluginHandle>,
+        plugin: &Arc<PluginHandle>,
         broker: &Broker,
         event: Event,
         finish: impl FnOnce(&Transaction<'_>, Done, Responder) -> bool + Send + 'static,
     ) {
         let Self { from, scoped_key, responder } = self;
-        let Ok(place) = owner.mailbox.place() else {
+        let Ok(place) = plugin.mailbox.place() else {
             broker.core.metrics.plugin_busy.add(1);
-            let text = format!("plugin \"{}\" has too much to do", owner.name());
+            let text = format!("plugin \"{}\" has too much to do", plugin.name());
             return responder.fail(Failure::new(ErrorCode::Busy, text).retry_after_ms(BUSY_RETRY_MS));
         };
-        let (owner, broker) = (Arc::clone(owner), broker.clone());
+        let (plugin, broker) = (Arc::clone(plugin), broker.clone());
         let found = Arc::new(OnceLock::new());
         // Looked up when it is this event's turn: whoever came before it with the same key is done by then.
         let is_new = scoped_key.map(|scoped_key| {
@@ -53,10 +53,10 @@ impl PluginRequest {
             is_new,
             Box::new(move |outcome| match (found.get(), outcome) {
                 (None | Some(Ok(Lookup::No)), Ok(done)) => {
-                    finish(&Transaction { broker: &broker, owner: &owner, by: from.as_ref() }, done, responder)
+                    finish(&Transaction { broker: &broker, plugin: &plugin, by: from.as_ref() }, done, responder)
                 }
                 (None | Some(Ok(Lookup::No)), Err(error)) => {
-                    responder.fail(failure(owner.name(), error));
+                    responder.fail(failure(plugin.name(), error));
                     false
                 }
                 (Some(Ok(known)), _) => {

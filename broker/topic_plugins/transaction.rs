@@ -1,4 +1,4 @@
-//! What a hook decided and wanted, done as one: everything that is to be kept is kept at once, then it happens in order, or
+//! What a hook decided and requested, done as one: everything that is to be kept is kept at once, then it happens in order, or
 //! nothing of it does.
 
 use std::cell::Cell;
@@ -19,50 +19,50 @@ use crate::store::{Batch, KeptKey};
 use crate::topic::Topic;
 use crate::topics::TopicEntry;
 
-/// What follows first of all from a hook that returned `ok`.
-pub(super) enum First {
-    /// Nothing but what it wanted.
-    Nothing,
+/// The effect of the event itself, once its hook has returned `ok`: it comes before those that the hook requested.
+pub(super) enum PrimaryEffect {
+    /// The event has no effect of its own.
+    None,
     /// The message that it decided on goes out.
-    Message { entry: Arc<TopicEntry>, draft: Draft, keyed: Option<KeyedRequest> },
+    Publish { entry: Arc<TopicEntry>, draft: Draft, keyed: Option<KeyedRequest> },
     /// The session that asked is let into the topic.
-    Join { entry: Arc<TopicEntry>, options: SubscribeOptions, responder: Option<Responder> },
-    /// Something has ended.
+    Admit { entry: Arc<TopicEntry>, options: SubscribeOptions, responder: Option<Responder> },
+    /// A subscription or a connection has ended.
     End(End),
 }
 
-/// What is done when something has ended.
+/// What follows from the end of a subscription or a connection.
 pub(super) type End = Box<dyn FnOnce(&Broker) + Send>;
 
-/// Nothing was done.
-pub(super) struct Undone {
+/// Why a transaction was not committed. Nothing of it was done.
+pub(super) struct AdmissionFailure {
     pub(super) failure: Failure,
-    /// What is still to be given.
+    /// The answer that is still to be sent.
     pub(super) responder: Option<Responder>,
 }
 
 /// One hook's outcome on its way into the world.
 pub(super) struct Transaction<'s> {
     pub(super) broker: &'s Broker,
-    pub(super) owner: &'s Arc<PluginHandle>,
+    pub(super) plugin: &'s Arc<PluginHandle>,
     /// Whose request it was.
     pub(super) by: Option<&'s CallerSession>,
 }
 
-/// Something that happens, in its place among the others.
-enum Act {
-    Post {
+/// An effect whose topic and session are found.
+enum ResolvedEffect {
+    Publish {
         entry: Arc<TopicEntry>,
         draft: Draft,
         keyed: Option<KeyedRequest>,
     },
-    Join {
+    Admit {
         entry: Arc<TopicEntry>,
         caller: CallerSession,
         parts: Cell<Option<(SubscribeOptions, Responder)>>,
     },
-    /// A session is brought into a topic of the plugin, or of nobody.
-    Bring {
+    /// The plugin subscribes a session to a topic of its own, or of nobody.
+    Subscribe {
         entry: Arc<TopicEntry>,
         caller: CallerSession,
         own: bool,
@@ -71,12 +71,12 @@ enum Act {
         caller: CallerSession,
         what: Cell<Option<What>>,
     },
-    Take {
+    Unsubscribe {
         caller: CallerSession,
         topic: Topic,
         own: bool,
     },
-    Evict {
+    Disconnect {
         caller: CallerSession,
         reason: String,
     },
@@ -90,59 +90,76 @@ enum Act {
 }
 
 impl Transaction<'_> {
-    /// Does what follows from a hook. Gives the position of the message that it decided on.
+    /// Commits the effects of a hook and then applies them. Returns the position of the message that the hook decided on.
     ///
     /// # Errors
     /// Why nothing of it was done.
-    pub(super) fn settle(
+    pub(super) fn commit_effects(
         &self,
-        first: First,
+        first: PrimaryEffect,
         keys: Vec<KeptKey>,
-        wanted: HookEffects,
+        requested: HookEffects,
     ) -> Result<Option<Position>, Failure> {
-        let decides = matches!(first, First::Message { .. });
-        let hops = wanted.hops;
-        let mut acts = self.first_act(first)?;
-        let batch = self.resolve(wanted, keys, &mut acts)?;
-        let positions = self.carry_out(acts, batch, hops).map_err(|undone| undone.failure)?;
+        let decides = matches!(first, PrimaryEffect::Publish { .. });
+        let hops = requested.hops;
+        let mut effects = self.primary_effect(first)?;
+        let batch = self.resolve(requested, keys, &mut effects)?;
+        let positions = self.commit(effects, batch, hops).map_err(|not_committed| not_committed.failure)?;
         Ok(positions.into_iter().next().filter(|_| decides))
     }
 
-    /// The same where a session is let in first, which answers by itself.
+    /// The same where the event is a subscribe, which is answered by the admission itself.
     ///
     /// # Errors
     /// Why nothing of it was done, and the answer that is still to be given.
-    pub(super) fn settle_joining(&self, first: First, wanted: HookEffects) -> Result<(), Box<Undone>> {
-        let hops = wanted.hops;
-        let mut acts = self.first_act(first).map_err(|failure| undone(&[], failure))?;
-        match self.resolve(wanted, Vec::new(), &mut acts) {
-            Ok(batch) => self.carry_out(acts, batch, hops).map(|_| ()),
-            Err(failure) => Err(undone(&acts, failure)),
+    pub(super) fn commit_admission(
+        &self,
+        first: PrimaryEffect,
+        requested: HookEffects,
+    ) -> Result<(), Box<AdmissionFailure>> {
+        let hops = requested.hops;
+        let mut effects = self.primary_effect(first).map_err(|failure| not_committed(&[], failure))?;
+        match self.resolve(requested, Vec::new(), &mut effects) {
+            Ok(batch) => self.commit(effects, batch, hops).map(|_| ()),
+            Err(failure) => Err(not_committed(&effects, failure)),
         }
     }
 
-    fn first_act(&self, first: First) -> Result<Vec<Act>, Failure> {
+    fn primary_effect(&self, first: PrimaryEffect) -> Result<Vec<ResolvedEffect>, Failure> {
         Ok(match (first, self.by) {
-            (First::Nothing, _) => Vec::new(),
-            (First::Message { entry, draft, keyed }, _) => vec![Act::Post { entry, draft, keyed }],
-            (First::Join { entry, options, responder: Some(responder) }, Some(caller)) => {
-                vec![Act::Join { entry, caller: caller.clone(), parts: Cell::new(Some((options, responder))) }]
+            (PrimaryEffect::None, _) => Vec::new(),
+            (PrimaryEffect::Publish { entry, draft, keyed }, _) => {
+                vec![ResolvedEffect::Publish { entry, draft, keyed }]
             }
-            (First::Join { .. }, _) => return Err(Failure::new(ErrorCode::Internal, "nobody asked to be let in")),
-            (First::End(end), _) => vec![Act::End(Cell::new(Some(end)))],
+            (PrimaryEffect::Admit { entry, options, responder: Some(responder) }, Some(caller)) => {
+                vec![ResolvedEffect::Admit {
+                    entry,
+                    caller: caller.clone(),
+                    parts: Cell::new(Some((options, responder))),
+                }]
+            }
+            (PrimaryEffect::Admit { .. }, _) => {
+                return Err(Failure::new(ErrorCode::Internal, "nobody asked to be let in"));
+            }
+            (PrimaryEffect::End(end), _) => vec![ResolvedEffect::End(Cell::new(Some(end)))],
         })
     }
 
-    /// Finds the topics and sessions of what a hook wanted. Gives what is to be kept.
-    fn resolve(&self, wanted: HookEffects, keys: Vec<KeptKey>, acts: &mut Vec<Act>) -> Result<Batch, Failure> {
-        let HookEffects { effects, writes, .. } = wanted;
-        let is_end = matches!(acts.first(), Some(Act::End(_)));
-        for effect in effects {
-            match self.act(effect) {
-                Ok(act) => acts.extend(act),
+    /// Finds the topics and sessions of what a hook requested. Returns what is to be kept.
+    fn resolve(
+        &self,
+        requested: HookEffects,
+        keys: Vec<KeptKey>,
+        effects: &mut Vec<ResolvedEffect>,
+    ) -> Result<Batch, Failure> {
+        let HookEffects { effects: asked, writes, .. } = requested;
+        let is_end = matches!(effects.first(), Some(ResolvedEffect::End(_)));
+        for effect in asked {
+            match self.resolve_one(effect) {
+                Ok(effect) => effects.extend(effect),
                 // An ending gets through however full the broker is; a topic for which there is no room has no audience.
                 Err(failure) if is_end => {
-                    tracing::error!(plugin = &**self.owner.name(), %failure, "a plugin's message could not be published");
+                    tracing::error!(plugin = &**self.plugin.name(), %failure, "a plugin's message could not be published");
                 }
                 Err(failure) => return Err(failure),
             }
@@ -151,7 +168,7 @@ impl Transaction<'_> {
     }
 
     /// What an effect comes to; none where its session has ended meanwhile.
-    fn act(&self, effect: Effect) -> Result<Option<Act>, Failure> {
+    fn resolve_one(&self, effect: Effect) -> Result<Option<ResolvedEffect>, Failure> {
         let entry = |topic: &Topic| self.broker.core.topics.entry(topic, &self.broker.core.engine);
         Ok(match effect {
             Effect::Publish { topic, payload, exclude, own } => {
@@ -159,8 +176,8 @@ impl Transaction<'_> {
                 let except = exclude.and_then(|session| self.caller(&session)).map(|caller| caller.key);
                 let draft = Draft { payload, from: None, except };
                 match self.broker.deciding_logic(&entry)?.filter(|_| !own) {
-                    Some(other) => Some(Act::Forward { entry, draft, other }),
-                    None => Some(Act::Post { entry, draft, keyed: None }),
+                    Some(other) => Some(ResolvedEffect::Forward { entry, draft, other }),
+                    None => Some(ResolvedEffect::Publish { entry, draft, keyed: None }),
                 }
             }
             Effect::Send { session, what } => self.caller(&session).map(|caller| {
@@ -169,19 +186,21 @@ impl Transaction<'_> {
                     SessionMessage::Text(text) => What::Text(text),
                     SessionMessage::Binary(bytes) => What::Binary(bytes),
                 };
-                Act::Send { caller, what: Cell::new(Some(what)) }
+                ResolvedEffect::Send { caller, what: Cell::new(Some(what)) }
             }),
             Effect::Subscribe { session, topic, own } => {
-                let is_in = own && self.owner.has_admitted(&topic, &session);
+                let is_in = own && self.plugin.has_admitted(&topic, &session);
                 match self.caller(&session).filter(|_| !is_in) {
-                    Some(caller) => Some(Act::Bring { entry: entry(&topic)?, caller, own }),
+                    Some(caller) => Some(ResolvedEffect::Subscribe { entry: entry(&topic)?, caller, own }),
                     None => None,
                 }
             }
             Effect::Unsubscribe { session, topic, own } => {
-                self.caller(&session).map(|caller| Act::Take { caller, topic, own })
+                self.caller(&session).map(|caller| ResolvedEffect::Unsubscribe { caller, topic, own })
             }
-            Effect::Disconnect { session, reason } => self.caller(&session).map(|caller| Act::Evict { caller, reason }),
+            Effect::Disconnect { session, reason } => {
+                self.caller(&session).map(|caller| ResolvedEffect::Disconnect { caller, reason })
+            }
         })
     }
 
@@ -189,66 +208,74 @@ impl Transaction<'_> {
     fn caller(&self, session: &str) -> Option<CallerSession> {
         match self.by {
             Some(by) if *by.member.session == *session => Some(by.clone()),
-            _ => self.owner.known_sessions.get(session),
+            _ => self.plugin.known_sessions.get(session),
         }
     }
 
-    /// Keeps what is to be kept and then does everything in order.
-    fn carry_out(&self, mut acts: Vec<Act>, mut batch: Batch, hops: u8) -> Result<Vec<Position>, Box<Undone>> {
+    /// Commits the batch and then applies all effects in order.
+    fn commit(
+        &self,
+        mut effects: Vec<ResolvedEffect>,
+        mut batch: Batch,
+        hops: u8,
+    ) -> Result<Vec<Position>, Box<AdmissionFailure>> {
         let core = &self.broker.core;
         let (positions, done) = loop {
-            let places: Vec<usize> = (0..acts.len()).filter(|place| acts[*place].step().is_some()).collect();
-            let steps: Vec<TransactionStep<'_>> = acts.iter().filter_map(Act::step).collect();
+            let stepping: Vec<usize> = (0..effects.len()).filter(|place| effects[*place].step().is_some()).collect();
+            let steps: Vec<TransactionStep<'_>> = effects.iter().filter_map(ResolvedEffect::step).collect();
             let done = Cell::new(0);
-            let pass = |index: usize, passed: StepOutcome<'_>| {
-                let place = places[index];
-                if let StepOutcome::Recovered(_) = passed {
-                    return self.pass(&acts[place], passed);
+            let pass = |index: usize, outcome: StepOutcome<'_>| {
+                let place = stepping[index];
+                if let StepOutcome::Recovered(_) = outcome {
+                    return self.hand_over(&effects[place], outcome);
                 }
-                acts[done.get()..place].iter().for_each(|act| self.perform(act, hops));
-                self.pass(&acts[place], passed);
+                effects[done.get()..place].iter().for_each(|effect| self.perform(effect, hops));
+                self.hand_over(&effects[place], outcome);
                 done.set(place + 1);
             };
             match core.engine.publish_all(&steps, batch, core.clock.now(), pass) {
                 Ok(positions) => break (positions, done.get()),
-                Err(TransactionError::NotKept(error)) => return Err(undone(&acts, error.to_failure())),
+                Err(TransactionError::NotKept(error)) => return Err(not_committed(&effects, error.to_failure())),
                 Err(TransactionError::Retired(back)) => batch = *back,
             }
-            for act in &mut acts {
-                if let Some(entry) = act.entry_mut() {
+            for effect in &mut effects {
+                if let Some(entry) = effect.entry_mut() {
                     let again = core.topics.entry(entry.stream.topic(), &core.engine);
                     match again {
                         Ok(again) => *entry = again,
-                        Err(failure) => return Err(undone(&acts, failure)),
+                        Err(failure) => return Err(not_committed(&effects, failure)),
                     }
                 }
             }
         };
-        acts[done..].iter().for_each(|act| self.perform(act, hops));
+        effects[done..].iter().for_each(|effect| self.perform(effect, hops));
         core.metrics.messages_published.add(positions.len() as u64);
-        self.wait_for_readers(&acts);
+        self.wait_for_readers(&effects);
         Ok(positions)
     }
 
-    /// What happens while the topic is held.
-    fn pass(&self, act: &Act, passed: StepOutcome<'_>) {
-        match (act, passed) {
-            (Act::Post { entry, .. }, StepOutcome::Message(message) | StepOutcome::Recovered(message)) => {
+    /// Applies an effect for which its topic is locked.
+    fn hand_over(&self, effect: &ResolvedEffect, outcome: StepOutcome<'_>) {
+        match (effect, outcome) {
+            (
+                ResolvedEffect::Publish { entry, .. },
+                StepOutcome::Message(message) | StepOutcome::Recovered(message),
+            ) => {
                 self.broker.core.hub.deliver(&entry.reach, message);
             }
-            (Act::Join { entry, caller, parts }, StepOutcome::Joined(view)) => {
+            (ResolvedEffect::Admit { entry, caller, parts }, StepOutcome::Joined(view)) => {
                 if let Some((mut options, responder)) = parts.take() {
                     self.broker.enter(entry, &view, caller, &mut options, responder);
                 }
             }
-            (Act::Bring { entry, caller, own }, StepOutcome::Joined(view)) => {
+            (ResolvedEffect::Subscribe { entry, caller, own }, StepOutcome::Joined(view)) => {
                 let topic = entry.stream.topic();
                 if !caller.assigned.add(topic, self.broker.core.limits.subscriptions) {
                     return;
                 }
                 if *own {
-                    self.owner.known_sessions.add(caller);
-                    self.owner.registry.enter(topic, &caller.member);
+                    self.plugin.known_sessions.add(caller);
+                    self.plugin.registry.enter(topic, &caller.member);
                 }
                 // Nobody asked, so nobody is answered.
                 let (responder, _) = Responder::caller();
@@ -258,39 +285,39 @@ impl Transaction<'_> {
         }
     }
 
-    /// What happens to sessions.
-    fn perform(&self, act: &Act, hops: u8) {
+    /// Applies an effect for which no topic is locked.
+    fn perform(&self, effect: &ResolvedEffect, hops: u8) {
         let hub = &self.broker.core.hub;
-        match act {
-            Act::Send { caller, what } => {
+        match effect {
+            ResolvedEffect::Send { caller, what } => {
                 if let Some(what) = what.take() {
                     hub.push(caller.key, Push { what, in_flight: None });
                 }
             }
-            Act::Take { caller, topic, own } => self.take_out(caller, topic, *own),
-            Act::Evict { caller, reason } => {
+            ResolvedEffect::Unsubscribe { caller, topic, own } => self.end_subscription(caller, topic, *own),
+            ResolvedEffect::Disconnect { caller, reason } => {
                 let code = CloseCode::Kicked.number();
                 let closing = Closing { code, message: reason.clone(), retry_after_ms: None };
                 let key = caller.key;
                 hub.run_on(key.shard(), move |shard| shard.end(key, &closing));
             }
-            Act::End(end) => end.take().into_iter().for_each(|end| end(self.broker)),
-            Act::Forward { entry, draft, other } => {
+            ResolvedEffect::End(end) => end.take().into_iter().for_each(|end| end(self.broker)),
+            ResolvedEffect::Forward { entry, draft, other } => {
                 let Draft { payload, except, .. } = draft.clone();
                 let (responder, _) = Responder::caller();
-                let caller = Caller::Plugin { name: self.owner.name(), hops: hops + 1 };
+                let caller = Caller::Plugin { name: self.plugin.name(), hops: hops + 1 };
                 let request = TopicPublish { caller, except, payload, keyed: None };
                 Arc::clone(other).publish(self.broker, entry, request, responder);
             }
-            Act::Post { .. } | Act::Join { .. } | Act::Bring { .. } => {}
+            ResolvedEffect::Publish { .. } | ResolvedEffect::Admit { .. } | ResolvedEffect::Subscribe { .. } => {}
         }
     }
 
-    /// Ends a subscription for a session that did not ask for that, and tells it.
-    fn take_out(&self, caller: &CallerSession, topic: &Topic, own: bool) {
-        let was_in = !own || self.owner.registry.leave(topic, &caller.member.session);
-        let was_brought = caller.assigned.remove(topic);
-        if !(was_in || was_brought) {
+    /// Ends a subscription of a session that did not ask for that, and notifies the session.
+    fn end_subscription(&self, caller: &CallerSession, topic: &Topic, own: bool) {
+        let was_in = !own || self.plugin.registry.leave(topic, &caller.member.session);
+        let was_assigned = caller.assigned.remove(topic);
+        if !(was_in || was_assigned) {
             return;
         }
         self.broker.release(caller, topic, Departure::Final);
@@ -298,16 +325,16 @@ impl Transaction<'_> {
         let what = What::Unsubscribed { topic: topic.clone(), failure };
         self.broker.core.hub.push(caller.key, Push { what, in_flight: None });
         if self.by.is_none_or(|by| by.key != caller.key) {
-            self.owner.known_sessions.tidy(&caller.member.session, &self.owner.registry);
+            self.plugin.known_sessions.tidy(&caller.member.session, &self.plugin.registry);
         }
     }
 
     /// Waits, on the plugin's thread, while the subscribers' shards have too much to do: a plugin that makes many messages of
     /// few requests is held back like any publisher. Shards never wait for a plugin, so this ends.
-    fn wait_for_readers(&self, acts: &[Act]) {
+    fn wait_for_readers(&self, effects: &[ResolvedEffect]) {
         let hub = &self.broker.core.hub;
-        for act in acts {
-            if let Act::Post { entry, .. } = act
+        for effect in effects {
+            if let ResolvedEffect::Publish { entry, .. } = effect
                 && !hub.has_room(&entry.reach)
             {
                 futures_executor::block_on(hub.room(&entry.reach));
@@ -316,30 +343,30 @@ impl Transaction<'_> {
     }
 }
 
-impl Act {
-    /// What of it must be done while its topic is held.
+impl ResolvedEffect {
+    /// The step of the transaction that needs the topic's lock, if there is one.
     fn step(&self) -> Option<TransactionStep<'_>> {
         match self {
-            Self::Post { entry, draft, keyed } => {
-                Some(TransactionStep::Post(PublishStep { stream: &entry.stream, draft, keyed: keyed.as_ref() }))
+            Self::Publish { entry, draft, keyed } => {
+                Some(TransactionStep::Publish(PublishStep { stream: &entry.stream, draft, keyed: keyed.as_ref() }))
             }
-            Self::Join { entry, .. } | Self::Bring { entry, .. } => Some(TransactionStep::Join(&entry.stream)),
+            Self::Admit { entry, .. } | Self::Subscribe { entry, .. } => Some(TransactionStep::Join(&entry.stream)),
             _ => None,
         }
     }
 
     fn entry_mut(&mut self) -> Option<&mut Arc<TopicEntry>> {
         match self {
-            Self::Post { entry, .. } | Self::Join { entry, .. } | Self::Bring { entry, .. } => Some(entry),
+            Self::Publish { entry, .. } | Self::Admit { entry, .. } | Self::Subscribe { entry, .. } => Some(entry),
             _ => None,
         }
     }
 }
 
-fn undone(acts: &[Act], failure: Failure) -> Box<Undone> {
-    let responder = match acts.first() {
-        Some(Act::Join { parts, .. }) => parts.take().map(|(_, responder)| responder),
+fn not_committed(effects: &[ResolvedEffect], failure: Failure) -> Box<AdmissionFailure> {
+    let responder = match effects.first() {
+        Some(ResolvedEffect::Admit { parts, .. }) => parts.take().map(|(_, responder)| responder),
         _ => None,
     };
-    Box::new(Undone { failure, responder })
+    Box::new(AdmissionFailure { failure, responder })
 }
