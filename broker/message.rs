@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use rialto_protocol::{Codec, Frame, Member, Payload, Present};
 
-use crate::identity::SessionKey;
+use crate::identity::{SessionKey, StreamId};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
 use crate::wire::websocket::{bare_frame, websocket_frame};
@@ -13,8 +13,8 @@ use crate::wire::websocket::{bare_frame, websocket_frame};
 /// A published message. All recipients share it.
 #[derive(Debug)]
 pub(crate) struct Message {
-    /// Names the topic's stream in this process; a topic that was removed and created again has a new one.
-    pub(crate) stream: u64,
+    /// The stream that the hub delivers it by.
+    pub(crate) stream: StreamId,
     pub(crate) topic: Topic,
     pub(crate) offset: u64,
     pub(crate) time_ms: u64,
@@ -78,7 +78,7 @@ pub(crate) struct Draft {
 }
 
 impl Message {
-    pub(crate) fn new(stream: u64, topic: Topic, offset: u64, time_ms: u64, draft: Draft) -> Self {
+    pub(crate) fn new(stream: StreamId, topic: Topic, offset: u64, time_ms: u64, draft: Draft) -> Self {
         let Draft { payload, from, except } = draft;
         Self {
             stream,
@@ -95,7 +95,7 @@ impl Message {
     }
 
     /// A presence event as a message.
-    pub(crate) fn of_passage(stream: u64, topic: Topic, passage: Passage) -> Self {
+    pub(crate) fn of_passage(stream: StreamId, topic: Topic, passage: Passage) -> Self {
         let draft = Draft { payload: Payload::bytes(Bytes::new()), from: None, except: None };
         Self { passage: Some(Box::new(passage)), ..Self::new(stream, topic, 0, 0, draft) }
     }
@@ -149,7 +149,7 @@ mod tests {
         let metrics = Metrics::default();
         let payload = Payload::json(&"hi").expect("a string is a payload");
         let topic = Topic::parse("a").expect("a topic");
-        let message = Message::new(1, topic, 7, 9, Draft { payload, from: None, except: None });
+        let message = Message::new(StreamId::topic(1), topic, 7, 9, Draft { payload, from: None, except: None });
         for _ in 0..3 {
             let frame = message.frame(Wire::Frames(Codec::Json), &metrics);
             assert_eq!(&frame[2..], br#"{"type":"message","topic":"a","offset":7,"time":9,"data":"hi"}"#);

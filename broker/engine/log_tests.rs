@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use rialto_protocol::{Payload, Published};
 
 use super::*;
+use crate::identity::StreamId;
 use crate::message::Draft;
 use crate::store::model::ModelLog;
 use crate::store::{Digest, Key, KeyOwner, Page, Retention, Span};
@@ -75,7 +76,7 @@ impl World {
         let open = |(id, retention)| {
             let keeping = Keeping { retention, keys_ms: 1_000_000, keys_max: 10_000 };
             let topic = Topic::parse(&format!("t{id}")).expect("a topic");
-            let stream = engine.open(id, topic, "e".into(), keeping.into()).expect("opened");
+            let stream = engine.open(StreamId::topic(id), topic, "e".into(), keeping.into()).expect("opened");
             (Arc::new(stream), Arc::default())
         };
         let streams = [(1, retention), (2, retention), (3, None)].map(open).into();

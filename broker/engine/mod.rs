@@ -14,6 +14,7 @@ pub(crate) use self::stream::{Keeping, NotPublished, PendingPublish, Placed, Ret
 pub(crate) use self::transaction::{PublishStep, StepOutcome, TransactionError, TransactionStep};
 
 use crate::clock::Now;
+use crate::identity::StreamId;
 use crate::message::{Draft, SharedMessage};
 use crate::store::{Store, StoreError};
 use crate::topic::Topic;
@@ -32,7 +33,7 @@ impl Engine {
     /// When the store cannot say where it was kept.
     pub(crate) fn open(
         &self,
-        id: u64,
+        id: StreamId,
         topic: Topic,
         epoch: Arc<str>,
         keeping: Arc<Keeping>,

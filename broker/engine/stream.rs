@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rialto_protocol::{Position, Published};
 
 use crate::clock::Now;
+use crate::identity::StreamId;
 use crate::message::{Draft, Message, SharedMessage};
 use crate::store::{
     Batch, Begun, KeptKey, KeptMessage, Key, KeyRecord, Outcome, Page, Past, Retention, Scope, Span, Store, StoreError,
@@ -30,7 +31,7 @@ pub(crate) struct Keeping {
 #[repr(C)]
 pub(crate) struct Stream {
     topic: Topic,
-    id: u64,
+    id: StreamId,
     epoch: Arc<str>,
     state: Mutex<StreamState>,
     keeping: Arc<Keeping>,
@@ -91,7 +92,7 @@ impl Stream {
     /// # Errors
     /// When the store cannot say where that is.
     pub(super) fn open(
-        id: u64,
+        id: StreamId,
         topic: Topic,
         epoch: Arc<str>,
         store: Arc<dyn Store>,
@@ -112,7 +113,7 @@ impl Stream {
     }
 
     /// Names this stream within the process.
-    pub(crate) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> StreamId {
         self.id
     }
 
@@ -398,8 +399,14 @@ mod tests {
     fn open(store: &Arc<dyn Store>, messages: usize) -> Stream {
         let retention = Retention { messages, bytes: 1_000, age_ms: 1_000 };
         let keeping = Keeping { retention: (messages > 0).then_some(retention), keys_ms: 1_000, keys_max: 10 };
-        Stream::open(1, Topic::parse("a").expect("a topic"), "e".into(), Arc::clone(store), keeping.into())
-            .expect("opened")
+        Stream::open(
+            StreamId::topic(1),
+            Topic::parse("a").expect("a topic"),
+            "e".into(),
+            Arc::clone(store),
+            keeping.into(),
+        )
+        .expect("opened")
     }
 
     fn store() -> Arc<dyn Store> {

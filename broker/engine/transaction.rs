@@ -8,6 +8,7 @@ use rialto_protocol::Position;
 use super::stream::{Retired, Stream, StreamState, View};
 use super::{Engine, KeyedRequest};
 use crate::clock::Now;
+use crate::identity::StreamId;
 use crate::message::{Draft, Message, SharedMessage};
 use crate::store::{Batch, Begun, Outcome, StoreError};
 
@@ -150,7 +151,7 @@ impl<'p> TransactionStep<'p> {
 
 /// Streams in which nobody else gets a place meanwhile, each with the last offset that is given.
 struct LockedStreams<'s> {
-    streams: Vec<(u64, MutexGuard<'s, StreamState>, u64)>,
+    streams: Vec<(StreamId, MutexGuard<'s, StreamState>, u64)>,
 }
 
 /// Holds each stream once. Always in the order of their ids, so that two threads that hold several do not wait for each other.
@@ -238,7 +239,9 @@ mod tests {
     fn open(engine: &Engine, id: u64, topic: &str) -> Stream {
         let retention = Some(Retention { messages: 10, bytes: 1_000, age_ms: 1_000 });
         let keeping = Keeping { retention, keys_ms: 1_000, keys_max: 10 };
-        engine.open(id, Topic::parse(topic).expect("a topic"), "e".into(), keeping.into()).expect("opened")
+        engine
+            .open(StreamId::topic(id), Topic::parse(topic).expect("a topic"), "e".into(), keeping.into())
+            .expect("opened")
     }
 
     fn keyed() -> KeyedRequest {

@@ -32,7 +32,7 @@ pub(crate) use self::transport::Link;
 use self::budget::Budget;
 use self::routing::patterns::Selector;
 use self::shard::inbox::Inbox;
-pub(crate) use crate::identity::SessionKey;
+pub(crate) use crate::identity::{SessionKey, StreamId, StreamKind};
 use crate::message::SharedMessage;
 use crate::metrics::Metrics;
 use crate::topic::Pattern;
@@ -76,20 +76,6 @@ impl HubLimits {
             patterns: 100,
         }
     }
-}
-
-/// What the streams have in their number that tell who is present: the rest is that of their topic's stream. A subscription to one is
-/// a part of that to the topic.
-const PRESENCE: u64 = 1 << 62;
-
-/// The stream that tells who is present in the topic of a stream.
-pub(crate) fn presence_stream_of(stream: u64) -> u64 {
-    stream | PRESENCE
-}
-
-/// Whether a stream tells who is present.
-fn is_presence_stream(stream: u64) -> bool {
-    stream >> 62 == 1
 }
 
 /// A handle to all shards. Cheap to clone.
@@ -221,7 +207,7 @@ impl Hub {
     }
 
     /// Ends a subscription, or the replay that leads to one; and that to who is present.
-    pub(crate) fn unsubscribe(&self, session: SessionKey, stream: u64) {
+    pub(crate) fn unsubscribe(&self, session: SessionKey, stream: StreamId) {
         self.inboxes[session.shard()].push(Command::Unsubscribe { session, stream });
     }
 

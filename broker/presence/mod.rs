@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rialto_protocol::{Delivery, Member, Present};
 
 use self::members::Members;
-use crate::hub::{Audience, FollowPresence, Hub, SessionKey, Subscription, presence_stream_of};
+use crate::hub::{Audience, FollowPresence, Hub, SessionKey, StreamId, Subscription};
 use crate::message::{Message, Passage};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
@@ -21,7 +21,7 @@ const COUNT_PAUSE_MS: u64 = 1_000;
 #[derive(Debug)]
 pub(crate) struct TopicPresence {
     topic: Topic,
-    stream: u64,
+    stream: StreamId,
     audience: Arc<Audience>,
     members_max: usize,
     metrics: Arc<Metrics>,
@@ -43,8 +43,14 @@ struct PresenceState {
 
 impl TopicPresence {
     /// Nobody yet. `stream` is that of the topic.
-    pub(crate) fn new(topic: Topic, stream: u64, shards: usize, members_max: usize, metrics: Arc<Metrics>) -> Self {
-        let (stream, audience) = (presence_stream_of(stream), Arc::new(Audience::new(shards, &Delivery::Queue)));
+    pub(crate) fn new(
+        topic: Topic,
+        stream: StreamId,
+        shards: usize,
+        members_max: usize,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (stream, audience) = (stream.presence(), Arc::new(Audience::new(shards, &Delivery::Queue)));
         Self { topic, stream, audience, members_max, metrics, state: Mutex::default() }
     }
 
@@ -192,7 +198,7 @@ pub(crate) struct PresenceFollower {
 /// goes in any of them. A session that has left meanwhile follows nothing.
 pub(crate) fn follow_all(followers: Vec<PresenceFollower>, start: impl FnOnce(Vec<FollowPresence>)) {
     // Each topic once, the last list counts; and always in the same order, so that two who lock several do not wait for each other.
-    let followers: BTreeMap<u64, PresenceFollower> =
+    let followers: BTreeMap<StreamId, PresenceFollower> =
         followers.into_iter().map(|follower| (follower.presence.stream, follower)).collect();
     let locked: Vec<_> = followers.values().map(|follower| (follower, follower.presence.lock())).collect();
     let present = locked.iter().filter(|(follower, state)| state.members.has(&follower.member.session));

@@ -11,6 +11,7 @@ use super::{
     Span, Store, Writes,
 };
 use crate::clock::Now;
+use crate::identity::StreamId;
 use crate::message::{Draft, Message};
 use crate::topic::Topic;
 
@@ -31,7 +32,7 @@ pub(crate) fn at(now_ms: u64) -> Now {
 /// A batch with one message.
 pub(crate) fn message(topic: &Topic, epoch: &str, offset: u64, bytes: usize, now_ms: u64) -> Batch {
     let draft = Draft { payload: Payload::bytes(vec![0; bytes]), from: None, except: None };
-    let message = Arc::new(Message::new(1, topic.clone(), offset, 0, draft));
+    let message = Arc::new(Message::new(StreamId::topic(1), topic.clone(), offset, 0, draft));
     let kept = KeptMessage { message, epoch: epoch.into(), retention: RETENTION };
     Batch { messages: vec![kept], ..Batch::at(at(now_ms)) }
 }

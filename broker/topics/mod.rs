@@ -18,7 +18,7 @@ use rialto_protocol::{ErrorCode, Failure, Policy};
 use crate::config::{History, Limits, Rules, TopicOptions};
 use crate::engine::{Engine, Keeping, Stream};
 use crate::hub::{Audience, Patterns, Reach};
-use crate::identity;
+use crate::identity::{self, StreamId};
 use crate::metrics::Metrics;
 use crate::presence::TopicPresence;
 use crate::store::{Retention, StoreError};
@@ -221,7 +221,7 @@ impl TopicRegistry {
         engine: &Engine,
     ) -> Result<TopicEntry, StoreError> {
         let keeping = Arc::clone(&ruled.keeping[options.rule]);
-        let id = self.next.fetch_add(1, Relaxed);
+        let id = StreamId::topic(self.next.fetch_add(1, Relaxed));
         let stream = engine.open(id, topic.clone(), epoch, keeping)?;
         let presence = options.presence.then(|| {
             let (members_max, metrics) = (self.presence_members, Arc::clone(&self.metrics));

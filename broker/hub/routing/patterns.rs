@@ -6,12 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use super::trie::Trie;
-use crate::hub::Audience;
+use crate::hub::{Audience, StreamId};
 use crate::metrics::Metrics;
 use crate::topic::{Pattern, Topic};
-
-/// What the streams of patterns have in their number and those of topics have not.
-const PATTERN: u64 = 1 << 63;
 
 /// A change of a pattern concerns the topics that begin with the same token, and with those all that share their version.
 const VERSIONS: usize = 1 + u8::MAX as usize;
@@ -23,7 +20,7 @@ pub(crate) struct Patterns {
     shards: usize,
     metrics: Arc<Metrics>,
     selectors: RwLock<Trie<Selector>>,
-    /// Counts the streams; changed under the lock.
+    /// The number of the next stream; changed under the lock.
     streams: AtomicU64,
     /// Each counts the changes that concern a part of all topics; changed under the lock.
     versions: Box<[AtomicU64]>,
@@ -33,7 +30,7 @@ pub(crate) struct Patterns {
 /// A pattern that somebody is subscribed to.
 #[derive(Clone, Debug)]
 pub(crate) struct Selector {
-    pub(in crate::hub) stream: u64,
+    pub(in crate::hub) stream: StreamId,
     pub(in crate::hub) audience: Arc<Audience>,
 }
 
@@ -49,18 +46,13 @@ pub(crate) struct TooManyPatterns;
 pub(in crate::hub) struct Retirement {
     patterns: Weak<Patterns>,
     pattern: Pattern,
-    stream: u64,
-}
-
-/// Whether a stream is that of a pattern.
-pub(in crate::hub) fn is_pattern(stream: u64) -> bool {
-    stream & PATTERN != 0
+    stream: StreamId,
 }
 
 impl Patterns {
     pub(in crate::hub) fn new(patterns_max: usize, shards: usize, metrics: Arc<Metrics>) -> Self {
         let versions = (0..VERSIONS).map(|_| AtomicU64::new(0)).collect();
-        let (selectors, streams, hasher) = (RwLock::default(), AtomicU64::new(PATTERN), RandomState::new());
+        let (selectors, streams, hasher) = (RwLock::default(), AtomicU64::new(0), RandomState::new());
         Self { patterns_max, shards, metrics, selectors, streams, versions, hasher }
     }
 
@@ -84,7 +76,7 @@ impl Patterns {
         if selectors.len() >= self.patterns_max {
             return Err(TooManyPatterns);
         }
-        let stream = self.streams.fetch_add(1, Release);
+        let stream = StreamId::pattern(self.streams.fetch_add(1, Release));
         let retirement = Retirement { patterns: Arc::downgrade(self), pattern: pattern.clone(), stream };
         let audience = Arc::new(Audience::of_pattern(self.shards, retirement));
         let selector = Selector { stream, audience };
@@ -97,7 +89,7 @@ impl Patterns {
     }
 
     /// The stream of a pattern that somebody is subscribed to.
-    pub(in crate::hub) fn stream(&self, pattern: &Pattern) -> Option<u64> {
+    pub(in crate::hub) fn stream(&self, pattern: &Pattern) -> Option<StreamId> {
         self.read().get(pattern.as_str()).map(|selector| selector.stream)
     }
 

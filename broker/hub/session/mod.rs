@@ -20,7 +20,7 @@ use self::backlog::{Backlog, NextDelivery};
 use self::outbox::{Chunk, Outbox};
 use self::replay::{ReadPage, Replays};
 use super::shard::conflation_keys::ConflationKeys;
-use super::{Audience, FieldPlace, Link, Signals, Subscription};
+use super::{Audience, FieldPlace, Link, Signals, StreamId, Subscription};
 use crate::collections::small_map::SmallMap;
 use crate::message::{SharedMessage, Wire};
 use crate::metrics::Metrics;
@@ -46,7 +46,7 @@ pub(super) struct ShardSession {
     pub(super) finished: bool,
     /// What of [`ShardSession::held_bytes`] the shard has counted.
     pub(super) counted_bytes: usize,
-    pub(super) subscriptions: SmallMap<u64, SessionSubscription, FxBuildHasher>,
+    pub(super) subscriptions: SmallMap<StreamId, SessionSubscription, FxBuildHasher>,
     /// How many of them may skip messages when the socket is full.
     pub(super) choosy: u32,
     /// How many of them are those of patterns.
@@ -86,7 +86,7 @@ pub(super) struct DeliveryChoice {
 #[derive(Default)]
 struct CatchUp {
     /// The streams whose backlogs follow when the socket takes more.
-    signals: VecDeque<u64>,
+    signals: VecDeque<StreamId>,
     bytes: usize,
 }
 
@@ -244,7 +244,7 @@ impl ShardSession {
     }
 
     /// Takes messages of one stream while the socket is full.
-    pub(super) fn keep(&mut self, stream: u64, messages: &[SharedMessage], tools: &mut Tools<'_>) {
+    pub(super) fn keep(&mut self, stream: StreamId, messages: &[SharedMessage], tools: &mut Tools<'_>) {
         if self.take_in(stream, messages, tools) {
             self.stand_in_line(stream);
         }
@@ -253,7 +253,12 @@ impl ShardSession {
 
     /// Takes the messages that a subscription is sampled from. The session may have something to write then; gives when
     /// the shard must look again.
-    pub(super) fn sample(&mut self, stream: u64, messages: &[SharedMessage], tools: &mut Tools<'_>) -> Option<Instant> {
+    pub(super) fn sample(
+        &mut self,
+        stream: StreamId,
+        messages: &[SharedMessage],
+        tools: &mut Tools<'_>,
+    ) -> Option<Instant> {
         if !self.take_in(stream, messages, tools) {
             return None;
         }
@@ -271,14 +276,14 @@ impl ShardSession {
     }
 
     /// The time of a sample has come.
-    pub(super) fn alarm_rang(&mut self, stream: u64, metrics: &Metrics) {
+    pub(super) fn alarm_rang(&mut self, stream: StreamId, metrics: &Metrics) {
         if let Some(choice) = self.subscriptions.get_mut(&stream).and_then(|held| held.choice.as_mut()) {
             choice.alarm = None;
             self.send_sample(stream, metrics);
         }
     }
 
-    fn send_sample(&mut self, stream: u64, metrics: &Metrics) {
+    fn send_sample(&mut self, stream: StreamId, metrics: &Metrics) {
         if self.full_since.is_some() {
             self.stand_in_line(stream);
         } else {
@@ -309,7 +314,7 @@ impl ShardSession {
     }
 
     /// Whether the past of a stream is on its way to the session.
-    pub(super) fn is_replaying(&self, stream: u64) -> bool {
+    pub(super) fn is_replaying(&self, stream: StreamId) -> bool {
         self.replays.as_ref().is_some_and(|replays| replays.has(stream))
     }
 
@@ -345,7 +350,7 @@ impl ShardSession {
     }
 
     /// Gives up the replay of a stream.
-    pub(super) fn give_up_replay(&mut self, stream: u64) {
+    pub(super) fn give_up_replay(&mut self, stream: StreamId) {
         if let Some(replays) = &mut self.replays {
             replays.give_up(stream);
             self.forget_replays_if_done();
@@ -359,7 +364,7 @@ impl ShardSession {
     }
 
     /// Queues everything that a subscription is behind with.
-    pub(super) fn catch_up_with(&mut self, stream: u64, metrics: &Metrics) {
+    pub(super) fn catch_up_with(&mut self, stream: StreamId, metrics: &Metrics) {
         self.hand_out(stream, usize::MAX, metrics);
         if let Some(behind) = &mut self.behind {
             behind.signals.retain(|other| *other != stream);
@@ -371,7 +376,7 @@ impl ShardSession {
 
     /// Queues everything that the session is behind with.
     pub(super) fn catch_up_entirely(&mut self, metrics: &Metrics) {
-        let streams: Vec<u64> = self.subscriptions.keys().copied().collect();
+        let streams: Vec<StreamId> = self.subscriptions.keys().copied().collect();
         for stream in streams {
             self.hand_out(stream, usize::MAX, metrics);
         }
@@ -380,7 +385,7 @@ impl ShardSession {
 
     /// Gives up every message that its policy may skip. Whether there was any.
     pub(super) fn give_way(&mut self, metrics: &Metrics) -> bool {
-        let streams: Vec<u64> = self.subscriptions.keys().copied().collect();
+        let streams: Vec<StreamId> = self.subscriptions.keys().copied().collect();
         let gone: usize = streams.into_iter().map(|stream| self.give_up(stream, metrics)).sum();
         gone > 0
     }
@@ -393,7 +398,7 @@ impl ShardSession {
     }
 
     /// Takes messages in. Whether there is anything now that the session is to be told.
-    fn take_in(&mut self, stream: u64, messages: &[SharedMessage], tools: &mut Tools<'_>) -> bool {
+    fn take_in(&mut self, stream: StreamId, messages: &[SharedMessage], tools: &mut Tools<'_>) -> bool {
         let wire = self.wire;
         self.behind.get_or_insert_default();
         let taken = self.change(stream, |held, _| {
@@ -407,7 +412,7 @@ impl ShardSession {
     /// Does something to what a subscription is behind with, and keeps the sum of all such bytes.
     fn change<T>(
         &mut self,
-        stream: u64,
+        stream: StreamId,
         change: impl FnOnce(&mut SessionSubscription, &mut Outbox) -> Option<T>,
     ) -> Option<T> {
         let held = self.subscriptions.get_mut(&stream)?;
@@ -419,7 +424,7 @@ impl ShardSession {
         changed
     }
 
-    fn stand_in_line(&mut self, stream: u64) {
+    fn stand_in_line(&mut self, stream: StreamId) {
         let Some(choice) = self.subscriptions.get_mut(&stream).and_then(|held| held.choice.as_mut()) else { return };
         if !choice.in_line {
             choice.in_line = true;
@@ -428,7 +433,7 @@ impl ShardSession {
     }
 
     /// Queues what a subscription is behind with. Whether that was everything.
-    fn hand_out(&mut self, stream: u64, bytes_max: usize, metrics: &Metrics) -> bool {
+    fn hand_out(&mut self, stream: StreamId, bytes_max: usize, metrics: &Metrics) -> bool {
         let wire = self.wire;
         let settled =
             self.change(stream, |held, outbox| Some(held.choice.as_mut()?.hand_out(bytes_max, wire, outbox, metrics)));
@@ -437,7 +442,7 @@ impl ShardSession {
 
     /// Skips messages until no more wait than may: the oldest of the stream that has just got some, then what has waited
     /// longest.
-    fn make_room(&mut self, stream: u64, tools: &Tools<'_>) {
+    fn make_room(&mut self, stream: StreamId, tools: &Tools<'_>) {
         while self.outbox.message_bytes() + self.behind_bytes() > tools.outbox_bytes {
             if self.give_up_oldest(stream, tools.metrics) {
                 continue;
@@ -459,10 +464,11 @@ impl ShardSession {
     }
 
     /// The stream, other than `own`, with messages that have waited longest.
-    fn longest_behind(&mut self, own: Option<u64>) -> Option<u64> {
+    fn longest_behind(&mut self, own: Option<StreamId>) -> Option<StreamId> {
         let subscriptions = &self.subscriptions;
-        let waits =
-            |other: &u64| Some(*other) != own && subscriptions.get(other).is_some_and(|held| held.backlog_bytes() > 0);
+        let waits = |other: &StreamId| {
+            Some(*other) != own && subscriptions.get(other).is_some_and(|held| held.backlog_bytes() > 0)
+        };
         if let Some(behind) = &mut self.behind
             && let Some(place) = behind.signals.iter().position(waits)
         {
@@ -474,7 +480,7 @@ impl ShardSession {
     }
 
     /// Skips the oldest message of a stream, if it is not the only one.
-    fn give_up_oldest(&mut self, stream: u64, metrics: &Metrics) -> bool {
+    fn give_up_oldest(&mut self, stream: StreamId, metrics: &Metrics) -> bool {
         let gone = self.change(stream, |held, _| {
             let backlog = held.backlog_mut().filter(|backlog| backlog.messages() > 1)?;
             let gone = backlog.give_way();
@@ -485,7 +491,7 @@ impl ShardSession {
     }
 
     /// Skips everything that waits of a stream. Gives how many messages that were.
-    fn give_up(&mut self, stream: u64, metrics: &Metrics) -> usize {
+    fn give_up(&mut self, stream: StreamId, metrics: &Metrics) -> usize {
         let gone = self.change(stream, |held, _| {
             let gone = held.backlog_mut()?.give_way_entirely();
             held.skip(gone, metrics);

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::collections::small_queue::SmallQueue;
+use crate::hub::StreamId;
 use crate::hub::shard::batch::Batch;
 use crate::message::SharedMessage;
 
@@ -119,7 +120,7 @@ impl Outbox {
 
     /// Takes back the messages that wait of the streams that `may` names, by stream and in order. Their batches must still
     /// hold them.
-    pub(in crate::hub) fn take_back(&mut self, may: impl Fn(u64) -> bool) -> Vec<(u64, Vec<SharedMessage>)> {
+    pub(in crate::hub) fn take_back(&mut self, may: impl Fn(StreamId) -> bool) -> Vec<(StreamId, Vec<SharedMessage>)> {
         let mut taken = Vec::new();
         if let Some((Chunk::Batch(batch), _)) = &self.started
             && may(batch.stream)
@@ -328,7 +329,7 @@ mod tests {
         let mut wire = Vec::new();
         chunks.iter().for_each(|chunk| outbox.push_messages(chunk.clone()));
         flush(&mut outbox, room, room.min(1), &mut wire);
-        let taken = outbox.take_back(|stream| stream == 1);
+        let taken = outbox.take_back(|stream| stream == StreamId::topic(1));
         let offsets = taken.iter().flat_map(|(_, messages)| messages.iter().map(|message| message.offset)).collect();
         let written = wire.len();
         while flush(&mut outbox, 1_000, 9, &mut wire) == Flush::Full {}

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use rialto_protocol::Gap;
 
-use crate::hub::Subscription;
+use crate::hub::{StreamId, Subscription};
 use crate::message::SharedMessage;
 
 /// One stream's past for one session.
@@ -85,7 +85,7 @@ impl Replays {
     }
 
     /// Ends the replay of a stream; a page of it that is on its way will be dropped.
-    pub(in crate::hub) fn give_up(&mut self, stream: u64) {
+    pub(in crate::hub) fn give_up(&mut self, stream: StreamId) {
         if let Some(place) = self.pending.iter().position(|pending| pending.subscription.stream == stream) {
             let PendingReplay { id, subscription, .. } = self.pending.swap_remove(place);
             subscription.audience.leave(self.shard);
@@ -109,7 +109,7 @@ impl Replays {
     }
 
     /// Whether the replay of a stream is under way.
-    pub(in crate::hub) fn has(&self, stream: u64) -> bool {
+    pub(in crate::hub) fn has(&self, stream: StreamId) -> bool {
         self.pending.iter().any(|pending| pending.subscription.stream == stream)
     }
 
@@ -187,12 +187,13 @@ mod tests {
 
     fn subscription(stream: u64, delivery: Delivery, audience: &Arc<Audience>) -> Subscription {
         audience.enter(0);
-        let (topic, audience) = (Topic::parse("t").expect("a topic"), Arc::clone(audience));
+        let (stream, topic) = (StreamId::topic(stream), Topic::parse("t").expect("a topic"));
+        let audience = Arc::clone(audience);
         Subscription { stream, topic, delivery, field: None, audience }
     }
 
     /// Requests and takes pages until there is none, two of each replay. Returns the streams that are subscribed to then.
-    fn pages(replays: &mut Replays, ids: &[u64]) -> Vec<u64> {
+    fn pages(replays: &mut Replays, ids: &[u64]) -> Vec<StreamId> {
         let (mut seen, mut live) = (Vec::new(), Vec::new());
         while let Some(read) = replays.next_page() {
             read();
@@ -216,18 +217,18 @@ mod tests {
             replays.hold(subscription(stream, Delivery::Queue, &audience), replay(id));
         }
         assert!(replays.next_page().is_none(), "no reply was sent yet");
-        replays.give_up(10);
+        replays.give_up(StreamId::topic(10));
         replays.start(1);
         assert!(replays.next_page().is_none());
         replays.start(2);
         replays.start(3);
         replays.hold(subscription(30, Delivery::Queue, &audience), replay(4));
         assert_eq!(audience.subscribers(), 2);
-        assert_eq!(pages(&mut replays, &[1, 2, 3, 4]), [20], "the third was given up for the fourth");
+        assert_eq!(pages(&mut replays, &[1, 2, 3, 4]), [StreamId::topic(20)], "the third was given up for the fourth");
         audience.leave(0);
         replays.start(4);
         assert!(replays.next_page().is_some());
-        replays.give_up(30);
+        replays.give_up(StreamId::topic(30));
         assert!(!replays.arrived(4) && replays.finish(4).is_none(), "it left while a page was on its way");
         assert!(replays.is_empty() && audience.is_empty());
     }

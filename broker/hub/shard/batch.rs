@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 
+use crate::hub::StreamId;
 use crate::message::{SharedMessage, Wire};
 use crate::metrics::Metrics;
 use crate::wire::websocket::websocket_frame_bytes;
@@ -11,7 +12,7 @@ use crate::wire::websocket::websocket_frame_bytes;
 /// One or more messages of one stream, written one behind the other.
 #[derive(Debug)]
 pub(in crate::hub) struct Batch {
-    pub(in crate::hub) stream: u64,
+    pub(in crate::hub) stream: StreamId,
     pub(in crate::hub) bytes: Bytes,
     /// The messages themselves, for as long as a session may take some of them back.
     messages: RefCell<Vec<SharedMessage>>,
@@ -78,7 +79,7 @@ pub(in crate::hub) mod tests {
 
     /// Messages of a stream, each with its offset as the payload.
     pub(in crate::hub) fn messages(stream: u64, offsets: std::ops::RangeInclusive<u64>) -> Vec<SharedMessage> {
-        let topic = Topic::parse("t").expect("a topic");
+        let (stream, topic) = (StreamId::topic(stream), Topic::parse("t").expect("a topic"));
         let draft = |offset| Draft { payload: Payload::json(&offset).expect("a number"), from: None, except: None };
         offsets.map(|offset| Arc::new(Message::new(stream, topic.clone(), offset, 0, draft(offset)))).collect()
     }

@@ -3,12 +3,13 @@
 use rialto_protocol::{Key, Pointer};
 use rustc_hash::FxHashMap;
 
+use crate::hub::StreamId;
 use crate::message::Message;
 
 /// The keys found in one turn.
 #[derive(Default)]
 pub(in crate::hub) struct ConflationKeys {
-    found: FxHashMap<(u64, u64, Pointer), Key>,
+    found: FxHashMap<(StreamId, u64, Pointer), Key>,
 }
 
 impl ConflationKeys {

@@ -11,7 +11,7 @@ use rialto_protocol::Closing;
 use tokio::sync::Notify;
 
 use super::subscribe::{Start, Subscribe};
-use crate::hub::{Audience, Page, Push, Selectors, SessionKey, Shard};
+use crate::hub::{Audience, Page, Push, Selectors, SessionKey, Shard, StreamId};
 use crate::message::SharedMessage;
 
 /// Work that is done on a shard's own thread.
@@ -28,9 +28,9 @@ pub(crate) enum Command {
     /// Queue a page of the past that was requested for a replay.
     Page { session: SessionKey, replay: u64, page: Box<Page> },
     /// Give a session what the pattern with this stream selects. It was counted in the audience already.
-    Select { session: SessionKey, stream: u64, audience: Arc<Audience> },
+    Select { session: SessionKey, stream: StreamId, audience: Arc<Audience> },
     /// Let a session out of a stream, and out of the one that reports who is present in its topic.
-    Unsubscribe { session: SessionKey, stream: u64 },
+    Unsubscribe { session: SessionKey, stream: StreamId },
     /// Send one session a frame.
     Push { session: SessionKey, push: Push },
     /// End every session.

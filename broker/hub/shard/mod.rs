@@ -40,7 +40,7 @@ use self::turn::TurnMessages;
 use super::budget::Budget;
 use super::session::outbox::Chunk;
 use super::session::{ShardSession, Tools};
-use super::{Command, Ending, HubLimits, Link, Push, SessionKey, Signals, presence_stream_of};
+use super::{Command, Ending, HubLimits, Link, Push, SessionKey, Signals, StreamKind};
 use crate::message::Wire;
 use crate::metrics::Metrics;
 
@@ -167,7 +167,9 @@ impl Shard {
                 }
                 Command::Unsubscribe { session, stream } => {
                     self.leave_stream(session, stream);
-                    self.leave_stream(session, presence_stream_of(stream));
+                    if stream.kind() == StreamKind::Topic {
+                        self.leave_stream(session, stream.presence());
+                    }
                 }
                 Command::CloseAll(closing) => self.close_all(closing),
                 Command::Run(work) => work(self),

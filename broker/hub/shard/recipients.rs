@@ -4,8 +4,8 @@
 use slab::Slab;
 
 use super::listeners::{List, Listeners};
-use crate::hub::SessionKey;
 use crate::hub::session::ShardSession;
+use crate::hub::{SessionKey, StreamId};
 
 /// The memory for it is used again from group to group.
 #[derive(Default)]
@@ -23,7 +23,7 @@ impl Recipients {
     /// sent the past of the stream gets these messages in their place there.
     pub(in crate::hub) fn gather<'l>(
         &mut self,
-        stream: u64,
+        stream: StreamId,
         members: &mut Slab<ShardSession>,
         all: impl Iterator<Item = &'l Listeners>,
         spared: impl Iterator<Item = SessionKey>,

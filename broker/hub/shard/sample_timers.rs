@@ -3,21 +3,23 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use crate::hub::StreamId;
+
 /// The alarms of one shard, at most one for each sampled subscription.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct SampleTimers {
-    set: BTreeSet<(Instant, u32, u64)>,
+    set: BTreeSet<(Instant, u32, StreamId)>,
 }
 
 impl SampleTimers {
     /// Sets an alarm for a session's stream. Whether it is the first to ring.
-    pub(in crate::hub) fn set(&mut self, at: Instant, slot: u32, stream: u64) -> bool {
+    pub(in crate::hub) fn set(&mut self, at: Instant, slot: u32, stream: StreamId) -> bool {
         self.set.insert((at, slot, stream));
         self.next() == Some(at)
     }
 
     /// Takes an alarm back.
-    pub(in crate::hub) fn cancel(&mut self, at: Instant, slot: u32, stream: u64) {
+    pub(in crate::hub) fn cancel(&mut self, at: Instant, slot: u32, stream: StreamId) {
         self.set.remove(&(at, slot, stream));
     }
 
@@ -27,7 +29,7 @@ impl SampleTimers {
     }
 
     /// Takes out one that rings by `now`.
-    pub(in crate::hub) fn ringing(&mut self, now: Instant) -> Option<(u32, u64)> {
+    pub(in crate::hub) fn ringing(&mut self, now: Instant) -> Option<(u32, StreamId)> {
         let (at, slot, stream) = *self.set.first()?;
         if at > now {
             return None;
@@ -48,14 +50,15 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut sample_timers = SampleTimers::default();
-        assert!(sample_timers.set(at(20), 1, 10));
-        assert!(sample_timers.set(at(10), 2, 10));
-        assert!(!sample_timers.set(at(30), 1, 11));
+        let (first, second) = (StreamId::topic(10), StreamId::topic(11));
+        assert!(sample_timers.set(at(20), 1, first));
+        assert!(sample_timers.set(at(10), 2, first));
+        assert!(!sample_timers.set(at(30), 1, second));
         assert_eq!((sample_timers.ringing(at(9)), sample_timers.next()), (None, Some(at(10))));
-        sample_timers.cancel(at(20), 1, 10);
+        sample_timers.cancel(at(20), 1, first);
         assert_eq!(
             [sample_timers.ringing(at(40)), sample_timers.ringing(at(40)), sample_timers.ringing(at(40))],
-            [Some((2, 10)), Some((1, 11)), None]
+            [Some((2, first)), Some((1, second)), None]
         );
     }
 }

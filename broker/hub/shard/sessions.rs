@@ -11,10 +11,9 @@ use super::listeners::{List, Listeners};
 use super::recipients::Recipients;
 use super::sample_timers::SampleTimers;
 use super::turn::Group;
-use crate::hub::routing::patterns::is_pattern;
 use crate::hub::session::replay::{Replaying, Replays};
 use crate::hub::session::{SessionSubscription, ShardSession};
-use crate::hub::{Audience, Link, Replay, SessionKey, Signals, Subscription, is_presence_stream};
+use crate::hub::{Audience, Link, Replay, SessionKey, Signals, StreamId, StreamKind, Subscription};
 use crate::message::Wire;
 use crate::metrics::Metrics;
 
@@ -36,7 +35,7 @@ pub(in crate::hub) struct Sessions {
     serial: u64,
     metrics: Arc<Metrics>,
     members: Slab<ShardSession>,
-    streams: FxHashMap<u64, Listeners>,
+    streams: FxHashMap<StreamId, Listeners>,
     sample_timers: SampleTimers,
     recipients: Recipients,
     /// Its sessions to which a past is on its way.
@@ -139,7 +138,7 @@ impl Sessions {
     }
 
     /// A session's stream whose alarm rings by `now`.
-    pub(in crate::hub) fn ringing(&mut self, now: Instant) -> Option<(u32, u64)> {
+    pub(in crate::hub) fn ringing(&mut self, now: Instant) -> Option<(u32, StreamId)> {
         self.sample_timers.ringing(now)
     }
 
@@ -151,11 +150,11 @@ impl Sessions {
     }
 
     /// Gives a session what a pattern selects. It was counted in the audience already; that is undone where it changes nothing.
-    pub(in crate::hub) fn select(&mut self, key: SessionKey, stream: u64, audience: Arc<Audience>) {
+    pub(in crate::hub) fn select(&mut self, key: SessionKey, stream: StreamId, audience: Arc<Audience>) {
         self.enter(key, stream, SessionSubscription::plain(audience));
     }
 
-    fn enter(&mut self, key: SessionKey, stream: u64, mut held: SessionSubscription) {
+    fn enter(&mut self, key: SessionKey, stream: StreamId, mut held: SessionSubscription) {
         let slot = key.slot;
         let Some(member) = self.get(key).filter(|member| !member.signals.is_ending()) else {
             held.audience.leave(key.shard());
@@ -177,12 +176,12 @@ impl Sessions {
         slots.push(slot);
         member.subscriptions.add(stream, held);
         member.choosy += u32::from(matches!(list, List::Choosy(_)));
-        member.patterns += u32::from(is_pattern(stream));
-        self.metrics.subscriptions.add(u64::from(!is_presence_stream(stream)));
+        member.patterns += u32::from(stream.kind() == StreamKind::Pattern);
+        self.metrics.subscriptions.add(u64::from(stream.kind() != StreamKind::Presence));
     }
 
     /// Lets a session out, if it is in. What its policy still keeps for it is queued.
-    pub(in crate::hub) fn unsubscribe(&mut self, key: SessionKey, stream: u64) {
+    pub(in crate::hub) fn unsubscribe(&mut self, key: SessionKey, stream: StreamId) {
         self.catch_up(key, stream);
         let Some(member) = self.get(key) else { return };
         member.give_up_replay(stream);
@@ -191,7 +190,7 @@ impl Sessions {
         }
     }
 
-    fn catch_up(&mut self, key: SessionKey, stream: u64) {
+    fn catch_up(&mut self, key: SessionKey, stream: StreamId) {
         let metrics = Arc::clone(&self.metrics);
         if let Some(member) = self.get(key) {
             member.catch_up_with(stream, &metrics);
@@ -207,11 +206,11 @@ impl Sessions {
         self.members[slot as usize].forget_behind();
     }
 
-    fn release(&mut self, slot: u32, stream: u64, held: &SessionSubscription) {
+    fn release(&mut self, slot: u32, stream: StreamId, held: &SessionSubscription) {
         let member = &mut self.members[slot as usize];
         let list = List::of(held.delivery(), member.wire);
         member.choosy -= u32::from(matches!(list, List::Choosy(_)));
-        member.patterns -= u32::from(is_pattern(stream));
+        member.patterns -= u32::from(stream.kind() == StreamKind::Pattern);
         let listeners = self.streams.get_mut(&stream).expect("a subscription has its list");
         let slots = listeners.list_mut(list);
         slots.swap_remove(held.place as usize);
@@ -231,7 +230,7 @@ impl Sessions {
             self.sample_timers.cancel(at, slot, stream);
         }
         held.audience.leave(self.shard.into());
-        self.metrics.subscriptions.subtract(u64::from(!is_presence_stream(stream)));
+        self.metrics.subscriptions.subtract(u64::from(stream.kind() != StreamKind::Presence));
     }
 }
 
@@ -256,7 +255,7 @@ mod tests {
         }
         let topic = Topic::parse("t").expect("a topic");
         let policies = [Delivery::Queue, Delivery::Latest, Delivery::Sample { every_ms: 1 }];
-        for stream in [1, 2] {
+        for stream in [1, 2].map(StreamId::topic) {
             for (index, key) in keys.iter().enumerate() {
                 // The second time nothing changes, the third time the policy does.
                 for change in [0, 0, 1] {
@@ -271,7 +270,7 @@ mod tests {
         assert_eq!(metrics.snapshot().subscriptions, 20);
         for (index, key) in [0, 9, 4, 5, 2, 1, 8, 3, 6, 7].into_iter().map(|index| (index, keys[index])) {
             if index % 3 == 0 {
-                sessions.unsubscribe(key, 1);
+                sessions.unsubscribe(key, StreamId::topic(1));
             }
             sessions.detach(key);
             assert!(sessions.get(key).is_none());

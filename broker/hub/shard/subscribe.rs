@@ -6,14 +6,14 @@ use std::sync::Arc;
 use rialto_protocol::{Delivery, Gap};
 
 use crate::hub::session::replay::{NextPage, Page, Replay};
-use crate::hub::{Audience, FieldPlace, Push, SessionKey, Shard, What, presence_stream_of};
+use crate::hub::{Audience, FieldPlace, Push, SessionKey, Shard, StreamId, What};
 use crate::message::Passage;
 use crate::topic::Topic;
 
 /// A session's part in a stream.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    pub(crate) stream: u64,
+    pub(crate) stream: StreamId,
     pub(crate) topic: Topic,
     pub(crate) delivery: Delivery,
     /// What was reserved for the policy.
@@ -72,7 +72,7 @@ impl Shard {
     pub(in crate::hub) fn subscribe(&self, session: SessionKey, subscribe: Subscribe) {
         let Subscribe { subscription, replay, reply, presence, gap } = subscribe;
         let stream = subscription.stream;
-        self.leave_stream(session, presence_stream_of(stream));
+        self.leave_stream(session, stream.presence());
         let replay_id = replay.as_ref().map(|replay| replay.id);
         match replay {
             Some(replay) => {
@@ -133,7 +133,7 @@ impl Shard {
     }
 
     /// Lets a session out of a stream, and ends the replay that leads into it.
-    pub(in crate::hub) fn leave_stream(&self, session: SessionKey, stream: u64) {
+    pub(in crate::hub) fn leave_stream(&self, session: SessionKey, stream: StreamId) {
         self.flush_before(session, |member| member.subscriptions.get(&stream).is_some());
         self.queue(session, |sessions| sessions.unsubscribe(session, stream));
     }

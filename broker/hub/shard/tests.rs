@@ -14,8 +14,8 @@ use super::batch::tests::messages;
 use crate::hub::budget::Budget;
 use crate::hub::routing::patterns::Selector;
 use crate::hub::{
-    Audience, Command, HubLimits, Link, NextPage, Page, Push, Replay, Selectors, SessionKey, Shard, Signals, Subscribe,
-    SubscribeReply, Subscription, What,
+    Audience, Command, HubLimits, Link, NextPage, Page, Push, Replay, Selectors, SessionKey, Shard, Signals, StreamId,
+    Subscribe, SubscribeReply, Subscription, What,
 };
 use crate::message::{Draft, Message};
 use crate::metrics::Metrics;
@@ -42,7 +42,7 @@ fn attach(shard: &Rc<Shard>, room: usize) -> (SessionKey, Rc<Signals>, DuplexStr
 
 fn subscribe(session: SessionKey, stream: u64, delivery: Delivery, audience: &Arc<Audience>) -> Command {
     audience.enter(0);
-    let topic = Topic::parse("t").expect("a test");
+    let (stream, topic) = (StreamId::topic(stream), Topic::parse("t").expect("a test"));
     let subscription = Subscription { stream, topic, delivery, field: None, audience: Arc::clone(audience) };
     let (replay, reply, presence, gap) = (None, SubscribeReply::Aside, None, None);
     Command::Subscribe { session, subscribe: Box::new(Subscribe { subscription, replay, reply, presence, gap }) }
@@ -50,7 +50,7 @@ fn subscribe(session: SessionKey, stream: u64, delivery: Delivery, audience: &Ar
 
 fn large(stream: u64, offset: u64, bytes: usize) -> Command {
     let draft = Draft { payload: Payload::json(&"x".repeat(bytes)).expect("a test"), from: None, except: None };
-    let message = Arc::new(Message::new(stream, Topic::parse("t").expect("a test"), offset, 0, draft));
+    let message = Arc::new(Message::new(StreamId::topic(stream), Topic::parse("t").expect("a test"), offset, 0, draft));
     Command::Deliver { message, selectors: None }
 }
 
@@ -64,13 +64,13 @@ fn select(session: SessionKey, selector: &Selector) -> Command {
 }
 
 fn selectors(numbers: std::ops::RangeInclusive<u64>) -> Selectors {
-    numbers.map(|number| Selector { stream: 1 << 63 | number, audience: audience() }).collect()
+    numbers.map(|number| Selector { stream: StreamId::pattern(number), audience: audience() }).collect()
 }
 
 /// A message that patterns select, or that its publisher does not get.
 fn deliver_to(offset: u64, selectors: Option<&Selectors>, except: Option<SessionKey>) -> Command {
     let draft = Draft { payload: Payload::json(&offset).expect("a test"), from: None, except };
-    let message = Arc::new(Message::new(1, Topic::parse("t").expect("a test"), offset, 0, draft));
+    let message = Arc::new(Message::new(StreamId::topic(1), Topic::parse("t").expect("a test"), offset, 0, draft));
     Command::Deliver { message, selectors: selectors.cloned() }
 }
 
@@ -136,9 +136,9 @@ fn what_a_sample_held_is_counted_off_again() {
         shard.turn(&mut vec![large(1, 1, 5_000)]);
         assert_eq!(read(&shard, key, &signals, &mut far).await.len(), 2);
         let counted = metrics.outbox_bytes.get();
-        shard.turn(&mut vec![Command::Unsubscribe { session: key, stream: 2 }]);
+        shard.turn(&mut vec![Command::Unsubscribe { session: key, stream: StreamId::topic(2) }]);
         assert_eq!(read(&shard, key, &signals, &mut far).await.len(), 1);
-        shard.turn(&mut vec![Command::Unsubscribe { session: key, stream: 1 }]);
+        shard.turn(&mut vec![Command::Unsubscribe { session: key, stream: StreamId::topic(1) }]);
         assert_eq!(metrics.outbox_bytes.get(), 0, "uncounted {uncounted}, counted {counted}");
     });
 }
@@ -412,7 +412,7 @@ proptest! {
                     got.extend(told(&read(&shard, key, &signals, &mut far).await));
                 }
             }
-            shard.turn(&mut vec![Command::Unsubscribe { session: key, stream: 1 }]);
+            shard.turn(&mut vec![Command::Unsubscribe { session: key, stream: StreamId::topic(1) }]);
             got.extend(told(&read(&shard, key, &signals, &mut far).await));
             if signals.is_ending() {
                 assert!(policy == 0, "only a queue may be too slow");

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use rustc_hash::FxHashMap;
 
 use super::batch::Batch;
-use crate::hub::{Selectors, SessionKey};
+use crate::hub::{Selectors, SessionKey, StreamId};
 use crate::message::{SharedMessage, Wire};
 use crate::metrics::Metrics;
 
@@ -18,13 +18,13 @@ const CHUNK_BYTES_MAX: usize = 256 * 1024;
 pub(in crate::hub) struct TurnMessages {
     groups: Vec<Group>,
     used: usize,
-    places: FxHashMap<u64, usize>,
+    places: FxHashMap<StreamId, usize>,
 }
 
 /// The messages of one stream.
 #[derive(Default)]
 pub(in crate::hub) struct Group {
-    pub(in crate::hub) stream: u64,
+    pub(in crate::hub) stream: StreamId,
     pub(in crate::hub) messages: Vec<SharedMessage>,
     /// The patterns that select the last of them. Those of an earlier one that are not among these have no listener any more,
     /// and those that came between have none yet: a shard delivers its pile before it lets anyone in or out.
@@ -42,7 +42,7 @@ impl TurnMessages {
         group.messages.push(message);
     }
 
-    fn place(&mut self, stream: u64) -> usize {
+    fn place(&mut self, stream: StreamId) -> usize {
         // Most turns are about one stream; the table is asked only when the stream changes.
         if self.used > 0 && self.groups[self.used - 1].stream == stream {
             return self.used - 1;
@@ -131,7 +131,7 @@ mod tests {
             let mut whole = Vec::new();
             for offset in 0..count {
                 let draft = Draft { payload: Payload::bytes(vec![0; payload_bytes]), from: None, except: None };
-                let message = Arc::new(Message::new(1, topic.clone(), offset, 0, draft));
+                let message = Arc::new(Message::new(StreamId::topic(1), topic.clone(), offset, 0, draft));
                 whole.extend_from_slice(message.frame(Wire::Frames(Codec::MessagePack), &metrics));
                 group.messages.push(message);
             }
@@ -148,12 +148,13 @@ mod tests {
             for (stream, offset) in [(1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (2, 2)] {
                 turn_messages.add(messages(stream, offset..=offset).remove(0), None);
             }
-            let seen: Vec<(u64, Vec<u64>)> = turn_messages
+            let seen: Vec<(StreamId, Vec<u64>)> = turn_messages
                 .groups()
                 .iter()
                 .map(|group| (group.stream, group.messages.iter().map(|message| message.offset).collect()))
                 .collect();
-            assert_eq!(seen, [(1, vec![1, 2, 3]), (2, vec![1, 2]), (3, vec![1])]);
+            let expected = [(1, vec![1, 2, 3]), (2, vec![1, 2]), (3, vec![1])];
+            assert_eq!(seen, expected.map(|(stream, offsets)| (StreamId::topic(stream), offsets)));
             turn_messages.clear();
             assert!(turn_messages.groups().is_empty());
         }

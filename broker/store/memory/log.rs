@@ -146,13 +146,18 @@ mod tests {
     use rialto_protocol::Payload;
 
     use super::*;
+    use crate::identity::StreamId;
     use crate::message::Draft;
     use crate::topic::Topic;
 
     fn kept(epoch: &str, offset: u64, bytes: usize, retention: Retention) -> KeptMessage {
         let draft = Draft { payload: Payload::bytes(vec![0; bytes]), from: None, except: None };
         let topic = Topic::parse("t").expect("a topic");
-        KeptMessage { message: Arc::new(Message::new(1, topic, offset, 0, draft)), epoch: epoch.into(), retention }
+        KeptMessage {
+            message: Arc::new(Message::new(StreamId::topic(1), topic, offset, 0, draft)),
+            epoch: epoch.into(),
+            retention,
+        }
     }
 
     fn offsets(past: &Past) -> Vec<u64> {
