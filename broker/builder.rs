@@ -22,10 +22,10 @@ use crate::topic_plugins::{InitialPlugins, LoadFailure, Loading, NativePlugin, T
 use crate::topics::TopicRegistry;
 use crate::topics::presence_timer::PresenceTimer;
 
-/// The least time between two walks over all topics because room was wanted.
-const WISH_PAUSE: Duration = Duration::from_millis(100);
+/// The least time between two walks over all topics that requests for room caused.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest time between two walks over what is kept, to give up what has become too old.
+/// The longest time between two walks over the store that remove expired messages and keys.
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// Collects what a broker needs and starts it.
@@ -43,7 +43,7 @@ pub struct Builder {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The operating system gave no thread or no event queue.
+    /// The operating system refused a thread or an event queue.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
     /// The sandbox for plugins cannot run on this machine.
@@ -183,7 +183,7 @@ impl Builder {
         let plugins = Arc::new(TopicPlugins::start(wanted, loading, ended)?);
         let watched = Arc::downgrade(&plugins);
         let hub = Hub::spawn(hub_limits(shards, &limits), &metrics).map_err(StartError::Thread)?;
-        let (room_wanted, wishes) = sync_channel(1);
+        let (room_wanted, room_requests) = sync_channel(1);
         let (patterns, counts) = (Arc::clone(hub.patterns()), Arc::clone(&metrics));
         let topics = TopicRegistry::new(rules, &limits, shards, patterns, counts, room_wanted);
         let idle = Duration::from_millis(limits.topic_idle_ms);
@@ -204,9 +204,9 @@ impl Builder {
             next_shard: 0.into(),
         };
         let core = Arc::new(core);
-        // Timers that were kept may be due already; until now nobody could do what their hooks want.
+        // Stored timers may be due already; until now the effects of their hooks could not be committed.
         let _ = late.set(Arc::downgrade(&core));
-        keep(Arc::downgrade(&core), idle, wishes).map_err(StartError::Thread)?;
+        spawn_keeper(Arc::downgrade(&core), idle, room_requests).map_err(StartError::Thread)?;
         if may_watch {
             watch(Arc::downgrade(&core), watched, when_ended).map_err(StartError::Thread)?;
         }
@@ -232,13 +232,13 @@ fn hub_limits(shards: usize, limits: &Limits) -> HubLimits {
     }
 }
 
-/// Forgets idle topics and what has become too old from time to time, and all that nobody needs when room is wanted; on a thread of its own because
-/// it walks all of them. It ends with the broker.
-fn keep(core: Weak<Core>, idle: Duration, wishes: Receiver<()>) -> io::Result<()> {
+/// Removes idle topics, expired messages and expired keys from time to time, and all unused topics when room is requested;
+/// on a thread of its own because it walks all of them. It ends with the broker.
+fn spawn_keeper(core: Weak<Core>, idle: Duration, room_requests: Receiver<()>) -> io::Result<()> {
     let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
     let work = move || {
         loop {
-            let unused_ms = match wishes.recv_timeout((idle / 2).min(SWEEP)) {
+            let unused_ms = match room_requests.recv_timeout((idle / 2).min(SWEEP)) {
                 Ok(()) => 0,
                 Err(RecvTimeoutError::Timeout) => idle_ms,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -247,10 +247,10 @@ fn keep(core: Weak<Core>, idle: Duration, wishes: Receiver<()>) -> io::Result<()
             core.store.forget_old(core.clock.now());
             core.topics.forget_idle(unused_ms);
             if unused_ms == 0 {
-                // However many are turned away, walking all topics must not become all that is done: each walk holds up
-                // whoever looks one up.
+                // However many requests are refused, walks must not follow each other at once: each holds up the
+                // requests that look up a topic.
                 drop(core);
-                std::thread::sleep(WISH_PAUSE);
+                std::thread::sleep(ROOM_PAUSE);
             }
         }
     };

@@ -1,5 +1,5 @@
-//! Plugins: sandboxed components with a thread and a mailbox each. A hook gives a decision and what it wants done as values;
-//! nothing here publishes, answers or knows a session's connection.
+//! Plugins: sandboxed components, each with a thread and a mailbox. A hook returns its decision and its effects as values;
+//! nothing here publishes, replies or knows a session's connection.
 
 #[cfg(feature = "plugins")]
 mod load;
@@ -45,12 +45,12 @@ use crate::clock::Now;
 use crate::store::{KeptTimer, StoreError, Writes};
 use crate::topic::Topic;
 
-/// Where running copies of a plugin come from.
+/// Makes instances of a plugin: a compiled component or a native factory.
 pub(crate) trait Source: Send + Sync {
-    /// Makes a running copy and calls its `start`. Gives what it says that it serves.
+    /// Makes an instance and calls its `start`. Returns the topics that it says it serves.
     ///
     /// # Errors
-    /// Why it does not run.
+    /// Why the instance did not start.
     fn start(
         &self,
         host: Box<dyn HookHost>,
@@ -60,7 +60,7 @@ pub(crate) trait Source: Send + Sync {
     ) -> Result<(Box<dyn RunningInstance>, Vec<String>), Failed>;
 }
 
-/// Something a plugin is told. Each is one hook.
+/// An event for a plugin. Each kind calls one hook.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// A session has connected to a raw endpoint.
@@ -69,13 +69,13 @@ pub(crate) enum Event {
     Disconnect { session: Member, endpoint: Arc<str> },
     /// A session on a raw endpoint has sent a message.
     Message { session: Member, endpoint: Arc<str>, message: Raw },
-    /// A session wants to subscribe.
+    /// A session asks to subscribe.
     Subscribe { session: Member, topic: Topic },
     /// A session has left.
     Unsubscribe { session: Member, topic: Topic },
-    /// Someone published; where that was a plugin, the message came through so many of them.
+    /// A message was published; `hops` counts the plugins that it has come through.
     Publish { session: Option<Member>, topic: Topic, payload: Payload, hops: u8 },
-    /// Someone asks.
+    /// A call, of a session, an API key or the embedding program.
     Call { session: Option<Member>, topic: Option<Topic>, method: String, payload: Option<Payload> },
     /// A timer is due, of the plugin or of the instance of one topic.
     Timer { topic: Option<Topic>, name: String, payload: Option<Payload> },
@@ -129,34 +129,34 @@ impl Event {
 /// What a hook decided.
 #[derive(Clone, Debug)]
 pub(crate) enum Decision {
-    /// A subscription is let in, or its end was noted.
+    /// The hook returned `ok`: a subscription is admitted, an end is noted.
     Accepted,
-    /// A message goes out with this payload; none means as it came.
+    /// The message is published with this payload; none is the payload of the request.
     Publish(Option<Payload>),
-    /// A message goes nowhere.
+    /// The message is not published, and the request succeeds.
     Swallow,
     /// The answer to a call.
     Answer(Option<Payload>),
 }
 
-/// All that a hook wants done.
+/// The effects of a hook: what it asked the host for, to be committed together.
 #[derive(Clone, Debug)]
 pub(crate) struct HookEffects {
     pub(crate) effects: Vec<Effect>,
-    /// What is to be kept of its state and timers.
+    /// Writes to its state and timers.
     pub(crate) writes: Writes,
-    /// Through how many plugins what it was called for came.
+    /// How many plugins the cause of the hook has come through.
     pub(crate) hops: u8,
 }
 
 impl HookEffects {
-    /// The timers to be, and whose they are.
+    /// The changes to timers, and the namespace of these.
     fn timers(&self) -> (Arc<str>, BTreeMap<String, Option<KeptTimer>>) {
         (Arc::clone(&self.writes.namespace), self.writes.timers.clone())
     }
 }
 
-/// The outcome of a hook that returned `ok`. Nothing of it has happened yet.
+/// The outcome of a hook that returned `ok`. Nothing of it is committed yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Done {
     pub(crate) decision: Decision,
@@ -164,7 +164,7 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// The outcome where no hook had to be called.
+    /// The outcome of an event that calls no hook.
     fn nothing(namespace: Arc<str>) -> Self {
         let writes = Writes { namespace, values: BTreeMap::new(), timers: BTreeMap::new() };
         let wanted = HookEffects { effects: Vec::new(), writes, hops: 0 };
@@ -172,7 +172,7 @@ impl Done {
     }
 }
 
-/// Why a hook has no outcome. Nothing that it asked for happens.
+/// Why a hook has no outcome. None of its effects is committed.
 #[derive(Clone, Debug)]
 pub(crate) enum HookError {
     /// The plugin's decision, for the client.
@@ -181,7 +181,7 @@ pub(crate) enum HookError {
     Failed(Failed),
     /// The plugin's state could not be read.
     Storage(StoreError),
-    /// The hook was not called, because that was no longer wanted.
+    /// The hook was not called: its idempotency key is known by now.
     NotWanted,
 }
 
@@ -191,27 +191,27 @@ pub(crate) enum Failed {
     /// The hook did not return in time.
     #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only components have deadlines"))]
     Deadline { hook_ms: u64 },
-    /// The guest trapped; the text is what it said and where.
+    /// The guest trapped; the text is its message and where.
     Trap(String),
     /// A limit was exceeded.
     Limit(String),
     /// The guest returned something the protocol does not carry.
     Returned(String),
-    /// The hook said itself that it could not work.
+    /// The hook returned `failed`.
     Said(String),
     /// No instance runs because starting one failed.
     Start(String),
-    /// It failed too often, and is given no chance for now.
+    /// The plugin failed too often and is quarantined.
     Quarantined,
 }
 
 impl Failed {
-    /// Whether it counts towards quarantine: the plugin has done something that it must not.
+    /// Whether it counts towards quarantine: the plugin broke a rule or a limit.
     fn counts(&self) -> bool {
         !matches!(self, Self::Said(_) | Self::Quarantined)
     }
 
-    /// The sentence a client gets: what kind of failure, nothing from inside the plugin.
+    /// The text for clients: the kind of failure, and nothing from inside the plugin.
     pub(crate) fn for_client(&self) -> String {
         match self {
             Self::Deadline { hook_ms } => format!("it did not answer within {hook_ms} ms"),

@@ -1,4 +1,4 @@
-//! One plugin that owns topics: what happens there becomes events in its mailbox. It decides nothing.
+//! The handle of one topic plugin: turns requests to its topics and endpoints into events in its mailbox. It decides nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use rialto_protocol::{Answered, CloseCode, Closing, Published, Reply};
 
 use super::RunningVersion;
 use super::known_sessions::KnownSessions;
-use super::request::{PluginRequest, failure};
+use super::request::{PluginRequest, busy, failure};
 use super::transaction::{PrimaryEffect, Transaction};
 use crate::broker::topic_logic::{RawMessage, TopicLogic, TopicPublish};
 use crate::broker::{Broker, CallRequest, Departure, PluginStatus, SubscribeOptions, answer_published};
@@ -23,7 +23,7 @@ use crate::topic::Topic;
 use crate::topics::TopicEntry;
 use crate::topics::idempotency::{KeyHome, ScopedKey};
 
-/// One plugin that owns topics.
+/// One topic plugin: its mailbox, registry, known sessions and status.
 pub(crate) struct PluginHandle {
     name: Arc<str>,
     pub(super) mailbox: Mailbox,
@@ -57,7 +57,7 @@ impl PluginHandle {
         self.mailbox.replace(version, on_replaced);
     }
 
-    /// Another version runs from now on.
+    /// Sets the manifest and grants of the version that runs from now on.
     pub(super) fn set_running(&self, running: RunningVersion) {
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
     }
@@ -128,9 +128,9 @@ impl TopicLogic for PluginHandle {
     }
 
     fn connect(self: Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) -> Result<(), String> {
-        let Ok(place) = self.mailbox.place() else {
+        let Ok(slot) = self.mailbox.reserve() else {
             broker.core.metrics.plugin_busy.add(1);
-            return Err(format!("plugin \"{}\" has too much to do", self.name));
+            return Err(busy(&self.name));
         };
         let event = Event::Connect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
         let (plugin, broker, caller) = (Arc::clone(&self), broker.clone(), caller.clone());
@@ -149,7 +149,7 @@ impl TopicLogic for PluginHandle {
             broker.core.hub.run_on(key.shard(), move |shard| shard.end(key, &closing));
             false
         };
-        place.fill(event, None, Box::new(finish));
+        slot.fill(event, None, Box::new(finish));
         Ok(())
     }
 
@@ -161,7 +161,7 @@ impl TopicLogic for PluginHandle {
         message: RawMessage,
         in_flight: InFlightGuard,
     ) -> Result<(), RawMessage> {
-        let Ok(place) = self.mailbox.place() else {
+        let Ok(slot) = self.mailbox.reserve() else {
             broker.core.metrics.plugin_busy.add(1);
             return Err(message);
         };
@@ -179,7 +179,7 @@ impl TopicLogic for PluginHandle {
             drop(in_flight);
             kept
         };
-        place.fill(event, None, Box::new(finish));
+        slot.fill(event, None, Box::new(finish));
         Ok(())
     }
 

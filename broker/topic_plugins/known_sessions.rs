@@ -1,4 +1,4 @@
-//! The sessions that a plugin knows, so that it can be done to them what a hook wants. It asks nobody.
+//! The sessions that a plugin knows, by id, so that a hook's effects can reach them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! Makes running plugins of what the configuration says, when the broker starts and at each reload. It changes nothing that
-//! runs already.
+//! Loads plugins from their configuration and starts them, when the broker starts and at each reload. It changes no plugin
+//! that runs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub(crate) struct NativePlugin {
     pub(crate) manifest: Manifest,
 }
 
-/// What plugins are made with, and put into.
+/// What loading a plugin needs: sandbox settings, compiler, rules, store and metrics.
 pub(crate) struct Loading {
     pub(crate) sandbox: config::Sandbox,
     /// The program that compiles, where that is not this process.
@@ -39,14 +39,14 @@ pub(crate) struct Loading {
     pub(crate) late: Arc<OnceLock<Weak<Core>>>,
 }
 
-/// Why a plugin does not run.
+/// Why a plugin was not loaded or started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LoadFailure {
-    /// There is no engine for any.
+    /// The engine of the sandbox cannot run on this machine.
     #[error("{0}")]
     #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "there is no engine that could fail"))]
     Sandbox(String),
-    /// Something is wrong with this one.
+    /// One plugin cannot be loaded or does not start.
     #[error("plugin \"{name}\" ({path}): {reason}")]
     Plugin { name: String, path: String, reason: String },
 }
@@ -74,7 +74,7 @@ impl Loader {
     /// Loads a plugin and starts it on a thread of its own.
     ///
     /// # Errors
-    /// [`LoadFailure`] says why it does not run.
+    /// [`LoadFailure`] says why it was not started.
     pub(super) fn start(
         &self,
         name: &str,
@@ -93,7 +93,7 @@ impl Loader {
         let around = self.surroundings(&key, &registry, &status, &own);
         let (mailbox, thread) = spawn(version, around).map_err(|error| failure(name, &path, error.to_string()))?;
         let handle = Arc::new(PluginHandle::new(key, mailbox, registry, status, running));
-        // Until now no timer's hook could be carried out: it needs the plugin's own handle.
+        // Until now no timer's hook could be committed: that needs the plugin's own handle.
         let _ = own.set(Arc::downgrade(&handle));
         Ok((handle, thread))
     }
@@ -142,7 +142,7 @@ impl Loader {
             clock: *clock,
             registry: Arc::clone(registry),
             status: Arc::clone(status),
-            alone: Arc::new(move |done| {
+            commit_timer: Arc::new(move |done| {
                 let broker = late.get().and_then(Weak::upgrade).map(|core| Broker { core });
                 match (broker, own.get().and_then(Weak::upgrade)) {
                     (Some(broker), Some(plugin)) => commit_timer(&broker, &plugin, done),
@@ -154,7 +154,7 @@ impl Loader {
     }
 }
 
-/// What is told of a version while it runs.
+/// The manifest and grants of a version, for the plugin's status.
 pub(super) fn running(version: &Version, plugin: &PluginConfig) -> RunningVersion {
     RunningVersion { manifest: version.manifest.clone(), grants: plugin.grants.clone() }
 }
@@ -187,7 +187,7 @@ fn version(LoadedComponent { source, manifest, may }: LoadedComponent, plugin: &
     }
 }
 
-/// The limits of a plugin as its instances are held to them.
+/// The limits of a plugin, from its configuration.
 pub(crate) fn limits(plugin: &PluginConfig) -> PluginLimits {
     PluginLimits {
         memory_bytes: usize::try_from(plugin.memory_bytes).unwrap_or(usize::MAX),

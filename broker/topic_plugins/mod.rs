@@ -1,5 +1,5 @@
-//! Plugins as owners of topics: turns requests into hooks, and what a hook decided into messages and answers. The sandbox
-//! itself is the business of `plugin`.
+//! Topic plugins: turns requests to topics into hook calls, and the outcome of a hook into messages and replies. The sandbox
+//! is in `plugin`.
 
 mod components;
 mod handle;
@@ -37,14 +37,14 @@ use crate::plugin::{Done, Manifest};
 
 type ByName = BTreeMap<Arc<str>, Arc<PluginHandle>>;
 
-/// All plugins of a broker, by name.
+/// The plugins of a broker, by name.
 pub(crate) struct TopicPlugins {
     by_name: ArcSwap<ByName>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps the engine's watchdog alive as long as hooks can run.
     loader: Loader,
     settings: Settings,
-    /// Whether plugins' threads are to end.
+    /// Whether the plugins are stopped.
     stopped: AtomicBool,
     /// Dropped with the broker, which ends the watch over files.
     _ended: SyncSender<()>,
@@ -77,23 +77,23 @@ impl TopicPlugins {
     fn start_all(&self) -> Result<(), LoadFailure> {
         let wanted = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, plugin) in &wanted.plugins {
-            let (plugin, thread) = self.loader.start(name, wanted.natives.get(name).cloned(), plugin)?;
-            self.add(plugin, thread);
+            let (handle, thread) = self.loader.start(name, wanted.natives.get(name).cloned(), plugin)?;
+            self.add(handle, thread);
         }
         Ok(())
     }
 
-    /// Takes a plugin in that runs.
-    fn add(&self, plugin: Arc<PluginHandle>, thread: JoinHandle<()>) {
+    /// Adds a plugin that runs.
+    fn add(&self, handle: Arc<PluginHandle>, thread: JoinHandle<()>) {
         self.by_name.rcu(|by_name| {
             let mut by_name = ByName::clone(by_name);
-            by_name.insert(Arc::clone(plugin.name()), Arc::clone(&plugin));
+            by_name.insert(Arc::clone(handle.name()), Arc::clone(&handle));
             by_name
         });
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
-        // The broker may have been stopped meanwhile: then nobody else ends it.
+        // The broker may have been stopped meanwhile: then nothing else stops this plugin.
         if self.stopped.load(SeqCst) {
-            plugin.stop();
+            handle.stop();
         }
     }
 
@@ -144,7 +144,7 @@ impl fmt::Debug for TopicPlugins {
     }
 }
 
-/// Carries out what a timer's hook asked for. Whether it is committed.
+/// Commits the effects of a timer's hook. Returns whether they are committed.
 fn commit_timer(broker: &Broker, plugin: &Arc<PluginHandle>, done: Done) -> bool {
     let transaction = Transaction { broker, plugin, by: None };
     match transaction.commit_effects(PrimaryEffect::None, Vec::new(), done.wanted) {
@@ -156,7 +156,7 @@ fn commit_timer(broker: &Broker, plugin: &Arc<PluginHandle>, done: Done) -> bool
     }
 }
 
-/// What is known of the version that runs.
+/// The manifest and grants of the version that runs.
 #[derive(Clone, Debug)]
 pub(crate) struct RunningVersion {
     pub(crate) manifest: Manifest,

@@ -1,5 +1,5 @@
-//! Reload: a new version of a plugin takes the place of the old one between two events, while sockets, subscriptions, state
-//! and timers stay; a new version that cannot run changes nothing. Plugins that are new in the configuration begin to run.
+//! Reload: replaces the version of a plugin between two events; sockets, subscriptions, state and timers stay, and a version
+//! that cannot start changes nothing. Plugins that are new in the configuration are started.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,20 +13,20 @@ use crate::config::{Config, Endpoint, PluginConfig, Rules, TopicRule};
 use crate::plugin::Failed;
 use crate::topic::is_invisible;
 
-/// What was wanted when the broker started: plugins, and what is theirs.
+/// The configured plugins, with the topic rules and endpoints that name them.
 pub(crate) struct InitialPlugins {
     pub(crate) plugins: BTreeMap<String, PluginConfig>,
     pub(crate) topics: Vec<TopicRule>,
     pub(crate) endpoints: Vec<Endpoint>,
-    /// Where that is read again; none keeps it as it is.
+    /// The file that a reload reads again; none keeps these settings.
     pub(crate) file: Option<PathBuf>,
     pub(crate) natives: BTreeMap<String, NativePlugin>,
 }
 
-/// What was wanted last. One reload at a time has it.
+/// The settings that were applied last. One reload at a time holds the lock.
 pub(super) type Settings = Mutex<InitialPlugins>;
 
-/// Takes over what the configuration file says now.
+/// Reads the configuration file again.
 fn read_again(settings: &mut InitialPlugins) -> Result<(), ReloadError> {
     let Some(file) = &settings.file else { return Ok(()) };
     let config = Config::load(file).map_err(|problems| ReloadError::Configuration(problems.render(false)))?;
@@ -77,7 +77,7 @@ impl TopicPlugins {
             (Some(_), None) => {
                 Err(fixed(name, "is gone from the configuration; it runs until the broker is restarted"))
             }
-            // Whoever asks for what there is not is told so; there is nothing for the operator to see to.
+            // An unknown name is the caller's mistake: it is returned, and not logged.
             (None, None) => return Err(ReloadError::Unknown(shown(name))),
         };
         match &reloaded {
@@ -93,14 +93,14 @@ impl TopicPlugins {
         reloaded
     }
 
-    /// A plugin that is new begins to run.
+    /// Starts a plugin that is new.
     fn begin(&self, name: &str, plugin: &PluginConfig) -> Result<Arc<PluginHandle>, ReloadError> {
         let (handle, thread) = self.loader.start(name, None, plugin).map_err(refused)?;
         self.add(handle, thread);
         self.get(name).ok_or(ReloadError::Stopping)
     }
 
-    /// A new version takes the place of the old one, behind the events that wait already.
+    /// Replaces the version of a plugin, behind the events that wait already.
     fn replace(&self, handle: &Arc<PluginHandle>, plugin: &PluginConfig) -> Result<(), ReloadError> {
         let name = handle.name().to_string();
         let path = plugin.path.display().to_string();
@@ -127,7 +127,7 @@ impl TopicPlugins {
         }
     }
 
-    /// The topic rules and endpoints of the configuration hold from now on, if all plugins that they name run.
+    /// Applies the topic rules and endpoints of the configuration, if all plugins that they name run.
     fn take_rules(&self, broker: &Broker, settings: &InitialPlugins) {
         let named = settings.topics.iter().filter_map(|rule| rule.plugin.as_ref());
         let named = named.chain(settings.endpoints.iter().map(|endpoint| &endpoint.plugin));
@@ -144,7 +144,7 @@ impl TopicPlugins {
     }
 }
 
-/// A name as it may be repeated: it comes from outside.
+/// A name from outside, shortened and without invisible characters.
 fn shown(name: &str) -> String {
     const NAME_CHARS_MAX: usize = 64;
     name.chars().filter(|character| !is_invisible(*character)).take(NAME_CHARS_MAX).collect()

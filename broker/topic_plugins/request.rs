@@ -1,5 +1,5 @@
-//! A request on its way through a plugin: it waits its turn, is known or new, and is answered once. What it is about is the
-//! business of others.
+//! A request that a plugin decides on: puts its event into the mailbox, looks up its idempotency key, and replies once. It
+//! knows no kind of request.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,7 +15,7 @@ use crate::request::responder::Responder;
 use crate::store::Outcome;
 use crate::topics::idempotency::ScopedKey;
 
-/// When it makes sense to ask a plugin again that has too much to do.
+/// When a client may retry after a plugin's mailbox was full.
 const BUSY_RETRY_MS: u64 = 100;
 
 /// A request that a plugin decides on.
@@ -26,37 +26,37 @@ pub(super) struct PluginRequest {
 }
 
 impl PluginRequest {
-    /// Puts the event into the plugin's mailbox. `finish` does what the hook wanted and answers; it says whether that is
-    /// kept.
+    /// Puts the event into the plugin's mailbox. `finish` commits the hook's effects and replies; it returns whether they are
+    /// committed.
     pub(super) fn submit(
         self,
-        plugin: &Arc<PluginHandle>,
+        handle: &Arc<PluginHandle>,
         broker: &Broker,
         event: Event,
         finish: impl FnOnce(&Transaction<'_>, Done, Responder) -> bool + Send + 'static,
     ) {
         let Self { from, scoped_key, responder } = self;
-        let Ok(place) = plugin.mailbox.place() else {
+        let Ok(slot) = handle.mailbox.reserve() else {
             broker.core.metrics.plugin_busy.add(1);
-            let text = format!("plugin \"{}\" has too much to do", plugin.name());
+            let text = busy(handle.name());
             return responder.fail(Failure::new(ErrorCode::Busy, text).retry_after_ms(BUSY_RETRY_MS));
         };
-        let (plugin, broker) = (Arc::clone(plugin), broker.clone());
+        let (handle, broker) = (Arc::clone(handle), broker.clone());
         let found = Arc::new(OnceLock::new());
-        // Looked up when it is this event's turn: whoever came before it with the same key is done by then.
+        // Looked up when it is this event's turn: an earlier request with the same key is complete by then.
         let is_new = scoped_key.map(|scoped_key| {
             let (clock, found) = (broker.core.clock, Arc::clone(&found));
             Box::new(move || *found.get_or_init(|| scoped_key.recall(clock.now())) == Ok(Lookup::No)) as IsNew
         });
-        place.fill(
+        slot.fill(
             event,
             is_new,
             Box::new(move |outcome| match (found.get(), outcome) {
                 (None | Some(Ok(Lookup::No)), Ok(done)) => {
-                    finish(&Transaction { broker: &broker, plugin: &plugin, by: from.as_ref() }, done, responder)
+                    finish(&Transaction { broker: &broker, plugin: &handle, by: from.as_ref() }, done, responder)
                 }
                 (None | Some(Ok(Lookup::No)), Err(error)) => {
-                    responder.fail(failure(plugin.name(), error));
+                    responder.fail(failure(handle.name(), error));
                     false
                 }
                 (Some(Ok(known)), _) => {
@@ -72,7 +72,7 @@ impl PluginRequest {
     }
 }
 
-/// Answers a request whose key is known.
+/// Replies to a request whose idempotency key is known.
 fn answer_known(broker: &Broker, known: &Lookup, responder: Responder) {
     let Lookup::Same(outcome) = known else { return responder.fail(key_reused()) };
     broker.core.metrics.duplicates.add(1);
@@ -83,7 +83,12 @@ fn answer_known(broker: &Broker, known: &Lookup, responder: Responder) {
     }
 }
 
-/// What a client is told of a hook that has no outcome.
+/// The text for a request to a plugin whose mailbox is full.
+pub(super) fn busy(plugin: &str) -> String {
+    format!("plugin \"{plugin}\" is busy: its mailbox is full")
+}
+
+/// The failure that a client receives when a hook has no outcome.
 pub(super) fn failure(plugin: &str, error: HookError) -> Failure {
     match error {
         HookError::Rejected { reason, detail } => {

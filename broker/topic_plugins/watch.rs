@@ -11,11 +11,11 @@ use std::time::{Duration, SystemTime};
 use super::TopicPlugins;
 use crate::broker::{Broker, Core};
 
-/// How often files are looked at. What has changed is loaded once two looks have seen the same, so that whoever writes a
-/// file piece by piece is not interrupted.
+/// How often files are checked. A changed file is loaded once two checks have seen the same, so that a file that is still
+/// being written is not loaded.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What tells one version of a file from another.
+/// The metadata that distinguishes one version of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trace {
     modified: SystemTime,
@@ -36,10 +36,10 @@ fn is_new(read: Option<Trace>, seen: Option<Trace>, now: Option<Trace>) -> bool 
     now.is_some() && now == seen && now != read
 }
 
-/// Watches until the broker is dropped, which `ended` tells at once.
+/// Watches until the broker is dropped: `ended` is disconnected then.
 ///
 /// # Errors
-/// When the system gives no thread.
+/// When the operating system refuses a thread.
 pub(crate) fn watch(core: Weak<Core>, plugins: Weak<TopicPlugins>, ended: Receiver<()>) -> io::Result<()> {
     let work = move || {
         let mut seen = BTreeMap::new();
@@ -63,7 +63,7 @@ impl TopicPlugins {
         for (name, now) in watched {
             let last = before.get(&name).copied().flatten();
             if is_new(self.loader.last_read(&name), last, now) {
-                // Why it does not run has been told to the operator.
+                // Why it does not run has been logged.
                 let _ = self.reload_again(broker, &mut settings, &name);
             }
             seen.insert(name, now);

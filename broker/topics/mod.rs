@@ -1,4 +1,4 @@
-//! The topics in memory: each with its options, its order and its audience. It forgets topics that nobody needs.
+//! The registry of the topics in memory: each with its options, its stream and its audience. Unused topics are removed.
 
 pub(crate) mod idempotency;
 pub(crate) mod presence_timer;
@@ -24,10 +24,10 @@ use crate::presence::TopicPresence;
 use crate::store::{Retention, StoreError};
 use crate::topic::Topic;
 
-/// Topics that nobody needs are forgotten on demand; that takes less than this.
+/// Unused topics are removed on demand; that takes less than this.
 const FULL_RETRY_MS: u64 = 1_000;
 
-/// A table with more room than this, of which less than an eighth is used, gives it back.
+/// A table with more room than this, of which less than an eighth is used, is shrunk.
 const SPARSE_MIN: usize = 65_536;
 
 /// So many topics share an epoch: few enough that those who publish to them do not wait for each other.
@@ -39,7 +39,7 @@ const EPOCH_TOPICS: usize = 64;
 #[repr(C)]
 pub(crate) struct TopicEntry {
     pub(crate) options: Arc<TopicOptions>,
-    /// When the topic was last used, in milliseconds of the directory's own time.
+    /// When the topic was last used, in milliseconds of the registry's own time.
     used_ms: AtomicU64,
     pub(crate) stream: Stream,
     pub(crate) reach: Reach,
@@ -108,7 +108,7 @@ impl Epoch {
 }
 
 impl TopicEntry {
-    /// Whether nobody is subscribed, nor may come back to where they were.
+    /// Whether the topic has no subscriber, and no member within its grace period.
     fn is_unused(&self) -> bool {
         self.reach.audience().is_empty() && self.presence.as_ref().is_none_or(|presence| presence.is_empty())
     }
@@ -141,7 +141,7 @@ pub(crate) struct TopicRegistry {
     epoch: Mutex<Epoch>,
     started: std::time::Instant,
     metrics: Arc<Metrics>,
-    /// Asks whoever calls [`TopicRegistry::forget_idle`] to do it now. Dropped with the directory.
+    /// Asks the thread that calls [`TopicRegistry::forget_idle`] to do so now. Dropped with the registry.
     room_wanted: SyncSender<()>,
     topics: DashMap<ByName, ()>,
 }
@@ -174,7 +174,7 @@ impl TopicRegistry {
         }
     }
 
-    /// The topic, brought into memory if it is not there.
+    /// The topic, loaded into memory if it is not there.
     ///
     /// # Errors
     /// `not_found` when no rule is for it, `too_many` when no further topic fits, `unavailable` when the store cannot be read.
@@ -190,7 +190,7 @@ impl TopicRegistry {
             return Err(Failure::new(ErrorCode::NotFound, format!("no rule is for topic \"{topic}\"")));
         };
         if self.topics.len() >= self.topics_max {
-            // One wish is enough, however many are turned away until it is granted.
+            // One request for room is enough, however many topics are refused until then.
             let _ = self.room_wanted.try_send(());
             let text = format!("the broker holds {} topics already", self.topics_max);
             return Err(Failure::new(ErrorCode::TooMany, text).retry_after_ms(FULL_RETRY_MS));
@@ -228,7 +228,7 @@ impl TopicRegistry {
             Arc::new(TopicPresence::new(topic.clone(), id, self.shards, members_max, metrics))
         });
         let audience = Arc::new(Audience::new(self.shards, &options.delivery));
-        // Whoever is subscribed to a pattern gets everything.
+        // A subscription to a pattern receives every message.
         let is_selected = options.patterns && options.delivery_max == Policy::Queue;
         let reach = Reach::new(audience, is_selected.then(|| self.patterns.place(topic)));
         Ok(TopicEntry { options, used_ms: AtomicU64::new(self.now_ms()), stream, reach, presence })

@@ -1,4 +1,4 @@
-//! What an instance does on tape, and the file that is made of it when a hook fails. It decides nothing.
+//! The recorder of one instance: its events and host calls, and the file written when a hook fails. It decides nothing.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -15,10 +15,10 @@ use crate::plugin::run::instance::HookReturn;
 use crate::plugin::{Event, Failed, HookEffects};
 use rialto_plugin::host::Exceeded;
 
-/// What the events of one instance may take in memory.
+/// The most memory that the events of one instance take.
 const BYTES_MAX: usize = 16 << 20;
 
-/// The newest recordings that are kept in a folder.
+/// How many recordings a folder keeps: the newest.
 const FILES_MAX: usize = 100;
 
 /// The tape of one instance.
@@ -30,11 +30,11 @@ pub(in crate::plugin) struct Recorder {
 type Calls = Arc<Mutex<Vec<HostCall>>>;
 
 impl Recorder {
-    /// A tape of so many events, and a host that is overheard.
+    /// A recorder of so many events, and a host that records the calls to `host`.
     pub(in crate::plugin) fn new(events: usize, host: Box<dyn HookHost>) -> (Self, Box<dyn HookHost>) {
         let calls = Calls::default();
-        let overheard = RecordingHost { host, calls: Arc::clone(&calls) };
-        (Self { calls, tape: Tape::new(events, BYTES_MAX) }, Box::new(overheard))
+        let recording = RecordingHost { host, calls: Arc::clone(&calls) };
+        (Self { calls, tape: Tape::new(events, BYTES_MAX) }, Box::new(recording))
     }
 
     /// The instance has started, or has not.
@@ -71,7 +71,7 @@ impl Recorder {
         self.tape.add(now.unix_ms, event, calls, outcome);
     }
 
-    /// Writes what is on the tape into a folder that only its owner may read; older files give way.
+    /// Writes the recording into a folder that only its owner may read, and removes the oldest files beyond the bound.
     ///
     /// # Errors
     /// When the folder cannot be written to.
@@ -144,59 +144,59 @@ pub(in crate::plugin) fn failure(failed: &Failed) -> Outcome {
 }
 
 fn described(event: &Event) -> recording::Event {
-    use recording::Event as Told;
+    use recording::Event as Recorded;
     match event {
         Event::Connect { session, endpoint } => {
-            Told::OnConnect { session: session_to_guest(session), endpoint: endpoint.to_string() }
+            Recorded::OnConnect { session: session_to_guest(session), endpoint: endpoint.to_string() }
         }
         Event::Disconnect { session, endpoint } => {
-            Told::OnDisconnect { session: session_to_guest(session), endpoint: endpoint.to_string() }
+            Recorded::OnDisconnect { session: session_to_guest(session), endpoint: endpoint.to_string() }
         }
-        Event::Message { session, endpoint, message } => Told::OnMessage {
+        Event::Message { session, endpoint, message } => Recorded::OnMessage {
             session: session_to_guest(session),
             endpoint: endpoint.to_string(),
             message: message.clone(),
         },
         Event::Subscribe { session, topic } => {
-            Told::OnSubscribe { session: session_to_guest(session), topic: topic.to_string() }
+            Recorded::OnSubscribe { session: session_to_guest(session), topic: topic.to_string() }
         }
         Event::Unsubscribe { session, topic } => {
-            Told::OnUnsubscribe { session: session_to_guest(session), topic: topic.to_string() }
+            Recorded::OnUnsubscribe { session: session_to_guest(session), topic: topic.to_string() }
         }
-        Event::Publish { session, topic, payload, .. } => Told::OnPublish {
+        Event::Publish { session, topic, payload, .. } => Recorded::OnPublish {
             session: session.as_ref().map(session_to_guest),
             topic: topic.to_string(),
             payload: payload_to_guest(payload),
         },
-        Event::Call { session, topic, method, payload } => Told::OnCall {
+        Event::Call { session, topic, method, payload } => Recorded::OnCall {
             session: session.as_ref().map(session_to_guest),
             topic: topic.as_ref().map(ToString::to_string),
             method: method.clone(),
             payload: payload.as_ref().map(payload_to_guest),
         },
         Event::Timer { name, payload, .. } => {
-            Told::OnTimer { name: name.clone(), payload: payload.as_ref().map(payload_to_guest) }
+            Recorded::OnTimer { name: name.clone(), payload: payload.as_ref().map(payload_to_guest) }
         }
     }
 }
 
-/// A host whose every word is noted.
+/// A host that records every call and its result.
 struct RecordingHost {
     host: Box<dyn HookHost>,
     calls: Calls,
 }
 
 impl RecordingHost {
-    fn note(&self, ask: Ask, told: Told) {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(HostCall { ask, told });
+    fn note(&self, ask: Ask, reply: Told) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(HostCall { ask, told: reply });
     }
 
-    fn noted<T>(&self, ask: Ask, told: Result<T, Refusal>, tell: impl FnOnce(&T) -> Told) -> Result<T, Refusal> {
-        // What ended the hook is its outcome, and no answer.
+    fn noted<T>(&self, ask: Ask, reply: Result<T, Refusal>, describe: impl FnOnce(&T) -> Told) -> Result<T, Refusal> {
+        // The call that exceeded a limit has no reply: the limit is the hook's outcome.
         if self.host.exceeded().is_none() {
-            self.note(ask, told.as_ref().map_or_else(|refusal| Told::Refused(refusal.clone()), tell));
+            self.note(ask, reply.as_ref().map_or_else(|refusal| Told::Refused(refusal.clone()), describe));
         }
-        told
+        reply
     }
 }
 

@@ -1,4 +1,4 @@
-//! A recording repeated in the sandbox: the same host code calls the hooks, and every answer comes from the recording.
+//! Replay of a recording in the sandbox: the same host code calls the hooks, and every reply comes from the recording.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,16 +17,16 @@ use crate::store::Writes;
 use crate::topic::Topic;
 use rialto_plugin::host::Exceeded;
 
-/// What the replay of a recording came to.
+/// The outcome of a replay.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Replayed {
-    /// Every hook asked the same and came to the same.
+    /// Every hook made the same calls and had the same outcome.
     Same { events: usize, ending: Outcome },
-    /// Something differs.
+    /// A call or an outcome differs.
     Different(Difference),
 }
 
-/// An event of a recording is none that this broker could have had.
+/// An event of a recording that this broker could not have had.
 #[derive(Debug, thiserror::Error)]
 #[error("event {number} is not valid: {reason}")]
 pub(crate) struct BadStep {
@@ -34,10 +34,10 @@ pub(crate) struct BadStep {
     reason: String,
 }
 
-/// Repeats a recording with a component.
+/// Replays a recording with a component.
 ///
 /// # Errors
-/// [`BadStep`] for an event that cannot be repeated.
+/// [`BadStep`] for an event that cannot be replayed.
 pub(crate) fn replay(source: &dyn Source, recording: &Recording, limits: PluginLimits) -> Result<Replayed, BadStep> {
     let player = PlayerCell::default();
     let mut running: Option<Box<dyn RunningInstance>> = None;
@@ -69,7 +69,7 @@ pub(crate) fn replay(source: &dyn Source, recording: &Recording, limits: PluginL
         if !reached && step.outcome.is_same_as(&outcome) {
             player.finish();
         } else if !reached {
-            player.differs(told(&step.outcome), told(&outcome));
+            player.differs(shown(&step.outcome), shown(&outcome));
         }
         if let Some(difference) = player.difference() {
             return Ok(Replayed::Different(difference));
@@ -81,44 +81,44 @@ pub(crate) fn replay(source: &dyn Source, recording: &Recording, limits: PluginL
 }
 
 /// An outcome as a line for people.
-fn told(outcome: &Outcome) -> String {
+fn shown(outcome: &Outcome) -> String {
     serde_json::to_string(outcome).unwrap_or_default()
 }
 
 fn event_of(event: &recording::Event) -> Result<Event, String> {
-    use recording::Event as Told;
+    use recording::Event as Recorded;
     let topic = |name: &str| Topic::parse(name).map_err(|error| error.to_string());
     let payload = |payload: &Payload| payload_from_guest(payload.clone()).map_err(|error| error.to_string());
     Ok(match event {
-        Told::Start { .. } => return Err("an instance starts once".to_owned()),
-        Told::OnConnect { session, endpoint } => {
+        Recorded::Start { .. } => return Err("an instance starts once".to_owned()),
+        Recorded::OnConnect { session, endpoint } => {
             Event::Connect { session: member(session), endpoint: endpoint.as_str().into() }
         }
-        Told::OnDisconnect { session, endpoint } => {
+        Recorded::OnDisconnect { session, endpoint } => {
             Event::Disconnect { session: member(session), endpoint: endpoint.as_str().into() }
         }
-        Told::OnMessage { session, endpoint, message } => {
+        Recorded::OnMessage { session, endpoint, message } => {
             Event::Message { session: member(session), endpoint: endpoint.as_str().into(), message: message.clone() }
         }
-        Told::OnSubscribe { session, topic: name } => {
+        Recorded::OnSubscribe { session, topic: name } => {
             Event::Subscribe { session: member(session), topic: topic(name)? }
         }
-        Told::OnUnsubscribe { session, topic: name } => {
+        Recorded::OnUnsubscribe { session, topic: name } => {
             Event::Unsubscribe { session: member(session), topic: topic(name)? }
         }
-        Told::OnPublish { session, topic: name, payload: data } => Event::Publish {
+        Recorded::OnPublish { session, topic: name, payload: data } => Event::Publish {
             session: session.as_ref().map(member),
             topic: topic(name)?,
             payload: payload(data)?,
             hops: 0,
         },
-        Told::OnCall { session, topic: name, method, payload: data } => Event::Call {
+        Recorded::OnCall { session, topic: name, method, payload: data } => Event::Call {
             session: session.as_ref().map(member),
             topic: name.as_deref().map(topic).transpose()?,
             method: method.clone(),
             payload: data.as_ref().map(payload).transpose()?,
         },
-        Told::OnTimer { name, payload: data } => {
+        Recorded::OnTimer { name, payload: data } => {
             Event::Timer { topic: None, name: name.clone(), payload: data.as_ref().map(payload).transpose()? }
         }
     })

@@ -1,25 +1,24 @@
-//! The failure policy of a plugin: when it is started again, and when it is given no more chances for a while. It knows no
-//! instance.
+//! The failure policy of a plugin: when it is restarted after a failure, and when it is quarantined. It holds no instance.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A failed start is tried again after this, doubling up to the second value.
+/// A failed start is retried after the first value, with exponential backoff up to the second.
 const RESTART_FIRST: Duration = Duration::from_millis(100);
 const RESTART_LAST: Duration = Duration::from_secs(30);
 
-/// How many failures are too many, and what follows from them.
+/// How many failures lead to quarantine, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FailurePolicy {
-    /// So many failures …
+    /// The number of failures that leads to quarantine …
     pub(crate) failures: usize,
-    /// … within so long bring quarantine …
+    /// … when they happen within this time.
     pub(crate) within: Duration,
-    /// … for so long; none: until a reload.
+    /// How long quarantine lasts; none is until a reload.
     pub(crate) quarantine: Option<Duration>,
 }
 
-/// How a plugin has fared lately.
+/// The recent failures of a plugin, and its quarantine.
 #[derive(Debug, Default)]
 pub(in crate::plugin) struct Health {
     failures: VecDeque<Instant>,
@@ -32,7 +31,7 @@ struct Quarantine {
 }
 
 impl Health {
-    /// Notes a failure. Whether it was the one too many.
+    /// Records a failure. Returns whether it leads to quarantine.
     pub(in crate::plugin) fn fail(&mut self, policy: &FailurePolicy, now: Instant) -> bool {
         self.failures.push_back(now);
         while self.failures.front().is_some_and(|first| now.duration_since(*first) > policy.within) {
@@ -46,7 +45,7 @@ impl Health {
         true
     }
 
-    /// Whether no hook is called now.
+    /// Whether the plugin is quarantined now; ends a quarantine whose time is over.
     pub(in crate::plugin) fn is_quarantined(&mut self, now: Instant) -> bool {
         if self.quarantined.is_some_and(|quarantine| quarantine.until.is_some_and(|until| until <= now)) {
             self.quarantined = None;
@@ -54,23 +53,23 @@ impl Health {
         self.quarantined.is_some()
     }
 
-    /// Whether it was quarantined when it was last looked at.
+    /// Whether it was quarantined at the last check.
     pub(in crate::plugin) fn was_quarantined(&self) -> bool {
         self.quarantined.is_some()
     }
 
-    /// When quarantine ends, if it does by itself.
+    /// When quarantine ends, if it ends without a reload.
     pub(in crate::plugin) fn ends(&self) -> Option<Instant> {
         self.quarantined.and_then(|quarantine| quarantine.until)
     }
 
-    /// Forgets everything: a new version has its own chances.
+    /// Forgets all failures: a new version begins without any.
     pub(in crate::plugin) fn heal(&mut self) {
         *self = Self::default();
     }
 }
 
-/// A start that failed, and when it is tried again.
+/// A failed start, and when it is retried.
 #[derive(Clone, Debug)]
 pub(in crate::plugin) struct Restart {
     pub(in crate::plugin) why: String,
@@ -79,7 +78,7 @@ pub(in crate::plugin) struct Restart {
 }
 
 impl Restart {
-    /// After the start before it, if that failed too.
+    /// The retry after this failure; `last` is the failed start before it, if there was one.
     pub(in crate::plugin) fn after(last: Option<&Self>, why: String, now: Instant) -> Self {
         let wait = last.map_or(RESTART_FIRST, |last| (last.wait * 2).min(RESTART_LAST));
         Self { why, at: now + wait, wait }

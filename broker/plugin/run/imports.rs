@@ -1,4 +1,4 @@
-//! The imports of a component: hands each to whoever answers the plugin's hooks. A hook that is beyond a limit ends here.
+//! The imports of a component: passes each call to the instance's host. A hook that exceeds a limit traps here.
 
 use rialto_plugin::{Imports, Level, Refusal};
 
@@ -27,10 +27,10 @@ pub(in crate::plugin) struct GuestData {
 impl GuestData {
     /// Asks the host; beyond a limit that is a trap.
     fn ask<T>(&mut self, ask: impl FnOnce(&dyn Imports) -> T) -> wasmtime::Result<T> {
-        let told = ask(&*self.host);
+        let reply = ask(&*self.host);
         match self.host.exceeded() {
             Some(exceeded) => Err(exceeded.into()),
-            None => Ok(told),
+            None => Ok(reply),
         }
     }
 

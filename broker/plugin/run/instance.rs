@@ -1,4 +1,4 @@
-//! A running copy of a plugin, whatever it is made of, and what its hooks come to. It keeps nothing and is not asked twice.
+//! A running instance of a plugin, component or native, and the outcomes of its hooks. It commits nothing.
 
 use rialto_plugin::{Error, Payload as GuestPayload, Verdict};
 use rialto_protocol::Payload;
@@ -9,42 +9,42 @@ use crate::clock::Now;
 use crate::plugin::{Decision, Done, Event, Failed, HookError};
 use crate::topic::Topic;
 
-/// What `start` is given.
+/// The arguments of `start`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start<'s> {
     /// The plugin's table of the configuration, as JSON.
     pub(in crate::plugin) config: &'s str,
-    /// The one topic that the copy is for.
+    /// The one topic that the instance is for; none is all topics of the plugin.
     pub(in crate::plugin) topic: Option<&'s Topic>,
 }
 
 /// What a hook returned.
 #[derive(Clone, Debug)]
 pub(crate) enum HookReturn {
-    /// Nothing but `ok`.
+    /// `ok`, without a value.
     Accepted,
-    /// What becomes of a message.
+    /// The verdict on a message.
     Verdict(Verdict),
     /// The answer to a call.
     Reply(Option<GuestPayload>),
 }
 
-/// A running copy of a plugin.
+/// A running instance of a plugin.
 pub(crate) trait RunningInstance: Send {
-    /// Calls the hook for an event: its answer, or its own "no".
+    /// Calls the hook for an event. Returns what the hook returned, `ok` or error.
     ///
     /// # Errors
-    /// [`Failed`]: the copy may be broken and must not be used again.
+    /// [`Failed`]: the instance may be broken and must not be used again.
     fn call(&mut self, event: &Event, now: Now) -> Result<Result<HookReturn, Error>, Failed>;
 
-    /// Who answers what its hooks ask.
+    /// The host that serves its hooks' calls.
     fn host(&self) -> &dyn HookHost;
 }
 
-/// Turns what a hook returned into what is to be done. Nothing of it has happened yet.
+/// Turns what a hook returned into its outcome. Nothing of it is committed yet.
 ///
 /// # Errors
-/// The plugin's own "no", or what is wrong with its answer.
+/// The plugin's rejection, or what is wrong with the value that it returned.
 pub(in crate::plugin) fn into_done(host: &dyn HookHost, answer: Result<HookReturn, Error>) -> Result<Done, HookError> {
     let decision = match answer.map_err(|error| refused(host, error))? {
         HookReturn::Accepted => Decision::Accepted,

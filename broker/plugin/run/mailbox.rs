@@ -8,23 +8,23 @@ use std::time::Duration;
 use super::version::{OnReplaced, Replacement, Version};
 use crate::plugin::{Done, Event, HookError};
 
-/// What is done with a hook's outcome, on the plugin's thread, before its next hook runs. Whether what it wanted is kept.
+/// Completes a hook's outcome, on the plugin's thread, before its next hook runs. Returns whether its effects are committed.
 pub(crate) type Finish = Box<dyn FnOnce(Result<Done, HookError>) -> bool + Send>;
 
-/// What the plugin's thread has to do next.
+/// What the plugin's thread does next.
 pub(in crate::plugin) enum Work {
     Job(Job),
     Replace(Replacement),
-    /// Nothing came in time.
+    /// Nothing arrived in time.
     Nothing,
-    /// The mailbox was stopped, or nobody can send anything any more.
+    /// The mailbox was stopped, or all senders are gone.
     End,
 }
 
-/// Asked on the plugin's thread, right before the hook, whether it is still to be called.
+/// Says, on the plugin's thread right before the hook, whether the hook is still to be called.
 pub(crate) type IsNew = Box<dyn FnOnce() -> bool + Send>;
 
-/// One event and what follows from it.
+/// One event, and the function that completes its outcome.
 pub(in crate::plugin) struct Job {
     pub(in crate::plugin) event: Event,
     pub(in crate::plugin) wanted: Option<IsNew>,
@@ -45,7 +45,7 @@ pub(crate) struct Mailbox {
     bound: usize,
 }
 
-/// A place in a mailbox, to be filled at once.
+/// A reserved slot of a mailbox, to be filled at once.
 #[must_use]
 pub(crate) struct Slot<'m>(&'m Mailbox);
 
@@ -75,11 +75,11 @@ impl Mailbox {
         (Self { sender, shared: Arc::clone(&shared), bound }, Jobs { receiver, shared })
     }
 
-    /// Takes a place for an event that a client caused.
+    /// Reserves a slot for an event that a client caused.
     ///
     /// # Errors
     /// [`Busy`] when as many events wait as the bound allows.
-    pub(crate) fn place(&self) -> Result<Slot<'_>, Busy> {
+    pub(crate) fn reserve(&self) -> Result<Slot<'_>, Busy> {
         if self.shared.waiting.fetch_add(1, AcqRel) >= self.bound {
             self.shared.waiting.fetch_sub(1, AcqRel);
             return Err(Busy);
@@ -98,7 +98,7 @@ impl Mailbox {
         let _ = self.sender.send(Work::Replace(Replacement { version, on_replaced }));
     }
 
-    /// How many events of clients wait.
+    /// The number of clients' events that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.shared.waiting.load(Acquire)
     }
@@ -110,18 +110,18 @@ impl Mailbox {
     }
 
     fn send(&self, job: Job) {
-        // Once the thread has ended the broker is stopping; dropping `finish` answers whoever waits.
+        // Once the thread has ended the broker is stopping; dropping `finish` fails the request that waits.
         let _ = self.sender.send(Work::Job(job));
     }
 }
 
 impl Jobs {
-    /// What comes next, within so long if that is bounded.
-    pub(in crate::plugin) fn next(&self, patience: Option<Duration>) -> Work {
-        let letter = match patience {
+    /// The next work; waits for at most `timeout`, if there is one.
+    pub(in crate::plugin) fn next(&self, timeout: Option<Duration>) -> Work {
+        let work = match timeout {
             None => self.receiver.recv().unwrap_or(Work::End),
-            Some(patience) => match self.receiver.recv_timeout(patience) {
-                Ok(letter) => letter,
+            Some(timeout) => match self.receiver.recv_timeout(timeout) {
+                Ok(work) => work,
                 Err(RecvTimeoutError::Timeout) => Work::Nothing,
                 Err(RecvTimeoutError::Disconnected) => Work::End,
             },
@@ -129,10 +129,10 @@ impl Jobs {
         if self.shared.stopped.load(Acquire) {
             return Work::End;
         }
-        if let Work::Job(Job { counted: true, .. }) = letter {
+        if let Work::Job(Job { counted: true, .. }) = work {
             self.shared.waiting.fetch_sub(1, AcqRel);
         }
-        letter
+        work
     }
 }
 
@@ -148,7 +148,7 @@ mod tests {
         let (mailbox, jobs) = Mailbox::new(2);
         let session = Member { session: "s".into(), user: None };
         let event = Event::Unsubscribe { session, topic: Topic::parse("a").expect("a topic") };
-        let submit = || mailbox.place().map(|place| place.fill(event.clone(), None, Box::new(|_| true))).is_ok();
+        let submit = || mailbox.reserve().map(|slot| slot.fill(event.clone(), None, Box::new(|_| true))).is_ok();
         assert_eq!([submit(), submit(), submit()], [true, true, false]);
         mailbox.submit_end(event.clone(), Box::new(|_| true));
         assert!(matches!(jobs.next(None), Work::Job(_)));

@@ -11,7 +11,7 @@ const TABLE_ELEMENTS_MAX: usize = 100_000;
 #[derive(Debug)]
 pub(in crate::plugin) struct Memory {
     bytes_max: usize,
-    /// Whether a request was refused: then a trap that follows is told as this limit.
+    /// Whether a request was refused: then a trap that follows is reported as this limit.
     pub(in crate::plugin) refused: bool,
 }
 

@@ -1,5 +1,5 @@
-//! What is known about a plugin's sessions and timers, whichever instance runs: who is on its topics and endpoints, and what
-//! is due when. It calls no hooks.
+//! The sessions and timers of a plugin, across its instances: the members of its topics, the sessions on its endpoints, and
+//! the timers by the time at which they are due. It calls no hooks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -12,11 +12,11 @@ use crate::clock::Now;
 use crate::store::{KeptTimer, Store};
 use crate::topic::Topic;
 
-/// How often a timer is tried whose hook fails, and how long between two tries.
+/// How often a timer is tried whose hook fails, and how long it waits after the first try.
 const TRIES_MAX: u32 = 3;
 const RETRY_MS: u64 = 1_000;
 
-/// The books of one plugin. Its thread writes them; others look things up.
+/// The sessions, timers and state of one plugin. Its thread writes them; other threads look things up.
 #[derive(Debug)]
 pub(crate) struct PluginRegistry {
     pages: Mutex<Pages>,
@@ -27,10 +27,10 @@ pub(crate) struct PluginRegistry {
 pub(in crate::plugin) struct Pages {
     topics: BTreeMap<Topic, BTreeMap<Arc<str>, Member>>,
     endpoints: HashMap<Arc<str>, Connected>,
-    /// On how many topics and endpoints a session is.
+    /// The number of topics and endpoints that each session is on.
     places: HashMap<Arc<str>, usize>,
     timers: BTreeMap<TimerName, Timer>,
-    line: BTreeSet<(u64, TimerName)>,
+    by_due: BTreeSet<(u64, TimerName)>,
 }
 
 /// A session on a raw endpoint.
@@ -51,7 +51,7 @@ pub(in crate::plugin) struct Timer {
 }
 
 impl PluginRegistry {
-    /// The registry of a plugin that nobody uses yet and whose state is in this store.
+    /// The registry of a plugin without sessions and timers, whose state is in this store.
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self { pages: Mutex::default(), state: PluginState::new(store) }
     }
@@ -62,7 +62,7 @@ impl PluginRegistry {
     }
 
     pub(in crate::plugin) fn open(&self) -> MutexGuard<'_, Pages> {
-        // Each change is finished before the next begins, so the pages are good even after a panic elsewhere.
+        // Each change is finished before the next begins, so the pages are consistent even after a panic elsewhere.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,12 +76,12 @@ impl PluginRegistry {
         self.open().is_on(topic, session)
     }
 
-    /// Notes that a session was brought into a topic.
+    /// Records that a session was assigned to a topic.
     pub(crate) fn enter(&self, topic: &Topic, member: &Member) {
         self.open().enter(topic, member);
     }
 
-    /// Notes that a session was taken out of a topic. Whether it was there.
+    /// Records that a session was removed from a topic. Returns whether it was there.
     pub(crate) fn leave(&self, topic: &Topic, session: &str) -> bool {
         self.open().leave(topic, session)
     }
@@ -106,7 +106,7 @@ impl Pages {
         self.topics.get(topic).is_some_and(|members| members.contains_key(session))
     }
 
-    /// Notes that a session is on a topic.
+    /// Records that a session is on a topic.
     pub(in crate::plugin) fn enter(&mut self, topic: &Topic, member: &Member) {
         let members = self.topics.entry(topic.clone()).or_default();
         if members.insert(Arc::clone(&member.session), member.clone()).is_none() {
@@ -114,7 +114,7 @@ impl Pages {
         }
     }
 
-    /// Notes that a session has left a topic. Whether it was there.
+    /// Records that a session has left a topic. Returns whether it was there.
     pub(in crate::plugin) fn leave(&mut self, topic: &Topic, session: &str) -> bool {
         let Some(members) = self.topics.get_mut(topic) else { return false };
         let was_there = members.remove(session).is_some();
@@ -122,12 +122,12 @@ impl Pages {
             self.topics.remove(topic);
         }
         if was_there {
-            self.give_back(session);
+            self.release(session);
         }
         was_there
     }
 
-    /// Notes that a session is on a raw endpoint.
+    /// Records that a session is on a raw endpoint.
     pub(in crate::plugin) fn connect(&mut self, endpoint: &Arc<str>, session: &Arc<str>) {
         let connected = Connected { endpoint: Arc::clone(endpoint) };
         if self.endpoints.insert(Arc::clone(session), connected).is_none() {
@@ -135,17 +135,17 @@ impl Pages {
         }
     }
 
-    /// Notes that a session has left its raw endpoint. Whether it was there.
+    /// Records that a session has left its raw endpoint. Returns whether it was there.
     pub(in crate::plugin) fn disconnect(&mut self, endpoint: &str, session: &str) -> bool {
         if self.endpoints.get(session).is_none_or(|connected| *connected.endpoint != *endpoint) {
             return false;
         }
         self.endpoints.remove(session);
-        self.give_back(session);
+        self.release(session);
         true
     }
 
-    fn give_back(&mut self, session: &str) {
+    fn release(&mut self, session: &str) {
         if let Some(places) = self.places.get_mut(session) {
             *places -= 1;
             if *places == 0 {
@@ -154,7 +154,7 @@ impl Pages {
         }
     }
 
-    /// Who is on a topic, by session, strictly after one.
+    /// The members of a topic in the order of their session ids, strictly after one.
     pub(in crate::plugin) fn members(&self, topic: &Topic, after: Option<&str>) -> impl Iterator<Item = &Member> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let members = self.topics.get(topic).map(|members| members.range::<str, _>((from, Bound::Unbounded)));
@@ -174,7 +174,7 @@ impl Pages {
         self.timers.len()
     }
 
-    /// Takes over what the store kept: times of day become times from now.
+    /// Restores the timers that the store kept: Unix times become times of this process's clock.
     pub(in crate::plugin) fn restore(&mut self, kept: Vec<(Arc<str>, String, KeptTimer)>, now: Now) {
         for (namespace, name, timer) in kept {
             let due_ms = now.monotonic_ms + timer.due_unix_ms.saturating_sub(now.unix_ms);
@@ -182,7 +182,7 @@ impl Pages {
         }
     }
 
-    /// Does with the timers of a namespace what a hook wanted, now that it is kept.
+    /// Applies a hook's changes to the timers of a namespace, once they are committed.
     pub(in crate::plugin) fn apply(
         &mut self,
         namespace: &Arc<str>,
@@ -204,29 +204,29 @@ impl Pages {
 
     fn set(&mut self, name: TimerName, due_ms: u64, payload: Option<Payload>) {
         self.cancel(&name);
-        self.line.insert((due_ms, name.clone()));
+        self.by_due.insert((due_ms, name.clone()));
         self.timers.insert(name, Timer { due_ms, payload, failures: 0 });
     }
 
     fn cancel(&mut self, name: &TimerName) {
         if let Some(timer) = self.timers.remove(name) {
-            self.line.remove(&(timer.due_ms, name.clone()));
+            self.by_due.remove(&(timer.due_ms, name.clone()));
         }
     }
 
     /// When the first timer is due.
     pub(in crate::plugin) fn first_due_ms(&self) -> Option<u64> {
-        self.line.first().map(|(due_ms, _)| *due_ms)
+        self.by_due.first().map(|(due_ms, _)| *due_ms)
     }
 
-    /// The timer that is due longest.
+    /// The timer that has been due for the longest time.
     pub(in crate::plugin) fn due(&self, now_ms: u64) -> Option<(TimerName, Timer)> {
-        let (due_ms, name) = self.line.first()?;
+        let (due_ms, name) = self.by_due.first()?;
         let timer = self.timers.get(name).filter(|_| *due_ms <= now_ms)?;
         Some((name.clone(), timer.clone()))
     }
 
-    /// A timer's hook has failed: it is tried again later. Gives whether it is given up instead; then it is gone.
+    /// A timer's hook has failed: schedules a retry. Returns true when that was the last try; the timer is removed then.
     pub(in crate::plugin) fn failed(&mut self, name: &TimerName, now_ms: u64) -> bool {
         let Some(timer) = self.timers.get(name).cloned() else { return false };
         let failures = timer.failures + 1;
@@ -235,16 +235,16 @@ impl Pages {
             return true;
         }
         let due_ms = now_ms + RETRY_MS * u64::from(failures);
-        self.line.insert((due_ms, name.clone()));
+        self.by_due.insert((due_ms, name.clone()));
         self.timers.insert(name.clone(), Timer { due_ms, payload: timer.payload, failures });
         false
     }
 
-    /// A timer's turn could not come: it waits a little, and that is no failure of its own.
+    /// Delays a timer whose hook could not be called, without counting a failure.
     pub(in crate::plugin) fn postpone(&mut self, name: &TimerName, until_ms: u64) {
         if let Some(timer) = self.timers.get(name).cloned() {
             self.cancel(name);
-            self.line.insert((until_ms, name.clone()));
+            self.by_due.insert((until_ms, name.clone()));
             self.timers.insert(name.clone(), Timer { due_ms: until_ms, ..timer });
         }
     }
@@ -305,6 +305,6 @@ mod tests {
         let name = (namespace, "e".to_owned());
         assert!(!pages.failed(&name, 10) && !pages.failed(&name, 1_010));
         assert_eq!(pages.due_ms(&name), Some(3_010));
-        assert!(pages.failed(&name, 3_010) && pages.timer_count() == 0 && pages.line.is_empty());
+        assert!(pages.failed(&name, 3_010) && pages.timer_count() == 0 && pages.by_due.is_empty());
     }
 }

@@ -1,5 +1,4 @@
-//! A component that fits, and its running copies: calls hooks under their limits and names what goes wrong. It decides
-//! nothing about what comes of that.
+//! A compiled component and its instances: calls hooks under their limits and classifies failures. It commits no effect.
 
 use std::sync::Arc;
 
@@ -20,14 +19,14 @@ use crate::plugin::{Event, Failed, PluginLimits, Source};
 use crate::topic::Topic;
 use rialto_plugin::host::Exceeded;
 
-/// A component that was compiled and fits the world.
+/// A compiled component that matches the WIT world.
 #[derive(Clone)]
 pub(crate) struct Sandbox {
     pre: PluginPre<GuestData>,
     deadlines: Arc<DeadlineClock>,
 }
 
-/// A running copy of a component. After a trap it must not be used again.
+/// A running instance of a component. After a trap it must not be used again.
 struct Sandboxed {
     store: Store<GuestData>,
     plugin: Plugin,

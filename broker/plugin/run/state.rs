@@ -1,4 +1,5 @@
-//! A plugin's state as its hooks read it: what is stored, and what a read that fails means for the hook. It commits nothing.
+//! A plugin's state as its hooks read it: stored values, and failed reads, which leave the hook without an outcome. It commits
+//! nothing.
 
 use std::fmt;
 use std::ops::Bound;

@@ -1,9 +1,9 @@
-//! How a plugin stands, for whoever wants to know while its thread is at work.
+//! The status of a plugin, which other threads read while the plugin's thread works.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What a plugin's thread lets others see.
+/// The counters and the report that a plugin's thread updates.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
     pub(in crate::plugin) hooks: AtomicU64,
@@ -13,23 +13,23 @@ pub(crate) struct Status {
     report: Mutex<StatusReport>,
 }
 
-/// How a plugin is.
+/// The health of a plugin, and its last failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StatusReport {
     pub(crate) health: PluginHealth,
-    /// What the plugin says that it serves.
+    /// The topics that the plugin says it serves.
     pub(crate) serves: Vec<String>,
     pub(crate) last_failure: Option<FailureReport>,
 }
 
-/// Whether a plugin works.
+/// The health of a plugin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PluginHealth {
     /// Its hooks are called.
     #[default]
     Running,
-    /// It could not be started again after a failure; that is tried again soon.
+    /// It failed to restart after a failure; the start is retried soon.
     Restarting,
     /// It failed too often; no hook is called for a while or until a reload.
     Quarantined,

@@ -27,19 +27,19 @@ use crate::plugin::{Done, Event, Failed, HookError};
 use crate::store::Store;
 use crate::topic::Topic;
 
-/// How often the end of a subscription is told to a plugin that fails over it.
+/// How often the hook for the end of a subscription or connection is called when it fails.
 const ENDINGS_TRIED: usize = 3;
 
-/// How often idle instances are looked for.
-const IDLE_LOOK: Duration = Duration::from_secs(1);
+/// How often the worker looks for idle instances.
+const IDLE_CHECK: Duration = Duration::from_secs(1);
 
-/// More than twice what a guest may use.
+/// More than twice the stack that a guest may use.
 const THREAD_STACK_BYTES: usize = 2 * 1024 * 1024;
 
-/// Carries out what a timer's hook asked for. Whether it is committed.
-pub(crate) type Alone = Arc<dyn Fn(Done) -> bool + Send + Sync>;
+/// Commits the effects of a timer's hook. Returns whether they are committed.
+pub(crate) type CommitTimer = Arc<dyn Fn(Done) -> bool + Send + Sync>;
 
-/// What a plugin has whichever version of it runs.
+/// What a plugin keeps across its versions: its name, store, registry and status.
 pub(crate) struct Surroundings {
     pub(crate) name: Arc<str>,
     pub(crate) owns: Owns,
@@ -48,8 +48,8 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Clock,
     pub(crate) registry: Arc<PluginRegistry>,
     pub(crate) status: Arc<Status>,
-    pub(crate) alone: Alone,
-    /// The folder that recordings are written into.
+    pub(crate) commit_timer: CommitTimer,
+    /// The folder for recordings.
     pub(crate) recordings: PathBuf,
 }
 
@@ -57,12 +57,12 @@ pub(crate) struct Surroundings {
 pub(crate) struct Worker {
     around: Surroundings,
     version: Version,
-    /// The instance of the plugin, and those of its topics where these have their own.
+    /// The instance for the whole plugin (no topic), and those of single topics.
     instances: HashMap<Option<Topic>, InstanceSlot>,
     health: Health,
 }
 
-/// Why a plugin does not run.
+/// Why a plugin was not started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SpawnError {
     /// Its `start` failed.
@@ -76,7 +76,7 @@ pub(crate) enum SpawnError {
 /// Starts a plugin on a thread of its own. `start` of the plugin has returned `ok` when this returns.
 ///
 /// # Errors
-/// [`SpawnError`] says why it does not run.
+/// [`SpawnError`] says why it was not started.
 pub(crate) fn spawn(version: Version, around: Surroundings) -> Result<(Mailbox, JoinHandle<()>), SpawnError> {
     let (mailbox, jobs) = Mailbox::new(version.limits.mailbox);
     let plugin = Arc::clone(&around.name);
@@ -90,25 +90,25 @@ pub(crate) fn spawn(version: Version, around: Surroundings) -> Result<(Mailbox, 
 }
 
 impl Worker {
-    /// A plugin whose `start` has returned `ok`.
+    /// A worker whose plugin's `start` has returned `ok`.
     ///
     /// # Errors
-    /// Why it does not start.
+    /// Why the plugin did not start.
     pub(in crate::plugin) fn start(version: Version, around: Surroundings) -> Result<Self, Failed> {
         let kept = around.store.timers(&around.name).map_err(|error| Failed::Start(error.to_string()))?;
         around.registry.open().restore(kept, around.clock.now());
         let mut worker = Self { around, version, instances: HashMap::new(), health: Health::default() };
         let running = worker.begin(&worker.version, None)?;
-        worker.take_in(None, running);
+        worker.insert(None, running);
         worker.count_timers(0);
         Ok(worker)
     }
 
-    /// Takes what comes until nobody can send anything any more.
+    /// Runs until the mailbox is stopped or has no sender left.
     pub(in crate::plugin) fn run(mut self, jobs: &Jobs) {
         loop {
             self.fire();
-            match jobs.next(self.patience()) {
+            match jobs.next(self.idle_for()) {
                 Work::Job(job) => {
                     let wanted = job.wanted.is_none_or(|wanted| wanted());
                     let outcome = if wanted { self.handle(&job.event) } else { Err(HookError::NotWanted) };
@@ -123,34 +123,34 @@ impl Worker {
         }
     }
 
-    /// Replaces the version between two events. All instances begin anew; sessions, state and timers stay.
+    /// Replaces the version between two events. All instances are started anew; sessions, state and timers stay.
     ///
     /// # Errors
-    /// Why the new version does not start; the old one goes on.
+    /// Why the new version did not start; the old one keeps running.
     fn replace(&mut self, version: Version) -> Result<(), Failed> {
         let running = self.begin(&version, None)?;
         self.version = version;
         self.instances.clear();
         self.health.heal();
-        self.take_in(None, running);
-        self.show();
+        self.insert(None, running);
+        self.update_status();
         Ok(())
     }
 
-    /// Does one thing after another, each kept before the next.
+    /// Completes one event: records the session, commits the effects and sends the reply, then applies the timers.
     fn finish(&mut self, event: &Event, outcome: Result<Done, HookError>, finish: Finish) {
         let timers = outcome.as_ref().ok().map(|done| done.wanted.timers());
-        // Noted before the session hears of it, so that it finds itself known whatever it asks next.
+        // Recorded before the session receives its reply, so that its next request finds it known.
         let was_in = outcome.is_err() || self.enter(event);
-        let kept = finish(outcome);
-        if kept {
+        let is_committed = finish(outcome);
+        if is_committed {
             timers.into_iter().for_each(|(namespace, timers)| self.apply_timers(&namespace, timers));
         } else if !was_in {
             self.leave(event);
         }
     }
 
-    /// Notes who has come. Whether it was there before, or the event is of another kind.
+    /// Records a session that joins. Returns true if it was there before, or the event is of another kind.
     fn enter(&self, event: &Event) -> bool {
         let mut registry = self.around.registry.open();
         match event {
@@ -182,7 +182,7 @@ impl Worker {
             Event::Subscribe { session, topic } => !registry.open().is_on(topic, &session.session),
             Event::Unsubscribe { session, topic } => registry.open().leave(topic, &session.session),
             Event::Disconnect { session, endpoint } => registry.open().disconnect(endpoint, &session.session),
-            // Of a session that was refused nothing more is heard.
+            // A session that was refused may still have messages in the mailbox.
             Event::Message { session, .. } => registry.open().is_raw(&session.session),
             _ => true,
         };
@@ -201,27 +201,27 @@ impl Worker {
         outcome
     }
 
-    /// Calls the hook once. A failure is logged with all that is known, and the instance given up where it may be broken.
+    /// Calls the hook once. Logs a failure with all that is known, and drops the instance if it may be broken.
     fn attempt(&mut self, event: &Event) -> Result<Done, HookError> {
         self.around.metrics.plugin_hooks.add(1);
         self.around.status.hooks.fetch_add(1, Relaxed);
-        let place = self.place(event);
-        let outcome = match self.ready(&place) {
-            Ok(()) => self.call(&place, event),
+        let instance = self.instance_of(event);
+        let outcome = match self.ready(&instance) {
+            Ok(()) => self.call(&instance, event),
             Err(failed) => Err(HookError::Failed(failed)),
         };
-        // A hook that could not read its state has decided on something else than what is there.
+        // A hook that could not read its state has decided without it.
         let outcome = match self.around.registry.state().take_failure() {
             Some(error) => Err(HookError::Storage(error)),
             None => outcome,
         };
         if let Err(HookError::Failed(failed)) = &outcome {
-            self.note(event, failed);
+            self.report_failure(event, failed);
         }
         outcome
     }
 
-    fn note(&mut self, event: &Event, failed: &Failed) {
+    fn report_failure(&mut self, event: &Event, failed: &Failed) {
         self.around.metrics.plugin_failures.add(1);
         let topic = event.topic().map(Topic::as_str);
         // The text comes from the guest: quoted, so that it cannot forge lines.
@@ -236,19 +236,19 @@ impl Worker {
             tracing::error!(plugin, failures, within_ms, quarantine_ms = until, "plugin quarantined");
             self.instances.clear();
         }
-        self.show();
+        self.update_status();
     }
 
-    fn call(&mut self, place: &Option<Topic>, event: &Event) -> Result<Done, HookError> {
+    fn call(&mut self, topic: &Option<Topic>, event: &Event) -> Result<Done, HookError> {
         let now = self.around.clock.now();
-        let Some(instance) = self.instances.get_mut(place) else {
+        let Some(instance) = self.instances.get_mut(topic) else {
             return Err(HookError::Failed(Failed::Start("no instance".to_owned())));
         };
         let Some(mut copy) = instance.running.take() else {
             return Err(HookError::Failed(Failed::Start("no instance".to_owned())));
         };
         instance.used = Instant::now();
-        // A panic of the host itself must not take the plugin's thread away.
+        // A panic of the host itself must not end the plugin's thread.
         let called = catch_unwind(AssertUnwindSafe(|| {
             let answer = copy.running.call(event, now);
             if let Some(recorder) = &mut copy.recorder {
@@ -269,13 +269,13 @@ impl Worker {
         }
     }
 
-    /// Which instance an event is for.
-    fn place(&self, event: &Event) -> Option<Topic> {
+    /// The instance that an event is for: that of its topic, or that of the whole plugin.
+    fn instance_of(&self, event: &Event) -> Option<Topic> {
         self.version.isolation.and_then(|_| event.topic().cloned())
     }
 
-    /// How long nothing has to be done if nothing comes; none is for ever.
-    fn patience(&self) -> Option<Duration> {
+    /// How long the thread may wait for work; none is for ever.
+    fn idle_for(&self) -> Option<Duration> {
         let now_ms = self.around.clock.monotonic_ms();
         let timer = self
             .around
@@ -283,7 +283,7 @@ impl Worker {
             .open()
             .first_due_ms()
             .map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms)));
-        let idle = (self.version.isolation.is_some() && self.instances.len() > 1).then_some(IDLE_LOOK);
+        let idle = (self.version.isolation.is_some() && self.instances.len() > 1).then_some(IDLE_CHECK);
         let recovery = self.recovers_at().map(|at| at.saturating_duration_since(Instant::now()));
         timer.into_iter().chain(idle).chain(recovery).min()
     }
@@ -295,8 +295,8 @@ impl Worker {
         }
     }
 
-    /// Lets others see how the plugin is.
-    fn show(&mut self) {
+    /// Updates the plugin's status and metrics.
+    fn update_status(&mut self) {
         let is_down = |instance: &InstanceSlot| instance.running.is_none() && instance.restart.is_some();
         let health = if self.health.is_quarantined(Instant::now()) {
             PluginHealth::Quarantined

@@ -1,4 +1,4 @@
-//! The past of one topic in memory: its newest messages, and where its order ends. It has no clock and no lock.
+//! The history of one topic in memory: its newest messages, and its last position. It has no clock and no lock.
 
 use std::collections::VecDeque;
 use std::mem::size_of;
@@ -63,12 +63,12 @@ impl Log {
         self.entries.len()
     }
 
-    /// Adds the next message and gives up those that the rule keeps no longer.
+    /// Adds the next message and removes those beyond the retention rule.
     pub(super) fn push(&mut self, kept: KeptMessage, now_ms: u64) {
         let KeptMessage { message, epoch, retention } = kept;
         if epoch != self.epoch || message.offset != self.last + 1 {
             // What came before cannot be joined to this one without a hole.
-            self.give_up(self.entries.len());
+            self.remove_oldest(self.entries.len());
             self.epoch = epoch;
         }
         (self.last, self.used_ms, self.retention) = (message.offset, now_ms, retention);
@@ -78,22 +78,22 @@ impl Log {
         self.trim(now_ms);
     }
 
-    /// Gives up what the rule keeps no longer. Whether anything is left to be known of the topic.
+    /// Removes what is beyond the retention rule. Returns whether anything is left, be it only the last position.
     pub(super) fn trim(&mut self, now_ms: u64) -> bool {
         let Retention { messages, bytes, age_ms } = self.retention;
         while self.entries.len() > messages
             || self.payload_bytes > bytes
             || self.entries.front().is_some_and(|oldest| now_ms.saturating_sub(oldest.at_ms) > age_ms)
         {
-            self.give_up(1);
+            self.remove_oldest(1);
         }
         !self.entries.is_empty() || now_ms.saturating_sub(self.used_ms) <= age_ms.max(END_AGE_MS)
     }
 
-    /// Gives up the older half of the messages. False if there was only one, or none.
+    /// Removes the older half of the messages. Returns false if there was only one, or none.
     pub(super) fn halve(&mut self) -> bool {
         let half = self.entries.len() / 2;
-        self.give_up(half);
+        self.remove_oldest(half);
         half > 0
     }
 
@@ -126,7 +126,7 @@ impl Log {
         Past { first: Some(first), messages, more }
     }
 
-    fn give_up(&mut self, messages: usize) {
+    fn remove_oldest(&mut self, messages: usize) {
         for Entry { message, .. } in self.entries.drain(..messages) {
             self.payload_bytes -= message.payload.content().len();
             self.bytes -= weight(&message);

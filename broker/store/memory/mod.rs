@@ -1,4 +1,4 @@
-//! The store that lives in memory: everything is gone when the process ends. It never does I/O.
+//! The memory store: everything is gone when the process ends. It never does I/O.
 
 mod idempotency;
 mod log;
@@ -23,9 +23,9 @@ use crate::clock::Now;
 use crate::metrics::Metrics;
 use crate::topic::Topic;
 
-/// How many of those that were used again are passed over before one of them gives way all the same: what bounds the time
-/// that one commit takes.
-const PASSED_MAX: usize = 64;
+/// How many recently used holders one eviction skips before it evicts one of them all the same: this bounds the time that a
+/// commit takes.
+const SKIPPED_MAX: usize = 64;
 
 /// State, messages and keys in memory. What messages and keys take together is bounded; of state, each plugin's.
 #[derive(Debug)]
@@ -34,22 +34,21 @@ pub(crate) struct MemoryStore {
     metrics: Arc<Metrics>,
     spaces: Mutex<BTreeMap<Arc<str>, Space>>,
     logs: DashMap<Topic, Log>,
-    memos: DashMap<Scope, KeyTable>,
+    key_tables: DashMap<Scope, KeyTable>,
     bytes: AtomicUsize,
-    /// Who gives way when that is too much, each with the time at which it was last looked at: those first that were used
-    /// longest ago.
-    line: Mutex<EvictionQueue>,
+    /// The holders in the order of eviction, the least recently used first, each with the time at which it was last checked.
+    evictions: Mutex<EvictionQueue>,
 }
 
-/// Those that may have to give way.
+/// The holders that may be evicted.
 #[derive(Debug, Default)]
 struct EvictionQueue {
     holders: VecDeque<(u64, Holder)>,
-    /// Whether only the newest are here, because the others are being looked through: nobody gives way meanwhile.
+    /// Whether only the newest holders are here, because the others are being checked: nothing is evicted meanwhile.
     is_apart: bool,
 }
 
-/// One that takes memory and may have to give way.
+/// The log of a topic or a table of keys: takes memory and may be evicted.
 #[derive(Clone, Debug)]
 enum Holder {
     Log(Topic),
@@ -64,9 +63,9 @@ impl MemoryStore {
             metrics,
             spaces: Mutex::default(),
             logs: DashMap::new(),
-            memos: DashMap::new(),
+            key_tables: DashMap::new(),
             bytes: AtomicUsize::new(0),
-            line: Mutex::default(),
+            evictions: Mutex::default(),
         }
     }
 
@@ -89,13 +88,13 @@ impl MemoryStore {
         self.metrics.history_messages.change(before.1, after.1);
         self.count(before.0, after.0);
         if is_new {
-            lock(&self.line).holders.push_back((now_ms, Holder::Log(topic)));
+            lock(&self.evictions).holders.push_back((now_ms, Holder::Log(topic)));
         }
     }
 
     fn remember(&self, kept: KeptKey, now_ms: u64) {
         let scope = kept.scope.clone();
-        let (before, after, is_new) = match self.memos.entry(scope.clone()) {
+        let (before, after, is_new) = match self.key_tables.entry(scope.clone()) {
             Slot::Occupied(mut there) => {
                 let key_table = there.get_mut();
                 let before = (key_table.bytes(), key_table.keys());
@@ -114,11 +113,11 @@ impl MemoryStore {
         self.metrics.keys.change(before.1, after.1);
         self.count(before.0, after.0);
         if is_new {
-            lock(&self.line).holders.push_back((now_ms, Holder::KeyTable(scope)));
+            lock(&self.evictions).holders.push_back((now_ms, Holder::KeyTable(scope)));
         }
     }
 
-    /// Counts what a holder took and takes.
+    /// Counts the bytes that a holder takes, after a change.
     fn count(&self, before: usize, after: usize) {
         if after >= before {
             self.bytes.fetch_add(after - before, AcqRel);
@@ -128,12 +127,12 @@ impl MemoryStore {
         self.metrics.history_bytes.change(before, after);
     }
 
-    /// Makes holders give way until all together take no more than they may.
+    /// Evicts holders until all together take no more than the limit.
     fn make_room(&self) {
-        let mut passed = 0;
+        let mut skipped = 0;
         while self.bytes.load(Acquire) > self.bytes_max {
             let (looked_ms, holder, is_only) = {
-                let mut line = lock(&self.line);
+                let mut line = lock(&self.evictions);
                 if line.is_apart {
                     return;
                 }
@@ -142,16 +141,16 @@ impl MemoryStore {
             };
             if is_only {
                 let shrank = self.halve(&holder);
-                lock(&self.line).holders.push_front((looked_ms, holder));
+                lock(&self.evictions).holders.push_front((looked_ms, holder));
                 if !shrank {
                     return;
                 }
                 continue;
             }
-            match self.used_ms(&holder).filter(|used_ms| *used_ms > looked_ms && passed < PASSED_MAX) {
+            match self.used_ms(&holder).filter(|used_ms| *used_ms > looked_ms && skipped < SKIPPED_MAX) {
                 Some(used_ms) => {
-                    passed += 1;
-                    lock(&self.line).holders.push_back((used_ms, holder));
+                    skipped += 1;
+                    lock(&self.evictions).holders.push_back((used_ms, holder));
                 }
                 None => self.drop_holder(&holder),
             }
@@ -161,7 +160,7 @@ impl MemoryStore {
     fn used_ms(&self, holder: &Holder) -> Option<u64> {
         match holder {
             Holder::Log(topic) => self.logs.get(topic).map(|log| log.used_ms()),
-            Holder::KeyTable(scope) => self.memos.get(scope).map(|key_table| key_table.used_ms()),
+            Holder::KeyTable(scope) => self.key_tables.get(scope).map(|key_table| key_table.used_ms()),
         }
     }
 
@@ -174,14 +173,14 @@ impl MemoryStore {
                 }
             }
             Holder::KeyTable(scope) => {
-                if let Some((_, key_table)) = self.memos.remove(scope) {
-                    self.uncount_memo(&key_table);
+                if let Some((_, key_table)) = self.key_tables.remove(scope) {
+                    self.uncount_keys(&key_table);
                 }
             }
         }
     }
 
-    /// Takes the older half of what the only holder keeps. Whether that was anything.
+    /// Evicts the older half of the only holder. Returns whether that freed anything.
     fn halve(&self, holder: &Holder) -> bool {
         let Holder::Log(topic) = holder else {
             self.drop_holder(holder);
@@ -200,7 +199,7 @@ impl MemoryStore {
         self.count(log.bytes(), 0);
     }
 
-    fn uncount_memo(&self, key_table: &KeyTable) {
+    fn uncount_keys(&self, key_table: &KeyTable) {
         self.metrics.keys.change(key_table.keys(), 0);
         self.count(key_table.bytes(), 0);
     }
@@ -266,7 +265,7 @@ impl Store for MemoryStore {
     }
 
     fn recall(&self, scope: &Scope, key: &Key, now: Now) -> Result<Option<KeyRecord>, StoreError> {
-        Ok(self.memos.get(scope).and_then(|key_table| key_table.recall(key, now.monotonic_ms)))
+        Ok(self.key_tables.get(scope).and_then(|key_table| key_table.recall(key, now.monotonic_ms)))
     }
 
     fn forget_old(&self, now: Now) {
@@ -281,7 +280,7 @@ impl Store for MemoryStore {
             }
             stays
         });
-        self.memos.retain(|_, key_table| {
+        self.key_tables.retain(|_, key_table| {
             let before = (key_table.bytes(), key_table.keys());
             let stays = key_table.trim(now_ms);
             self.metrics.keys.change(before.1, key_table.keys());
@@ -290,14 +289,14 @@ impl Store for MemoryStore {
         });
         // Those that are gone must not stand in line for ever; one that came back meanwhile stands there once more.
         let line = {
-            let mut line = lock(&self.line);
+            let mut line = lock(&self.evictions);
             line.is_apart = true;
             std::mem::take(&mut line.holders)
         };
         let left = line.into_iter().filter(|(_, holder)| self.used_ms(holder).is_some());
         let mut left: VecDeque<(u64, Holder)> = left.collect();
         {
-            let mut line = lock(&self.line);
+            let mut line = lock(&self.evictions);
             left.append(&mut line.holders);
             *line = EvictionQueue { holders: left, is_apart: false };
         }
@@ -351,7 +350,7 @@ mod tests {
         store.forget_old(at(u64::MAX / 2));
         let counted = metrics.snapshot();
         assert_eq!((counted.history_bytes, counted.history_messages, counted.keys), (0, 0, 0));
-        assert!(lock(&store.line).holders.is_empty());
+        assert!(lock(&store.evictions).holders.is_empty());
         assert_eq!(store.bytes.load(Acquire), 0);
     }
 

@@ -31,23 +31,27 @@ pub(super) struct RecordedInstance {
 }
 
 impl Worker {
-    pub(super) fn ready(&mut self, place: &Option<Topic>) -> Result<(), Failed> {
+    /// Starts the instance of a topic, or of the whole plugin, unless it runs.
+    ///
+    /// # Errors
+    /// Why it does not run now.
+    pub(super) fn ready(&mut self, topic: &Option<Topic>) -> Result<(), Failed> {
         let now = Instant::now();
         if self.health.is_quarantined(now) {
             return Err(Failed::Quarantined);
         }
-        match self.instances.get(place) {
+        match self.instances.get(topic) {
             Some(InstanceSlot { running: Some(_), .. }) => return Ok(()),
             Some(InstanceSlot { restart: Some(restart), .. }) if now < restart.at => {
                 return Err(Failed::Start(restart.why.clone()));
             }
             _ => {}
         }
-        match self.begin(&self.version, place.as_ref()) {
+        match self.begin(&self.version, topic.as_ref()) {
             Ok(running) => {
                 self.make_room();
-                self.take_in(place.clone(), running);
-                self.show();
+                self.insert(topic.clone(), running);
+                self.update_status();
                 Ok(())
             }
             Err(failed) => {
@@ -55,15 +59,15 @@ impl Worker {
                     Failed::Start(why) => why,
                     other => other.to_string(),
                 };
-                let last = self.instances.get(place).and_then(|instance| instance.restart.as_ref());
+                let last = self.instances.get(topic).and_then(|instance| instance.restart.as_ref());
                 let restart = Some(Restart::after(last, why.clone(), now));
-                self.instances.insert(place.clone(), InstanceSlot { running: None, restart, used: now });
+                self.instances.insert(topic.clone(), InstanceSlot { running: None, restart, used: now });
                 Err(Failed::Start(why))
             }
         }
     }
 
-    /// Starts an instance of a version. What `start` wants is kept before it counts as started.
+    /// Starts an instance of a version. The writes of `start` are committed before it counts as started.
     pub(super) fn begin(&self, version: &Version, topic: Option<&Topic>) -> Result<RecordedInstance, Failed> {
         let around = &self.around;
         let environment = InstanceEnv {
@@ -107,7 +111,7 @@ impl Worker {
         Ok(RecordedInstance { running, recorder })
     }
 
-    /// Writes what a copy did that has failed, where that is on tape.
+    /// Saves the recording of an instance that has failed, if it is recorded.
     pub(super) fn save(&self, recorder: Option<Recorder>, now: Now) {
         let Some(recorder) = recorder else { return };
         let Manifest { name, version, hash, .. } = self.version.manifest.clone();
@@ -123,40 +127,40 @@ impl Worker {
         }
     }
 
-    pub(super) fn take_in(&mut self, place: Option<Topic>, running: RecordedInstance) {
-        self.instances.insert(place, InstanceSlot { running: Some(running), restart: None, used: Instant::now() });
-        self.show();
+    pub(super) fn insert(&mut self, topic: Option<Topic>, running: RecordedInstance) {
+        self.instances.insert(topic, InstanceSlot { running: Some(running), restart: None, used: Instant::now() });
+        self.update_status();
     }
 
-    /// Lets the instance go that was used longest ago, where there are as many as may be. It is a cache.
+    /// Drops the least recently used instance of a topic when there are more than the bound: instances are a cache.
     fn make_room(&mut self) {
         let Some(isolation) = self.version.isolation else { return };
         if self.instances.len() <= isolation.instances {
             return;
         }
         let oldest =
-            self.instances.iter().filter(|(place, _)| place.is_some()).min_by_key(|(_, instance)| instance.used);
-        if let Some(place) = oldest.map(|(place, _)| place.clone()) {
-            self.instances.remove(&place);
+            self.instances.iter().filter(|(topic, _)| topic.is_some()).min_by_key(|(_, instance)| instance.used);
+        if let Some(topic) = oldest.map(|(topic, _)| topic.clone()) {
+            self.instances.remove(&topic);
         }
     }
 
     pub(super) fn drop_idle(&mut self) {
         let Some(isolation) = self.version.isolation else { return };
         let before = self.instances.len();
-        self.instances.retain(|place, instance| place.is_none() || instance.used.elapsed() < isolation.idle);
+        self.instances.retain(|topic, instance| topic.is_none() || instance.used.elapsed() < isolation.idle);
         if self.instances.len() != before {
-            self.show();
+            self.update_status();
         }
     }
 
-    /// Starts the plugin again when its time has come: while it is down, perhaps nobody asks it for anything.
+    /// Restarts a plugin that is down when its retry is due: while it is down, no request may arrive that would.
     pub(super) fn recover(&mut self) {
         if self.around.status.is_down() && self.recovers_at().is_some_and(|at| at <= Instant::now()) {
             if let Err(failed) = self.ready(&None) {
                 tracing::error!(plugin = &*self.around.name, error = %failed, "the plugin is still down");
             }
-            self.show();
+            self.update_status();
         }
     }
 

@@ -9,11 +9,11 @@ use crate::plugin::{Event, Failed, HookError};
 use crate::store::{Batch, KeptTimer, Writes};
 use crate::topic::Topic;
 
-/// How long a timer waits whose plugin does not run.
+/// How long a timer is delayed whose plugin does not run.
 const POSTPONED_MS: u64 = 1_000;
 
 impl Worker {
-    /// Calls the hook of the timer that is due longest, if one is.
+    /// Calls the hook of the timer that has been due for the longest time, if one is due.
     pub(super) fn fire(&mut self) {
         let now_ms = self.around.clock.monotonic_ms();
         let Some((name, timer)) = self.around.registry.open().due(now_ms) else { return };
@@ -22,7 +22,7 @@ impl Worker {
         match self.attempt(&event) {
             Ok(done) => {
                 let (namespace, timers) = done.wanted.timers();
-                if (self.around.alone)(done) {
+                if (self.around.commit_timer)(done) {
                     self.apply_timers(&namespace, timers);
                 } else {
                     self.around.registry.open().postpone(&name, now_ms + POSTPONED_MS);
@@ -31,12 +31,12 @@ impl Worker {
             Err(HookError::Failed(Failed::Start(_) | Failed::Quarantined) | HookError::Storage(_)) => {
                 self.around.registry.open().postpone(&name, now_ms + POSTPONED_MS);
             }
-            Err(_) => self.give_up(&name, now_ms),
+            Err(_) => self.retry_or_remove(&name, now_ms),
         }
     }
 
-    /// A timer's hook has failed: it is tried again, or gone.
-    fn give_up(&mut self, name: &TimerName, now_ms: u64) {
+    /// A timer's hook has failed: it is retried, or removed after the last try.
+    fn retry_or_remove(&mut self, name: &TimerName, now_ms: u64) {
         let before = self.around.registry.timers();
         if !self.around.registry.open().failed(name, now_ms) {
             return;
