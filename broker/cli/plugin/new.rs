@@ -95,7 +95,7 @@ pub(super) fn run(args: &NewArgs) -> Result<()> {
         write(&folder.join(path), text.trim_end().to_owned() + "\n")?;
     }
     match args.lang {
-        Language::Rust => vendor::write_sdk(&folder.join("vendor/rialto-plugin"))?,
+        Language::Rust => vendor::write_sdk(&folder.join("vendor"))?,
         Language::Js | Language::Python => vendor::write_wit(&folder.join("vendor/wit"))?,
     }
     writeln!(

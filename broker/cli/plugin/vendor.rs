@@ -1,4 +1,5 @@
-//! The SDK and the plugin protocol as this binary carries them: a new plugin gets a copy, and so needs nothing else of ours.
+//! The SDK, the crates it depends on and the plugin protocol, embedded in this binary: a new plugin gets a copy and needs
+//! nothing else of ours.
 
 use std::path::Path;
 
@@ -8,20 +9,26 @@ use include_dir::{Dir, include_dir};
 use super::new::write;
 
 static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sdk/plugin/src");
+static PROTOCOL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sdk/protocol/src");
 const WIT: &str = include_str!("../../../sdk/plugin/wit/v1/plugin.wit");
 const README: &str = include_str!("../../../sdk/plugin/README.md");
 const MANIFEST: &str = include_str!("../../../sdk/plugin/Cargo.toml");
+const PROTOCOL_MANIFEST: &str = include_str!("../../../sdk/protocol/Cargo.toml");
 const WORKSPACE: &str = include_str!("../../../Cargo.toml");
 
-/// Writes the SDK for Rust as a crate of its own.
+/// Writes the SDK for Rust, and the crate that its test double needs, into folders of their names.
 ///
 /// # Errors
-/// When it cannot be written.
-pub(super) fn write_sdk(folder: &Path) -> Result<()> {
+/// When they cannot be written.
+pub(super) fn write_sdk(vendor: &Path) -> Result<()> {
+    let folder = vendor.join("rialto-plugin");
     write_all(&SDK, &folder.join("src"))?;
     write(&folder.join("wit/v1/plugin.wit"), WIT)?;
     write(&folder.join("README.md"), README)?;
-    write(&folder.join("Cargo.toml"), standalone(MANIFEST, WORKSPACE)?)
+    write(&folder.join("Cargo.toml"), standalone(MANIFEST, WORKSPACE)?.replace("../protocol", "../rialto-protocol"))?;
+    let folder = vendor.join("rialto-protocol");
+    write_all(&PROTOCOL, &folder.join("src"))?;
+    write(&folder.join("Cargo.toml"), standalone(PROTOCOL_MANIFEST, WORKSPACE)?)
 }
 
 /// Writes the protocol alone.
@@ -39,7 +46,7 @@ fn write_all(from: &Dir<'_>, to: &Path) -> Result<()> {
     from.dirs().try_for_each(|dir| write_all(dir, to))
 }
 
-/// A crate's manifest without what it takes from its workspace.
+/// A crate's manifest without what it inherits from its workspace, and without the dependencies of its tests.
 fn standalone(manifest: &str, workspace: &str) -> Result<String> {
     let mut text = String::new();
     let mut section = "";
@@ -47,7 +54,7 @@ fn standalone(manifest: &str, workspace: &str) -> Result<String> {
         if line.starts_with('[') {
             section = line;
         }
-        if section == "[lints]" {
+        if section == "[lints]" || section == "[dev-dependencies]" {
             continue;
         }
         match line.strip_suffix(".workspace = true") {
@@ -74,11 +81,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_manifest_of_the_sdk_stands_alone() {
-        let text = standalone(MANIFEST, WORKSPACE).expect("all keys are found");
-        assert!(
-            !text.contains("workspace") && text.contains("edition = \"2024\"") && text.contains("serde = {"),
-            "{text}"
-        );
+    fn manifests_of_vendored_crates_stand_alone() {
+        for manifest in [MANIFEST, PROTOCOL_MANIFEST] {
+            let text = standalone(manifest, WORKSPACE).expect("all keys are found");
+            assert!(
+                !text.contains("workspace") && text.contains("edition = \"2024\"") && text.contains("serde = {"),
+                "{text}"
+            );
+        }
     }
 }
