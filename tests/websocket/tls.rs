@@ -292,6 +292,6 @@ async fn a_broker_may_listen_with_tls_only_and_says_when_it_cannot() {
     assert!(error.to_string().contains("cannot listen on"), "{error}");
     std::fs::write(files.key(), Certificate::good().key_pem).unwrap();
     let error = bind().with_tls(&files.settings()).expect_err("another key").to_string();
-    assert!(error.contains("key.pem is not that of the certificate in"), "{error}");
+    assert!(error.contains("key.pem does not match the certificate in"), "{error}");
     assert!(broker.shutdown(Duration::from_secs(5)).await);
 }
