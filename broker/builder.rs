@@ -92,28 +92,17 @@ impl Builder {
     /// settings and limits, of which those of memory, stack and time do not apply. It has all capabilities that are granted.
     /// A panic in it is a failure like a component's trap, unless the program is built to abort.
     ///
-    /// The first instance is `plugin`; later ones, after a panic or for single topics, are `P::default()`. Use
-    /// [`Builder::plugin_with`] for a plugin whose fields you set.
+    /// `factory` makes every instance: the first, those of single topics, and the one that replaces an instance after a panic.
+    /// So each has the fields that you set; for a plugin that derives `Default` it is `Type::default`. A panic in the factory
+    /// is a start that failed.
     #[must_use]
-    pub fn plugin<P: rialto_plugin::Plugin + Send>(self, name: impl Into<String>, plugin: P) -> Self {
-        self.native(name.into(), Native::from_value(plugin))
-    }
-
-    /// Registers a native plugin as [`Builder::plugin`] does, with a factory that makes every instance: the first, those of
-    /// single topics, and the one that replaces an instance after a panic. So each has the fields that you set. A panic in
-    /// the factory is a start that failed.
-    #[must_use]
-    pub fn plugin_with<P: rialto_plugin::Plugin + Send>(
-        self,
+    pub fn plugin<P: rialto_plugin::Plugin + Send>(
+        mut self,
         name: impl Into<String>,
         factory: impl Fn() -> P + Send + Sync + 'static,
     ) -> Self {
-        self.native(name.into(), Native::new(factory))
-    }
-
-    fn native<P: rialto_plugin::Plugin + Send>(mut self, name: String, native: Native<P>) -> Self {
-        let native = NativePlugin { source: Arc::new(native), manifest: Native::<P>::manifest() };
-        self.natives.insert(name, native);
+        let native = NativePlugin { source: Arc::new(Native::new(factory)), manifest: Native::<P>::manifest() };
+        self.natives.insert(name.into(), native);
         self
     }
 

@@ -138,7 +138,7 @@ async fn natively_and_in_the_sandbox_the_same_seed_gives_the_same_prices() {
     let settings = || json!({"tick_ms": 50, "swing": 100, "seed": 7});
     let sandboxed = running_with(settings());
     let native =
-        Running::built(|config| configure(config, settings()), |builder| builder.plugin("market", Market::default()));
+        Running::built(|config| configure(config, settings()), |builder| builder.plugin("market", Market::default));
     let mut walks = Vec::new();
     for running in [&sandboxed, &native] {
         let mut client = running.client(Codec::Json).await;

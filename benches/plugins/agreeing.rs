@@ -16,7 +16,7 @@ pub(crate) const AGREE: &str = "agree.a";
 
 /// A broker with that plugin.
 pub(crate) fn agreeing_broker(kind: Kind) -> Broker {
-    start(kind, "agree", "benches/agree/agree.wasm", Agree).1
+    start(kind, "agree", "benches/agree/agree.wasm", || Agree).1
 }
 
 /// Microseconds for each of about so many messages, from the first publish to the last position.

@@ -23,7 +23,7 @@ const WRITTEN_AT_ONCE: usize = 64;
 
 /// Messages a second of about so many, from the first that is written to the last that has come back.
 pub(crate) fn chat_messages_per_second(kind: Kind, messages: usize) -> f64 {
-    let (config, broker) = start(kind, "chat", "plugins/dist/chat.wasm", Chat::default());
+    let (config, broker) = start(kind, "chat", "plugins/dist/chat.wasm", Chat::default);
     let (stop, stopped) = oneshot::channel::<()>();
     let (ready, address) = std::sync::mpsc::channel();
     let served = broker.clone();

@@ -33,7 +33,12 @@ pub(crate) fn round(messages: usize) -> PluginRound {
 }
 
 /// A broker with one shard whose topics `name.*` belong to the plugin of this name.
-fn start<P: rialto_plugin::Plugin + Send>(kind: Kind, name: &str, component: &str, native: P) -> (Config, Broker) {
+fn start<P: rialto_plugin::Plugin + Send>(
+    kind: Kind,
+    name: &str,
+    component: &str,
+    native: impl Fn() -> P + Send + Sync + 'static,
+) -> (Config, Broker) {
     let mut config = Config::default();
     config.server.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     config.server.shards = 1;

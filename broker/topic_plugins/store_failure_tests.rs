@@ -49,7 +49,8 @@ fn broker() -> (Broker, Arc<FailingStore>) {
         ..TopicRule::default()
     };
     config.topics = vec![rule("p.*", Some("p")), rule(">", None)];
-    let builder = Broker::builder().config(config).plugin("p", Everything).store(Arc::clone(&store) as Arc<dyn Store>);
+    let builder =
+        Broker::builder().config(config).plugin("p", Everything::default).store(Arc::clone(&store) as Arc<dyn Store>);
     (builder.start().expect("the broker starts"), store)
 }
 
@@ -118,7 +119,7 @@ async fn a_timer_whose_outcome_cannot_be_kept_is_due_again() {
     let pattern = Pattern::parse("p.*").expect("a pattern");
     config.topics = vec![TopicRule { pattern, plugin: Some("p".to_owned()), ..TopicRule::default() }];
     store.fail(1);
-    let builder = Broker::builder().config(config).plugin("p", Everything);
+    let builder = Broker::builder().config(config).plugin("p", Everything::default);
     let Err(refused) = builder.clone().store(Arc::clone(&store) as Arc<dyn Store>).start() else {
         panic!("what `start` wants could not be kept")
     };

@@ -42,7 +42,7 @@ async fn two_plugins_that_hand_a_message_on_to_each_other_come_to_an_end() {
                 settings.plugins.insert(name.to_owned(), PluginConfig { grants, config, ..PluginConfig::default() });
             }
         },
-        |builder| builder.plugin("one", HandOn::default()).plugin("two", HandOn::default()),
+        |builder| builder.plugin("one", HandOn::default).plugin("two", HandOn::default),
     );
     let mut client = running.client(Codec::Json).await;
     client.subscribe("one.a").await;

@@ -32,7 +32,7 @@ async fn the_fields_that_an_author_set_are_there_after_a_panic_and_for_each_topi
                 let plugin = PluginConfig { isolation, ..PluginConfig::default() };
                 settings.plugins.insert("greeter".to_owned(), plugin);
             },
-            |builder| builder.plugin_with("greeter", || Greeter { greeting: "hello".to_owned(), calls: 0 }),
+            |builder| builder.plugin("greeter", || Greeter { greeting: "hello".to_owned(), calls: 0 }),
         );
         let mut client = running.client(Codec::Json).await;
         for topic in ["greet.a", "greet.b"] {

@@ -175,7 +175,7 @@ pub(crate) fn running(change: impl FnOnce(&mut Settings, &mut PluginConfig)) -> 
             change(settings, &mut plugin);
             settings.plugins.insert("puppet".to_owned(), plugin);
         },
-        |builder| builder.plugin("puppet", Puppet::default()),
+        |builder| builder.plugin("puppet", Puppet::default),
     )
 }
 

@@ -18,7 +18,7 @@ async fn the_rules_for_hooks_are_those_of_the_test_double() {
             let grants = table::NEEDS.map(str::to_owned).to_vec();
             settings.plugins.insert("rules".to_owned(), PluginConfig { grants, ..PluginConfig::default() });
         },
-        |builder| builder.plugin("rules", table::Tester),
+        |builder| builder.plugin("rules", || table::Tester),
     );
     let mut client = running.client(Codec::Json).await;
     for (call, expected) in table::cases() {

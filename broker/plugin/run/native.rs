@@ -2,7 +2,6 @@
 //! hooks are not bounded.
 
 use std::any::type_name;
-use std::sync::{Mutex, PoisonError};
 
 use rialto_plugin::native::{self, Interrupted, Limited};
 use rialto_plugin::{Call, Config, Context, Error, Message, Plugin, Timer};
@@ -27,12 +26,6 @@ impl<P: Plugin + Send> Native<P> {
     /// Every instance comes from the factory: the first, one for another topic, and one after a panic.
     pub(crate) fn new(factory: impl Fn() -> P + Send + Sync + 'static) -> Self {
         Self { factory: Box::new(factory) }
-    }
-
-    /// The first instance is this value, later ones are `P::default()`.
-    pub(crate) fn from_value(first: P) -> Self {
-        let first = Mutex::new(Some(first));
-        Self::new(move || first.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default())
     }
 
     /// What is known of it without a file.
