@@ -29,7 +29,6 @@
 mod access;
 mod broker;
 mod builder;
-mod capability;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod clock;

@@ -21,7 +21,7 @@ use documents::{Document, Tree};
 /// other. `broker/ARCHITECTURE.md` prints this list.
 const ORDER: &[&[&str]] = &[
     &["identity", "metrics", "clock", "collections", "endpoints", "wire"],
-    &["capability", "message"],
+    &["message"],
     &["store"],
     &["config"],
     &["limits"],

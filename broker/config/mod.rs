@@ -24,9 +24,9 @@ use std::{
 };
 
 use ipnet::IpNet;
+use rialto_plugin::host::Capability;
 use rialto_protocol::{Delivery, Policy};
 
-use crate::capability::Capability;
 use crate::topic::Pattern;
 
 pub use self::api::{Api, ApiKey};

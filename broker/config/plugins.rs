@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, io::ErrorKind, path::PathBuf};
 
+use rialto_plugin::host::Capability;
 use serde_json::{Map, Number};
 use toml::de::{DeTable, DeValue};
 
@@ -11,7 +12,6 @@ use super::{
     section::{Report, Section, Text, Unit, Value, echo, grouped},
     server::texts,
 };
-use crate::capability::Capability;
 
 /// The keys of a `[plugin.NAME]`.
 pub(super) const KEYS: &[&str] = &[

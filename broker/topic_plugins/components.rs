@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 
 #[cfg(feature = "plugins")]
+use rialto_plugin::host::Capabilities;
+
 use super::loading::grants;
 use super::loading::{LoadFailure, failure};
-use crate::capability::Capabilities;
 use crate::config::{PluginConfig, Sandbox};
 #[cfg(feature = "plugins")]
 use crate::plugin::{Compiler, Host};

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rialto_plugin::host::{Capabilities, Capability};
+
 use super::components::{ComponentLoader, LoadedComponent};
 use super::watch::Trace;
 use super::{PluginHandle, RunningVersion, commit_timer};
 use crate::broker::{Broker, Core};
-use crate::capability::{Capabilities, Capability};
 use crate::clock::Clock;
 use crate::config::{self, CurrentRules, PluginConfig};
 use crate::metrics::Metrics;

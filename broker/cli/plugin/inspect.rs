@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use rialto_plugin::host::{Capabilities, Capability};
 
-use crate::capability::{Capabilities, Capability};
 use crate::config::Config;
 use crate::plugin::Inspection;
 

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use rialto_plugin::host::Capability;
 use serde_json::json;
-
-use crate::capability::Capability;
 
 /// The version of the plugin protocol.
 const PROTOCOL: &str = "1.0.0";

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use rialto_plugin::host::Capability;
 use rialto_plugin::recording::{Outcome, Recording};
 
-use crate::capability::Capability;
 use crate::config::{PluginConfig, Sandbox};
 use crate::plugin::{Compiler, Host, Manifest, Replayed, replay};
 use crate::topic_plugins::limits;

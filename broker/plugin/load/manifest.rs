@@ -4,12 +4,12 @@
 use std::fmt::Write as _;
 use std::slice;
 
+use rialto_plugin::host::{Capabilities, Capability, NoCapability};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use wasmparser::{Parser, Payload as Section};
 
 use super::component::{ComponentShape, printable};
-use crate::capability::{Capabilities, Capability, NoCapability};
 use crate::plugin::{LoadError, Manifest};
 
 /// The custom section into which the SDK writes the manifest.

@@ -15,6 +15,7 @@ pub(super) mod type_check;
 use std::fmt;
 use std::sync::Arc;
 
+use rialto_plugin::host::{Capabilities, Capability};
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -24,7 +25,6 @@ use super::run::imports::GuestData;
 use super::run::imports::bindings::{Plugin, PluginPre};
 use super::run::sandbox::Sandbox;
 use super::{Compiler, LoadError, Manifest};
-use crate::capability::{Capabilities, Capability};
 
 /// A component that passed every check.
 pub(crate) struct Loaded {

@@ -4,13 +4,13 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use rialto_plugin::host::Capabilities;
 pub(crate) use rialto_plugin::host::Cause;
 use rialto_plugin::host::{Exceeded, HookContext, HookLimits, HookTime, HostEnvironment, KnownSession, Permission};
 use rialto_plugin::{Imports, Level, Refusal, Session};
 
 use super::convert::session_to_guest;
 use super::registry::PluginRegistry;
-use crate::capability::Capabilities;
 use crate::clock::Now;
 use crate::identity;
 use crate::plugin::{HookEffects, PluginLimits};
@@ -94,13 +94,7 @@ impl HostEnvironment for InstanceEnv {
     }
 
     fn may(&self, permission: Permission<'_>) -> bool {
-        match permission {
-            Permission::State => self.may.state,
-            Permission::Timers => self.may.timers,
-            Permission::Sessions => self.may.sessions,
-            Permission::Publish(topic) => self.may.may_publish(topic),
-            Permission::Subscribe(topic) => self.may.may_subscribe(topic),
-        }
+        self.may.may(permission)
     }
 
     fn session(&self, id: &str) -> Option<KnownSession> {

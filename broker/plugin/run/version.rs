@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rialto_plugin::host::Capabilities;
+
 use super::health::FailurePolicy;
-use crate::capability::Capabilities;
 use crate::plugin::{Failed, Manifest, PluginLimits, Source};
 
 /// One version of a plugin with its settings.

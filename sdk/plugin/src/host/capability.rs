@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use crate::topic::{Pattern, Topic};
+use rialto_protocol::topic::Pattern;
+
+use super::Permission;
 
 /// A permission of a plugin beyond answering its hooks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Capability {
+pub enum Capability {
     /// Keep state.
     State,
     /// Set timers.
@@ -22,17 +24,17 @@ pub(crate) enum Capability {
 /// A text that is not a capability.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no capability: there are `state`, `timers`, `sessions`, `publish PATTERN` and `subscribe PATTERN`")]
-pub(crate) struct NoCapability(String);
+pub struct NoCapability(String);
 
 impl Capability {
     /// The default grants: those that concern only the plugin itself.
-    pub(crate) const OWN: [Self; 3] = [Self::State, Self::Timers, Self::Sessions];
+    pub const OWN: [Self; 3] = [Self::State, Self::Timers, Self::Sessions];
 
     /// Parses a capability.
     ///
     /// # Errors
     /// [`NoCapability`] with the text.
-    pub(crate) fn parse(text: &str) -> Result<Self, NoCapability> {
+    pub fn parse(text: &str) -> Result<Self, NoCapability> {
         let unknown = || NoCapability(text.chars().filter(|character| !character.is_control()).take(80).collect());
         let pattern = |text: &str| Pattern::parse(text.trim_start()).map_err(|_| unknown());
         match text.split_once(' ') {
@@ -73,10 +75,10 @@ impl fmt::Display for Capability {
 
 /// The capabilities of a loaded plugin: those that it requests, all of which are granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Capabilities {
-    pub(crate) state: bool,
-    pub(crate) timers: bool,
-    pub(crate) sessions: bool,
+pub struct Capabilities {
+    state: bool,
+    timers: bool,
+    sessions: bool,
     publish: Vec<Pattern>,
     subscribe: Vec<Pattern>,
 }
@@ -86,7 +88,7 @@ impl Capabilities {
     ///
     /// # Errors
     /// The first one that is not granted.
-    pub(crate) fn of(needs: &[Capability], grants: &[Capability]) -> Result<Self, Capability> {
+    pub fn of(needs: &[Capability], grants: &[Capability]) -> Result<Self, Capability> {
         let mut all = Self::default();
         for need in needs {
             if !grants.iter().any(|grant| grant.covers(need)) {
@@ -103,19 +105,23 @@ impl Capabilities {
         Ok(all)
     }
 
-    /// Whether it may publish to a topic that is not its own.
-    pub(crate) fn may_publish(&self, topic: &Topic) -> bool {
-        self.publish.iter().any(|pattern| pattern.matches(topic))
-    }
-
-    /// Whether it may subscribe sessions to a topic that is not its own.
-    pub(crate) fn may_subscribe(&self, topic: &Topic) -> bool {
-        self.subscribe.iter().any(|pattern| pattern.matches(topic))
+    /// Whether something is allowed.
+    pub fn may(&self, permission: Permission<'_>) -> bool {
+        let selects = |patterns: &[Pattern], topic| patterns.iter().any(|pattern| pattern.matches(topic));
+        match permission {
+            Permission::State => self.state,
+            Permission::Timers => self.timers,
+            Permission::Sessions => self.sessions,
+            Permission::Publish(topic) => selects(&self.publish, topic),
+            Permission::Subscribe(topic) => selects(&self.subscribe, topic),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rialto_protocol::topic::Topic;
+
     use super::*;
 
     fn all(texts: &[&str]) -> Vec<Capability> {
@@ -138,9 +144,10 @@ mod tests {
         let grants = all(&["state", "publish alerts.>"]);
         let may = Capabilities::of(&all(&["state", "publish alerts.*"]), &grants).expect("all is granted");
         let topic = |name: &str| Topic::parse(name).expect("a topic");
-        assert!(may.state && !may.timers && may.may_publish(&topic("alerts.a")));
-        assert!(!may.may_publish(&topic("alerts.a.b")), "granted, and not asked for");
-        assert!(!may.may_subscribe(&topic("alerts.a")));
+        let (a, b) = (topic("alerts.a"), topic("alerts.a.b"));
+        assert!(may.may(Permission::State) && !may.may(Permission::Timers) && may.may(Permission::Publish(&a)));
+        assert!(!may.may(Permission::Publish(&b)), "granted, and not asked for");
+        assert!(!may.may(Permission::Subscribe(&a)));
         for (needs, missing) in [("timers", "timers"), ("publish >", "publish >"), ("subscribe a", "subscribe a")] {
             let refused = Capabilities::of(&all(&["state", needs]), &grants).expect_err(needs);
             assert_eq!(refused.to_string(), missing);

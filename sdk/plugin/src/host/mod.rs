@@ -5,6 +5,7 @@
 //! [`HostEnvironment`]. Nothing here commits: a host takes the [`HookOutput`] of a hook that has returned `ok`.
 
 mod budget;
+mod capability;
 mod context;
 mod effect;
 mod environment;
@@ -12,6 +13,7 @@ mod imports;
 mod payload;
 
 pub use budget::{Exceeded, HookLimits};
+pub use capability::{Capabilities, Capability, NoCapability};
 pub use context::{Cause, HookContext};
 pub use effect::{Effect, HookOutput, SessionMessage, TimerWrite};
 pub use environment::{HookTime, HostEnvironment, KnownSession, Permission, StateEntry};

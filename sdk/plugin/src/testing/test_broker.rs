@@ -4,7 +4,8 @@
 use super::effect::{Effect, Published, Sent, checked_to_json};
 use super::limits::Limits;
 use crate::host::{
-    self, HookLimits, HookOutput, HookTime, HostEnvironment, KnownSession, Permission, SessionMessage, StateEntry,
+    self, Capabilities, Capability, HookLimits, HookOutput, HookTime, HostEnvironment, KnownSession, Permission,
+    SessionMessage, StateEntry,
 };
 use crate::imports::{Level, Refusal};
 use crate::message::Raw;
@@ -23,8 +24,7 @@ const START_MS: u64 = 1_767_225_600_000;
 pub(super) struct TestBroker {
     pub(super) limits: Limits,
     owned: Vec<Pattern>,
-    /// The capabilities; none means all that concern the plugin's own topics and sessions.
-    needs: Option<Vec<Need>>,
+    capabilities: Capabilities,
     entries: BTreeMap<String, Arc<[u8]>>,
     timers: BTreeMap<String, PendingTimer>,
     /// The sessions on each topic.
@@ -36,13 +36,6 @@ pub(super) struct TestBroker {
     random: Cell<u64>,
 }
 
-/// A capability, as `export!` names it.
-enum Need {
-    Own(String),
-    Publish(Pattern),
-    Subscribe(Pattern),
-}
-
 /// A timer that waits.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PendingTimer {
@@ -51,23 +44,12 @@ pub(super) struct PendingTimer {
     pub(super) failures: u32,
 }
 
-impl Need {
-    fn parse(text: &str) -> Option<Self> {
-        match text.split_once(' ') {
-            None if matches!(text, "state" | "timers" | "sessions") => Some(Self::Own(text.to_owned())),
-            Some(("publish", pattern)) => Pattern::parse(pattern.trim_start()).ok().map(Self::Publish),
-            Some(("subscribe", pattern)) => Pattern::parse(pattern.trim_start()).ok().map(Self::Subscribe),
-            _ => None,
-        }
-    }
-}
-
 impl TestBroker {
     pub(super) fn new() -> Self {
         Self {
             limits: Limits::default(),
             owned: Vec::new(),
-            needs: None,
+            capabilities: of(&Capability::OWN),
             entries: BTreeMap::new(),
             timers: BTreeMap::new(),
             members: BTreeMap::new(),
@@ -83,8 +65,8 @@ impl TestBroker {
     }
 
     pub(super) fn need(&mut self, needs: impl Iterator<Item = String>) {
-        let parse = |text: String| Need::parse(&text).unwrap_or_else(|| panic!("`{text}` is no capability"));
-        self.needs = Some(needs.map(parse).collect());
+        let parse = |text: String| Capability::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        self.capabilities = of(&needs.map(parse).collect::<Vec<_>>());
     }
 
     pub(super) fn enter(&mut self, topic: &str, session: &Session) {
@@ -216,6 +198,11 @@ impl TestBroker {
     }
 }
 
+/// These capabilities, all of them granted.
+fn of(needs: &[Capability]) -> Capabilities {
+    Capabilities::of(needs, needs).unwrap_or_else(|need| panic!("`{need}` is granted"))
+}
+
 impl HostEnvironment for TestBroker {
     fn limits(&self) -> HookLimits {
         self.limits.into()
@@ -226,22 +213,7 @@ impl HostEnvironment for TestBroker {
     }
 
     fn may(&self, permission: Permission<'_>) -> bool {
-        let has = |name: &str| {
-            let is_named = |need: &Need| matches!(need, Need::Own(own) if own == name);
-            self.needs.as_ref().is_none_or(|needs| needs.iter().any(is_named))
-        };
-        let mut needs = self.needs.iter().flatten();
-        match permission {
-            Permission::State => has("state"),
-            Permission::Timers => has("timers"),
-            Permission::Sessions => has("sessions"),
-            Permission::Publish(topic) => {
-                needs.any(|need| matches!(need, Need::Publish(pattern) if pattern.matches(topic)))
-            }
-            Permission::Subscribe(topic) => {
-                needs.any(|need| matches!(need, Need::Subscribe(pattern) if pattern.matches(topic)))
-            }
-        }
+        self.capabilities.may(permission)
     }
 
     fn session(&self, id: &str) -> Option<KnownSession> {
