@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 pub(crate) use self::idempotency::{KeyedRequest, Lookup};
 pub(crate) use self::stream::{Keeping, NotPublished, PendingPublish, Placed, Retired, Stream, View};
-pub(crate) use self::transaction::{PublishStep, StepOutcome, TransactionError, TransactionStep};
+pub(crate) use self::transaction::{
+    AtomicSteps, Committed, PublishStep, StepOutcome, TransactionError, TransactionStep,
+};
 
 use crate::clock::Now;
 use crate::identity::StreamId;

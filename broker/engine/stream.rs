@@ -346,7 +346,8 @@ impl Stream {
         Ok(past)
     }
 
-    fn scope(&self) -> Scope {
+    /// What the keys of its requests are unique in.
+    pub(crate) fn scope(&self) -> Scope {
         Scope::Topic(self.topic.clone())
     }
 

@@ -10,7 +10,7 @@ use super::{Engine, KeyedRequest};
 use crate::clock::Now;
 use crate::identity::StreamId;
 use crate::message::{Draft, Message, SharedMessage};
-use crate::store::{Batch, Begun, Outcome, StoreError};
+use crate::store::{Batch, Begun, Outcome, Store, StoreError, Ticket};
 
 /// One of several things that are done as one.
 #[derive(Clone, Copy)]
@@ -40,6 +40,35 @@ pub(crate) struct PublishStep<'p> {
     pub(crate) keyed: Option<&'p KeyedRequest>,
 }
 
+/// Several steps that are done as one, and what goes with each of them.
+pub(crate) trait AtomicSteps: Send + Sized + 'static {
+    /// The steps in their order, each with its place among what else is done.
+    fn steps(&self) -> Vec<(usize, TransactionStep<'_>)>;
+
+    /// Begins the commit of everything that is to be kept.
+    fn begin(&self, store: &dyn Store, batch: Batch) -> Begun;
+
+    /// Does what goes with the step at this place, while its topic is locked.
+    fn pass(&self, place: usize, outcome: StepOutcome<'_>);
+
+    /// The log has completed a commit that was [`Committed::Pending`], and the steps are done if it is kept.
+    fn complete(self, outcome: Result<Vec<Position>, StoreError>);
+}
+
+/// What became of several steps.
+pub(crate) enum Committed<T> {
+    /// Everything is kept and done. The positions of the messages.
+    Visible(T, Vec<Position>),
+    /// It waits for the log.
+    Pending,
+}
+
+/// Nothing of it was done.
+pub(crate) struct NotCommitted<T> {
+    pub(crate) steps: T,
+    pub(crate) reason: TransactionError,
+}
+
 /// Why nothing of it was done.
 #[derive(Debug)]
 pub(crate) enum TransactionError {
@@ -49,70 +78,94 @@ pub(crate) enum TransactionError {
     NotKept(StoreError),
 }
 
+/// The first half of a transaction.
+enum Attempt {
+    Visible(Vec<Position>),
+    Pending(Ticket, Vec<SharedMessage>),
+}
+
 impl Engine {
-    /// Gives each message its place, keeps all of them with what is in the batch, and goes through the steps in their order,
-    /// each with its index. Nobody sees one of the messages without everything being kept. Gives the positions of the
-    /// messages.
+    /// Gives each message its place, begins the commit of all of them with what is in the batch, and when it is kept goes
+    /// through the steps in their order. Nobody sees one of the messages without everything being kept.
     ///
     /// # Errors
-    /// [`TransactionError`], and nothing has happened.
-    pub(crate) fn publish_all(
+    /// [`NotCommitted`], and nothing has happened.
+    pub(crate) fn publish_all<T: AtomicSteps>(
         &self,
-        steps: &[TransactionStep<'_>],
-        mut batch: Batch,
+        steps: T,
+        batch: Batch,
         now: Now,
-        mut pass: impl FnMut(usize, StepOutcome<'_>),
-    ) -> Result<Vec<Position>, TransactionError> {
+    ) -> Result<Committed<T>, Box<NotCommitted<T>>> {
         let Self::Local(store) = self;
-        let mut held = match hold(steps) {
-            Ok(held) => held,
-            Err(Retired) => return Err(TransactionError::Retired(Box::new(batch))),
-        };
-        for (index, step) in steps.iter().enumerate() {
-            if let TransactionStep::Publish(PublishStep { stream, .. }) = step {
-                let resolved = held.resolve_doubt(stream, now, |message| pass(index, StepOutcome::Recovered(message)));
-                resolved.map_err(TransactionError::NotKept)?;
+        match attempt(&**store, &steps, batch, now) {
+            Ok(Attempt::Visible(positions)) => Ok(Committed::Visible(steps, positions)),
+            Ok(Attempt::Pending(ticket, messages)) => {
+                ticket.then(move |result| complete(steps, &messages, result));
+                Ok(Committed::Pending)
             }
+            Err(reason) => Err(Box::new(NotCommitted { steps, reason })),
         }
-        let messages = place(steps, &mut held, &mut batch, now);
-        let turn;
-        match store.begin(batch) {
-            Begun::Complete(Ok(())) => turn = None,
-            Begun::Complete(Err(error)) => return Err(TransactionError::NotKept(error)),
-            Begun::Pending(ticket) => {
-                held.begin(steps, &messages);
-                drop(held);
-                // What was begun later becomes visible later: not before this function returns.
-                let (result, in_turn) = ticket.wait();
-                turn = Some(in_turn);
-                held = hold(steps).expect("a stream with commits under way is not retired");
-                held.complete(steps, &messages, &result);
-                result.map_err(TransactionError::NotKept)?;
-            }
-        }
-        let mut left = messages.iter();
-        for (index, step) in steps.iter().enumerate() {
-            match step {
-                TransactionStep::Publish(PublishStep { stream, .. }) => {
-                    let message = left.next().expect("a message was made of each posting");
-                    held.state(stream).progress.visible = message.offset;
-                    pass(index, StepOutcome::Message(message));
-                }
-                TransactionStep::Join(stream) => {
-                    pass(index, StepOutcome::Joined(stream.view(held.state(stream).progress.visible)));
-                }
-            }
-        }
-        drop(held);
-        drop(turn);
-        let publishes = steps.iter().filter_map(TransactionStep::publish).zip(&messages);
-        Ok(publishes.map(|(publish, message)| publish.stream.position(message.offset)).collect())
     }
 }
 
-/// Makes the messages of all postings, each at its place, and adds to the batch what is to be kept of them.
+fn attempt(store: &dyn Store, all: &impl AtomicSteps, mut batch: Batch, now: Now) -> Result<Attempt, TransactionError> {
+    let steps = all.steps();
+    let Ok(mut held) = hold(&steps) else { return Err(TransactionError::Retired(Box::new(batch))) };
+    for (place, step) in &steps {
+        if let TransactionStep::Publish(PublishStep { stream, .. }) = step {
+            let resolved = held.resolve_doubt(stream, now, |message| all.pass(*place, StepOutcome::Recovered(message)));
+            resolved.map_err(TransactionError::NotKept)?;
+        }
+    }
+    let messages = place(&steps, &mut held, &mut batch, now);
+    match all.begin(store, batch) {
+        Begun::Complete(Ok(())) => Ok(Attempt::Visible(pass_all(all, &steps, &mut held, &messages))),
+        Begun::Complete(Err(error)) => Err(TransactionError::NotKept(error)),
+        Begun::Pending(ticket) => {
+            held.begin(&steps, &messages);
+            Ok(Attempt::Pending(ticket, messages))
+        }
+    }
+}
+
+/// The second half, once the log has completed the commit.
+fn complete(all: impl AtomicSteps, messages: &[SharedMessage], result: Result<(), StoreError>) {
+    let steps = all.steps();
+    let mut held = hold(&steps).expect("a stream with commits under way is not retired");
+    held.complete(&steps, messages, &result);
+    let outcome = result.map(|()| pass_all(&all, &steps, &mut held, messages));
+    drop(held);
+    drop(steps);
+    all.complete(outcome);
+}
+
+/// Goes through the steps of a transaction that is kept: its messages become visible. Returns their positions.
+fn pass_all(
+    all: &impl AtomicSteps,
+    steps: &[(usize, TransactionStep<'_>)],
+    held: &mut LockedStreams<'_>,
+    messages: &[SharedMessage],
+) -> Vec<Position> {
+    let (mut left, mut positions) = (messages.iter(), Vec::with_capacity(messages.len()));
+    for (place, step) in steps {
+        match step {
+            TransactionStep::Publish(PublishStep { stream, .. }) => {
+                let message = left.next().expect("a message was made of each publish");
+                held.state(stream).progress.visible = message.offset;
+                positions.push(stream.position(message.offset));
+                all.pass(*place, StepOutcome::Message(message));
+            }
+            TransactionStep::Join(stream) => {
+                all.pass(*place, StepOutcome::Joined(stream.view(held.state(stream).progress.visible)));
+            }
+        }
+    }
+    positions
+}
+
+/// Makes the messages of all publishes, each at its place, and adds to the batch what is to be kept of them.
 fn place(
-    steps: &[TransactionStep<'_>],
+    steps: &[(usize, TransactionStep<'_>)],
     held: &mut LockedStreams<'_>,
     batch: &mut Batch,
     now: Now,
@@ -130,7 +183,11 @@ fn place(
         }
         message
     };
-    steps.iter().filter_map(TransactionStep::publish).map(place).collect()
+    publishes(steps).map(place).collect()
+}
+
+fn publishes<'p>(steps: &[(usize, TransactionStep<'p>)]) -> impl Iterator<Item = PublishStep<'p>> {
+    steps.iter().filter_map(|(_, step)| step.publish())
 }
 
 impl<'p> TransactionStep<'p> {
@@ -155,8 +212,8 @@ struct LockedStreams<'s> {
 }
 
 /// Holds each stream once. Always in the order of their ids, so that two threads that hold several do not wait for each other.
-fn hold<'p>(steps: &[TransactionStep<'p>]) -> Result<LockedStreams<'p>, Retired> {
-    let mut streams: Vec<&'p Stream> = steps.iter().map(TransactionStep::stream).collect();
+fn hold<'p>(steps: &[(usize, TransactionStep<'p>)]) -> Result<LockedStreams<'p>, Retired> {
+    let mut streams: Vec<&'p Stream> = steps.iter().map(|(_, step)| step.stream()).collect();
     streams.sort_unstable_by_key(|stream| stream.id());
     streams.dedup_by_key(|stream| stream.id());
     let hold = |stream: &'p Stream| {
@@ -198,11 +255,11 @@ impl LockedStreams<'_> {
     }
 
     /// The commit has gone into the log's queue.
-    fn begin(&mut self, steps: &[TransactionStep<'_>], messages: &[SharedMessage]) {
+    fn begin(&mut self, steps: &[(usize, TransactionStep<'_>)], messages: &[SharedMessage]) {
         for (_, state, given) in &mut self.streams {
             state.progress.begun(*given);
         }
-        for (publish, message) in steps.iter().filter_map(TransactionStep::publish).zip(messages) {
+        for (publish, message) in publishes(steps).zip(messages) {
             if let Some(keyed) = publish.keyed {
                 let position = publish.stream.position(message.offset);
                 self.state(publish.stream).progress.remember(keyed.clone(), Outcome::Published(Some(position)));
@@ -211,8 +268,13 @@ impl LockedStreams<'_> {
     }
 
     /// The log has completed the commit.
-    fn complete(&mut self, steps: &[TransactionStep<'_>], messages: &[SharedMessage], result: &Result<(), StoreError>) {
-        for (publish, message) in steps.iter().filter_map(TransactionStep::publish).zip(messages) {
+    fn complete(
+        &mut self,
+        steps: &[(usize, TransactionStep<'_>)],
+        messages: &[SharedMessage],
+        result: &Result<(), StoreError>,
+    ) {
+        for (publish, message) in publishes(steps).zip(messages) {
             let key = publish.keyed.map(|keyed| &keyed.key);
             self.state(publish.stream).progress.complete_message(message, key, result);
         }
@@ -224,6 +286,8 @@ impl LockedStreams<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use rialto_protocol::Payload;
 
     use super::*;
@@ -256,37 +320,78 @@ mod tests {
         }
     }
 
+    /// Steps that note what goes with each of them.
+    struct NotedSteps {
+        steps: Vec<NotedStep>,
+        noted: Arc<Mutex<Vec<(usize, String, u64)>>>,
+    }
+
+    #[derive(Clone)]
+    enum NotedStep {
+        Publish(Arc<Stream>, Draft, Option<KeyedRequest>),
+        Join(Arc<Stream>),
+    }
+
+    impl NotedStep {
+        fn step(&self) -> TransactionStep<'_> {
+            match self {
+                Self::Publish(stream, draft, keyed) => {
+                    TransactionStep::Publish(PublishStep { stream, draft, keyed: keyed.as_ref() })
+                }
+                Self::Join(stream) => TransactionStep::Join(stream),
+            }
+        }
+    }
+
+    impl AtomicSteps for NotedSteps {
+        fn steps(&self) -> Vec<(usize, TransactionStep<'_>)> {
+            let steps = self.steps.iter().map(NotedStep::step);
+            steps.enumerate().collect()
+        }
+
+        fn begin(&self, store: &dyn Store, batch: Batch) -> Begun {
+            store.begin(batch)
+        }
+
+        fn pass(&self, place: usize, outcome: StepOutcome<'_>) {
+            self.noted.lock().expect("whole").push(match outcome {
+                StepOutcome::Message(message) => (place, format!("message of {}", message.topic), message.offset),
+                StepOutcome::Recovered(message) => panic!("{message:?} was in no doubt"),
+                StepOutcome::Joined(view) => (place, "joined".to_owned(), view.position().offset),
+            });
+        }
+
+        fn complete(self, _: Result<Vec<Position>, StoreError>) {
+            panic!("this store completes at once")
+        }
+    }
+
     #[test]
     fn all_get_their_places_in_order_and_are_kept_or_none() {
         let store = Arc::new(FailingStore::new());
         let engine = Engine::Local(Arc::clone(&store) as Arc<dyn Store>);
-        let (b, a) = (open(&engine, 2, "b"), open(&engine, 1, "a"));
-        let (drafts, keyed) = ([draft("1"), draft("2"), draft("3")], keyed());
-        let publish = |stream, draft, keyed| TransactionStep::Publish(PublishStep { stream, draft, keyed });
-        let steps = [
-            publish(&b, &drafts[0], Some(&keyed)),
-            TransactionStep::Join(&a),
-            publish(&a, &drafts[1], None),
-            publish(&b, &drafts[2], None),
-            TransactionStep::Join(&b),
+        let (b, a) = (Arc::new(open(&engine, 2, "b")), Arc::new(open(&engine, 1, "a")));
+        let keyed = keyed();
+        let publish = |stream: &Arc<Stream>, text, keyed| NotedStep::Publish(Arc::clone(stream), draft(text), keyed);
+        let steps = vec![
+            publish(&b, "1", Some(keyed.clone())),
+            NotedStep::Join(Arc::clone(&a)),
+            publish(&a, "2", None),
+            publish(&b, "3", None),
+            NotedStep::Join(Arc::clone(&b)),
         ];
         for attempt in 0..4 {
             store.fail(usize::from(attempt % 2 == 0));
-            let mut handed = Vec::new();
-            let text = attempt.to_string();
-            let published = engine.publish_all(&steps, state(&text), Now::default(), |index, passed| {
-                handed.push(match passed {
-                    StepOutcome::Message(message) => (index, format!("message of {}", message.topic), message.offset),
-                    StepOutcome::Recovered(message) => panic!("{message:?} was in no doubt"),
-                    StepOutcome::Joined(view) => (index, "joined".to_owned(), view.position().offset),
-                });
-            });
+            let (noted, text) = (Arc::default(), attempt.to_string());
+            let all = NotedSteps { steps: steps.clone(), noted: Arc::clone(&noted) };
+            let committed = engine.publish_all(all, state(&text), Now::default());
+            let noted = std::mem::take(&mut *noted.lock().expect("whole"));
             let known =
                 store.recall(&Scope::Topic(b.topic().clone()), &keyed.key, Now::default()).expect("read").is_some();
             let all = Page { messages: 10, bytes: 1_000 };
             let kept = store.read(a.topic(), Span::After(0), all, Now::default()).expect("read").messages.len();
-            match published {
-                Ok(positions) => {
+            match committed {
+                Ok(Committed::Visible(_, positions)) => {
                     let before = (attempt - 1) / 2;
                     let (first, second) = (before * 2 + 1, before + 1);
                     let offsets: Vec<u64> = positions.iter().map(|position| position.offset).collect();
@@ -298,21 +403,25 @@ mod tests {
                         (3, "message of b", first + 1),
                         (4, "joined", first + 1),
                     ];
-                    assert_eq!(handed, expected.map(|(index, what, offset)| (index, what.to_owned(), offset)));
+                    assert_eq!(noted, expected.map(|(index, what, offset)| (index, what.to_owned(), offset)));
                     assert_eq!(store.get("p", "key").expect("read").as_deref(), Some(text.as_bytes()));
                     assert!(known && kept as u64 == second);
                 }
+                Ok(Committed::Pending) => panic!("this store completes at once"),
                 Err(error) => {
+                    let error = error.reason;
                     assert!(attempt % 2 == 0 && matches!(error, TransactionError::NotKept(_)), "{error:?}");
-                    assert!(handed.is_empty(), "nothing is handed over");
+                    assert!(noted.is_empty(), "nothing is handed over");
                     assert_eq!((known, kept), (attempt > 0, attempt as usize / 2));
                     assert_ne!(store.get("p", "key").expect("read").as_deref(), Some(text.as_bytes()));
                 }
             }
         }
         assert!(a.retire_if(|| true));
-        let gone = engine.publish_all(&steps, state("x"), Now::default(), |_, _| panic!("nothing is handed over"));
-        assert!(matches!(gone, Err(TransactionError::Retired(_))));
+        let noted = Arc::default();
+        let gone = engine.publish_all(NotedSteps { steps, noted: Arc::clone(&noted) }, state("x"), Now::default());
+        assert!(gone.is_err_and(|error| matches!(error.reason, TransactionError::Retired(_))));
+        assert!(noted.lock().expect("whole").is_empty(), "nothing is handed over");
         assert_eq!(b.join(|view| view.position().offset), Ok(4), "nobody holds the others");
     }
 }

@@ -31,9 +31,11 @@ pub(crate) use self::manifest::Manifest;
 #[cfg(all(feature = "cli", feature = "plugins"))]
 pub(crate) use self::record::replay::{Replayed, replay};
 pub(crate) use self::run::health::FailurePolicy;
-pub(crate) use self::run::mailbox::{IsNew, Mailbox};
+pub(crate) use self::run::mailbox::{Commitment, HookRequest, Mailbox};
 pub(crate) use self::run::native::Native;
+pub(crate) use self::run::pending::MembershipChange;
 pub(crate) use self::run::registry::PluginRegistry;
+pub(crate) use self::run::state::Generation;
 pub use self::run::status::{FailureReport, PluginHealth};
 pub(crate) use self::run::status::{Status, StatusReport};
 pub(crate) use self::run::version::{Isolation, OnReplaced, Version};
@@ -142,7 +144,8 @@ pub(crate) enum Decision {
 /// The effects of a hook: what it asked the host for, to be committed together.
 #[derive(Clone, Debug)]
 pub(crate) struct HookEffects {
-    pub(crate) effects: Vec<Effect>,
+    /// In the order in which the hook asked for them.
+    pub(crate) requested: Vec<Effect>,
     /// Writes to its state and timers.
     pub(crate) writes: Writes,
     /// How many plugins the cause of the hook has come through.
@@ -150,6 +153,12 @@ pub(crate) struct HookEffects {
 }
 
 impl HookEffects {
+    /// No effect and no write.
+    pub(crate) fn none(namespace: Arc<str>) -> Self {
+        let writes = Writes { namespace, values: BTreeMap::new(), timers: BTreeMap::new() };
+        Self { requested: Vec::new(), writes, hops: 0 }
+    }
+
     /// The changes to timers, and the namespace of these.
     fn timers(&self) -> (Arc<str>, BTreeMap<String, Option<KeptTimer>>) {
         (Arc::clone(&self.writes.namespace), self.writes.timers.clone())
@@ -160,15 +169,22 @@ impl HookEffects {
 #[derive(Clone, Debug)]
 pub(crate) struct Done {
     pub(crate) decision: Decision,
-    pub(crate) wanted: HookEffects,
+    pub(crate) effects: HookEffects,
+    /// What of the state the hook could read.
+    pub(crate) generation: Generation,
+    /// Whether its event made the session a member, which it was not before.
+    pub(crate) joined: bool,
 }
 
 impl Done {
     /// The outcome of an event that calls no hook.
-    fn nothing(namespace: Arc<str>) -> Self {
-        let writes = Writes { namespace, values: BTreeMap::new(), timers: BTreeMap::new() };
-        let wanted = HookEffects { effects: Vec::new(), writes, hops: 0 };
-        Self { decision: Decision::Accepted, wanted }
+    pub(crate) fn nothing(namespace: Arc<str>, generation: Generation) -> Self {
+        Self::of(Decision::Accepted, HookEffects::none(namespace), generation)
+    }
+
+    /// The outcome of a hook.
+    fn of(decision: Decision, effects: HookEffects, generation: Generation) -> Self {
+        Self { decision, effects, generation, joined: false }
     }
 }
 
@@ -182,7 +198,7 @@ pub(crate) enum HookError {
     /// The plugin's state could not be read.
     Storage(StoreError),
     /// The hook was not called: its idempotency key is known by now.
-    NotWanted,
+    NotCalled,
 }
 
 /// A failure of a plugin, by name.

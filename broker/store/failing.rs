@@ -30,6 +30,10 @@ impl FailingStore {
 }
 
 impl Log for FailingStore {
+    fn completes_at_once(&self) -> bool {
+        true
+    }
+
     fn begin(&self, batch: Batch) -> Begun {
         let left = self.failures.load(Acquire);
         if left > 0 {

@@ -19,10 +19,14 @@ pub(crate) trait Log {
     /// way; a refusal is possible at any time, and leaves nothing in the queue.
     fn begin(&self, batch: Batch) -> Begun;
 
+    /// Whether `begin` completes or refuses every commit at once: then nothing is ever under way.
+    fn completes_at_once(&self) -> bool;
+
     /// Commits and waits for that. Never to be called under a topic's lock, which the completion of an earlier commit may need.
     ///
     /// # Errors
     /// [`StoreError`], as [`Log::begin`] or the completion says.
+    #[cfg(test)]
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         match self.begin(batch) {
             Begun::Complete(result) => result,

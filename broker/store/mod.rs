@@ -3,7 +3,7 @@
 
 mod batch;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 mod error;
 #[cfg(test)]
 pub(crate) mod failing;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub(crate) use self::batch::{Batch, KeptKey, KeptMessage, KeptTimer, Retention, Writes};
 pub(crate) use self::error::StoreError;
 pub(crate) use self::key::{Digest, Key, KeyOwner, KeyRecord, Outcome, Scope};
-pub(crate) use self::log::{Begun, Log};
+pub(crate) use self::log::{Begun, Log, Ticket};
 pub(crate) use self::memory::MemoryStore;
 
 use crate::clock::Now;

@@ -38,6 +38,11 @@ impl ModelLog {
         Self { kept: MemoryStore::new(1 << 24, Arc::default()), queue: Mutex::new(queue) }
     }
 
+    /// Lets so many of eight commits fail from now on.
+    pub(crate) fn set_failures(&self, failures: u64) {
+        self.lock().failures = failures;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,6 +90,10 @@ impl Queue {
 }
 
 impl Log for ModelLog {
+    fn completes_at_once(&self) -> bool {
+        false
+    }
+
     fn begin(&self, batch: Batch) -> Begun {
         let mut queue = self.lock();
         if queue.is_failing {

@@ -3,22 +3,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rialto_plugin::Raw;
-use rialto_protocol::{Answered, CloseCode, Closing, Published, Reply};
 
 use super::RunningVersion;
 use super::known_sessions::KnownSessions;
-use super::request::{PluginRequest, busy, failure};
-use super::transaction::{PrimaryEffect, Transaction};
+use super::request::{PluginRequest, RequestKind, busy};
+use super::transaction::End;
 use crate::broker::topic_logic::{RawMessage, TopicLogic, TopicPublish};
-use crate::broker::{Broker, CallRequest, Departure, PluginStatus, SubscribeOptions, answer_published};
+use crate::broker::{Broker, CallRequest, Departure, PluginStatus, SubscribeOptions};
 use crate::hub::InFlightGuard;
-use crate::message::Draft;
-use crate::plugin::{
-    Decision, Done, Event, HookError, Mailbox, OnReplaced, PluginRegistry, Status, StatusReport, Version,
-};
+use crate::plugin::{Event, Mailbox, OnReplaced, PluginRegistry, Status, StatusReport, Version};
 use crate::request::caller::{Caller, CallerSession};
 use crate::request::responder::Responder;
-use crate::store::Outcome;
 use crate::topic::Topic;
 use crate::topics::TopicEntry;
 use crate::topics::idempotency::{KeyHome, ScopedKey};
@@ -89,32 +84,9 @@ impl PluginHandle {
     }
 
     /// Reports to the plugin that a session has ended something; the plugin cannot refuse that.
-    fn report_end(
-        self: &Arc<Self>,
-        broker: &Broker,
-        event: Event,
-        caller: &CallerSession,
-        end: impl FnOnce(&Broker) + Send + 'static,
-    ) {
-        let (plugin, broker, caller) = (Arc::clone(self), broker.clone(), caller.clone());
-        self.mailbox.submit_end(
-            event,
-            Box::new(move |outcome: Result<Done, HookError>| {
-                let transaction = Transaction { broker: &broker, plugin: &plugin, by: Some(&caller) };
-                // The session is out even where nothing of what the hook wanted can be done; a failure has been logged.
-                let kept = match outcome {
-                    Ok(done) => {
-                        transaction.commit_effects(PrimaryEffect::End(Box::new(end)), Vec::new(), done.wanted).is_ok()
-                    }
-                    Err(_) => {
-                        end(&broker);
-                        false
-                    }
-                };
-                plugin.known_sessions.tidy(&caller.member.session, &plugin.registry);
-                kept
-            }),
-        );
+    fn report_end(self: &Arc<Self>, broker: &Broker, event: Event, caller: &CallerSession, end: End) {
+        let request = PluginRequest::new(broker, self, Some(caller.clone()), None, RequestKind::End(end));
+        self.mailbox.submit_end(event, Box::new(request));
     }
 }
 
@@ -133,23 +105,8 @@ impl TopicLogic for PluginHandle {
             return Err(busy(&self.name));
         };
         let event = Event::Connect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
-        let (plugin, broker, caller) = (Arc::clone(&self), broker.clone(), caller.clone());
-        let finish = move |outcome: Result<Done, HookError>| {
-            plugin.known_sessions.add(&caller);
-            let transaction = Transaction { broker: &broker, plugin: &plugin, by: Some(&caller) };
-            let committed = match outcome {
-                Ok(done) => transaction.commit_effects(PrimaryEffect::None, Vec::new(), done.wanted).map(|_| ()),
-                Err(error) => Err(failure(&plugin.name, error)),
-            };
-            let Err(failure) = committed else { return true };
-            plugin.known_sessions.remove(&caller.member.session);
-            let code = CloseCode::PolicyViolation.number();
-            let closing = Closing { code, message: failure.message, retry_after_ms: None };
-            let key = caller.key;
-            broker.core.hub.run_on(key.shard(), move |shard| shard.end(key, &closing));
-            false
-        };
-        slot.fill(event, None, Box::new(finish));
+        let kind = RequestKind::Connect { endpoint: Arc::clone(endpoint) };
+        slot.fill(event, Box::new(PluginRequest::new(broker, &self, Some(caller.clone()), None, kind)));
         Ok(())
     }
 
@@ -170,22 +127,14 @@ impl TopicLogic for PluginHandle {
             RawMessage::Binary(bytes) => Raw::Binary(bytes),
         };
         let event = Event::Message { session: caller.member.clone(), endpoint: Arc::clone(endpoint), message };
-        let (plugin, broker, caller) = (Arc::clone(&self), broker.clone(), caller.clone());
-        let finish = move |outcome: Result<Done, HookError>| {
-            let transaction = Transaction { broker: &broker, plugin: &plugin, by: Some(&caller) };
-            // The session is told nothing: what it is to hear, the plugin sends. A failure has been logged.
-            let kept = outcome
-                .is_ok_and(|done| transaction.commit_effects(PrimaryEffect::None, Vec::new(), done.wanted).is_ok());
-            drop(in_flight);
-            kept
-        };
-        slot.fill(event, None, Box::new(finish));
+        let kind = RequestKind::Message { in_flight };
+        slot.fill(event, Box::new(PluginRequest::new(broker, &self, Some(caller.clone()), None, kind)));
         Ok(())
     }
 
     fn disconnect(self: Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) {
         let event = Event::Disconnect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
-        self.report_end(broker, event, caller, |_| {});
+        self.report_end(broker, event, caller, End::Connection);
     }
 
     fn publish(
@@ -196,34 +145,11 @@ impl TopicLogic for PluginHandle {
         responder: Responder,
     ) {
         let TopicPublish { caller, except, payload, keyed } = request;
-        let topic = entry.stream.topic().clone();
-        let member = caller.member().cloned();
-        let event = Event::Publish { session: member.clone(), topic, payload: payload.clone(), hops: caller.hops() };
-        let entry = Arc::clone(entry);
-        let scoped_key = keyed.clone().map(|keyed| ScopedKey { keyed, place: KeyHome::Topic(Arc::clone(&entry)) });
-        let asking = PluginRequest { from: caller.session().cloned(), scoped_key, responder };
-        asking.submit(&self, broker, event, move |transaction, done, responder| {
-            let Done { decision, wanted } = done;
-            let (payload, keys) = match decision {
-                Decision::Swallow => {
-                    let kept = |keyed| entry.stream.kept_key(keyed, Outcome::Published(None));
-                    (None, keyed.clone().map(kept).into_iter().collect())
-                }
-                Decision::Publish(Some(replacement)) => (Some(replacement), Vec::new()),
-                _ => (Some(payload), Vec::new()),
-            };
-            let first = match payload {
-                Some(payload) => {
-                    let from = member.filter(|_| entry.options.reveal_publisher);
-                    PrimaryEffect::Publish { entry, draft: Draft { payload, from, except }, keyed }
-                }
-                None => PrimaryEffect::None,
-            };
-            let committed = transaction.commit_effects(first, keys, wanted);
-            let is_done = committed.is_ok();
-            answer_published(responder, committed.map(|position| Published { position, duplicate: false }));
-            is_done
-        });
+        let (topic, from) = (entry.stream.topic().clone(), caller.member().cloned());
+        let event = Event::Publish { session: from.clone(), topic, payload: payload.clone(), hops: caller.hops() };
+        let key = keyed.map(|keyed| ScopedKey { keyed, place: KeyHome::Topic(Arc::clone(entry)) });
+        let kind = RequestKind::Publish { entry: Arc::clone(entry), payload, from, except, responder };
+        PluginRequest::new(broker, &self, caller.session().cloned(), key, kind).submit(event);
     }
 
     fn subscribe(
@@ -235,20 +161,8 @@ impl TopicLogic for PluginHandle {
         responder: Responder,
     ) {
         let event = Event::Subscribe { session: caller.member.clone(), topic: entry.stream.topic().clone() };
-        let caller = caller.clone();
-        let asking = PluginRequest { from: Some(caller.clone()), scoped_key: None, responder };
-        asking.submit(&self, broker, event, move |transaction, done, responder| {
-            transaction.plugin.known_sessions.add(&caller);
-            let first = PrimaryEffect::Admit { entry, options, responder: Some(responder) };
-            match transaction.commit_admission(first, done.wanted) {
-                Ok(()) => true,
-                Err(rejected) => {
-                    transaction.plugin.known_sessions.tidy(&caller.member.session, &transaction.plugin.registry);
-                    rejected.responder.into_iter().for_each(|responder| responder.fail(rejected.failure.clone()));
-                    false
-                }
-            }
-        });
+        let kind = RequestKind::Subscribe { entry, options, responder };
+        PluginRequest::new(broker, &self, Some(caller.clone()), None, kind).submit(event);
     }
 
     fn unsubscribe(
@@ -260,11 +174,7 @@ impl TopicLogic for PluginHandle {
     ) {
         let event = Event::Unsubscribe { session: caller.member.clone(), topic: topic.clone() };
         let departure = if responder.is_some() { Departure::Final } else { Departure::MayReturn };
-        let (left, topic) = (caller.clone(), topic.clone());
-        self.report_end(broker, event, caller, move |broker| {
-            broker.release(&left, &topic, departure);
-            responder.into_iter().for_each(|responder| responder.ok(Reply::Unsubscribed));
-        });
+        self.report_end(broker, event, caller, End::Subscription { topic: topic.clone(), departure, responder });
     }
 
     fn call(
@@ -285,26 +195,8 @@ impl TopicLogic for PluginHandle {
                 KeyHome::Plugin { name: Arc::clone(&self.name), store, keys_max }
             }
         };
-        let scoped_key = keyed.map(|keyed| ScopedKey { keyed, place });
-        let remembering = scoped_key.clone();
-        let asking = PluginRequest { from: caller.session().cloned(), scoped_key, responder };
-        asking.submit(&self, broker, event, |transaction, done, responder| {
-            let Done { decision, wanted } = done;
-            let payload = match decision {
-                Decision::Answer(payload) => payload,
-                _ => None,
-            };
-            let keys = remembering.map(|scoped_key| scoped_key.kept(Outcome::Answered(payload.clone())));
-            match transaction.commit_effects(PrimaryEffect::None, keys.into_iter().collect(), wanted) {
-                Ok(_) => {
-                    responder.ok(Reply::Answered(Answered { payload, duplicate: false }));
-                    true
-                }
-                Err(failure) => {
-                    responder.fail(failure);
-                    false
-                }
-            }
-        });
+        let key = keyed.map(|keyed| ScopedKey { keyed, place });
+        let kind = RequestKind::Call { responder };
+        PluginRequest::new(broker, &self, caller.session().cloned(), key, kind).submit(event);
     }
 }

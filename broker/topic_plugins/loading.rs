@@ -16,7 +16,7 @@ use crate::broker::{Broker, Core};
 use crate::clock::Clock;
 use crate::config::{self, CurrentRules, PluginConfig};
 use crate::metrics::Metrics;
-use crate::plugin::{FailurePolicy, Isolation, Manifest, PluginLimits, PluginRegistry, Source};
+use crate::plugin::{Commitment, FailurePolicy, Isolation, Manifest, PluginLimits, PluginRegistry, Source};
 use crate::plugin::{Status, Surroundings, Version, spawn};
 use crate::store::Store;
 
@@ -146,8 +146,8 @@ impl Loader {
             commit_timer: Arc::new(move |done| {
                 let broker = late.get().and_then(Weak::upgrade).map(|core| Broker { core });
                 match (broker, own.get().and_then(Weak::upgrade)) {
-                    (Some(broker), Some(plugin)) => commit_timer(&broker, &plugin, done),
-                    _ => false,
+                    (Some(broker), Some(plugin)) => commit_timer(broker, plugin, done),
+                    _ => Commitment::NotKept,
                 }
             }),
             recordings: self.with.sandbox.recordings.clone(),

@@ -5,7 +5,10 @@ mod components;
 mod handle;
 mod known_sessions;
 mod loading;
+#[cfg(test)]
+mod pending_tests;
 mod reload;
+mod reply;
 mod request;
 #[cfg(test)]
 mod store_failure_tests;
@@ -28,12 +31,13 @@ pub(crate) use self::loading::limits;
 pub(crate) use self::loading::{LoadFailure, Loading, NativePlugin};
 pub(crate) use self::reload::InitialPlugins;
 use self::reload::Settings;
+use self::reply::PluginReply;
 use self::transaction::{PrimaryEffect, Transaction};
 pub(crate) use self::watch::watch;
 use crate::broker::plugins::{PluginManager, ReloadOutcomes};
 use crate::broker::topic_logic::TopicLogic;
 use crate::broker::{Broker, PluginStatus, ReloadError};
-use crate::plugin::{Done, Manifest};
+use crate::plugin::{Commitment, Done, Manifest};
 
 type ByName = BTreeMap<Arc<str>, Arc<PluginHandle>>;
 
@@ -144,16 +148,11 @@ impl fmt::Debug for TopicPlugins {
     }
 }
 
-/// Commits the effects of a timer's hook. Returns whether they are committed.
-fn commit_timer(broker: &Broker, plugin: &Arc<PluginHandle>, done: Done) -> bool {
-    let transaction = Transaction { broker, plugin, by: None };
-    match transaction.commit_effects(PrimaryEffect::None, Vec::new(), done.wanted) {
-        Ok(_) => true,
-        Err(failure) => {
-            tracing::error!(plugin = &**plugin.name(), %failure, "the effects of a timer's hook could not be carried out");
-            false
-        }
-    }
+/// Commits the effects of a timer's hook.
+fn commit_timer(broker: Broker, plugin: Arc<PluginHandle>, done: Done) -> Commitment {
+    let Done { effects, generation, .. } = done;
+    let transaction = Transaction::new(broker, plugin, None, generation, PluginReply::Timer);
+    transaction.commit(PrimaryEffect::None, Vec::new(), effects)
 }
 
 /// The manifest and grants of the version that runs.

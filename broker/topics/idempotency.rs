@@ -26,17 +26,22 @@ pub(crate) enum KeyHome {
 }
 
 impl ScopedKey {
-    /// What is known of the key.
+    /// What the key is unique in.
+    pub(crate) fn scope(&self) -> Scope {
+        match &self.place {
+            KeyHome::Topic(entry) => entry.stream.scope(),
+            KeyHome::Plugin { name, .. } => Scope::Plugin(Arc::clone(name)),
+        }
+    }
+
+    /// What is kept of the key.
     ///
     /// # Errors
     /// When the store cannot read it.
     pub(crate) fn recall(&self, now: Now) -> Result<Lookup, StoreError> {
         match &self.place {
             KeyHome::Topic(entry) => entry.stream.recall(&self.keyed, now),
-            KeyHome::Plugin { name, store, .. } => {
-                let scope = Scope::Plugin(Arc::clone(name));
-                Ok(self.keyed.judge(store.recall(&scope, &self.keyed.key, now)?))
-            }
+            KeyHome::Plugin { store, .. } => Ok(self.keyed.judge(store.recall(&self.scope(), &self.keyed.key, now)?)),
         }
     }
 

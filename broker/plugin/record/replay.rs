@@ -13,7 +13,6 @@ use crate::plugin::run::convert::payload_from_guest;
 use crate::plugin::run::hook_context::{Cause, HookHost};
 use crate::plugin::run::instance::{RunningInstance, Start};
 use crate::plugin::{Event, HookEffects, PluginLimits, Source};
-use crate::store::Writes;
 use crate::topic::Topic;
 use rialto_plugin::host::Exceeded;
 
@@ -147,8 +146,7 @@ impl HookHost for PlayerCell {
     }
 
     fn take(&self) -> HookEffects {
-        let writes = Writes { namespace: "".into(), values: Default::default(), timers: Default::default() };
-        HookEffects { effects: Vec::new(), writes, hops: 0 }
+        HookEffects::none("".into())
     }
 
     fn last_error_line(&self) -> Option<String> {

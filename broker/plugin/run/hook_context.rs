@@ -67,7 +67,7 @@ impl HookHost for HookContext<InstanceEnv> {
         });
         let namespace = Arc::clone(&self.environment().namespace);
         let writes = Writes { namespace, values: output.values, timers: timers.collect() };
-        HookEffects { effects: output.effects, writes, hops: output.hops }
+        HookEffects { requested: output.effects, writes, hops: output.hops }
     }
 
     fn last_error_line(&self) -> Option<String> {

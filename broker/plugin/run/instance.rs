@@ -6,7 +6,7 @@ use rialto_protocol::Payload;
 use super::convert::payload_from_guest;
 use super::hook_context::HookHost;
 use crate::clock::Now;
-use crate::plugin::{Decision, Done, Event, Failed, HookError};
+use crate::plugin::{Decision, Done, Event, Failed, Generation, HookError};
 use crate::topic::Topic;
 
 /// The arguments of `start`.
@@ -45,7 +45,11 @@ pub(crate) trait RunningInstance: Send {
 ///
 /// # Errors
 /// The plugin's rejection, or what is wrong with the value that it returned.
-pub(in crate::plugin) fn into_done(host: &dyn HookHost, answer: Result<HookReturn, Error>) -> Result<Done, HookError> {
+pub(in crate::plugin) fn into_done(
+    host: &dyn HookHost,
+    answer: Result<HookReturn, Error>,
+    generation: Generation,
+) -> Result<Done, HookError> {
     let decision = match answer.map_err(|error| refused(host, error))? {
         HookReturn::Accepted => Decision::Accepted,
         HookReturn::Verdict(Verdict::Accept) => Decision::Publish(None),
@@ -53,7 +57,7 @@ pub(in crate::plugin) fn into_done(host: &dyn HookHost, answer: Result<HookRetur
         HookReturn::Verdict(Verdict::Swallow) => Decision::Swallow,
         HookReturn::Reply(reply) => Decision::Answer(reply.map(|reply| returned(host, reply)).transpose()?),
     };
-    Ok(Done { decision, wanted: host.take() })
+    Ok(Done::of(decision, host.take(), generation))
 }
 
 fn refused(host: &dyn HookHost, error: Error) -> HookError {

@@ -8,8 +8,27 @@ use std::time::Duration;
 use super::version::{OnReplaced, Replacement, Version};
 use crate::plugin::{Done, Event, HookError};
 
-/// Completes a hook's outcome, on the plugin's thread, before its next hook runs. Returns whether its effects are committed.
-pub(crate) type Finish = Box<dyn FnOnce(Result<Done, HookError>) -> bool + Send>;
+/// A request that waits in the mailbox with its event, on the plugin's thread from its turn on.
+pub(crate) trait HookRequest: Send {
+    /// Says, right before the hook, whether the hook is still to be called.
+    fn is_new(&mut self) -> bool {
+        true
+    }
+
+    /// Completes the hook's outcome, before the next hook runs.
+    fn complete(self: Box<Self>, outcome: Result<Done, HookError>) -> Commitment;
+}
+
+/// What became of the effects of a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commitment {
+    /// They are kept and applied.
+    Kept,
+    /// None of them is.
+    NotKept,
+    /// The log says later whether they are kept; hooks that are called meanwhile see what was written.
+    Pending,
+}
 
 /// What the plugin's thread does next.
 pub(in crate::plugin) enum Work {
@@ -21,14 +40,10 @@ pub(in crate::plugin) enum Work {
     End,
 }
 
-/// Says, on the plugin's thread right before the hook, whether the hook is still to be called.
-pub(crate) type IsNew = Box<dyn FnOnce() -> bool + Send>;
-
-/// One event, and the function that completes its outcome.
+/// One event, and the request that it is for.
 pub(in crate::plugin) struct Job {
     pub(in crate::plugin) event: Event,
-    pub(in crate::plugin) wanted: Option<IsNew>,
-    pub(in crate::plugin) finish: Finish,
+    pub(in crate::plugin) request: Box<dyn HookRequest>,
     /// Whether the job counts against the bound.
     counted: bool,
 }
@@ -50,9 +65,9 @@ pub(crate) struct Mailbox {
 pub(crate) struct Slot<'m>(&'m Mailbox);
 
 impl Slot<'_> {
-    /// Adds the event.
-    pub(crate) fn fill(self, event: Event, wanted: Option<IsNew>, finish: Finish) {
-        self.0.send(Job { event, wanted, finish, counted: true });
+    /// Adds the event of a request.
+    pub(crate) fn fill(self, event: Event, request: Box<dyn HookRequest>) {
+        self.0.send(Job { event, request, counted: true });
     }
 }
 
@@ -89,8 +104,8 @@ impl Mailbox {
 
     /// Adds an event that must not be lost: the end of a subscription. There are at most as many of these as there
     /// are subscriptions, which is their bound.
-    pub(crate) fn submit_end(&self, event: Event, finish: Finish) {
-        self.send(Job { event, wanted: None, finish, counted: false });
+    pub(crate) fn submit_end(&self, event: Event, request: Box<dyn HookRequest>) {
+        self.send(Job { event, request, counted: false });
     }
 
     /// Replaces the plugin's version, behind the events that wait already.
@@ -110,7 +125,7 @@ impl Mailbox {
     }
 
     fn send(&self, job: Job) {
-        // Once the thread has ended the broker is stopping; dropping `finish` fails the request that waits.
+        // Once the thread has ended the broker is stopping; dropping the request fails it.
         let _ = self.sender.send(Work::Job(job));
     }
 }
@@ -143,14 +158,22 @@ mod tests {
     use super::*;
     use crate::topic::Topic;
 
+    struct Nothing;
+
+    impl HookRequest for Nothing {
+        fn complete(self: Box<Self>, _: Result<Done, HookError>) -> Commitment {
+            Commitment::Kept
+        }
+    }
+
     #[test]
     fn a_full_mailbox_turns_requests_away_and_still_takes_endings() {
         let (mailbox, jobs) = Mailbox::new(2);
         let session = Member { session: "s".into(), user: None };
         let event = Event::Unsubscribe { session, topic: Topic::parse("a").expect("a topic") };
-        let submit = || mailbox.reserve().map(|slot| slot.fill(event.clone(), None, Box::new(|_| true))).is_ok();
+        let submit = || mailbox.reserve().map(|slot| slot.fill(event.clone(), Box::new(Nothing))).is_ok();
         assert_eq!([submit(), submit(), submit()], [true, true, false]);
-        mailbox.submit_end(event.clone(), Box::new(|_| true));
+        mailbox.submit_end(event.clone(), Box::new(Nothing));
         assert!(matches!(jobs.next(None), Work::Job(_)));
         assert_eq!([submit(), submit()], [true, false]);
     }

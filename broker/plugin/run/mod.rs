@@ -14,6 +14,7 @@ pub(super) mod mailbox;
 #[cfg(feature = "plugins")]
 mod memory;
 pub(super) mod native;
+pub(super) mod pending;
 pub(super) mod registry;
 #[cfg(feature = "plugins")]
 pub(super) mod sandbox;

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rialto_protocol::{Member, Payload};
 
-use super::state::PluginState;
+use super::pending::MembershipChange;
+use super::state::{Generation, PluginState};
 use crate::clock::Now;
-use crate::store::{KeptTimer, Store};
+use crate::store::{Batch, Begun, KeptTimer, NamedTimer, Store, StoreError};
 use crate::topic::Topic;
 
 /// How often a timer is tried whose hook fails, and how long it waits after the first try.
@@ -90,9 +91,65 @@ impl PluginRegistry {
     pub(crate) fn timers(&self) -> usize {
         self.open().timers.len()
     }
+
+    /// Begins a commit of what a hook has written that could read this generation of the state. If it is under way, later
+    /// hooks see it, with the changes to the members that `anticipate` makes; its completion calls
+    /// [`PluginRegistry::complete`].
+    pub(crate) fn begin(
+        &self,
+        batch: Batch,
+        generation: Generation,
+        anticipate: impl FnOnce() -> Vec<MembershipChange>,
+    ) -> Begun {
+        self.state.begin(batch, generation, anticipate)
+    }
+
+    /// The oldest commit under way is complete. If it is not kept, everything that later hooks saw of it and of those after
+    /// it is undone.
+    pub(crate) fn complete(&self, result: &Result<(), StoreError>) {
+        self.state.complete(result, |changes| {
+            let mut pages = self.open();
+            changes.into_iter().for_each(|change| pages.undo(change));
+        });
+    }
+
+    /// Commits what was written besides any hook's request, and waits for that.
+    ///
+    /// # Errors
+    /// When it is not kept.
+    pub(in crate::plugin) fn commit(&self, batch: Batch, generation: Generation) -> Result<(), StoreError> {
+        match self.begin(batch, generation, Vec::new) {
+            Begun::Complete(result) => result,
+            Begun::Pending(ticket) => {
+                let (result, turn) = ticket.wait();
+                self.complete(&result);
+                drop(turn);
+                result
+            }
+        }
+    }
+
+    /// Records that a session has ended a subscription itself. Returns whether it was on the topic.
+    pub(in crate::plugin) fn end(&self, topic: &Topic, session: &str) -> bool {
+        self.state.forget_left(topic, session);
+        self.leave(topic, session)
+    }
 }
 
 impl Pages {
+    /// Undoes a change to the members whose commit is not kept.
+    fn undo(&mut self, change: MembershipChange) {
+        match change {
+            MembershipChange::Joined { topic, session } => {
+                self.leave(&topic, &session);
+            }
+            MembershipChange::Left { topic, member } => self.enter(&topic, &member),
+            MembershipChange::Connected { endpoint, session } => {
+                self.disconnect(&endpoint, &session);
+            }
+        }
+    }
+
     pub(in crate::plugin) fn knows(&self, session: &str) -> bool {
         self.places.contains_key(session)
     }
@@ -175,10 +232,27 @@ impl Pages {
     }
 
     /// Restores the timers that the store kept: Unix times become times of this process's clock.
-    pub(in crate::plugin) fn restore(&mut self, kept: Vec<(Arc<str>, String, KeptTimer)>, now: Now) {
+    pub(in crate::plugin) fn restore(&mut self, kept: Vec<NamedTimer>, now: Now) {
         for (namespace, name, timer) in kept {
             let due_ms = now.monotonic_ms + timer.due_unix_ms.saturating_sub(now.unix_ms);
             self.set((namespace, name), due_ms, timer.payload);
+        }
+    }
+
+    /// Goes back to the timers that the store kept, after changes to them were not. Those that are overdue wait for so long.
+    pub(in crate::plugin) fn reset_timers(&mut self, kept: Vec<NamedTimer>, now: Now, delay_ms: u64) {
+        let before = std::mem::take(&mut self.timers);
+        self.by_due.clear();
+        self.restore(kept, now);
+        let overdue: Vec<TimerName> = self
+            .by_due
+            .iter()
+            .take_while(|(due_ms, _)| *due_ms <= now.monotonic_ms)
+            .map(|(_, name)| name.clone())
+            .collect();
+        overdue.iter().for_each(|name| self.postpone(name, now.monotonic_ms + delay_ms));
+        for (name, timer) in &mut self.timers {
+            timer.failures = before.get(name).map_or(0, |before| before.failures);
         }
     }
 

@@ -17,18 +17,23 @@ use self::instances::InstanceSlot;
 use super::health::{FailurePolicy, Health};
 use super::hook_context::Owns;
 use super::instance::into_done;
-use super::mailbox::{Finish, Jobs, Mailbox, Work};
+use super::mailbox::{Commitment, HookRequest, Job, Jobs, Mailbox, Work};
 use super::registry::PluginRegistry;
+use super::state::Generation;
 use super::status::{FailureReport, PluginHealth, Status};
 use super::version::{Replacement, Version};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::plugin::{Done, Event, Failed, HookError};
-use crate::store::Store;
+use crate::store::{Batch, Begun, Store, StoreError};
 use crate::topic::Topic;
 
 /// How often the hook for the end of a subscription or connection is called when it fails.
 const ENDINGS_TRIED: usize = 3;
+
+/// How long a hook waits for a log that takes no commits, and how often it asks.
+const LOG_WAIT: Duration = Duration::from_millis(100);
+const LOG_RETRY: Duration = Duration::from_millis(5);
 
 /// How often the worker looks for idle instances.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
@@ -36,8 +41,8 @@ const IDLE_CHECK: Duration = Duration::from_secs(1);
 /// More than twice the stack that a guest may use.
 const THREAD_STACK_BYTES: usize = 2 * 1024 * 1024;
 
-/// Commits the effects of a timer's hook. Returns whether they are committed.
-pub(crate) type CommitTimer = Arc<dyn Fn(Done) -> bool + Send + Sync>;
+/// Commits the effects of a timer's hook.
+pub(crate) type CommitTimer = Arc<dyn Fn(Done) -> Commitment + Send + Sync>;
 
 /// What a plugin keeps across its versions: its name, store, registry and status.
 pub(crate) struct Surroundings {
@@ -60,6 +65,8 @@ pub(crate) struct Worker {
     /// The instance for the whole plugin (no topic), and those of single topics.
     instances: HashMap<Option<Topic>, InstanceSlot>,
     health: Health,
+    /// The generation of the state that the timers in memory belong to.
+    generation: Generation,
 }
 
 /// Why a plugin was not started.
@@ -97,7 +104,8 @@ impl Worker {
     pub(in crate::plugin) fn start(version: Version, around: Surroundings) -> Result<Self, Failed> {
         let kept = around.store.timers(&around.name).map_err(|error| Failed::Start(error.to_string()))?;
         around.registry.open().restore(kept, around.clock.now());
-        let mut worker = Self { around, version, instances: HashMap::new(), health: Health::default() };
+        let (instances, health, generation) = (HashMap::new(), Health::default(), Generation::default());
+        let mut worker = Self { around, version, instances, health, generation };
         let running = worker.begin(&worker.version, None)?;
         worker.insert(None, running);
         worker.count_timers(0);
@@ -109,14 +117,13 @@ impl Worker {
         loop {
             self.fire();
             match jobs.next(self.idle_for()) {
-                Work::Job(job) => {
-                    let wanted = job.wanted.is_none_or(|wanted| wanted());
-                    let outcome = if wanted { self.handle(&job.event) } else { Err(HookError::NotWanted) };
-                    self.finish(&job.event, outcome, job.finish);
+                Work::Job(Job { event, mut request, .. }) => {
+                    let outcome = if request.is_new() { self.handle(&event) } else { Err(HookError::NotCalled) };
+                    self.finish(&event, outcome, request);
                 }
                 Work::Replace(Replacement { version, on_replaced }) => on_replaced(self.replace(version)),
                 Work::Nothing => {}
-                Work::End => return,
+                Work::End => return self.around.registry.state().wait_until_idle(),
             }
             self.recover();
             self.drop_idle();
@@ -128,6 +135,7 @@ impl Worker {
     /// # Errors
     /// Why the new version did not start; the old one keeps running.
     fn replace(&mut self, version: Version) -> Result<(), Failed> {
+        self.follow_log().map_err(|error| Failed::Start(error.to_string()))?;
         let running = self.begin(&version, None)?;
         self.version = version;
         self.instances.clear();
@@ -138,32 +146,37 @@ impl Worker {
     }
 
     /// Completes one event: records the session, commits the effects and sends the reply, then applies the timers.
-    fn finish(&mut self, event: &Event, outcome: Result<Done, HookError>, finish: Finish) {
-        let timers = outcome.as_ref().ok().map(|done| done.wanted.timers());
-        // Recorded before the session receives its reply, so that its next request finds it known.
-        let was_in = outcome.is_err() || self.enter(event);
-        let is_committed = finish(outcome);
-        if is_committed {
-            timers.into_iter().for_each(|(namespace, timers)| self.apply_timers(&namespace, timers));
-        } else if !was_in {
-            self.leave(event);
+    fn finish(&mut self, event: &Event, mut outcome: Result<Done, HookError>, request: Box<dyn HookRequest>) {
+        let timers = outcome.as_ref().ok().map(|done| done.effects.timers());
+        let mut has_joined = false;
+        if let Ok(done) = &mut outcome {
+            // Recorded before the session receives its reply, so that its next request finds it known.
+            has_joined = self.enter(event);
+            done.joined = has_joined;
+        }
+        match request.complete(outcome) {
+            Commitment::Kept | Commitment::Pending => {
+                timers.into_iter().for_each(|(namespace, timers)| self.apply_timers(&namespace, timers));
+            }
+            Commitment::NotKept if has_joined => self.leave(event),
+            Commitment::NotKept => {}
         }
     }
 
-    /// Records a session that joins. Returns true if it was there before, or the event is of another kind.
+    /// Records a session that joins. Returns whether it is a member only since now.
     fn enter(&self, event: &Event) -> bool {
         let mut registry = self.around.registry.open();
         match event {
             Event::Subscribe { session, topic } => {
-                let was_in = registry.is_on(topic, &session.session);
+                let is_new = !registry.is_on(topic, &session.session);
                 registry.enter(topic, session);
-                was_in
+                is_new
             }
             Event::Connect { session, endpoint } => {
                 registry.connect(endpoint, &session.session);
-                false
+                true
             }
-            _ => true,
+            _ => false,
         }
     }
 
@@ -178,16 +191,17 @@ impl Worker {
 
     fn handle(&mut self, event: &Event) -> Result<Done, HookError> {
         let registry = Arc::clone(&self.around.registry);
+        let generation = registry.state().generation();
         let is_known = match event {
             Event::Subscribe { session, topic } => !registry.open().is_on(topic, &session.session),
-            Event::Unsubscribe { session, topic } => registry.open().leave(topic, &session.session),
+            Event::Unsubscribe { session, topic } => registry.end(topic, &session.session),
             Event::Disconnect { session, endpoint } => registry.open().disconnect(endpoint, &session.session),
             // A session that was refused may still have messages in the mailbox.
             Event::Message { session, .. } => registry.open().is_raw(&session.session),
             _ => true,
         };
         if !is_known {
-            return Ok(Done::nothing(self.namespace(None)));
+            return Ok(Done::nothing(self.namespace(None), generation));
         }
         let mut outcome = self.attempt(event);
         if matches!(event, Event::Unsubscribe { .. } | Event::Disconnect { .. }) {
@@ -203,6 +217,8 @@ impl Worker {
 
     /// Calls the hook once. Logs a failure with all that is known, and drops the instance if it may be broken.
     fn attempt(&mut self, event: &Event) -> Result<Done, HookError> {
+        self.around.registry.state().wait_for_room();
+        self.follow_log().map_err(HookError::Storage)?;
         self.around.metrics.plugin_hooks.add(1);
         self.around.status.hooks.fetch_add(1, Relaxed);
         let instance = self.instance_of(event);
@@ -240,7 +256,7 @@ impl Worker {
     }
 
     fn call(&mut self, topic: &Option<Topic>, event: &Event) -> Result<Done, HookError> {
-        let now = self.around.clock.now();
+        let (now, generation) = (self.around.clock.now(), self.generation);
         let Some(instance) = self.instances.get_mut(topic) else {
             return Err(HookError::Failed(Failed::Start("no instance".to_owned())));
         };
@@ -254,7 +270,7 @@ impl Worker {
             if let Some(recorder) = &mut copy.recorder {
                 recorder.called(event, now, &answer);
             }
-            (answer.map(|answer| into_done(copy.running.host(), answer)), copy)
+            (answer.map(|answer| into_done(copy.running.host(), answer, generation)), copy)
         }));
         match called {
             Ok((Ok(outcome), copy)) => {
@@ -267,6 +283,31 @@ impl Worker {
             }
             Err(_) => Err(HookError::Failed(Failed::Trap("the host panicked".to_owned()))),
         }
+    }
+
+    /// Goes back to what the store has kept, once writes that hooks could see were not: the timers are read again.
+    ///
+    /// # Errors
+    /// As long as the log takes no commits: until then it is not known what it has kept.
+    fn follow_log(&mut self) -> Result<(), StoreError> {
+        let Surroundings { registry, store, clock, name, .. } = &self.around;
+        let generation = registry.state().generation();
+        if generation == self.generation {
+            return Ok(());
+        }
+        let asked = Instant::now();
+        while let Begun::Complete(Err(error)) = store.begin(Batch::at(clock.now())) {
+            if asked.elapsed() >= LOG_WAIT {
+                return Err(error);
+            }
+            std::thread::sleep(LOG_RETRY);
+        }
+        let kept = store.timers(name)?;
+        let before = registry.timers();
+        registry.open().reset_timers(kept, clock.now(), timers::POSTPONED_MS);
+        self.generation = generation;
+        self.count_timers(before);
+        Ok(())
     }
 
     /// The instance that an event is for: that of its topic, or that of the whole plugin.

@@ -206,6 +206,10 @@ impl MemoryStore {
 }
 
 impl super::Log for MemoryStore {
+    fn completes_at_once(&self) -> bool {
+        true
+    }
+
     fn begin(&self, batch: Batch) -> Begun {
         let Batch { state, messages, keys, now: Now { monotonic_ms: now_ms, .. } } = batch;
         // Nothing here can fail, so a batch that was begun is finished.

@@ -78,7 +78,7 @@ impl Worker {
             registry: Arc::clone(&around.registry),
             limits: version.limits,
         };
-        let now = around.clock.now();
+        let (now, generation) = (around.clock.now(), self.generation);
         let start = Start { config: &version.config, topic };
         let context: Box<dyn HookHost> = Box::new(HookContext::new(environment));
         let (mut recorder, host) = match version.record {
@@ -103,7 +103,7 @@ impl Worker {
         let HookEffects { writes, .. } = running.host().take();
         let (namespace, timers) = (Arc::clone(&writes.namespace), writes.timers.clone());
         let batch = Batch { state: Some(writes), ..Batch::at(now) };
-        around.store.commit(batch).map_err(|error| Failed::Start(error.to_string()))?;
+        around.registry.commit(batch, generation).map_err(|error| Failed::Start(error.to_string()))?;
         self.apply_timers(&namespace, timers);
         if topic.is_none() {
             around.status.set_serves(serves);

@@ -1,0 +1,185 @@
+//! Finds the topics and sessions of what a hook requested. Nothing is done yet.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use rialto_protocol::Failure;
+
+use super::{End, PrimaryEffect, Transaction, no_session};
+use crate::broker::SubscribeOptions;
+use crate::broker::topic_logic::TopicLogic;
+use crate::engine::{KeyedRequest, PublishStep, TransactionStep};
+use crate::hub::What;
+use crate::message::Draft;
+use crate::plugin::{Effect, HookEffects, SessionMessage};
+use crate::request::caller::CallerSession;
+use crate::request::responder::Responder;
+use crate::store::{Batch, KeptKey};
+use crate::topic::Topic;
+use crate::topics::TopicEntry;
+
+/// An effect whose topic and session are found.
+pub(super) enum ResolvedEffect {
+    Publish {
+        entry: Arc<TopicEntry>,
+        draft: Draft,
+        keyed: Option<KeyedRequest>,
+    },
+    Admit {
+        entry: Arc<TopicEntry>,
+        caller: CallerSession,
+        parts: Cell<Option<(SubscribeOptions, Responder)>>,
+    },
+    /// The plugin subscribes a session to a topic of its own, or of nobody.
+    Subscribe {
+        entry: Arc<TopicEntry>,
+        caller: CallerSession,
+        membership: Cell<Membership>,
+    },
+    Send {
+        caller: CallerSession,
+        what: Cell<Option<What>>,
+    },
+    Unsubscribe {
+        caller: CallerSession,
+        topic: Topic,
+        membership: Cell<Membership>,
+    },
+    Disconnect {
+        caller: CallerSession,
+        reason: String,
+    },
+    End(Cell<Option<End>>),
+    /// A message to a topic of another plugin, which decides on it.
+    Forward {
+        entry: Arc<TopicEntry>,
+        draft: Draft,
+        other: Arc<dyn TopicLogic>,
+    },
+}
+
+/// What a subscribe or unsubscribe of the plugin does to its list of members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Membership {
+    /// Nothing: the topic is not the plugin's.
+    None,
+    /// It is still to be changed.
+    Due,
+    /// It was changed when the commit began; and whether that made a difference.
+    Anticipated(bool),
+}
+
+impl Membership {
+    fn of(own: bool) -> Cell<Self> {
+        Cell::new(if own { Self::Due } else { Self::None })
+    }
+}
+
+impl ResolvedEffect {
+    /// The step of the transaction that needs the topic's lock, if there is one.
+    pub(super) fn step(&self) -> Option<TransactionStep<'_>> {
+        match self {
+            Self::Publish { entry, draft, keyed } => {
+                Some(TransactionStep::Publish(PublishStep { stream: &entry.stream, draft, keyed: keyed.as_ref() }))
+            }
+            Self::Admit { entry, .. } | Self::Subscribe { entry, .. } => Some(TransactionStep::Join(&entry.stream)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn entry_mut(&mut self) -> Option<&mut Arc<TopicEntry>> {
+        match self {
+            Self::Publish { entry, .. } | Self::Admit { entry, .. } | Self::Subscribe { entry, .. } => Some(entry),
+            _ => None,
+        }
+    }
+}
+
+impl Transaction {
+    /// Finds the topics and sessions of all effects. Returns what is to be kept.
+    ///
+    /// # Errors
+    /// Why one of them cannot be done; then none is.
+    pub(super) fn resolve(
+        &mut self,
+        first: PrimaryEffect,
+        requested: HookEffects,
+        keys: Vec<KeptKey>,
+    ) -> Result<Batch, Failure> {
+        let HookEffects { requested, writes, .. } = requested;
+        let is_end = matches!(first, PrimaryEffect::End(_));
+        let primary = self.primary_effect(first)?;
+        self.progress.effects.extend(primary);
+        for effect in requested {
+            match self.resolve_one(effect) {
+                Ok(effect) => self.progress.effects.extend(effect),
+                // An ending gets through however full the broker is; a topic for which there is no room has no audience.
+                Err(failure) if is_end => {
+                    tracing::error!(plugin = &**self.plugin.name(), %failure, "a plugin's message could not be published");
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(Batch { state: Some(writes), keys, ..Batch::at(self.broker.core.clock.now()) })
+    }
+
+    fn primary_effect(&self, first: PrimaryEffect) -> Result<Option<ResolvedEffect>, Failure> {
+        Ok(match first {
+            PrimaryEffect::None => None,
+            PrimaryEffect::Publish { entry, draft, keyed } => Some(ResolvedEffect::Publish { entry, draft, keyed }),
+            PrimaryEffect::Admit { entry, options, responder } => {
+                let Some(caller) = self.by.clone() else { return Err(no_session()) };
+                Some(ResolvedEffect::Admit { entry, caller, parts: Cell::new(Some((options, responder))) })
+            }
+            PrimaryEffect::End(end) => Some(ResolvedEffect::End(Cell::new(Some(end)))),
+        })
+    }
+
+    /// What an effect comes to; none where its session has ended meanwhile.
+    fn resolve_one(&self, effect: Effect) -> Result<Option<ResolvedEffect>, Failure> {
+        let entry = |topic: &Topic| self.broker.core.topics.entry(topic, &self.broker.core.engine);
+        Ok(match effect {
+            Effect::Publish { topic, payload, exclude, own } => {
+                let entry = entry(&topic)?;
+                let except = exclude.and_then(|session| self.caller(&session)).map(|caller| caller.key);
+                let draft = Draft { payload, from: None, except };
+                match self.broker.deciding_logic(&entry)?.filter(|_| !own) {
+                    Some(other) => Some(ResolvedEffect::Forward { entry, draft, other }),
+                    None => Some(ResolvedEffect::Publish { entry, draft, keyed: None }),
+                }
+            }
+            Effect::Send { session, what } => self.caller(&session).map(|caller| {
+                let what = match what {
+                    SessionMessage::Payload(payload) => What::Custom(payload),
+                    SessionMessage::Text(text) => What::Text(text),
+                    SessionMessage::Binary(bytes) => What::Binary(bytes),
+                };
+                ResolvedEffect::Send { caller, what: Cell::new(Some(what)) }
+            }),
+            Effect::Subscribe { session, topic, own } => {
+                let is_in = own && self.plugin.has_admitted(&topic, &session);
+                match self.caller(&session).filter(|_| !is_in) {
+                    Some(caller) => {
+                        let (entry, membership) = (entry(&topic)?, Membership::of(own));
+                        Some(ResolvedEffect::Subscribe { entry, caller, membership })
+                    }
+                    None => None,
+                }
+            }
+            Effect::Unsubscribe { session, topic, own } => self
+                .caller(&session)
+                .map(|caller| ResolvedEffect::Unsubscribe { caller, topic, membership: Membership::of(own) }),
+            Effect::Disconnect { session, reason } => {
+                self.caller(&session).map(|caller| ResolvedEffect::Disconnect { caller, reason })
+            }
+        })
+    }
+
+    /// A session that the plugin knows, or that caused the hook.
+    fn caller(&self, session: &str) -> Option<CallerSession> {
+        match &self.by {
+            Some(by) if *by.member.session == *session => Some(by.clone()),
+            _ => self.plugin.known_sessions.get(session),
+        }
+    }
+}
