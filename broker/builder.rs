@@ -152,7 +152,7 @@ impl Builder {
         let late = Arc::new(OnceLock::new());
         // A file that is read again may say so later.
         let may_watch = self.config_file.is_some() || plugins.values().any(|plugin| plugin.watch);
-        let wanted = InitialPlugins {
+        let initial = InitialPlugins {
             plugins,
             topics,
             endpoints: endpoints.clone(),
@@ -169,7 +169,7 @@ impl Builder {
             late: Arc::clone(&late),
         };
         let (ended, when_ended) = sync_channel(0);
-        let plugins = Arc::new(TopicPlugins::start(wanted, loading, ended)?);
+        let plugins = Arc::new(TopicPlugins::start(initial, loading, ended)?);
         let watched = Arc::downgrade(&plugins);
         let hub = Hub::spawn(hub_limits(shards, &limits), &metrics).map_err(StartError::Thread)?;
         let (room_wanted, room_requests) = sync_channel(1);

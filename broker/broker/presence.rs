@@ -1,4 +1,4 @@
-//! Who is present in a topic, as sessions and embedders ask for it. Who is told when is the business of `presence`.
+//! The presence of a topic, as sessions and embedders request it. When it is reported is decided in `presence`.
 
 use std::sync::Arc;
 

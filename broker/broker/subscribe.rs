@@ -1,4 +1,5 @@
-//! How sessions come into topics and leave them: what they may ask for, what of the past they are sent, and who is told.
+//! Subscribing and unsubscribing: the options of a request, the catch-up that a session is sent, and the events for plugins and
+//! presence.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::topics::TopicEntry;
 use crate::topics::recovery::{Plan, plan};
 use crate::topics::replay::{PAGE, Reading};
 
-/// What a session wants of a topic that it subscribes to.
+/// The options of a subscribe.
 #[derive(Debug, Default)]
 pub(crate) struct SubscribeOptions {
     /// The last position it has seen.
@@ -28,7 +29,7 @@ pub(crate) struct SubscribeOptions {
     pub(crate) delivery: Option<Delivery>,
     /// What is reserved for the policy.
     pub(crate) field: Option<FieldPlace>,
-    /// Whether it wants to be told who comes and goes.
+    /// Whether joins and leaves are reported to it.
     pub(crate) presence: bool,
 }
 
@@ -84,7 +85,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Lets a session into a topic: its answer, what of the past it wants, then every message after that.
+    /// Subscribes a session to a topic: its reply, the catch-up that it asked for, then every message after that.
     pub(crate) fn join(
         &self,
         mut entry: Arc<TopicEntry>,
@@ -208,7 +209,7 @@ impl Broker {
         }
     }
 
-    /// Ends a subscription and tells the topic's plugin.
+    /// Ends a subscription, through the topic's plugin if there is one.
     pub(crate) fn unsubscribe(&self, caller: &CallerSession, topic: &Topic, responder: Responder) {
         match self.logic_of(topic) {
             Some(logic) => logic.unsubscribe(self, topic, caller, Some(responder)),
@@ -226,7 +227,7 @@ impl Broker {
         self.depart(&entry, caller, departure);
     }
 
-    /// A session has ended: the plugins of its topics are told, and those who want to know who is present. Its shard ends the
+    /// A session has ended: its topics' plugins get an event, and its departure is reported as presence. Its shard ends the
     /// subscriptions itself.
     pub(crate) fn leave(&self, caller: &CallerSession, topic: &Topic) {
         match self.logic_of(topic) {
@@ -236,7 +237,7 @@ impl Broker {
     }
 }
 
-/// Who is present, where the topic's rule wants that to be known.
+/// The presence of a topic, where its rule has it kept.
 ///
 /// # Errors
 /// `unavailable` where it does not.

@@ -1,4 +1,4 @@
-//! Engines: what gives messages their order and carries them. An engine knows no sessions and no plugins.
+//! Engines: assign offsets to messages and commit them. An engine knows no sessions and no plugins.
 
 mod idempotency;
 #[cfg(test)]
@@ -45,9 +45,9 @@ impl Engine {
         }
     }
 
-    /// Gives a message its place in the topic's order and begins its commit, as the topic's rule says. A message that is kept
-    /// at once is handed over before the next one can get a place; another one is when the log has completed its commit, by
-    /// what `pending` returns. A message whose key is known gets the position that it had, and is not handed over.
+    /// Assigns the next offset of the topic to a message and begins its commit, as the topic's rule says. A message that is
+    /// kept at once is handed over before the next one can get an offset; any other one when the log has completed its commit,
+    /// by what `pending` returns. A message whose key is known gets the position that it had, and is not handed over.
     ///
     /// # Errors
     /// With the draft when the topic has to be looked up again; the key stands for another message; or nothing can be kept.

@@ -87,7 +87,7 @@ pub(crate) struct View<'s> {
 }
 
 impl Stream {
-    /// Goes on where the store says that the topic was, or begins anew in this epoch.
+    /// Continues the topic's order where the store says that it ended, or begins a new one in this epoch.
     ///
     /// # Errors
     /// When the store cannot say where that is.
@@ -127,8 +127,8 @@ impl Stream {
         self.keeping.retention.is_some()
     }
 
-    /// Runs `join` while no message can get an offset: whoever `join` lets in receives exactly the messages after the
-    /// position that it sees.
+    /// Runs `join` while no message can get an offset: a session that it adds receives exactly the messages after the
+    /// position that `join` sees.
     ///
     /// # Errors
     /// [`Retired`], and `join` was not run.

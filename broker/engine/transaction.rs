@@ -17,7 +17,7 @@ use crate::store::{Batch, Begun, Outcome, Store, StoreError, Ticket};
 pub(crate) enum TransactionStep<'p> {
     /// A message is published.
     Publish(PublishStep<'p>),
-    /// Somebody is let into a topic.
+    /// A session joins a topic.
     Join(&'p Stream),
 }
 
@@ -27,7 +27,7 @@ pub(crate) enum StepOutcome<'p> {
     Message(&'p SharedMessage),
     /// A message before it, of which the log could not say whether it was kept, is kept and to be handed over.
     Recovered(&'p SharedMessage),
-    /// A session that is let in now receives exactly the messages after this.
+    /// A session that joins now receives exactly the messages after this position.
     Joined(View<'p>),
 }
 

@@ -1,14 +1,16 @@
-//! What every store promises, as one test for all of them.
+//! What every store and its log promise, as one test for all of them.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use rialto_protocol::{Payload, Position};
 
 use super::{
-    Batch, Digest, End, KeptKey, KeptMessage, KeptTimer, Key, KeyOwner, KeyRecord, Outcome, Page, Retention, Scope,
-    Span, Store, Writes,
+    Batch, Begun, Digest, End, KeptKey, KeptMessage, KeptTimer, Key, KeyOwner, KeyRecord, Outcome, Page, Retention,
+    Scope, Span, Store, Writes,
 };
 use crate::clock::Now;
 use crate::identity::StreamId;
@@ -37,14 +39,44 @@ pub(crate) fn message(topic: &Topic, epoch: &str, offset: u64, bytes: usize, now
     Batch { messages: vec![kept], ..Batch::at(at(now_ms)) }
 }
 
-/// Checks a store; `open` gives an empty one whose messages and keys may take so many bytes.
-pub(crate) fn check(open: impl Fn(usize) -> Box<dyn Store>) {
+/// Checks a store; `open` returns an empty one whose messages and keys may take so many bytes.
+pub(crate) fn check(open: impl Fn(usize) -> Arc<dyn Store>) {
+    order(&*open(1 << 20));
     state(&*open(1 << 20));
     timers(&*open(1 << 20));
     messages(&*open(1 << 20));
     keys(&*open(1 << 20));
     together(&*open(1 << 20));
     bounded(&*open(1 << 16));
+}
+
+/// Commits are complete in the order in which they were begun, each once it is kept; one with nothing in it too.
+fn order(store: &dyn Store) {
+    const COMMITS: u64 = 30;
+    let one = topic("a");
+    let (complete, all_complete) = channel();
+    let mut under_way = 0;
+    for offset in 1..=COMMITS {
+        for batch in [message(&one, "e", offset, 1, offset), Batch::at(at(offset))] {
+            match store.begin(batch) {
+                Begun::Complete(result) => complete.send((offset, result)).expect("awaited"),
+                Begun::Pending(ticket) => {
+                    under_way += 1;
+                    let complete = complete.clone();
+                    ticket.then(move |result| complete.send((offset, result)).expect("awaited"));
+                }
+            }
+        }
+    }
+    assert!(under_way == 0 || !store.completes_at_once());
+    for offset in 1..=COMMITS {
+        for _ in 0..2 {
+            let next = all_complete.recv_timeout(Duration::from_secs(20)).expect("each commit is completed");
+            assert_eq!(next, (offset, Ok(())));
+            assert!(store.end(&one).expect("read").is_some_and(|end| end.last >= offset), "complete before it is kept");
+        }
+    }
+    assert!(all_complete.try_recv().is_err(), "each commit is completed once");
 }
 
 fn write(namespace: &str, writes: &[(&str, Option<&str>)]) -> Batch {

@@ -56,7 +56,7 @@ pub(crate) trait Store: Log + fmt::Debug + Send + Sync {
     /// What a request with this key came to, if that is still known.
     fn recall(&self, scope: &Scope, key: &Key, now: Now) -> Result<Option<KeyRecord>, StoreError>;
 
-    /// Gives up what has become too old.
+    /// Removes what has become too old.
     fn forget_old(&self, now: Now);
 }
 

@@ -34,8 +34,13 @@ struct Queue {
 
 impl ModelLog {
     pub(crate) fn new(seed: u64, failures: u64) -> Self {
+        Self::with_room(1 << 24, seed, failures)
+    }
+
+    /// The same, whose messages and keys may take so many bytes.
+    fn with_room(bytes_max: usize, seed: u64, failures: u64) -> Self {
         let queue = Queue { random: seed | 1, waiting: VecDeque::new(), failures, is_failing: false };
-        Self { kept: MemoryStore::new(1 << 24, Arc::default()), queue: Mutex::new(queue) }
+        Self { kept: MemoryStore::new(bytes_max, Arc::default()), queue: Mutex::new(queue) }
     }
 
     /// Lets so many of eight commits fail from now on.
@@ -139,5 +144,26 @@ impl Store for ModelLog {
 
     fn forget_old(&self, now: Now) {
         self.kept.forget_old(now);
+    }
+}
+
+mod tests {
+    use super::*;
+    use crate::store::conformance;
+
+    #[test]
+    fn keeps_to_what_every_store_promises() {
+        conformance::check(|bytes_max| {
+            let log = Arc::new(ModelLog::with_room(bytes_max, 1, 0));
+            let driven = Arc::downgrade(&log);
+            std::thread::spawn(move || {
+                while let Some(log) = driven.upgrade() {
+                    if !log.turn() {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            log
+        });
     }
 }

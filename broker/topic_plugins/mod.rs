@@ -55,19 +55,23 @@ pub(crate) struct TopicPlugins {
 }
 
 impl TopicPlugins {
-    /// Loads and starts all plugins that are wanted. `ended` is dropped with them.
+    /// Loads and starts all configured plugins. `ended` is dropped with them.
     ///
     /// # Errors
     /// [`LoadFailure`] for the first that does not run; then none does.
-    pub(crate) fn start(mut wanted: InitialPlugins, with: Loading, ended: SyncSender<()>) -> Result<Self, LoadFailure> {
-        for name in wanted.natives.keys() {
-            wanted.plugins.entry(name.clone()).or_default();
+    pub(crate) fn start(
+        mut initial: InitialPlugins,
+        with: Loading,
+        ended: SyncSender<()>,
+    ) -> Result<Self, LoadFailure> {
+        for name in initial.natives.keys() {
+            initial.plugins.entry(name.clone()).or_default();
         }
         let topic_plugins = Self {
             by_name: ArcSwap::default(),
             threads: Mutex::default(),
             loader: Loader::new(with),
-            settings: Mutex::new(wanted),
+            settings: Mutex::new(initial),
             stopped: AtomicBool::new(false),
             _ended: ended,
         };
@@ -79,9 +83,9 @@ impl TopicPlugins {
     }
 
     fn start_all(&self) -> Result<(), LoadFailure> {
-        let wanted = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, plugin) in &wanted.plugins {
-            let (handle, thread) = self.loader.start(name, wanted.natives.get(name).cloned(), plugin)?;
+        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, plugin) in &settings.plugins {
+            let (handle, thread) = self.loader.start(name, settings.natives.get(name).cloned(), plugin)?;
             self.add(handle, thread);
         }
         Ok(())

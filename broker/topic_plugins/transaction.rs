@@ -28,7 +28,7 @@ pub(super) enum PrimaryEffect {
     None,
     /// The message that it decided on goes out.
     Publish { entry: Arc<TopicEntry>, draft: Draft, keyed: Option<KeyedRequest> },
-    /// The session that asked is let into the topic, which answers it.
+    /// The session that asked joins the topic, which answers it.
     Admit { entry: Arc<TopicEntry>, options: SubscribeOptions, responder: Responder },
     /// A subscription or a connection has ended.
     End(End),

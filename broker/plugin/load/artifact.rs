@@ -2,7 +2,7 @@
 //! produced, or that carries the seal of our own cache, is loaded.
 #![allow(
     unsafe_code,
-    reason = "the engine must be told to trust machine code; no other module of the broker is unsafe"
+    reason = "the engine takes machine code on trust only by an unsafe call; no other module of the broker is unsafe"
 )]
 
 use wasmtime::component::Component;

@@ -100,7 +100,7 @@ mod tests {
         assert!(!health.fail(&policy, at(11)), "the first is too long ago");
         assert!(!health.is_quarantined(at(11)));
         assert!(health.fail(&policy, at(12)) && health.is_quarantined(at(16)));
-        assert!(!health.is_quarantined(at(17)) && !health.fail(&policy, at(17)), "it begins anew");
+        assert!(!health.is_quarantined(at(17)) && !health.fail(&policy, at(17)), "the count starts again");
         let for_good = FailurePolicy { failures: 1, quarantine: None, ..policy };
         assert!(health.fail(&for_good, at(18)) && health.is_quarantined(at(1_000_000)));
         health.heal();

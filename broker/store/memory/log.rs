@@ -109,13 +109,13 @@ impl Log {
         let range = match span {
             Span::After(offset) => {
                 let start = place(offset.saturating_add(1)).min(length);
-                let wanted = self.entries.range(start..).take(page.messages).take_while(&mut fits).count();
-                start..(start + wanted.max(1)).min(length)
+                let count = self.entries.range(start..).take(page.messages).take_while(&mut fits).count();
+                start..(start + count.max(1)).min(length)
             }
             Span::Before(offset) => {
                 let end = place(offset).min(length);
-                let wanted = self.entries.range(..end).rev().take(page.messages).take_while(&mut fits).count();
-                end.saturating_sub(wanted.max(1))..end
+                let count = self.entries.range(..end).rev().take(page.messages).take_while(&mut fits).count();
+                end.saturating_sub(count.max(1))..end
             }
         };
         let more = match span {
@@ -185,7 +185,7 @@ mod tests {
         assert!(!log.trim(1_101 + END_AGE_MS));
         log.push(kept("e", 13, 10, WIDE), 3_000);
         log.push(kept("new", 14, 10, WIDE), 3_000);
-        assert_eq!(offsets(&log.read(Span::After(0), all)), [14], "a hole and another epoch begin anew");
+        assert_eq!(offsets(&log.read(Span::After(0), all)), [14], "after a hole or in another epoch, a new run begins");
         assert!(!log.halve());
         log.push(kept("new", 15, 10, WIDE), 3_000);
         assert!(log.halve() && log.messages() == 1);

@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn keeps_to_what_every_store_promises() {
-        conformance::check(|bytes_max| Box::new(MemoryStore::new(bytes_max, Arc::default())));
+        conformance::check(|bytes_max| Arc::new(MemoryStore::new(bytes_max, Arc::default())));
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
         assert!(store.end(&topics[0]).expect("read").is_some_and(|end| end.last == offset));
         assert!(metrics.snapshot().history_bytes <= 150_000);
         assert!(metrics.snapshot().histories_dropped_total > 0);
-        // One that alone takes too much gives up its older half, again and again.
+        // One that alone takes too much loses its older half, again and again.
         for offset in 1..200 {
             store.commit(conformance::message(&topics[5], "other", offset, 2_000, 1_000 + offset)).expect("kept");
             assert!(metrics.snapshot().history_bytes <= 150_000);

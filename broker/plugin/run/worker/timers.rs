@@ -1,4 +1,4 @@
-//! The timers of a plugin: calls the hooks of those that are due, retries those that fail, and gives up after the last try.
+//! The timers of a plugin: calls the hooks of those that are due, retries those that fail, and removes them after the last try.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
