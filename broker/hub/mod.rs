@@ -21,11 +21,12 @@ pub(crate) use self::session::in_flight::{InFlight, InFlightGuard};
 pub(crate) use self::session::push::{Push, What};
 pub(crate) use self::session::replay::{NextPage, Page, Replay};
 pub(crate) use self::session::signals::{Ending, Signals};
+pub(crate) use self::session::subscription::Subscription;
 pub(crate) use self::shard::Shard;
 #[cfg(test)]
 pub(crate) use self::shard::inbox::commands_of;
 pub(crate) use self::shard::inbox::{Command, together};
-pub(crate) use self::shard::subscribe::{FollowPresence, Start, Subscribe, SubscribeReply, Subscription};
+pub(crate) use self::shard::subscribe::{FollowPresence, Start, Subscribe, SubscribeReply};
 pub use self::transport::Duplex;
 pub(crate) use self::transport::Link;
 

@@ -2,11 +2,14 @@
 //! writes nothing.
 
 pub(super) mod backlog;
+pub(super) mod batch;
+pub(super) mod conflation_keys;
 pub(super) mod in_flight;
 pub(super) mod outbox;
 pub(super) mod push;
 pub(super) mod replay;
 pub(super) mod signals;
+pub(super) mod subscription;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -17,9 +20,9 @@ use rialto_protocol::{Delivery, Frame, Gap, Policy};
 use rustc_hash::FxBuildHasher;
 
 use self::backlog::{Backlog, NextDelivery};
+use self::conflation_keys::ConflationKeys;
 use self::outbox::{Chunk, Outbox};
 use self::replay::{ReadPage, Replays};
-use super::shard::conflation_keys::ConflationKeys;
 use super::{Audience, FieldPlace, Link, Signals, StreamId, Subscription};
 use crate::collections::small_map::SmallMap;
 use crate::message::{SharedMessage, Wire};

@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::batch::Batch;
 use crate::collections::small_queue::SmallQueue;
 use crate::hub::StreamId;
-use crate::hub::shard::batch::Batch;
 use crate::message::SharedMessage;
 
 /// Whole frames that keep their order.
@@ -231,7 +231,7 @@ mod tests {
     use rialto_protocol::Codec;
 
     use super::*;
-    use crate::hub::shard::batch::tests::messages;
+    use crate::hub::session::batch::tests::messages;
     use crate::metrics::Metrics;
 
     fn chunk(text: &str) -> Chunk {

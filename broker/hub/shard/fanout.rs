@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-use super::batch::Batch;
 use super::listeners::Listeners;
 use super::sample_timers::SampleTimers;
 use super::turn::Group;
+use crate::hub::session::batch::Batch;
 use crate::hub::session::outbox::Chunk;
 use crate::hub::session::{ShardSession, Tools};
 use crate::message::Wire;

@@ -1,7 +1,5 @@
 //! A shard: one thread that owns its sessions, writes to their sockets itself and wakes nobody per delivery.
 
-pub(super) mod batch;
-pub(super) mod conflation_keys;
 pub(super) mod eviction;
 pub(super) mod fanout;
 pub(super) mod inbox;
@@ -30,14 +28,14 @@ use rialto_protocol::Closing;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
-use self::batch::Batch;
-use self::conflation_keys::ConflationKeys;
 use self::fanout::{Fanout, note};
 use self::inbox::Inbox;
 use self::listeners::Listeners;
 use self::sessions::{Addressed, Sessions};
 use self::turn::TurnMessages;
 use super::budget::Budget;
+use super::session::batch::Batch;
+use super::session::conflation_keys::ConflationKeys;
 use super::session::outbox::Chunk;
 use super::session::{ShardSession, Tools};
 use super::{Command, Ending, HubLimits, Link, Push, SessionKey, Signals, StreamKind};

@@ -1,26 +1,11 @@
 //! How a session of a shard gets into streams: each subscribe is one command, which carries its reply and the past that comes
 //! before live messages.
 
-use std::sync::Arc;
-
-use rialto_protocol::{Delivery, Gap};
+use rialto_protocol::Gap;
 
 use crate::hub::session::replay::{NextPage, Page, Replay};
-use crate::hub::{Audience, FieldPlace, Push, SessionKey, Shard, StreamId, What};
+use crate::hub::{Push, SessionKey, Shard, StreamId, Subscription, What};
 use crate::message::Passage;
-use crate::topic::Topic;
-
-/// A session's part in a stream.
-#[derive(Debug)]
-pub(crate) struct Subscription {
-    pub(crate) stream: StreamId,
-    pub(crate) topic: Topic,
-    pub(crate) delivery: Delivery,
-    /// What was reserved for the policy.
-    pub(crate) field: Option<FieldPlace>,
-    /// Where the session was counted already.
-    pub(crate) audience: Arc<Audience>,
-}
 
 /// All that a shard does for one subscribe, in the order of the fields. Where the session follows who is present in the topic,
 /// that ends first, because the reply has a new list.

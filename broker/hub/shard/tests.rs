@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use rialto_protocol::{Codec, Delivery, Payload, Pointer, Reply};
 use tokio::io::{AsyncReadExt as _, DuplexStream};
 
-use super::batch::tests::messages;
 use crate::hub::budget::Budget;
 use crate::hub::routing::patterns::Selector;
+use crate::hub::session::batch::tests::messages;
 use crate::hub::{
     Audience, Command, HubLimits, Link, NextPage, Page, Push, Replay, Selectors, SessionKey, Shard, Signals, StreamId,
     Subscribe, SubscribeReply, Subscription, What,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
-use super::batch::Batch;
+use crate::hub::session::batch::Batch;
 use crate::hub::{Selectors, SessionKey, StreamId};
 use crate::message::{SharedMessage, Wire};
 use crate::metrics::Metrics;
@@ -116,7 +116,7 @@ mod tests {
     use rialto_protocol::{Codec, Payload};
 
     use super::*;
-    use crate::hub::shard::batch::tests::messages;
+    use crate::hub::session::batch::tests::messages;
     use crate::message::{Draft, Message};
     use crate::topic::Topic;
 
