@@ -4,7 +4,8 @@
 #[cfg(feature = "plugins")]
 mod load;
 mod manifest;
-mod record;
+#[cfg(all(feature = "cli", feature = "plugins"))]
+mod replay;
 mod run;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ pub(crate) use self::load::inspection::Inspection;
 pub(crate) use self::load::precompile::precompile;
 pub(crate) use self::manifest::Manifest;
 #[cfg(all(feature = "cli", feature = "plugins"))]
-pub(crate) use self::record::replay::{Replayed, replay};
+pub(crate) use self::replay::{Replayed, replay};
 pub(crate) use self::run::health::FailurePolicy;
 pub(crate) use self::run::mailbox::{Commitment, HookRequest, Mailbox};
 pub(crate) use self::run::native::Native;

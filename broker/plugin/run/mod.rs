@@ -15,6 +15,7 @@ pub(super) mod mailbox;
 mod memory;
 pub(super) mod native;
 pub(super) mod pending;
+pub(super) mod recorder;
 pub(super) mod registry;
 #[cfg(feature = "plugins")]
 pub(super) mod sandbox;

@@ -8,10 +8,10 @@ use rialto_plugin::recording::Header;
 
 use super::Worker;
 use crate::clock::Now;
-use crate::plugin::record::recorder::Recorder;
 use crate::plugin::run::health::Restart;
 use crate::plugin::run::hook_context::{HookHost, InstanceEnv};
 use crate::plugin::run::instance::{RunningInstance, Start};
+use crate::plugin::run::recorder::Recorder;
 use crate::plugin::run::version::Version;
 use crate::plugin::{Failed, HookEffects, Manifest};
 use crate::store::Batch;

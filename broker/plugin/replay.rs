@@ -7,11 +7,11 @@ use rialto_plugin::recording::{self, Difference, Outcome, Player, Recording};
 use rialto_plugin::{Entry, Imports, Level, Payload, Raw, Refusal, Session};
 use rialto_protocol::Member;
 
-use super::recorder::{answered, failure};
 use crate::clock::Now;
 use crate::plugin::run::convert::payload_from_guest;
 use crate::plugin::run::hook_context::{Cause, HookHost};
 use crate::plugin::run::instance::{RunningInstance, Start};
+use crate::plugin::run::recorder::{answered, failure};
 use crate::plugin::{Event, HookEffects, PluginLimits, Source};
 use crate::topic::Topic;
 use rialto_plugin::host::Exceeded;
