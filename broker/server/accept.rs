@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::admission::connections::Waiting;
 use super::control::Control;
 use super::http::stream::Stream;
-use super::{Front, Listener, http};
+use super::{Front, Listener, connection};
 
 /// Least time between two warnings that accepting fails.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
@@ -99,7 +99,7 @@ fn spawn_connection(
             None => Some(Stream::Tcp(stream)),
         };
         if let Some(stream) = stream {
-            http::serve(stream, address, waiting, front).await;
+            connection::serve(stream, address, waiting, front).await;
         }
     });
 }

@@ -14,7 +14,7 @@ use super::admission::stream_guard::StreamGuard;
 use super::http::stream::Stream;
 use super::websocket::assembler::Kind;
 use super::websocket::handler::Handler;
-use super::{Front, Listener, accept, http, websocket};
+use super::{Front, Listener, accept, connection, websocket};
 use crate::broker::Broker;
 use crate::config;
 use crate::hub::{Duplex, Ending, Link, SessionKey, Shard};
@@ -27,7 +27,7 @@ pub async fn serve_http(broker: &Broker, settings: &config::Server, stream: impl
     let front = Arc::new(Front::new(broker.clone(), settings));
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let waiting = front.connections.enter(here).expect("nothing is connected yet");
-    http::serve(Stream::Other(Box::new(stream)), here, waiting, front).await;
+    connection::serve(Stream::Other(Box::new(stream)), here, waiting, front).await;
 }
 
 /// Echoes every message on a stream whose upgrade has been answered.

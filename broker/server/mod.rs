@@ -3,6 +3,7 @@
 mod accept;
 mod admission;
 mod api;
+mod connection;
 mod control;
 #[cfg(fuzzing)]
 pub mod fuzzing;

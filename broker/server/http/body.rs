@@ -1,22 +1,21 @@
-//! The body of an HTTP response: complete, or a stream of events. It knows no requests.
+//! The body of an HTTP response: complete, or a stream. It knows no requests and not what is streamed.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Frame, SizeHint};
-
-use crate::server::streaming::events::Events;
 
 /// The body of a response.
 #[derive(Debug)]
 pub(in crate::server) enum Body {
     /// All bytes at once.
     Complete(Full<Bytes>),
-    /// A Server-Sent Events stream, for as long as its session lives. In a box, because it is far larger.
-    Events(Box<Events>),
+    /// Chunks as they come, until the stream ends: Server-Sent Events.
+    Stream(UnsyncBoxBody<Bytes, Infallible>),
 }
 
 /// A response of this server.
@@ -25,6 +24,12 @@ pub(in crate::server) type Response = hyper::Response<Body>;
 impl Body {
     pub(in crate::server) fn complete(bytes: impl Into<Bytes>) -> Self {
         Self::Complete(Full::new(bytes.into()))
+    }
+
+    pub(in crate::server) fn stream(
+        chunks: impl hyper::body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    ) -> Self {
+        Self::Stream(chunks.boxed_unsync())
     }
 }
 
@@ -38,21 +43,21 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match self.get_mut() {
             Self::Complete(bytes) => Pin::new(bytes).poll_frame(context),
-            Self::Events(events) => events.poll_next(context).map(|some| some.map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(chunks) => Pin::new(chunks).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Complete(bytes) => bytes.is_end_stream(),
-            Self::Events(_) => false,
+            Self::Stream(chunks) => chunks.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Complete(bytes) => bytes.size_hint(),
-            Self::Events(_) => SizeHint::default(),
+            Self::Stream(chunks) => chunks.size_hint(),
         }
     }
 }

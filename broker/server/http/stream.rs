@@ -1,4 +1,4 @@
-//! The byte stream of an HTTP connection, encrypted or not, and its move to a shard. It knows no requests.
+//! The byte stream of an HTTP connection, encrypted or not. It knows no requests.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,12 +9,8 @@ use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use tokio_rustls::server::TlsStream;
 
-use crate::broker::Broker;
 #[cfg(fuzzing)]
 use crate::hub::Duplex;
-use crate::limits::seats::SessionPermit;
-use crate::server::websocket;
-use crate::server::websocket::Protocol;
 
 /// Bytes in both directions.
 pub(in crate::server) enum Stream {
@@ -51,30 +47,6 @@ impl Stream {
             #[cfg(fuzzing)]
             Self::Other(_) => false,
         }
-    }
-
-    /// Starts a session on a shard; `first` are bytes that were read already.
-    pub(in crate::server) fn start_session(
-        self,
-        broker: &Broker,
-        first: Box<[u8]>,
-        protocol: Protocol,
-        permit: SessionPermit,
-    ) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => websocket::start_tcp(broker, stream.into_std()?, first, protocol, permit),
-            #[cfg(feature = "tls")]
-            Self::Tls(stream) => {
-                let (stream, connection) = stream.into_inner();
-                websocket::start_tls(broker, stream.into_std()?, connection, first, protocol, permit);
-            }
-            #[cfg(fuzzing)]
-            Self::Other(stream) => match protocol {
-                Protocol::Frames(codec) => websocket::start_other(broker, stream, first, codec, permit),
-                Protocol::Raw(_) => {}
-            },
-        }
-        Ok(())
     }
 }
 

@@ -1,9 +1,12 @@
 //! The frames of a session as a Server-Sent Events stream (WHATWG HTML section 9.2): each frame is one event. The stream is
 //! read as fast as the client takes it; the session's delivery policies handle a slow consumer.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use hyper::body::{Body, Frame};
 use rialto_protocol::{Failure, Position};
 
 use super::bridge::{Bridge, BridgeEvent};
@@ -21,7 +24,7 @@ const RETRY_SPREAD_MS: u64 = 4_000;
 
 /// A stream of events, and the session behind it. Dropping it ends the session.
 #[derive(Debug)]
-pub(in crate::server) struct Events {
+pub(super) struct Events {
     bridge: Bridge,
     selection: SubscriptionQuery,
     cursor: Cursor,
@@ -66,7 +69,7 @@ impl Events {
     }
 
     /// The next chunk of the body; none at its end.
-    pub(in crate::server) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         while self.end.is_none() && self.ready.len() < CHUNK_BYTES {
             let Poll::Ready(event) = self.bridge.poll_next(context) else { break };
             // The response has begun: the stream goes on with the other topics.
@@ -192,5 +195,17 @@ impl Events {
             self.ready.extend_from_slice(line);
         }
         self.ready.extend_from_slice(b"\n\n");
+    }
+}
+
+impl Body for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.get_mut().poll_next(context).map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes))))
     }
 }

@@ -8,12 +8,11 @@ use rialto_protocol::{ErrorCode, Failure};
 
 use super::bridge::Bridge;
 use super::cursor::Cursor;
+use super::events::Events;
 use super::subscription::{SubscriptionQuery, bad, one};
 use crate::server::http::body::{Body, Response};
 use crate::server::http::query::Query;
 use crate::server::http::streams::OpenStream;
-
-pub(super) use super::events::Events;
 
 const LAST_EVENT_ID: &str = "last-event-id";
 
@@ -76,7 +75,7 @@ impl EventStreamRequest {
                 return Err(Failure::new(ErrorCode::Busy, "the broker did not answer in time").retry_after_ms(1_000));
             }
         }
-        let mut response = Response::new(Body::Events(Box::new(events)));
+        let mut response = Response::new(Body::stream(events));
         let headers = response.headers_mut();
         for (name, value) in [
             (header::CONTENT_TYPE, "text/event-stream"),

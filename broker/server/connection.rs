@@ -1,0 +1,353 @@
+//! HTTP/1.1 on one connection: routes requests and turns them into sessions. It knows no frames.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, StatusCode, upgrade};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rialto_protocol::{Codec, Failure};
+
+use super::admission::connections::{Refusal, Waiting};
+use super::admission::head_guard::MalformedHeads;
+use super::admission::rate::retry_seconds;
+use super::admission::stream_guard::StreamGuard;
+use super::http::body::{Body, Response};
+use super::http::proxy::{self, Origin};
+use super::http::query::{BadQuery, Query};
+use super::http::refusal::Rejection;
+use super::http::stream::Stream;
+use super::http::streams::OpenStreams;
+use super::http::{failure, pages};
+use super::streaming::bridge::Bridge;
+use super::streaming::poll::Poll;
+use super::streaming::sse::EventStreamRequest;
+use super::streaming::subscription::bad;
+use super::websocket::Protocol;
+use super::websocket::upgrade::{
+    Handshake, check_head, check_program, check_raw_endpoint, check_reader, check_websocket, wants_upgrade,
+};
+use super::{Front, api, websocket};
+use crate::broker::Broker;
+use crate::limits::network::Network;
+use crate::limits::quota::QuotaSlot;
+use crate::limits::seats::SessionPermit;
+
+/// Most requests of one connection, and the age at which it ends with the next one, so that no client occupies a connection
+/// for ever.
+const REQUESTS_MAX: u64 = 100;
+const LIFETIME: Duration = Duration::from_secs(30);
+
+const HEADERS_MAX: usize = 64;
+const HEADER_BYTES_MAX: usize = 8 * 1024;
+
+/// Seconds over which clients are spread that a limit has turned away.
+const LIMIT_SPREAD: u64 = 10;
+
+/// Serves requests until the connection ends or is upgraded to a WebSocket.
+pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, front: Arc<Front>) {
+    let malformed = Arc::new(MalformedHeads::default());
+    let shared = HttpConnection {
+        front: &front,
+        direct: Origin { address: peer, secure: stream.is_secure() },
+        refusal: waiting.refusal,
+        malformed: Arc::clone(&malformed),
+        begun: Instant::now(),
+        requests: AtomicU64::new(0),
+        of_address: Mutex::new(waiting.of_address.take()),
+        waiting: Mutex::new(Some(waiting)),
+        streams: OpenStreams::default(),
+        upgrading: Mutex::default(),
+    };
+    let service_state = &shared;
+    let service = service_fn(move |request| async move { Ok::<_, Infallible>(service_state.answer(request).await) });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(front.header)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(StreamGuard::new(stream, malformed, front.write)), service)
+        .with_upgrades();
+    // The connection must be dropped before its upgrade is awaited: a broken one would never resolve it.
+    let ended = {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = front.stopping() => {
+                if !shared.streams.is_any() {
+                    return;
+                }
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "the connection failed");
+    }
+    if let Some(pending) = take(&shared.upgrading) {
+        hand_over(pending, &front).await;
+    }
+}
+
+/// One HTTP connection and the state that its requests share.
+struct HttpConnection<'f> {
+    front: &'f Front,
+    direct: Origin,
+    refusal: Option<Refusal>,
+    malformed: Arc<MalformedHeads>,
+    begun: Instant,
+    requests: AtomicU64,
+    of_address: Mutex<Option<QuotaSlot<Network>>>,
+    /// The slot among the connections that are not sessions, until one begins.
+    waiting: Mutex<Option<Waiting>>,
+    streams: OpenStreams,
+    upgrading: Mutex<Option<PendingUpgrade>>,
+}
+
+/// A connection whose upgrade to a session was accepted.
+struct PendingUpgrade {
+    upgrade: OnUpgrade,
+    protocol: Protocol,
+    permit: SessionPermit,
+}
+
+impl HttpConnection<'_> {
+    async fn answer(&self, request: Request<Incoming>) -> Response {
+        let number = self.requests.fetch_add(1, Relaxed);
+        let is_api = self.front.api.is_some() && api::is_for(request.uri().path());
+        let reject = if is_api { Rejection::into_failure } else { Response::from };
+        let mut response = self.respond(number, request).await.unwrap_or_else(reject);
+        let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !is_upgrade && (number + 1 >= REQUESTS_MAX || self.begun.elapsed() > LIFETIME) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn respond(&self, number: u64, request: Request<Incoming>) -> Result<Response, Rejection> {
+        if self.malformed.is_bad(number) {
+            return Err(Rejection::bad("a line of the request head does not end in CR LF"));
+        }
+        let api = self.front.api.as_ref().filter(|_| api::is_for(request.uri().path()));
+        check_head(&request, api.is_some())?;
+        match self.refusal {
+            None => {}
+            Some(Refusal::Full) => return Err(connection_limit()),
+            Some(Refusal::Address) => return Err(too_many_of_address()),
+        }
+        let count_limits = |rejection: &Rejection| {
+            if rejection.is_limit() {
+                self.front.broker.core.metrics.connections_refused.add(1);
+            }
+        };
+        if let Some(endpoint) = self.front.broker.core.endpoints.at(request.uri().path())
+            && wants_upgrade(request.headers())
+        {
+            return self.websocket(request, Some(endpoint)).inspect_err(count_limits);
+        }
+        match (request.uri().path(), api) {
+            ("/ws", _) => self.websocket(request, None).inspect_err(count_limits),
+            ("/sse", _) => self.events(&request).await.inspect_err(count_limits),
+            ("/poll", _) => self.poll(&request).await.inspect_err(count_limits),
+            (_, Some(api)) => {
+                let secure = self.origin(&request).secure;
+                check_program(request.headers(), &self.front.rules, secure)?;
+                Ok(api.answer(self.front, request).await)
+            }
+            (path, None) if self.front.page => pages::respond(request.method(), path),
+            _ => Err(Rejection::new(StatusCode::NOT_FOUND, "not found")),
+        }
+    }
+
+    /// Upgrades the connection to a session of the protocol, or of the plugin of a raw endpoint.
+    fn websocket(&self, request: Request<Incoming>, endpoint: Option<Arc<str>>) -> Result<Response, Rejection> {
+        let origin = self.origin(&request);
+        let handshake = match endpoint {
+            None => check_websocket(&request, &self.front.rules, origin.secure)?,
+            Some(_) => check_raw_endpoint(&request, &self.front.rules, origin.secure)?,
+        };
+        let of_address = match self.of_proxied(origin)? {
+            None => take(&self.of_address),
+            some => some,
+        };
+        let permit = self.admit(of_address)?;
+        let response = switching(&handshake);
+        let protocol = endpoint.map_or(Protocol::Frames(handshake.codec), Protocol::Raw);
+        let pending = PendingUpgrade { upgrade: upgrade::on(request), protocol, permit };
+        *self.upgrading.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
+        Ok(response)
+    }
+
+    /// Server-Sent Events. The connection counts as a session from then on.
+    async fn events(&self, request: &Request<Incoming>) -> Result<Response, Rejection> {
+        let reader = self.reader(request)?;
+        let opening = query(request).and_then(|query| EventStreamRequest::read(&query, request.headers()));
+        let opened = match opening {
+            Ok(opening) => {
+                let bridge = self.bridge(request)?;
+                let opened = opening.begin(bridge, self.streams.open(), self.front.frame).await;
+                opened.inspect(|_| drop(take(&self.waiting)))
+            }
+            Err(failure) => Err(failure),
+        };
+        Ok(with_cors(opened.unwrap_or_else(|failure| failure::respond(&failure, Codec::Json)), reader))
+    }
+
+    async fn poll(&self, request: &Request<Incoming>) -> Result<Response, Rejection> {
+        let reader = self.reader(request)?;
+        let answered = match query(request).and_then(|query| Poll::read(&query)) {
+            Ok(poll) => {
+                let bridge = self.bridge(request)?;
+                let _open = self.streams.open();
+                poll.answer(bridge, self.front.frame).await
+            }
+            Err(failure) => Err(failure),
+        };
+        Ok(with_cors(answered.unwrap_or_else(|failure| failure::respond(&failure, Codec::Json)), reader))
+    }
+
+    /// The origin check of streams and polls. Returns the origin of a page that needs a CORS header to read the response.
+    fn reader(&self, request: &Request<Incoming>) -> Result<Option<HeaderValue>, Rejection> {
+        if request.method() != Method::GET {
+            let rejection = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use GET");
+            return Err(rejection.with(header::ALLOW, "GET"));
+        }
+        check_reader(request.headers(), &self.front.rules, self.origin(request).secure)
+    }
+
+    /// Starts a session for a client without WebSocket. The connection keeps holding the slot of its address.
+    fn bridge(&self, request: &Request<Incoming>) -> Result<Bridge, Rejection> {
+        let of_address = self.of_proxied(self.origin(request))?;
+        Ok(Bridge::begin(&self.front.broker, self.admit(of_address)?))
+    }
+
+    fn origin<B>(&self, request: &Request<B>) -> Origin {
+        proxy::origin(self.direct, request.headers(), |address| self.front.connections.trusts(address))
+    }
+
+    /// Takes a slot of the address behind a proxy; none for a client that connects directly.
+    fn of_proxied(&self, origin: Origin) -> Result<Option<QuotaSlot<Network>>, Rejection> {
+        if origin.address == self.direct.address {
+            return Ok(None);
+        }
+        self.front.connections.take_address_slot(origin.address).map_err(|_| too_many_of_address())
+    }
+
+    fn admit(&self, of_address: Option<QuotaSlot<Network>>) -> Result<SessionPermit, Rejection> {
+        self.front.admission.admit(Instant::now()).map_err(|seconds| {
+            let text = "rate limit: too many new sessions per second, try again later";
+            Rejection::later(StatusCode::SERVICE_UNAVAILABLE, text, seconds)
+        })?;
+        self.front.broker.core.session_limits.permit(of_address).ok_or_else(session_limit)
+    }
+}
+
+fn query<B>(request: &Request<B>) -> Result<Query<'_>, Failure> {
+    Query::parse(request.uri().query().unwrap_or_default()).map_err(|BadQuery| bad("the query string is malformed"))
+}
+
+/// Adds the CORS headers that let a page of another origin read the response.
+fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
+    if let Some(origin) = origin {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+    response
+}
+
+fn take<T>(place: &Mutex<Option<T>>) -> Option<T> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn connection_limit() -> Rejection {
+    limit("connection limit reached, try again later")
+}
+
+fn session_limit() -> Rejection {
+    limit("session limit reached, try again later")
+}
+
+fn limit(text: &'static str) -> Rejection {
+    Rejection::later(StatusCode::SERVICE_UNAVAILABLE, text, retry_seconds(LIMIT_SPREAD))
+}
+
+fn too_many_of_address() -> Rejection {
+    let text = "connection limit of this address reached, try again later";
+    Rejection::later(StatusCode::TOO_MANY_REQUESTS, text, retry_seconds(LIMIT_SPREAD))
+}
+
+/// The response that upgrades the connection to a WebSocket (RFC 6455 section 4.2.2).
+fn switching(handshake: &Handshake) -> Response {
+    let mut response = Response::new(Body::complete(""));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let accept = HeaderValue::from_str(&handshake.accept).expect("base64 is a header value");
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if handshake.named {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(handshake.codec.subprotocol()));
+    }
+    response
+}
+
+/// Takes the socket back from hyper and moves it to a shard.
+async fn hand_over(pending: PendingUpgrade, front: &Front) {
+    let PendingUpgrade { upgrade, protocol, permit } = pending;
+    let upgraded = match upgrade.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            tracing::debug!(%error, "the client left during the upgrade");
+            return;
+        }
+    };
+    let Ok(parts) = upgraded.downcast::<TokioIo<StreamGuard<Stream>>>() else {
+        tracing::error!("an upgraded connection has an unexpected stream type");
+        return;
+    };
+    #[cfg(fuzzing)]
+    if front.echo {
+        return super::fuzzing::hand_over(&front.broker, parts, permit);
+    }
+    // Copied, because the request's buffer would otherwise live as long as the session.
+    let lead = parts.read_buf[..].into();
+    let stream = parts.io.into_inner().into_inner();
+    if let Err(error) = start_session(&front.broker, stream, lead, protocol, permit) {
+        tracing::warn!(%error, "cannot move a socket to its shard");
+    }
+}
+
+/// Starts a session on a shard; `first` are bytes that were read already.
+fn start_session(
+    broker: &Broker,
+    stream: Stream,
+    first: Box<[u8]>,
+    protocol: Protocol,
+    permit: SessionPermit,
+) -> io::Result<()> {
+    match stream {
+        Stream::Tcp(stream) => websocket::start_tcp(broker, stream.into_std()?, first, protocol, permit),
+        #[cfg(feature = "tls")]
+        Stream::Tls(stream) => {
+            let (stream, connection) = stream.into_inner();
+            websocket::start_tls(broker, stream.into_std()?, connection, first, protocol, permit);
+        }
+        #[cfg(fuzzing)]
+        Stream::Other(stream) => match protocol {
+            Protocol::Frames(codec) => websocket::start_other(broker, stream, first, codec, permit),
+            Protocol::Raw(_) => {}
+        },
+    }
+    Ok(())
+}
