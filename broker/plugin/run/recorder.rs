@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rialto_plugin::recording::{self, Ask, Header, HostCall, Outcome, Tape, Told};
+use rialto_plugin::recording::{self, Header, HostCall, HostReply, HostRequest, Outcome, Tape};
 use rialto_plugin::{Entry, Error, Imports, Level, Payload, Raw, Refusal, Session, Verdict};
 
 use crate::clock::Now;
@@ -187,14 +187,19 @@ struct RecordingHost {
 }
 
 impl RecordingHost {
-    fn note(&self, ask: Ask, reply: Told) {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(HostCall { ask, told: reply });
+    fn note(&self, request: HostRequest, reply: HostReply) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(HostCall { request, reply });
     }
 
-    fn noted<T>(&self, ask: Ask, reply: Result<T, Refusal>, describe: impl FnOnce(&T) -> Told) -> Result<T, Refusal> {
+    fn noted<T>(
+        &self,
+        request: HostRequest,
+        reply: Result<T, Refusal>,
+        describe: impl FnOnce(&T) -> HostReply,
+    ) -> Result<T, Refusal> {
         // The call that exceeded a limit has no reply: the limit is the hook's outcome.
         if self.host.exceeded().is_none() {
-            self.note(ask, reply.as_ref().map_or_else(|refusal| Told::Refused(refusal.clone()), describe));
+            self.note(request, reply.as_ref().map_or_else(|refusal| HostReply::Refused(refusal.clone()), describe));
         }
         reply
     }
@@ -228,89 +233,92 @@ fn text(text: Option<&str>) -> Option<String> {
 
 impl Imports for RecordingHost {
     fn publish(&self, topic: &str, payload: Payload, exclude: Option<&str>) -> Result<(), Refusal> {
-        let ask = Ask::Publish { topic: topic.to_owned(), payload: payload.clone(), exclude: text(exclude) };
-        self.noted(ask, self.host.publish(topic, payload, exclude), |()| Told::Done)
+        let request =
+            HostRequest::Publish { topic: topic.to_owned(), payload: payload.clone(), exclude: text(exclude) };
+        self.noted(request, self.host.publish(topic, payload, exclude), |()| HostReply::Done)
     }
 
     fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {
-        let ask = Ask::Send { session: session.to_owned(), payload: payload.clone() };
-        self.noted(ask, self.host.send(session, payload), |()| Told::Done)
+        let request = HostRequest::Send { session: session.to_owned(), payload: payload.clone() };
+        self.noted(request, self.host.send(session, payload), |()| HostReply::Done)
     }
 
     fn send_raw(&self, session: &str, message: Raw) -> Result<(), Refusal> {
-        let ask = Ask::SendRaw { session: session.to_owned(), message: message.clone() };
-        self.noted(ask, self.host.send_raw(session, message), |()| Told::Done)
+        let request = HostRequest::SendRaw { session: session.to_owned(), message: message.clone() };
+        self.noted(request, self.host.send_raw(session, message), |()| HostReply::Done)
     }
 
     fn sessions(&self, topic: &str, after: Option<&str>, limit: u32) -> Result<Vec<Session>, Refusal> {
-        let ask = Ask::Sessions { topic: topic.to_owned(), after: text(after), limit };
-        self.noted(ask, self.host.sessions(topic, after, limit), |all| Told::Sessions(all.clone()))
+        let request = HostRequest::Sessions { topic: topic.to_owned(), after: text(after), limit };
+        self.noted(request, self.host.sessions(topic, after, limit), |all| HostReply::Sessions(all.clone()))
     }
 
     fn session_count(&self, topic: &str) -> Result<u64, Refusal> {
-        let ask = Ask::SessionCount { topic: topic.to_owned() };
-        self.noted(ask, self.host.session_count(topic), |count| Told::Number(*count))
+        let request = HostRequest::SessionCount { topic: topic.to_owned() };
+        self.noted(request, self.host.session_count(topic), |count| HostReply::Number(*count))
     }
 
     fn subscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
-        let ask = Ask::Subscribe { session: session.to_owned(), topic: topic.to_owned() };
-        self.noted(ask, self.host.subscribe(session, topic), |()| Told::Done)
+        let request = HostRequest::Subscribe { session: session.to_owned(), topic: topic.to_owned() };
+        self.noted(request, self.host.subscribe(session, topic), |()| HostReply::Done)
     }
 
     fn unsubscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
-        let ask = Ask::Unsubscribe { session: session.to_owned(), topic: topic.to_owned() };
-        self.noted(ask, self.host.unsubscribe(session, topic), |()| Told::Done)
+        let request = HostRequest::Unsubscribe { session: session.to_owned(), topic: topic.to_owned() };
+        self.noted(request, self.host.unsubscribe(session, topic), |()| HostReply::Done)
     }
 
     fn disconnect(&self, session: &str, reason: &str) -> Result<(), Refusal> {
-        let ask = Ask::Disconnect { session: session.to_owned(), reason: reason.to_owned() };
-        self.noted(ask, self.host.disconnect(session, reason), |()| Told::Done)
+        let request = HostRequest::Disconnect { session: session.to_owned(), reason: reason.to_owned() };
+        self.noted(request, self.host.disconnect(session, reason), |()| HostReply::Done)
     }
 
     fn set_timer(&self, name: &str, delay_ms: u64, payload: Option<Payload>) -> Result<(), Refusal> {
-        let ask = Ask::SetTimer { name: name.to_owned(), delay_ms, payload: payload.clone() };
-        self.noted(ask, self.host.set_timer(name, delay_ms, payload), |()| Told::Done)
+        let request = HostRequest::SetTimer { name: name.to_owned(), delay_ms, payload: payload.clone() };
+        self.noted(request, self.host.set_timer(name, delay_ms, payload), |()| HostReply::Done)
     }
 
     fn cancel_timer(&self, name: &str) -> Result<(), Refusal> {
-        let ask = Ask::CancelTimer { name: name.to_owned() };
-        self.noted(ask, self.host.cancel_timer(name), |()| Told::Done)
+        let request = HostRequest::CancelTimer { name: name.to_owned() };
+        self.noted(request, self.host.cancel_timer(name), |()| HostReply::Done)
     }
 
     fn timer_due_ms(&self, name: &str) -> Result<Option<u64>, Refusal> {
-        let ask = Ask::TimerDue { name: name.to_owned() };
-        self.noted(ask, self.host.timer_due_ms(name), |due_ms| Told::Due(*due_ms))
+        let request = HostRequest::TimerDue { name: name.to_owned() };
+        self.noted(request, self.host.timer_due_ms(name), |due_ms| HostReply::Due(*due_ms))
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
-        self.noted(Ask::Get { key: key.to_owned() }, self.host.get(key), |value| Told::Value(value.clone()))
+        self.noted(HostRequest::Get { key: key.to_owned() }, self.host.get(key), |value| {
+            HostReply::Value(value.clone())
+        })
     }
 
     fn put(&self, key: &str, value: Vec<u8>) -> Result<(), Refusal> {
-        let ask = Ask::Put { key: key.to_owned(), value: value.clone() };
-        self.noted(ask, self.host.put(key, value), |()| Told::Done)
+        let request = HostRequest::Put { key: key.to_owned(), value: value.clone() };
+        self.noted(request, self.host.put(key, value), |()| HostReply::Done)
     }
 
     fn delete(&self, key: &str) -> Result<(), Refusal> {
-        self.noted(Ask::Delete { key: key.to_owned() }, self.host.delete(key), |()| Told::Done)
+        self.noted(HostRequest::Delete { key: key.to_owned() }, self.host.delete(key), |()| HostReply::Done)
     }
 
     fn scan(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<Entry>, Refusal> {
-        let ask = Ask::Scan { prefix: prefix.to_owned(), after: text(after), limit };
-        self.noted(ask, self.host.scan(prefix, after, limit), |entries| Told::Entries(entries.clone()))
+        let request = HostRequest::Scan { prefix: prefix.to_owned(), after: text(after), limit };
+        self.noted(request, self.host.scan(prefix, after, limit), |entries| HostReply::Entries(entries.clone()))
     }
 
     fn log(&self, level: Level, line: &str) {
         self.host.log(level, line);
         if self.host.exceeded().is_none() {
-            self.note(Ask::Log { level, text: line.to_owned() }, Told::Done);
+            self.note(HostRequest::Log { level, text: line.to_owned() }, HostReply::Done);
         }
     }
 
     fn now_ms(&self) -> u64 {
         let now_ms = self.host.now_ms();
         if self.host.exceeded().is_none() {
-            self.note(Ask::Now, Told::Number(now_ms));
+            self.note(HostRequest::Now, HostReply::Number(now_ms));
         }
         now_ms
     }
@@ -318,7 +326,7 @@ impl Imports for RecordingHost {
     fn random(&self) -> u64 {
         let bits = self.host.random();
         if self.host.exceeded().is_none() {
-            self.note(Ask::Random, Told::Number(bits));
+            self.note(HostRequest::Random, HostReply::Number(bits));
         }
         bits
     }

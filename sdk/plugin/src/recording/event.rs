@@ -135,17 +135,19 @@ impl Event {
 /// One host call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostCall {
-    /// What the hook asked.
-    pub ask: Ask,
-    /// What it was told.
-    pub told: Told,
+    /// What the hook asked for.
+    #[serde(rename = "ask")]
+    pub request: HostRequest,
+    /// What the host returned.
+    #[serde(rename = "told")]
+    pub reply: HostReply,
 }
 
-/// What a hook asks of its host.
+/// A call of a hook to its host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "call", rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "the methods of `Imports` say what these are")]
-pub enum Ask {
+pub enum HostRequest {
     Publish {
         topic: String,
         payload: Payload,
@@ -216,11 +218,11 @@ pub enum Ask {
     Random,
 }
 
-/// What a host tells a hook.
+/// What a host returns to a hook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "the methods of `Imports` say what these are")]
-pub enum Told {
+pub enum HostReply {
     Done,
     Refused(Refusal),
     Value(#[serde(with = "text::maybe_bytes")] Option<Vec<u8>>),

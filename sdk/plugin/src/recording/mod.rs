@@ -1,5 +1,5 @@
-//! Recordings: what hooks were called with, what they asked and were told, and what they came to, so that a run can be
-//! repeated exactly.
+//! Recordings: the events of a plugin's hooks, the calls to the host with what they returned, and the outcomes, so that a run
+//! can be repeated exactly.
 //!
 //! A broker with `record = 100` for a plugin keeps the last 100 events of each instance and writes them beside its log when
 //! a hook traps. `rialto plugin replay FILE` repeats that in the sandbox; this module repeats it natively, under a debugger
@@ -23,7 +23,7 @@ mod replay;
 mod taping;
 mod text;
 
-pub use event::{Ask, Event, HostCall, Outcome, Step, Told};
+pub use event::{Event, HostCall, HostReply, HostRequest, Outcome, Step};
 pub use file::{Header, ReadError, Recording};
 pub use playing::{Difference, Player};
 pub use replay::Replayed;

@@ -1,6 +1,6 @@
 //! The host of a replay: answers a hook's calls from its recording, and notes where the hook makes another call.
 
-use super::event::{Ask, HostCall, Step, Told};
+use super::event::{HostCall, HostReply, HostRequest, Step};
 use crate::imports::{Entry, Imports, Level, Refusal};
 use crate::message::Raw;
 use crate::native::Limited;
@@ -87,14 +87,18 @@ impl Player {
     /// tells it too.
     pub fn skip_panic(&self) {
         let mut state = self.state.borrow_mut();
-        if state.calls.front().is_some_and(|call| matches!(&call.ask, Ask::Log { text, .. } if is_panic(text))) {
+        if state
+            .calls
+            .front()
+            .is_some_and(|call| matches!(&call.request, HostRequest::Log { text, .. } if is_panic(text)))
+        {
             state.calls.pop_front();
         }
     }
 
     /// Notes a host call that was recorded and did not come.
     pub fn finish(&self) {
-        let missing = self.state.borrow().calls.front().map(|call| describe(&call.ask));
+        let missing = self.state.borrow().calls.front().map(|call| describe(&call.request));
         if let Some(missing) = missing {
             self.differs(missing, "the hook has ended".to_owned());
         }
@@ -106,32 +110,32 @@ impl Player {
     }
 
     /// The recorded answer, if this is the recorded call.
-    fn answer(&self, ask: Ask) -> Option<Told> {
+    fn answer(&self, request: HostRequest) -> Option<HostReply> {
         let mut state = self.state.borrow_mut();
         if state.difference.is_some() || state.over {
             return None;
         }
         match state.calls.pop_front() {
-            Some(call) if call.ask == ask => Some(call.told),
+            Some(call) if call.request == request => Some(call.reply),
             None if state.ended => {
                 state.over = true;
                 None
             }
             other => {
                 let recorded = match other {
-                    Some(call) => describe(&call.ask),
+                    Some(call) => describe(&call.request),
                     None => format!("the hook has ended: {}", state.outcome),
                 };
                 drop(state);
-                self.differs(recorded, describe(&ask));
+                self.differs(recorded, describe(&request));
                 None
             }
         }
     }
 
-    fn done(&self, ask: Ask) -> Result<(), Refusal> {
-        match self.answer(ask) {
-            Some(Told::Refused(refusal)) => Err(refusal),
+    fn done(&self, request: HostRequest) -> Result<(), Refusal> {
+        match self.answer(request) {
+            Some(HostReply::Refused(refusal)) => Err(refusal),
             Some(_) => Ok(()),
             None => Err(over()),
         }
@@ -163,81 +167,81 @@ impl Limited for Player {
 
 impl Imports for Player {
     fn publish(&self, topic: &str, payload: Payload, exclude: Option<&str>) -> Result<(), Refusal> {
-        self.done(Ask::Publish { topic: topic.to_owned(), payload, exclude: exclude.map(str::to_owned) })
+        self.done(HostRequest::Publish { topic: topic.to_owned(), payload, exclude: exclude.map(str::to_owned) })
     }
 
     fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {
-        self.done(Ask::Send { session: session.to_owned(), payload })
+        self.done(HostRequest::Send { session: session.to_owned(), payload })
     }
 
     fn send_raw(&self, session: &str, message: Raw) -> Result<(), Refusal> {
-        self.done(Ask::SendRaw { session: session.to_owned(), message })
+        self.done(HostRequest::SendRaw { session: session.to_owned(), message })
     }
 
     fn sessions(&self, topic: &str, after: Option<&str>, limit: u32) -> Result<Vec<Session>, Refusal> {
-        match self.answer(Ask::Sessions { topic: topic.to_owned(), after: after.map(str::to_owned), limit }) {
-            Some(Told::Sessions(sessions)) => Ok(sessions),
-            Some(Told::Refused(refusal)) => Err(refusal),
+        match self.answer(HostRequest::Sessions { topic: topic.to_owned(), after: after.map(str::to_owned), limit }) {
+            Some(HostReply::Sessions(sessions)) => Ok(sessions),
+            Some(HostReply::Refused(refusal)) => Err(refusal),
             _ => Err(over()),
         }
     }
 
     fn session_count(&self, topic: &str) -> Result<u64, Refusal> {
-        match self.answer(Ask::SessionCount { topic: topic.to_owned() }) {
-            Some(Told::Number(count)) => Ok(count),
-            Some(Told::Refused(refusal)) => Err(refusal),
+        match self.answer(HostRequest::SessionCount { topic: topic.to_owned() }) {
+            Some(HostReply::Number(count)) => Ok(count),
+            Some(HostReply::Refused(refusal)) => Err(refusal),
             _ => Err(over()),
         }
     }
 
     fn subscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
-        self.done(Ask::Subscribe { session: session.to_owned(), topic: topic.to_owned() })
+        self.done(HostRequest::Subscribe { session: session.to_owned(), topic: topic.to_owned() })
     }
 
     fn unsubscribe(&self, session: &str, topic: &str) -> Result<(), Refusal> {
-        self.done(Ask::Unsubscribe { session: session.to_owned(), topic: topic.to_owned() })
+        self.done(HostRequest::Unsubscribe { session: session.to_owned(), topic: topic.to_owned() })
     }
 
     fn disconnect(&self, session: &str, reason: &str) -> Result<(), Refusal> {
-        self.done(Ask::Disconnect { session: session.to_owned(), reason: reason.to_owned() })
+        self.done(HostRequest::Disconnect { session: session.to_owned(), reason: reason.to_owned() })
     }
 
     fn set_timer(&self, name: &str, delay_ms: u64, payload: Option<Payload>) -> Result<(), Refusal> {
-        self.done(Ask::SetTimer { name: name.to_owned(), delay_ms, payload })
+        self.done(HostRequest::SetTimer { name: name.to_owned(), delay_ms, payload })
     }
 
     fn cancel_timer(&self, name: &str) -> Result<(), Refusal> {
-        self.done(Ask::CancelTimer { name: name.to_owned() })
+        self.done(HostRequest::CancelTimer { name: name.to_owned() })
     }
 
     fn timer_due_ms(&self, name: &str) -> Result<Option<u64>, Refusal> {
-        match self.answer(Ask::TimerDue { name: name.to_owned() }) {
-            Some(Told::Due(due_ms)) => Ok(due_ms),
-            Some(Told::Refused(refusal)) => Err(refusal),
+        match self.answer(HostRequest::TimerDue { name: name.to_owned() }) {
+            Some(HostReply::Due(due_ms)) => Ok(due_ms),
+            Some(HostReply::Refused(refusal)) => Err(refusal),
             _ => Err(over()),
         }
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
-        match self.answer(Ask::Get { key: key.to_owned() }) {
-            Some(Told::Value(value)) => Ok(value),
-            Some(Told::Refused(refusal)) => Err(refusal),
+        match self.answer(HostRequest::Get { key: key.to_owned() }) {
+            Some(HostReply::Value(value)) => Ok(value),
+            Some(HostReply::Refused(refusal)) => Err(refusal),
             _ => Err(over()),
         }
     }
 
     fn put(&self, key: &str, value: Vec<u8>) -> Result<(), Refusal> {
-        self.done(Ask::Put { key: key.to_owned(), value })
+        self.done(HostRequest::Put { key: key.to_owned(), value })
     }
 
     fn delete(&self, key: &str) -> Result<(), Refusal> {
-        self.done(Ask::Delete { key: key.to_owned() })
+        self.done(HostRequest::Delete { key: key.to_owned() })
     }
 
     fn scan(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<Entry>, Refusal> {
-        match self.answer(Ask::Scan { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit }) {
-            Some(Told::Entries(entries)) => Ok(entries),
-            Some(Told::Refused(refusal)) => Err(refusal),
+        match self.answer(HostRequest::Scan { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit }) {
+            Some(HostReply::Entries(entries)) => Ok(entries),
+            Some(HostReply::Refused(refusal)) => Err(refusal),
             _ => Err(over()),
         }
     }
@@ -246,19 +250,19 @@ impl Imports for Player {
         if is_panic(text) {
             return self.skip_panic();
         }
-        self.answer(Ask::Log { level, text: text.to_owned() });
+        self.answer(HostRequest::Log { level, text: text.to_owned() });
     }
 
     fn now_ms(&self) -> u64 {
-        match self.answer(Ask::Now) {
-            Some(Told::Number(now_ms)) => now_ms,
+        match self.answer(HostRequest::Now) {
+            Some(HostReply::Number(now_ms)) => now_ms,
             _ => self.now_ms(),
         }
     }
 
     fn random(&self) -> u64 {
-        match self.answer(Ask::Random) {
-            Some(Told::Number(bits)) => bits,
+        match self.answer(HostRequest::Random) {
+            Some(HostReply::Number(bits)) => bits,
             _ => 0,
         }
     }
