@@ -1,22 +1,11 @@
-//! The handle of one topic plugin: turns requests to its topics and endpoints into events in its mailbox. It decides nothing.
+//! The handle of one topic plugin: its mailbox, registry, known sessions and status.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rialto_plugin::Raw;
-
 use super::RunningVersion;
 use super::known_sessions::KnownSessions;
-use super::request::{PluginRequest, RequestKind, busy};
-use super::transaction::End;
-use crate::broker::topic_logic::{RawMessage, TopicLogic, TopicPublish};
-use crate::broker::{Broker, CallRequest, Departure, PluginStatus, SubscribeOptions};
-use crate::hub::InFlightGuard;
-use crate::plugin::{Event, Mailbox, OnReplaced, PluginRegistry, Status, StatusReport, Version};
-use crate::request::caller::{Caller, CallerSession};
-use crate::request::responder::Responder;
-use crate::topic::Topic;
-use crate::topics::TopicEntry;
-use crate::topics::idempotency::{KeyHome, ScopedKey};
+use crate::broker::{Broker, PluginStatus};
+use crate::plugin::{Mailbox, OnReplaced, PluginRegistry, Status, StatusReport, Version};
 
 /// One topic plugin: its mailbox, registry, known sessions and status.
 pub(crate) struct PluginHandle {
@@ -24,7 +13,7 @@ pub(crate) struct PluginHandle {
     pub(super) mailbox: Mailbox,
     pub(super) registry: Arc<PluginRegistry>,
     pub(super) known_sessions: KnownSessions,
-    status: Arc<Status>,
+    pub(super) status: Arc<Status>,
     running: Mutex<RunningVersion>,
 }
 
@@ -81,122 +70,5 @@ impl PluginHandle {
                 0
             }),
         }
-    }
-
-    /// Reports to the plugin that a session has ended something; the plugin cannot refuse that.
-    fn report_end(self: &Arc<Self>, broker: &Broker, event: Event, caller: &CallerSession, end: End) {
-        let request = PluginRequest::new(broker, self, Some(caller.clone()), None, RequestKind::End(end));
-        self.mailbox.submit_end(event, Box::new(request));
-    }
-}
-
-impl TopicLogic for PluginHandle {
-    fn is_down(&self) -> bool {
-        self.status.is_down()
-    }
-
-    fn has_admitted(&self, topic: &Topic, session: &str) -> bool {
-        self.registry.is_on(topic, session)
-    }
-
-    fn connect(self: Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) -> Result<(), String> {
-        let Ok(slot) = self.mailbox.reserve() else {
-            broker.core.metrics.plugin_busy.add(1);
-            return Err(busy(&self.name));
-        };
-        let event = Event::Connect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
-        let kind = RequestKind::Connect { endpoint: Arc::clone(endpoint) };
-        slot.fill(event, Box::new(PluginRequest::new(broker, &self, Some(caller.clone()), None, kind)));
-        Ok(())
-    }
-
-    fn message(
-        self: Arc<Self>,
-        broker: &Broker,
-        caller: &CallerSession,
-        endpoint: &Arc<str>,
-        message: RawMessage,
-        in_flight: InFlightGuard,
-    ) -> Result<(), RawMessage> {
-        let Ok(slot) = self.mailbox.reserve() else {
-            broker.core.metrics.plugin_busy.add(1);
-            return Err(message);
-        };
-        let message = match message {
-            RawMessage::Text(text) => Raw::Text(text),
-            RawMessage::Binary(bytes) => Raw::Binary(bytes),
-        };
-        let event = Event::Message { session: caller.member.clone(), endpoint: Arc::clone(endpoint), message };
-        let kind = RequestKind::Message { in_flight };
-        slot.fill(event, Box::new(PluginRequest::new(broker, &self, Some(caller.clone()), None, kind)));
-        Ok(())
-    }
-
-    fn disconnect(self: Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) {
-        let event = Event::Disconnect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
-        self.report_end(broker, event, caller, End::Connection);
-    }
-
-    fn publish(
-        self: Arc<Self>,
-        broker: &Broker,
-        entry: &Arc<TopicEntry>,
-        request: TopicPublish<'_>,
-        responder: Responder,
-    ) {
-        let TopicPublish { caller, except, payload, keyed } = request;
-        let (topic, from) = (entry.stream.topic().clone(), caller.member().cloned());
-        let event = Event::Publish { session: from.clone(), topic, payload: payload.clone(), hops: caller.hops() };
-        let key = keyed.map(|keyed| ScopedKey { keyed, place: KeyHome::Topic(Arc::clone(entry)) });
-        let kind = RequestKind::Publish { entry: Arc::clone(entry), payload, from, except, responder };
-        PluginRequest::new(broker, &self, caller.session().cloned(), key, kind).submit(event);
-    }
-
-    fn subscribe(
-        self: Arc<Self>,
-        broker: &Broker,
-        entry: Arc<TopicEntry>,
-        caller: &CallerSession,
-        options: SubscribeOptions,
-        responder: Responder,
-    ) {
-        let event = Event::Subscribe { session: caller.member.clone(), topic: entry.stream.topic().clone() };
-        let kind = RequestKind::Subscribe { entry, options, responder };
-        PluginRequest::new(broker, &self, Some(caller.clone()), None, kind).submit(event);
-    }
-
-    fn unsubscribe(
-        self: Arc<Self>,
-        broker: &Broker,
-        topic: &Topic,
-        caller: &CallerSession,
-        responder: Option<Responder>,
-    ) {
-        let event = Event::Unsubscribe { session: caller.member.clone(), topic: topic.clone() };
-        let departure = if responder.is_some() { Departure::Final } else { Departure::MayReturn };
-        self.report_end(broker, event, caller, End::Subscription { topic: topic.clone(), departure, responder });
-    }
-
-    fn call(
-        self: Arc<Self>,
-        broker: &Broker,
-        caller: Caller<'_>,
-        entry: Option<Arc<TopicEntry>>,
-        question: CallRequest,
-        responder: Responder,
-    ) {
-        let CallRequest { method, payload, keyed } = question;
-        let topic = entry.as_ref().map(|entry| entry.stream.topic().clone());
-        let event = Event::Call { session: caller.member().cloned(), topic, method, payload };
-        let place = match entry {
-            Some(entry) => KeyHome::Topic(entry),
-            None => {
-                let (store, keys_max) = (Arc::clone(&broker.core.store), broker.core.limits.keys);
-                KeyHome::Plugin { name: Arc::clone(&self.name), store, keys_max }
-            }
-        };
-        let key = keyed.map(|keyed| ScopedKey { keyed, place });
-        let kind = RequestKind::Call { responder };
-        PluginRequest::new(broker, &self, caller.session().cloned(), key, kind).submit(event);
     }
 }

@@ -5,6 +5,7 @@ mod components;
 mod handle;
 mod known_sessions;
 mod loading;
+mod logic;
 #[cfg(test)]
 mod pending_tests;
 mod reload;
