@@ -82,7 +82,7 @@ export class RialtoClient {
     const events = this.#events;
     this.#options = { requestTimeoutMs, offline };
     this.#requests = new Requests({ clock, waitingMax: requestsMax, retriesMax });
-    this.#subscriptions = new Subscriptions({ clock, timeoutMs: requestTimeoutMs, events });
+    this.#subscriptions = new Subscriptions({ clock, timeoutMs: requestTimeoutMs, events, random: backoff?.random });
     this.#connection = new Connection({
       url: webSocketUrl(url), WebSocket, clock, timeoutMs: requestTimeoutMs, network, backoff, token, events,
       onOpen: (socket) => this.#onOpen(socket),
@@ -202,7 +202,7 @@ export class RialtoClient {
   }
 
   /**
-   * Reads messages that the topic keeps, without subscribing: the newest ones, unless told otherwise.
+   * Reads messages that the topic keeps, without subscribing: the newest ones by default.
    *
    * @param {string} topic
    * @param {HistoryOptions & RequestOptions} [options]

@@ -13,8 +13,11 @@ export class Cursor {
   #position;
   /** Where the topic stood when the broker replied last: what comes up to here was published before. */
   #head = 0;
-  /** The next message may be any later one: it is not known how many of the requested messages are kept. */
-  #isOpen = false;
+  /**
+   * How many of the last messages are kept is not known when they are requested: up to here no offset counts as missing,
+   * as long as no message arrived.
+   */
+  #promisedAfter = 0;
   /** Offsets still to come of messages that the application published and does not want back. */
   #own = new Set();
 
@@ -37,16 +40,15 @@ export class Cursor {
    */
   accept(head, recovered, last) {
     const own = this.#position;
-    this.#isOpen = false;
     this.#head = head?.offset ?? 0;
     // In the same epoch messages and gaps continue after `own`: what is missing is reported, or requested again.
     if (own !== null && own.epoch === head?.epoch && (recovered || own.offset <= head.offset)) return;
     this.#own.clear();
+    this.#promisedAfter = 0;
     this.#position = head && { ...head };
     if (head === null || last === 0) return;
-    // How many of the last ones are kept is not said.
     this.#position = { epoch: head.epoch, offset: own === null ? Math.max(0, head.offset - last) : 0 };
-    this.#isOpen = true;
+    if (own === null) this.#promisedAfter = head.offset;
   }
 
   /**
@@ -60,24 +62,36 @@ export class Cursor {
   }
 
   /**
+   * What of a gap concerns messages that were published after the broker's reply.
+   *
+   * @param {Span} span
+   * @returns {Span | null}
+   */
+  livePart({ from, to }) {
+    const first = Math.max(from, this.#head + 1);
+    return first > to ? null : { from: first, to };
+  }
+
+  /**
    * A message arrived.
    *
    * @param {number} offset
-   * @returns {{isNew: boolean, missed: Span | null}} `missed`: what should have come before it, and nobody explained.
+   * @returns {{isNew: boolean, missed: Span | null}} `missed`: what should have come before it, and no gap reported.
    */
   message(offset) {
     const position = this.#position;
     if (position === null) return { isNew: true, missed: null };
     if (offset <= position.offset) return { isNew: false, missed: null };
-    const missed = this.#isOpen || offset === position.offset + 1 ? null : { from: position.offset + 1, to: offset - 1 };
+    const first = Math.max(position.offset, this.#promisedAfter) + 1;
+    const missed = first < offset ? { from: first, to: offset - 1 } : null;
     const isNew = !this.#own.has(offset);
-    this.#isOpen = false;
+    this.#promisedAfter = 0;
     this.#advance(position, offset);
     return { isNew, missed };
   }
 
   /**
-   * A message was published that this subscription is not to get, and that nobody will explain.
+   * A message was published that this subscription is not to get, and that no gap will report.
    *
    * @param {Position} own
    */
@@ -97,10 +111,9 @@ export class Cursor {
   gap({ from, to }) {
     const position = this.#position;
     if (position === null) return { from, to };
-    const first = Math.max(from, position.offset + 1);
-    if (first > to) return null;
-    this.#advance(position, to);
-    return { from: first, to };
+    const first = Math.max(from, position.offset + 1, this.#promisedAfter + 1);
+    if (to > position.offset) this.#advance(position, to);
+    return first > to ? null : { from: first, to };
   }
 
   /**

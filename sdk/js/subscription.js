@@ -28,7 +28,8 @@ const BUFFERED_MAX = 1000;
  * @property {string} topic
  * @property {number} from The first offset.
  * @property {number} to The last one.
- * @property {"slow" | "conflated" | "expired" | "reset" | "unknown"} reason `unknown`: the broker did not say.
+ * @property {"slow" | "conflated" | "expired" | "reset" | "unknown"} reason `unknown`: the broker did not say, or gave a
+ *   reason that this version does not know.
  *
  * @typedef {object} Subscribed
  * @property {Position | null} position Where the topic stood when the broker replied; null for patterns.
@@ -78,6 +79,7 @@ export class Subscription {
   #options;
   #cursor;
   #last = 0;
+  #wasActive = false;
   #isQuiet = false;
   /** @type {Frame[]} */
   #buffer = [];
@@ -143,6 +145,16 @@ export class Subscription {
     this.#buffer = [];
   }
 
+  /** @internal Whether the broker has accepted it before. */
+  get wasActive() {
+    return this.#wasActive;
+  }
+
+  /** @internal Whether gaps of the topic are reported to this subscription: at once, or after its reply. */
+  get reportsGaps() {
+    return this.#phase === "active" || this.#phase === "buffering";
+  }
+
   /**
    * Replaces the handlers and options. The start position stays as first requested: no message is delivered again.
    *
@@ -197,12 +209,13 @@ export class Subscription {
     this.#cursor.accept(position, recovered, this.#last);
     const buffered = this.#buffer;
     this.phase = "active";
+    this.#wasActive = true;
     const subscribed = { position: position && { ...position }, recovered, previous };
     this.#resolveReady(subscribed);
     this.#events.hand(() => this.#handlers.onSubscribed?.(subscribed));
     if (recovered && previous) this.#events.emit("recovered", { topic: this.topic, position, previous });
     this.presence(reply);
-    for (const frame of buffered) if (this.#phase === "active") this.receive(frame);
+    for (const frame of buffered) if (this.#phase === "active") this.#receiveEarly(frame);
   }
 
   /** @internal @param {RialtoError} error */
@@ -218,7 +231,7 @@ export class Subscription {
     this.#rejectReady(new RialtoError("unsubscribed", `topic ${JSON.stringify(this.topic)}: unsubscribed`));
   }
 
-  /** @internal From now on this client publishes here what it does not want back: such holes are no news. */
+  /** @internal From now on this client publishes here without echo: holes are no news. */
   quiet() {
     this.#isQuiet = true;
   }
@@ -246,6 +259,37 @@ export class Subscription {
     // Otherwise it belongs to a subscription that this one replaces, or to a pattern.
   }
 
+  /**
+   * A gap of this topic, as long as it `reportsGaps`.
+   *
+   * @internal
+   * @param {Gap} gap
+   * @returns {import("./cursor.js").Span | null} What of it is news to patterns that select the topic too.
+   */
+  gap(gap) {
+    if (this.#phase === "buffering") {
+      this.#enqueue({ type: "gap", ...gap });
+      return gap;
+    }
+    const reported = this.#gap(gap);
+    return reported && this.#cursor.livePart(reported);
+  }
+
+  /**
+   * A frame from before the reply to a bulk subscribe. Messages and gaps up to the position in the reply belong to an
+   * earlier subscription, or to a pattern.
+   *
+   * @param {Frame} frame
+   */
+  #receiveEarly(frame) {
+    if (frame.type === "gap") {
+      const live = this.#cursor.livePart(/** @type {any} */ (frame));
+      if (live) this.#gap(/** @type {any} */ ({ ...frame, ...live }));
+    } else if (frame.type !== "message" || !this.#cursor.isRepeated(frame.offset)) {
+      this.#dispatch(frame);
+    }
+  }
+
   /** @param {Frame} frame */
   #enqueue(frame) {
     this.#buffer.push(frame);
@@ -258,7 +302,7 @@ export class Subscription {
       case "message":
         return this.#message(frame);
       case "gap":
-        return this.#gap(frame);
+        return void this.#gap(/** @type {any} */ (frame));
       case "join":
         return this.#events.hand(() => this.#handlers.onJoin?.(frame.member, frame.topic));
       case "leave":
@@ -274,7 +318,7 @@ export class Subscription {
     const { topic, offset, time, data, bytes, from } = frame;
     if (!this.isPattern) {
       const { isNew, missed } = this.#cursor.message(offset);
-      if (missed && !this.#isQuiet) this.#miss({ topic, ...missed, reason: "unknown" });
+      if (missed && !this.#isQuiet) this.#report({ topic, ...missed, reason: "unknown" });
       if (!isNew) return;
     }
     /** @type {Message} */
@@ -285,22 +329,23 @@ export class Subscription {
     this.#events.hand(() => this.#handlers.onMessage?.(message));
   }
 
-  /** @param {Frame} frame */
+  /**
+   * @param {Gap} gap
+   * @returns {import("./cursor.js").Span | null} What of it was reported.
+   */
   #gap({ topic, from, to, reason }) {
     // A `reset` gap counts offsets that a new epoch has used before the reply: the position may be there already.
+    const isWhole = this.isPattern || reason === "reset";
     const span = this.isPattern ? null : this.#cursor.gap({ from, to });
-    if (this.isPattern || reason === "reset") this.#report({ topic, from, to, reason });
-    else if (span) this.#report({ topic, ...span, reason });
-  }
-
-  /** @param {Gap} gap One that the broker did not report. */
-  #miss(gap) {
-    this.#report(gap);
-    this.#events.emit("gap", gap);
+    const reported = isWhole ? { from, to } : span;
+    if (reported) this.#report({ topic, ...reported, reason });
+    return reported;
   }
 
   /** @param {Gap} gap */
   #report(gap) {
+    // What only patterns select has no subscription of its own: the client reports it, once for all of them.
+    if (!this.isPattern) this.#events.emit("gap", gap);
     this.#events.hand(() => this.#handlers.onGap?.(gap));
   }
 }

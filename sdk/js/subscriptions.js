@@ -2,6 +2,7 @@
 
 import { isLonger } from "./socket.js";
 import { ConnectionLostError, NotConnectedError, RialtoError, TimeoutError } from "./errors.js";
+import { gapReason, isComplete, isPush } from "./frame.js";
 import { matches } from "./pattern.js";
 import { Subscription } from "./subscription.js";
 
@@ -9,6 +10,10 @@ const TOPICS_PER_FRAME = 100;
 /** For `{"id":…,"type":"subscribe","topics":[…]}` around the topics of a frame. */
 const ENVELOPE_BYTES = 64;
 const RETRY_AFTER_TIMEOUT_MS = 2_000;
+/** When to request a subscription again that was refused without a hint; up to as much again is added by chance. */
+const RETRY_AFTER_MS = 1_000;
+/** Refusals of a known subscription that say "not now": the topic is allowed. */
+const TEMPORARY = new Set(["busy", "rate_limited", "internal", "plugin_failed"]);
 /** Topics of which something is remembered: the patterns that select them, or that they are quiet. */
 const ROUTES_MAX = 10_000;
 
@@ -21,11 +26,12 @@ export class Subscriptions {
   #clock;
   #timeoutMs;
   #events;
+  #random;
   /** @type {Map<string, Subscription>} */
   #known = new Map();
   /** @type {Map<string, Subscription[]>} The patterns that select a topic. */
   #routes = new Map();
-  /** Topics to which is published what is not to come back. */
+  /** Topics to which the application publishes without echo. */
   #quiet = new Set();
   /** @type {Socket | null} */
   #socket = null;
@@ -38,11 +44,13 @@ export class Subscriptions {
    * @param {import("./clock.js").Clock} options.clock
    * @param {number} options.timeoutMs Longest wait for a reply.
    * @param {import("./events.js").Events} options.events
+   * @param {() => number} [options.random]
    */
-  constructor({ clock, timeoutMs, events }) {
+  constructor({ clock, timeoutMs, events, random = Math.random }) {
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
     this.#events = events;
+    this.#random = random;
   }
 
   /**
@@ -146,17 +154,34 @@ export class Subscriptions {
    * @param {Frame} frame
    */
   receive(frame) {
-    const { topic } = frame;
+    if (!isPush(frame)) return;
+    if (!isComplete(frame)) return this.#socket?.abandon("the broker sent something that is not a frame");
     if (frame.type === "unsubscribed") return this.#end(frame);
+    if (frame.type === "gap") return this.#gap(frame);
+    const { topic } = frame;
     const exact = this.#known.get(topic);
     const isRepeated = frame.type === "message" && exact?.isRepeated(frame.offset);
     const patterns = isRepeated ? [] : this.#patternsOf(topic);
-    if (frame.type === "gap") {
-      const { from, to, reason } = frame;
-      this.#events.emit("gap", { topic, from, to, reason });
-    }
     exact?.receive(frame);
     for (const pattern of patterns) pattern.receive(frame);
+  }
+
+  /**
+   * Reports a gap once for the client, and to each subscription: to that of the topic what is new to it, to patterns what
+   * is not about the topic's past.
+   *
+   * @param {Frame} frame
+   */
+  #gap({ topic, from, to, reason }) {
+    /** @type {import("./subscription.js").Gap} */
+    const gap = { topic, from, to, reason: gapReason(reason) };
+    const exact = this.#known.get(topic);
+    const patterns = this.#patternsOf(topic);
+    const isReported = exact?.reportsGaps === true;
+    const span = isReported ? exact.gap(gap) : { from, to };
+    if (span === null || patterns.length === 0) return;
+    if (!isReported) this.#events.emit("gap", gap);
+    for (const pattern of patterns) pattern.receive({ type: "gap", ...gap, ...span });
   }
 
   /**
@@ -168,7 +193,7 @@ export class Subscriptions {
   async #subscribe(subscriptions, socket, onSent = () => {}) {
     const topics = subscriptions.filter(({ isPattern }) => !isPattern);
     const patterns = subscriptions.filter(({ isPattern }) => isPattern);
-    // What a pattern selects may arrive before the reply: only a request of its own tells which messages it is about.
+    // What a pattern selects may arrive before the reply: only a request of its own says which messages it is about.
     const apart = topics.filter(({ topic }) => this.#patternsOf(topic).some(({ phase }) => phase !== "idle"));
     const together = topics.filter((each) => !apart.includes(each));
     const decided = [...apart.map((each) => this.#request([each], socket)), ...this.#requestAll(together, socket)];
@@ -293,6 +318,9 @@ export class Subscriptions {
    */
   #refuse(subscription, socket, error) {
     if (error instanceof TimeoutError) error.retryAfterMs = RETRY_AFTER_TIMEOUT_MS;
+    else if (error.retryAfterMs === null && subscription.wasActive && TEMPORARY.has(error.code)) {
+      error.retryAfterMs = Math.floor(RETRY_AFTER_MS * (1 + this.#random()));
+    }
     if (error.retryAfterMs === null) {
       this.#known.delete(subscription.topic);
       this.#routes.clear();

@@ -75,6 +75,7 @@ const FILES: &[File] = &[
     file!("/sdk/cursor.js", JS, "sdk/js/cursor.js"),
     file!("/sdk/errors.js", JS, "sdk/js/errors.js"),
     file!("/sdk/events.js", JS, "sdk/js/events.js"),
+    file!("/sdk/frame.js", JS, "sdk/js/frame.js"),
     file!("/sdk/heartbeat.js", JS, "sdk/js/heartbeat.js"),
     file!("/sdk/index.js", JS, "sdk/js/index.js"),
     file!("/sdk/key.js", JS, "sdk/js/key.js"),

@@ -16,12 +16,12 @@ for (const [name, own, head, recovered, last, expected] of [
   ["more than there are", null, at("e1", 9), false, 40, at("e1", 0)],
   ["recovered: where it was", at("e1", 3), at("e1", 9), true, 1000, at("e1", 3)],
   ["expired: not before where it was", at("e1", 3), at("e1", 9), false, 1000, at("e1", 3)],
-  ["expired, and few are kept: the gap is still to be told", at("e1", 3), at("e1", 9), false, 2, at("e1", 3)],
-  ["expired, live only: the gap is still to be told", at("e1", 3), at("e1", 9), false, 0, at("e1", 3)],
+  ["expired, and few are kept: the gap is still to be reported", at("e1", 3), at("e1", 9), false, 2, at("e1", 3)],
+  ["expired, live only: the gap is still to be reported", at("e1", 3), at("e1", 9), false, 0, at("e1", 3)],
   ["another epoch: all of it is new", at("e1", 8), at("e2", 9), false, 1000, at("e2", 0)],
   ["another epoch, live only", at("e1", 8), at("e2", 9), false, 0, at("e2", 9)],
   ["a future that was lost", at("e1", 20), at("e1", 9), false, 1000, at("e1", 0)],
-  ["a pattern stands nowhere", null, null, false, 0, null],
+  ["a pattern has no position", null, null, false, 0, null],
 ]) {
   test(`after the reply: ${name}`, () => {
     const cursor = new Cursor(own);

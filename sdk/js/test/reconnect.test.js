@@ -71,10 +71,10 @@ for (const code of [1000, 1008, 4001, 4003]) {
   });
 }
 
-test("resubscribes before it is connected again, and tells what it knew", async () => {
+test("resubscribes before it is connected again, and reports the position before", async () => {
   const { client, clock, sockets, statuses } = await connectedClient();
-  const told = [];
-  client.subscribe("a", { onSubscribed: (subscribed) => told.push(subscribed) });
+  const reported = [];
+  client.subscribe("a", { onSubscribed: (subscribed) => reported.push(subscribed) });
   client.subscribe("b", {});
   await sockets[0].accept({ epoch: "e1", offset: 4 });
   await sockets[0].receive({ type: "message", topic: "a", offset: 5, time: 0, data: 0 });
@@ -90,7 +90,7 @@ test("resubscribes before it is connected again, and tells what it knew", async 
   assert.equal(statuses.at(-1), "connecting");
   await sockets[1].accept({ epoch: "e2", offset: 0 });
   assert.equal(statuses.at(-1), "connected");
-  assert.deepEqual(told, [
+  assert.deepEqual(reported, [
     { position: { epoch: "e1", offset: 4 }, recovered: false, previous: null },
     { position: { epoch: "e2", offset: 0 }, recovered: false, previous: { epoch: "e1", offset: 5 } },
   ]);
@@ -104,7 +104,7 @@ test("a handler may already call the plugin while subscriptions return", async (
   assert.equal(sockets[0].takeSent().method, "claim");
 });
 
-test("reconnects at once when the browser is online again, or when told to", async () => {
+test("reconnects at once when the browser is online again, or when `connect` is called", async () => {
   const { client, network, sockets } = await connectedClient();
   await sockets[0].end(1006);
   network.dispatchEvent(new Event("online"));
@@ -137,8 +137,13 @@ test("a socket that fails and never says that it closed is over; the code of one
 });
 
 test("something that is not a frame ends the connection", async () => {
-  for (const garbage of ["<html>", "[]", "null", "{}", '{"type":1}']) {
+  const cutShort = ["message", "gap", "join", "presence", "unsubscribed"].flatMap((type) => [
+    JSON.stringify({ type, offset: 1, from: 1, to: 1, member: { session: "s" }, count: 1, code: "forbidden" }),
+    JSON.stringify({ type, topic: "a" }),
+  ]);
+  for (const garbage of ["<html>", "[]", "null", "{}", '{"type":1}', ...cutShort]) {
     const { client, sockets } = await connectedClient();
+    client.subscribe("*", {});
     await sockets[0].receive(garbage);
     assert.equal(client.status.status, "disconnected", garbage);
   }
@@ -164,7 +169,7 @@ test("any frame breaks the silence, and an answered ping keeps the connection", 
   await clock.advance(34_999);
   assert.deepEqual(socket.sent, []);
   await clock.advance(1);
-  // The fake clock does not move between question and answer: equal times must count as heard.
+  // The fake clock does not move between question and answer: equal times must count as received.
   await socket.receive({ type: "pong", id: socket.takeSent().id });
   await clock.advance(10_000);
   assert.equal(client.status.status, "connected");

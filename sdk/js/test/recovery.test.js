@@ -1,4 +1,4 @@
-/** The recovery cases that every client must pass: `sdk/protocol/cases/recovery.json` says what is in them. */
+/** The cases that every client must pass: the files of `sdk/protocol/cases` say what is in them. */
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -6,7 +6,9 @@ import { test } from "node:test";
 
 import { connectedClient } from "./fake.js";
 
-const { cases } = JSON.parse(readFileSync(new URL("../../protocol/cases/recovery.json", import.meta.url), "utf8"));
+const table = (name) => JSON.parse(readFileSync(new URL(`../../protocol/cases/${name}`, import.meta.url), "utf8"));
+const { cases } = table("recovery.json");
+const { codes } = table("close_codes.json");
 /** What this client asks for to get all that a topic keeps. */
 const ALL = 1000;
 
@@ -19,7 +21,8 @@ const handlersFor = (/** @type {string} */ name, /** @type {string[]} */ reports
     onLeave: ({ session }, topic) => reports.push(`leave ${topic} ${session}`),
     onPresence: ({ topic, count }) => reports.push(`presence ${topic} ${count}`),
     onSubscribed: ({ position, recovered }) => {
-      if (!isFirst) reports.push(`resumed ${name} ${recovered} ${position.epoch} ${position.offset}`);
+      const at = position ? ` ${position.epoch} ${position.offset}` : "";
+      if (!isFirst) reports.push(`resumed ${name} ${recovered}${at}`);
       isFirst = false;
     },
     onRefused: ({ code, retryAfterMs }) => {
@@ -33,17 +36,18 @@ async function run({ steps }) {
   const fake = await connectedClient();
   const { client, clock, sockets } = fake;
   const reports = [];
+  const events = [];
   let pending = [];
+  let publish;
+  client.on("gap", ({ topic, from, to, reason }) => events.push(`gap ${topic} ${from}-${to} ${reason}`));
+  client.on("pushed", ({ type }) => events.push(`pushed ${type}`));
   const actions = {
     subscribe: (topics) => {
-      // Topics of one call get options of their own only one by one; cases with several topics use none.
-      const [{ topic, ...options }] = topics;
-      if (topics.length === 1) client.subscribe(topic, handlersFor(topic, reports), options);
-      else {
-        const each = new Map(topics.map((one) => [one.topic, handlersFor(one.topic, reports)]));
-        const subscriptions = client.subscribeAll(each.keys(), {});
-        for (const one of subscriptions) client.subscribe(one.topic, each.get(one.topic));
-      }
+      const [{ topic: _, ...options }] = topics;
+      for (const { topic, ...more } of topics) assert.deepEqual(more, options, topic);
+      const each = new Map(topics.map(({ topic }) => [topic, handlersFor(topic, reports)]));
+      const subscriptions = client.subscribeAll(each.keys(), {}, options);
+      for (const one of subscriptions) client.subscribe(one.topic, each.get(one.topic));
     },
     requests: (expected) => {
       pending = sockets.at(-1).sent.splice(0).filter(({ type }) => type === "subscribe");
@@ -58,13 +62,29 @@ async function run({ steps }) {
         await sockets.at(-1).receive(error ? { type: "error", id, ...error } : { type: "ok", id, ...fields });
       }
     },
+    refuse: async (error) => {
+      for (const { id } of pending.splice(0)) await sockets.at(-1).receive({ type: "error", id, ...error });
+    },
     receive: (frame) => sockets.at(-1).receive(frame),
+    flood: async ({ topic, from, to }) => {
+      const offsets = Array.from({ length: to - from + 1 }, (_, index) => from + index);
+      const sent = offsets.map((offset) => sockets.at(-1).receive({ type: "message", topic, offset, time: 0, data: 0 }));
+      await Promise.all(sent);
+    },
+    publish: (topic) => {
+      client.publish(topic, 0, { echo: false });
+      publish = sockets.at(-1).sent.splice(0).find(({ type }) => type === "publish");
+    },
+    published: (position) => sockets.at(-1).receive({ type: "ok", id: publish.id, position }),
+    wait_ms: (ms) => clock.advance(ms),
     cut: async () => {
       await sockets.at(-1).end(1006);
       await clock.advance(client.status.retryInMs);
       await sockets.at(-1).greet();
     },
-    reports: (expected) => assert.deepEqual(reports.splice(0), expected),
+    reports: (expected) => assert.deepEqual(reports, expected),
+    report_count: (expected) => assert.equal(reports.length, expected),
+    events: (expected) => assert.deepEqual(events, expected),
   };
   for (const step of steps) {
     const [[name, value]] = Object.entries(step);
@@ -80,7 +100,16 @@ for (const each of cases) {
   });
 }
 
-test("every recovery case ran", () => assert.ok(cases.length >= 14 && ran === cases.length, `${ran}`));
+test("every recovery case ran", () => assert.ok(cases.length >= 39 && ran === cases.length, `${ran}`));
+
+test("every close code means what the table says", async () => {
+  assert.ok(codes.length >= 26, `${codes.length}`);
+  for (const { code, reconnect } of codes) {
+    const { client, sockets } = await connectedClient();
+    await sockets[0].end(code);
+    assert.equal(client.status.status, reconnect ? "disconnected" : "closed", `${code}`);
+  }
+});
 
 test("a reset gap of a new epoch is reported although the position is after it", async () => {
   const { client, clock, sockets } = await connectedClient();

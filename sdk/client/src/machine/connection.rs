@@ -1,4 +1,4 @@
-//! The life of a connection: attempt, welcome, proof, use, loss, pause, and whether it is worth to come back.
+//! The life of a connection: attempt, welcome, authentication, use, loss, pause, and whether to reconnect.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,18 @@ use super::{Action, Machine, Moment, Phase, Refusal};
 use crate::Ending;
 use crate::event::{Event, Session};
 
-/// A session that lasted so long was a good one: the pauses begin anew after it.
+/// After a session that lasted so long the pauses begin anew.
 const LASTING: Duration = Duration::from_secs(10);
 
-/// How long a broker that was asked whether it is there may take.
+/// How long a broker may take to answer a probe.
 const PROBE: Duration = Duration::from_secs(10);
 
-/// A pause that is not told in the welcome.
+/// The shortest time between two pings, whatever the welcome says.
 const PING_LEAST: Duration = Duration::from_millis(100);
+
+/// Codes that the broker never sends: a Close without a code, none at all, and what a proxy says of itself or of a broker that
+/// restarts (1012, 1014, 1015 of the IANA registry). The broker has not said "stop", so the client comes back.
+const FOREIGN_RECONNECT: [u16; 5] = [1005, 1006, 1012, 1014, 1015];
 
 /// How a session or an attempt ended.
 #[derive(Debug, Default)]
@@ -70,18 +74,19 @@ impl Machine {
                 self.lose(now, Loss { code: Some(code), reason, hint });
             }
             Some(known) if known.reconnect() => self.lose(now, Loss { code: Some(code), reason, hint }),
+            None if FOREIGN_RECONNECT.contains(&code) => self.lose(now, Loss { code: Some(code), reason, hint }),
             _ => self.stop(Ending::Closed { code, reason }),
         }
     }
 
-    /// The program gave a token, or a reason why there is none.
+    /// The program returned a token, or a reason why there is none.
     pub(crate) fn token(&mut self, now: Moment, token: Result<String, String>) {
         match token {
             Ok(token) => {
                 self.credentials.fetched(token);
                 match self.phase {
                     Phase::Fetching => self.connect(),
-                    Phase::Open => self.prove_anew(),
+                    Phase::Open => self.reauthenticate(),
                     _ => {}
                 }
             }
@@ -150,7 +155,7 @@ impl Machine {
         match self.credentials.token() {
             Some(_) => {
                 let id = self.new_id();
-                self.phase = Phase::Proving(id);
+                self.phase = Phase::Authenticating(id);
                 self.send_connect(Some(id));
             }
             None => {
@@ -162,18 +167,18 @@ impl Machine {
     }
 
     /// The broker answered a `connect`.
-    pub(super) fn proven(&mut self, now: Moment, connected: rialto_protocol::Connected) {
+    pub(super) fn authenticated(&mut self, now: Moment, connected: rialto_protocol::Connected) {
         self.credentials.accepted(now, connected.expires_at);
         if let Some(greeting) = &mut self.greeting {
             greeting.member.user = connected.user;
         }
-        if matches!(self.phase, Phase::Proving(_)) {
+        if matches!(self.phase, Phase::Authenticating(_)) {
             self.open(now);
         }
     }
 
     /// The broker refused a `connect`.
-    pub(super) fn not_proven(&mut self, now: Moment, failure: Failure) {
+    pub(super) fn not_authenticated(&mut self, now: Moment, failure: Failure) {
         use rialto_protocol::ErrorCode::{Expired, Unauthorized};
         let is_final = matches!(failure.code, Unauthorized | Expired) && !self.credentials.refused();
         if is_final {
@@ -214,7 +219,7 @@ impl Machine {
         }
     }
 
-    fn prove_anew(&mut self) {
+    fn reauthenticate(&mut self) {
         let id = self.new_id();
         self.refreshing = Some(id);
         self.send_connect(Some(id));
@@ -299,7 +304,7 @@ impl Machine {
         if matches!(self.phase, Phase::Closed(_)) {
             return;
         }
-        if matches!(self.phase, Phase::Connecting | Phase::Greeting | Phase::Proving(_) | Phase::Open) {
+        if matches!(self.phase, Phase::Connecting | Phase::Greeting | Phase::Authenticating(_) | Phase::Open) {
             self.actions.push_back(Action::Disconnect(CloseCode::Normal.number()));
         }
         self.forget_session();

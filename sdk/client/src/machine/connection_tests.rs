@@ -13,13 +13,15 @@ fn codes_say_whether_to_come_back() {
         (Some(1001), true),
         (Some(1002), false),
         (Some(1003), false),
-        (Some(1005), false),
+        (Some(1005), true),
         (Some(1007), false),
         (Some(1008), false),
         (Some(1009), false),
         (Some(1011), true),
-        (Some(1012), false),
+        (Some(1012), true),
         (Some(1013), true),
+        (Some(1014), true),
+        (Some(1015), true),
         (None, true),
         (Some(4000), true),
         (Some(4001), false),
@@ -171,7 +173,7 @@ fn a_token_comes_before_the_connection_and_is_kept_as_long_as_it_is_good() {
     simulation.begin();
     let sent = simulation.sent();
     let Operation::Connect(connect) = &sent[0].operation else { panic!("{sent:?}") };
-    assert_eq!((connect.token.as_deref(), sent.len()), (Some("one"), 1), "nothing else before the proof");
+    assert_eq!((connect.token.as_deref(), sent.len()), (Some("one"), 1), "nothing else before it is authenticated");
     simulation.publish(7, Retry::Allowed);
     assert!(simulation.sent().is_empty());
     simulation.hear_text(&format!(r#"{{"type":"ok","id":{},"user":"ann","expires_at":1100000}}"#, sent[0].id.unwrap()));

@@ -73,7 +73,7 @@ impl Credentials {
         may_help
     }
 
-    /// When a session that is open is to prove anew who it is.
+    /// When a session that is open is to authenticate again.
     pub(crate) fn refresh_at(&self) -> Option<Instant> {
         self.refresh_at.filter(|_| !self.is_fetching)
     }

@@ -1,7 +1,8 @@
-//! Where a subscription stands in the order of its topic: what it was given, what it was told that it will not get, and from
-//! where it goes on. It hands out no offset twice within an epoch.
+//! The position of one subscription in its topic: which messages and gaps are new, which offsets are missing, and where to
+//! resume. It hands out no offset twice within an epoch.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use rialto_protocol::{Gap, Position, Subscribed};
@@ -16,29 +17,30 @@ pub(crate) struct StartPoint {
     pub(crate) last: Option<u64>,
 }
 
-/// A place that moves forward.
+/// A position that moves forward.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cursor {
-    /// None until the broker has told it.
+    /// None before the first answer.
     epoch: Option<Arc<str>>,
-    /// The last offset that was handed out or told as missing.
+    /// The last offset that was handed out or reported as missing.
     offset: u64,
-    /// Up to here nothing was promised: gaps that end before are none, as long as nothing was handed out.
+    /// How many of the last messages are kept is not known when they are asked for: up to here no offset counts as missing, as
+    /// long as nothing was handed out.
     promised_after: u64,
-    /// Messages up to here are past ones.
+    /// Where the topic stood at the last answer: messages up to here are past ones.
     past_to: u64,
-    /// What the client published itself and wanted no echo of, ahead of the offset. It is not missing, and not to be handed out
+    /// Offsets ahead of the position that the client published itself without echo. They are not missing, and not handed out
     /// when the past is sent.
     own: BTreeSet<u64>,
 }
 
 impl Cursor {
-    /// From where to go on; none before the first answer.
+    /// Where to resume; none before the first answer.
     pub(crate) fn position(&self) -> Option<Position> {
         self.epoch.as_ref().map(|epoch| Position { epoch: Arc::clone(epoch), offset: self.offset })
     }
 
-    /// A new session or a new request: what the epoch was no longer counts for what comes before the answer.
+    /// Begins anew: the next request asks for no position.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
@@ -53,12 +55,17 @@ impl Cursor {
             // All of the new epoch is new.
             StartPoint { since: Some(_), .. } => (0, 0),
             StartPoint { last: Some(last), .. } => (head.offset - head.offset.min(*last), head.offset),
-            // In a list live messages may have come before this answer.
-            _ => (head.offset.max(self.offset), 0),
+            _ => (head.offset, 0),
         };
         let own =
             if self.epoch.as_ref() == Some(&head.epoch) { std::mem::take(&mut self.own) } else { BTreeSet::new() };
         *self = Self { epoch: Some(Arc::clone(&head.epoch)), offset, promised_after, past_to: head.offset, own };
+    }
+
+    /// The offsets before a message that should have come and that no gap has reported.
+    pub(crate) fn hole_before(&self, offset: u64) -> Option<RangeInclusive<u64>> {
+        let first = self.offset.max(self.promised_after).saturating_add(1);
+        (self.epoch.is_some() && first < offset).then(|| first..=offset - 1)
     }
 
     /// Whether a message is to be handed out.
@@ -83,7 +90,7 @@ impl Cursor {
         }
     }
 
-    /// What of a gap is to be told.
+    /// What of a gap is to be reported.
     pub(crate) fn gap(&mut self, gap: Gap) -> Option<Gap> {
         let from = gap.from.max(self.offset.max(self.promised_after).saturating_add(1));
         self.move_to(gap.to.max(self.offset));
@@ -99,9 +106,15 @@ impl Cursor {
         }
     }
 
-    /// Whether a message came before the subscription did.
+    /// Whether a message was published before the last answer.
     pub(crate) fn is_past(&self, offset: u64) -> bool {
         offset <= self.past_to
+    }
+
+    /// What of a gap concerns messages that were published after the last answer.
+    pub(crate) fn live_part(&self, gap: Gap) -> Option<Gap> {
+        let from = gap.from.max(self.past_to.saturating_add(1));
+        (from <= gap.to).then_some(Gap { from, ..gap })
     }
 }
 
@@ -162,7 +175,7 @@ mod tests {
         let mut cursor = begun(Some(at("e", 4)), None, at("e", 10));
         assert_eq!(cursor.gap(gap(5, 8)), Some(gap(5, 8)));
         assert_eq!(cursor.position(), Some(at("e", 8)));
-        assert_eq!(cursor.gap(gap(7, 9)), Some(gap(9, 9)), "only what was not told yet");
+        assert_eq!(cursor.gap(gap(7, 9)), Some(gap(9, 9)), "only what was not reported yet");
         assert!(cursor.message(10));
         assert_eq!(cursor.position(), Some(at("e", 10)));
     }
@@ -194,12 +207,26 @@ mod tests {
     }
 
     #[test]
-    fn messages_before_the_answer_of_a_list_count() {
-        let mut cursor = Cursor::default();
+    fn past_is_what_was_published_before_the_answer() {
+        let mut cursor = begun(None, Some(3), at("e", 10));
+        assert_eq!(cursor.position(), Some(at("e", 7)));
+        assert!(cursor.is_past(10) && !cursor.is_past(11));
+        assert_eq!(cursor.live_part(gap(9, 12)), Some(gap(11, 12)));
+        assert_eq!(cursor.live_part(gap(9, 10)), None);
         assert!(cursor.message(11));
-        cursor.begin(&StartPoint::default(), &answer(at("e", 10), None));
         assert_eq!(cursor.position(), Some(at("e", 11)));
         assert!(!cursor.message(11));
-        assert!(cursor.is_past(10) && !cursor.is_past(11));
+    }
+
+    #[test]
+    fn a_hole_is_what_was_promised_and_not_reported() {
+        let mut cursor = begun(None, Some(5), at("e", 10));
+        assert_eq!(cursor.hole_before(9), None, "fewer are kept than were asked for");
+        assert_eq!(cursor.hole_before(13), Some(11..=12));
+        assert!(cursor.message(9));
+        assert_eq!(cursor.hole_before(12), Some(10..=11));
+        assert_eq!(cursor.gap(gap(10, 11)), Some(gap(10, 11)));
+        assert_eq!((cursor.hole_before(12), cursor.hole_before(3)), (None, None));
+        assert_eq!(Cursor::default().hole_before(3), None, "it has no position");
     }
 }

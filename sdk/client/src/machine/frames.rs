@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rialto_protocol::{Answer, Failure, Gap, Heard, HeardError, HeardMessage, Operation, Outcome, Subscribe};
+use rialto_protocol::{
+    Answer, Failure, Gap, GapReason, Heard, HeardError, HeardMessage, Operation, Outcome, Subscribe,
+};
 
 use super::requests::read;
 use super::subscriptions::SubscriptionState;
-use super::{Machine, Moment, Phase, Reply, StreamId};
+use super::{EntryId, Machine, Moment, Phase, Reply, StreamId};
 use crate::Error;
 use crate::event::{Event, Item};
 
@@ -29,7 +31,7 @@ impl Machine {
             Heard::Welcome(greeting) => self.greeted(now, greeting),
             Heard::Ok { id, answer } => self.take_answer(now, id, &answer)?,
             Heard::Error { id: Some(id), failure } => self.take_failure(now, id, failure),
-            // Of requests without an id nobody waits for the outcome.
+            // A request without an id has no ticket that waits for its outcome.
             Heard::Error { id: None, .. } | Heard::Pong { id: None, .. } => {}
             Heard::Pong { id: Some(id), time, .. } => self.take_pong(id, time),
             Heard::Message(message) => self.take_message(message),
@@ -39,14 +41,16 @@ impl Machine {
             Heard::Presence { topic, present } => self.take_for(&Arc::clone(&topic), Item::Presence { topic, present }),
             Heard::Unsubscribed { topic, failure } => self.unsubscribed(now, &topic, failure),
             Heard::Closing(closing) => self.closing = Some(closing),
-            Heard::Unknown { kind, frame } => self.emit(Event::Pushed { kind, frame }),
+            Heard::Unknown { kind, frame } if kind.starts_with("x-") => self.emit(Event::Pushed { kind, frame }),
+            // A later broker's frame.
+            Heard::Unknown { .. } => {}
         }
         Ok(())
     }
 
     fn take_answer(&mut self, now: Moment, id: u64, answer: &Answer<'_>) -> Result<(), HeardError> {
-        if self.is_proof(id) {
-            self.proven(now, answer.connected()?);
+        if self.is_authentication(id) {
+            self.authenticated(now, answer.connected()?);
         } else if let Some(asked) = self.pending_subscribes.remove(&id) {
             let outcomes = answer.subscribed()?;
             self.subscribed(now, asked, outcomes);
@@ -58,8 +62,8 @@ impl Machine {
     }
 
     fn take_failure(&mut self, now: Moment, id: u64, failure: Failure) {
-        if self.is_proof(id) {
-            self.not_proven(now, failure);
+        if self.is_authentication(id) {
+            self.not_authenticated(now, failure);
         } else if let Some(asked) = self.pending_subscribes.remove(&id) {
             self.not_subscribed(now, asked, &failure);
         } else {
@@ -76,35 +80,74 @@ impl Machine {
     fn take_message(&mut self, message: HeardMessage) {
         let (mut is_past, mut own) = (false, None);
         if let Some(entry) = self.subscriptions.get(&message.topic) {
-            is_past = entry.state == SubscriptionState::Active && entry.cursor.is_past(message.offset);
-            let stream = entry.stream;
-            own = Some(stream);
-            if entry.listens() && entry.cursor.message(message.offset) {
-                self.deliver(stream, Item::Message(message.clone()));
+            own = Some(entry.stream);
+            match entry.state {
+                SubscriptionState::Active => {
+                    is_past = entry.cursor.is_past(message.offset);
+                    self.take_own_message(message.clone());
+                }
+                SubscriptionState::Buffering => entry.keep_early(Item::Message(message.clone())),
+                _ => {}
             }
         }
         // Patterns are live only: what a topic is sent of its past is the topic's alone.
-        if is_past {
-            return;
+        if !is_past {
+            self.deliver_to_patterns(&message.topic, own, &Item::Message(message.clone()));
         }
-        let mut given: Vec<StreamId> = own.into_iter().collect();
-        let selecting: Vec<StreamId> = self.subscriptions.selecting(&message.topic).collect();
-        for stream in selecting {
-            // A subscription with a topic and a pattern that selects it gets each message once.
-            if !given.contains(&stream) {
-                given.push(stream);
-                self.deliver(stream, Item::Message(message.clone()));
-            }
+    }
+
+    /// A message of a topic whose own subscription is there.
+    fn take_own_message(&mut self, message: HeardMessage) {
+        let Some(entry) = self.subscriptions.get(&message.topic) else { return };
+        let hole = entry.cursor.hole_before(message.offset).filter(|_| !entry.is_quiet);
+        let (stream, is_new) = (entry.stream, entry.cursor.message(message.offset));
+        if let Some(hole) = hole {
+            let (topic, reason) = (Arc::clone(&message.topic), GapReason::Unknown);
+            self.report_gap(stream, Gap { topic, from: *hole.start(), to: *hole.end(), reason });
+        }
+        if is_new {
+            self.deliver(stream, Item::Message(message));
         }
     }
 
     fn take_gap(&mut self, gap: Gap) {
-        let Some(entry) = self.subscriptions.get(&gap.topic).filter(|entry| entry.listens()) else { return };
-        let stream = entry.stream;
-        if let Some(gap) = entry.cursor.gap(gap) {
-            self.emit(Event::Gap(gap.clone()));
-            self.deliver(stream, Item::Gap(gap));
+        let (mut live, mut own) = (Some(gap.clone()), None);
+        if let Some(entry) = self.subscriptions.get(&gap.topic).filter(|entry| entry.reports_gaps()) {
+            own = Some(entry.stream);
+            if entry.state == SubscriptionState::Buffering {
+                entry.keep_early(Item::Gap(gap));
+            } else {
+                let new = entry.cursor.gap(gap);
+                live = new.clone().and_then(|gap| entry.cursor.live_part(gap));
+                if let (Some(stream), Some(gap)) = (own, new) {
+                    self.report_gap(stream, gap);
+                }
+            }
         }
+        let Some(gap) = live else { return };
+        let reaches_patterns = self.deliver_to_patterns(&gap.topic, own, &Item::Gap(gap.clone()));
+        if own.is_none() && reaches_patterns {
+            self.emit(Event::Gap(gap));
+        }
+    }
+
+    fn report_gap(&mut self, stream: StreamId, gap: Gap) {
+        self.emit(Event::Gap(gap.clone()));
+        self.deliver(stream, Item::Gap(gap));
+    }
+
+    /// Delivers to the subscriptions whose patterns select a topic, to each once; not to the one that has the topic itself.
+    /// Returns whether there were any.
+    fn deliver_to_patterns(&mut self, topic: &str, own: Option<StreamId>, item: &Item) -> bool {
+        let mut reached: Vec<StreamId> = own.into_iter().collect();
+        let selecting: Vec<StreamId> = self.subscriptions.selecting(topic).collect();
+        for stream in selecting {
+            if !reached.contains(&stream) {
+                reached.push(stream);
+                self.deliver(stream, item.clone());
+            }
+        }
+        reached.len() > usize::from(own.is_some())
     }
 
     fn take_for(&mut self, topic: &str, item: Item) {
@@ -114,19 +157,39 @@ impl Machine {
                 let stream = entry.stream;
                 self.deliver(stream, item);
             }
-            // They change the list of members, which comes with the answer.
-            SubscriptionState::Requested { in_list: true } => entry.early_presence.push(item),
+            // It changes the list of members, which comes with the answer.
+            SubscriptionState::Buffering => entry.keep_early(item),
             _ => {}
         }
     }
 
-    fn is_proof(&self, id: u64) -> bool {
-        self.phase == Phase::Proving(id) || self.refreshing == Some(id)
+    /// Takes what came before the answer to a bulk subscribe. Messages and gaps up to the position in the answer belong to an
+    /// earlier subscription, or to a pattern.
+    pub(super) fn take_early(&mut self, asked: &EntryId, early: Vec<Item>) {
+        for item in early {
+            let Some(entry) = self.subscriptions.asked(asked) else { return };
+            let stream = entry.stream;
+            match item {
+                Item::Message(message) if entry.cursor.is_past(message.offset) => {}
+                Item::Message(message) => self.take_own_message(message),
+                Item::Gap(gap) => {
+                    let live = entry.cursor.live_part(gap);
+                    if let Some(gap) = live.and_then(|gap| entry.cursor.gap(gap)) {
+                        self.report_gap(stream, gap);
+                    }
+                }
+                item => self.deliver(stream, item),
+            }
+        }
+    }
+
+    fn is_authentication(&self, id: u64) -> bool {
+        self.phase == Phase::Authenticating(id) || self.refreshing == Some(id)
     }
 
     fn finish(&mut self, id: u64, outcome: Result<Reply, Error>) {
-        let Some(asking) = self.requests.take(id) else { return };
-        match (&asking.operation, &outcome) {
+        let Some(request) = self.requests.take(id) else { return };
+        match (&request.operation, &outcome) {
             (Operation::Subscribe(changes), Ok(Reply::Subscribed(outcomes))) => self.changed(changes, outcomes),
             (Operation::Publish(publish), Ok(Reply::Published(published))) if !publish.echo => {
                 let entry =
@@ -137,7 +200,7 @@ impl Machine {
             }
             _ => {}
         }
-        self.answer(asking.ticket, outcome);
+        self.answer(request.ticket, outcome);
     }
 
     /// Subscriptions go on under other conditions, in later sessions too.

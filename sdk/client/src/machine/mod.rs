@@ -25,7 +25,7 @@ mod subscriptions;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use rialto_protocol::{Closing, Codec, Limits, Request};
+use rialto_protocol::{Closing, Codec, Limits, Operation, Request};
 
 use crate::event::{Event, Item};
 use crate::random::Random;
@@ -49,13 +49,13 @@ pub(crate) struct Moment {
     pub(crate) unix_ms: u64,
 }
 
-/// What a machine is told once.
+/// What a machine is made with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) codec: Codec,
     /// Name and version of the program, for the broker's log.
     pub(crate) client: String,
-    /// Whether there is a program that gives tokens.
+    /// Whether there is a callback that returns tokens.
     pub(crate) has_tokens: bool,
     /// How long an attempt may take from the first packet to the open session.
     pub(crate) attempt: Duration,
@@ -77,17 +77,17 @@ pub(crate) enum Action {
     Send(Vec<u8>),
     /// Send a WebSocket ping, to see whether the broker is still there.
     Probe,
-    /// Send a WebSocket pong that nobody asked for: the session is alive, it only does not read.
+    /// Send an unsolicited WebSocket pong: the session is alive, it only does not read.
     Beat,
     /// Close the connection, or give up the one that is being opened.
     Disconnect(u16),
     /// A request is over.
     Complete { ticket: Ticket, outcome: Box<Result<Reply, Error>> },
-    /// A subscription gets something. No more is to be read before it has room.
+    /// An item for a subscription. No more is to be read before it has room.
     Deliver { stream: StreamId, item: Item },
     /// A subscription gets no more.
     End(StreamId),
-    /// The program is told something.
+    /// An event for the program.
     Emit(Event),
 }
 
@@ -111,11 +111,11 @@ enum Phase {
     Connecting,
     /// It is open; the broker speaks first.
     Greeting,
-    /// The token has been sent under this id.
-    Proving(u64),
+    /// The token was sent under this id.
+    Authenticating(u64),
     /// The session can be used.
     Open,
-    /// For ever.
+    /// The client has ended.
     Closed(Ending),
 }
 
@@ -132,7 +132,7 @@ pub(crate) struct Machine {
     patience_until: Option<Instant>,
     backoff: Backoff,
     credentials: Credentials,
-    /// The `connect` with which an open session proves anew who it is.
+    /// The `connect` with which an open session authenticates again.
     refreshing: Option<u64>,
     greeting: Option<rialto_protocol::Greeting>,
     /// What the broker said before it closes.
@@ -213,13 +213,18 @@ impl Machine {
     }
 
     /// Makes a request.
-    pub(crate) fn ask(&mut self, now: Moment, asking: NewRequest) {
+    pub(crate) fn ask(&mut self, now: Moment, request: NewRequest) {
         if let Phase::Closed(ending) = &self.phase {
             let error = Error::Closed { ending: ending.clone(), may_have_acted: false };
-            return self.answer(asking.ticket, Err(error));
+            return self.answer(request.ticket, Err(error));
+        }
+        if let Operation::Publish(publish) = &request.operation
+            && !publish.echo
+        {
+            self.subscriptions.quiet(&publish.topic);
         }
         let id = self.new_id();
-        self.requests.add(id, asking, now.instant);
+        self.requests.add(id, request, now.instant);
         if self.phase == Phase::Open {
             self.send_request(id);
         }
@@ -239,8 +244,8 @@ impl Machine {
         if frame.len() <= limit {
             self.requests.mark_sent(id);
             self.actions.push_back(Action::Send(frame));
-        } else if let Some(asking) = self.requests.take(id) {
-            self.answer(asking.ticket, Err(Error::TooLarge { bytes: frame.len(), limit }));
+        } else if let Some(request) = self.requests.take(id) {
+            self.answer(request.ticket, Err(Error::TooLarge { bytes: frame.len(), limit }));
         }
     }
 
@@ -269,7 +274,7 @@ impl Machine {
     }
 }
 
-fn encode(codec: Codec, id: u64, operation: &rialto_protocol::Operation<'_>) -> Vec<u8> {
+fn encode(codec: Codec, id: u64, operation: &Operation<'_>) -> Vec<u8> {
     let mut frame = Vec::new();
     // A request holds its operation by value; to clone one is to count a reference, but for the texts.
     Request { id: Some(id), operation: operation.clone() }.encode(codec, &mut frame);

@@ -1,7 +1,8 @@
-//! Runs the recovery cases that every client must pass: `sdk/protocol/cases/recovery.json` says what is in them.
+//! Runs the cases that every client must pass: `sdk/protocol/cases/recovery.json` and `close_codes.json` there say what is in
+//! them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use rialto_protocol::{Operation, Subscribe};
+use rialto_protocol::{Frame, Gap, Operation, Payload, Position, Publish, Published, Subscribe};
 use serde_json::{Value, json};
 
 use super::simulation::{Simulation, settings};
@@ -11,25 +12,35 @@ use crate::topic::Topic;
 /// What this client asks for to get all that a topic keeps.
 const ALL: u64 = u32::MAX as u64;
 
-/// One case: the client, and the subscribe frames that are not answered yet, with their ids and topics.
+/// One case: the client, the subscribe frames that are not answered yet, with their ids and topics, and the last publish.
 struct Case<'n> {
     name: &'n str,
     simulation: Simulation,
     pending: Vec<(u64, Vec<String>)>,
+    published: Option<u64>,
+    streams: u64,
 }
 
 impl<'n> Case<'n> {
     fn run(name: &'n str, steps: &[Value]) {
-        let mut case = Self { name, simulation: Simulation::open(settings()), pending: Vec::new() };
+        let simulation = Simulation::open(settings());
+        let mut case = Self { name, simulation, pending: Vec::new(), published: None, streams: 0 };
         for step in steps {
             let (kind, value) = step.as_object().unwrap().iter().next().unwrap();
             match kind.as_str() {
                 "subscribe" => case.subscribe(value.as_array().unwrap()),
                 "requests" => case.requests(value.as_array().unwrap()),
                 "accept" => case.accept(value),
+                "refuse" => case.refuse(value),
                 "receive" => case.simulation.hear_text(&value.to_string()),
+                "flood" => case.flood(value),
+                "publish" => case.publish(value.as_str().unwrap()),
+                "published" => case.publish_answered(value),
                 "cut" => case.cut(),
+                "wait_ms" => case.wait(value.as_u64().unwrap()),
                 "reports" => assert_eq!(json!(case.reports()), *value, "{name}"),
+                "report_count" => assert_eq!(json!(case.reports().len()), *value, "{name}"),
+                "events" => assert_eq!(json!(case.events()), *value, "{name}"),
                 other => panic!("no such step: {other}"),
             }
         }
@@ -40,7 +51,8 @@ impl<'n> Case<'n> {
             let wanted = Topic::new(topic["topic"].as_str().unwrap());
             topic["last"].as_u64().map_or(wanted.clone(), |last| wanted.last(last))
         });
-        self.simulation.subscribe(1, topics);
+        self.streams += 1;
+        self.simulation.subscribe(self.streams, topics);
     }
 
     fn requests(&mut self, expected: &[Value]) {
@@ -70,21 +82,66 @@ impl<'n> Case<'n> {
         }
     }
 
+    fn refuse(&mut self, error: &Value) {
+        for (id, _) in std::mem::take(&mut self.pending) {
+            self.simulation.hear_text(&merged(&json!({ "type": "error", "id": id }), error).to_string());
+        }
+    }
+
+    fn flood(&mut self, messages: &Value) {
+        let offsets = messages["from"].as_u64().unwrap()..=messages["to"].as_u64().unwrap();
+        for offset in offsets {
+            let (topic, payload) = (messages["topic"].as_str().unwrap(), Payload::json(&offset).unwrap());
+            self.simulation.hear(&Frame::Message { topic, offset, time: 0, from: None, payload: &payload });
+        }
+    }
+
+    fn publish(&mut self, topic: &str) {
+        let payload = Payload::json(&0).unwrap();
+        let publish = Publish { topic: topic.to_owned().into(), payload, key: Some("k".into()), echo: false };
+        let (operation, within) = (Operation::Publish(publish), Duration::from_secs(30));
+        let request = NewRequest { ticket: 1_000, operation, within, retry: Retry::Allowed };
+        self.simulation.machine.ask(self.simulation.now(), request);
+        self.simulation.collect();
+        self.published = self.simulation.sent()[0].id;
+    }
+
+    fn publish_answered(&mut self, position: &Value) {
+        let (epoch, offset) = (position["epoch"].as_str().unwrap().into(), position["offset"].as_u64().unwrap());
+        let published = Published { position: Some(Position { epoch, offset }), duplicate: false };
+        let reply = rialto_protocol::Reply::Published(published);
+        self.simulation.hear(&Frame::Ok { id: self.published.unwrap(), reply: &reply });
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.simulation.ms += ms;
+        self.simulation.tick();
+    }
+
     fn cut(&mut self) {
         self.simulation.closed(None);
         self.simulation.wait();
         self.simulation.begin();
     }
 
+    /// What the client as a whole reported, without what concerns the connection.
+    fn events(&self) -> Vec<String> {
+        let events = self.simulation.actions.iter().filter_map(|action| match action {
+            Action::Emit(Event::Gap(gap)) => Some(described_gap(gap)),
+            Action::Emit(Event::Pushed { kind, .. }) => Some(format!("pushed {kind}")),
+            _ => None,
+        });
+        events.collect()
+    }
+
     fn reports(&self) -> Vec<String> {
         let reports = self.simulation.items().into_iter().map(|item| match item {
             Item::Message(message) => format!("message {} {}", message.topic, message.offset),
-            Item::Gap(gap) => {
-                format!("gap {} {}-{} {}", gap.topic, gap.from, gap.to, format!("{:?}", gap.reason).to_lowercase())
-            }
+            Item::Gap(gap) => described_gap(gap),
             Item::Resumed(resumed) => {
-                let position = resumed.position.as_ref().unwrap();
-                format!("resumed {} {} {} {}", resumed.topic, resumed.recovered, position.epoch, position.offset)
+                let position = resumed.position.as_ref();
+                let position = position.map_or(String::new(), |at| format!(" {} {}", at.epoch, at.offset));
+                format!("resumed {} {}{position}", resumed.topic, resumed.recovered)
             }
             Item::Join { topic, member } => format!("join {topic} {}", member.session),
             Item::Leave { topic, member } => format!("leave {topic} {}", member.session),
@@ -93,6 +150,10 @@ impl<'n> Case<'n> {
         });
         reports.collect()
     }
+}
+
+fn described_gap(gap: &Gap) -> String {
+    format!("gap {} {}-{} {}", gap.topic, gap.from, gap.to, gap.reason.as_str())
 }
 
 /// A subscription that was asked for, as the cases write it.
@@ -113,13 +174,31 @@ fn merged(first: &Value, second: &Value) -> Value {
     Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
+/// A file of `sdk/protocol/cases`.
+fn table(name: &str) -> Value {
+    let path = format!("{}/../protocol/cases/{name}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
 #[test]
 fn every_recovery_case_passes() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/cases/recovery.json");
-    let table: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let table = table("recovery.json");
     let cases = table["cases"].as_array().unwrap();
-    assert!(cases.len() >= 14, "{}", cases.len());
+    assert!(cases.len() >= 39, "{}", cases.len());
     for case in cases {
         Case::run(case["name"].as_str().unwrap(), case["steps"].as_array().unwrap());
+    }
+}
+
+#[test]
+fn every_close_code_means_what_the_table_says() {
+    let table = table("close_codes.json");
+    let codes = table["codes"].as_array().unwrap();
+    assert!(codes.len() >= 26, "{}", codes.len());
+    for row in codes {
+        let code = u16::try_from(row["code"].as_u64().unwrap()).unwrap();
+        let mut simulation = Simulation::open(settings());
+        simulation.closed(Some(code));
+        assert_eq!(json!(simulation.machine.ending().is_none()), row["reconnect"], "{code}");
     }
 }

@@ -13,7 +13,7 @@ fn refusal(topic: &str, code: rialto_protocol::ErrorCode, hint: Option<u64>) -> 
     (topic.into(), Failure { retry_after_ms: hint, ..Failure::new(code, "no") })
 }
 
-/// Comes back after a cut; gives what was asked for.
+/// Comes back after a cut; returns what was asked for.
 fn comes_back(simulation: &mut Simulation) -> Vec<Request<'static>> {
     simulation.closed(None);
     simulation.wait();
@@ -171,7 +171,7 @@ fn what_is_given_up_says_whether_it_may_have_been_done() {
         simulation.tick();
         let answer = simulation.answer_of(1);
         let is_right =
-            matches!(answer, Some(Err(Error::TimedOut { may_have_acted: told, .. })) if *told == may_have_acted);
+            matches!(answer, Some(Err(Error::TimedOut { may_have_acted: said, .. })) if *said == may_have_acted);
         assert!(is_right, "{sends} {loses}: {answer:?}");
     }
     let mut simulation = Simulation::open(settings());
@@ -184,7 +184,7 @@ fn what_is_given_up_says_whether_it_may_have_been_done() {
 }
 
 #[test]
-fn whoever_leaves_before_the_answer_hears_nothing_of_it() {
+fn a_subscription_that_is_left_before_its_answer_does_not_get_it() {
     let mut simulation = Simulation::open(settings());
     simulation.subscribe(1, [Topic::new("t")]);
     let (first, _) = subscribed_ids(&simulation.sent())[0].clone();

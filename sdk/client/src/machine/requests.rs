@@ -8,7 +8,7 @@ use rialto_protocol::{Answer, Answered, HeardError, Operation, Outcome, Past, Pr
 use super::{Action, Ticket};
 use crate::Error;
 
-/// What a request came to.
+/// The outcome of a request that succeeded.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     Published(Published),
@@ -51,7 +51,7 @@ enum SendStatus {
 
 #[derive(Debug)]
 struct Waiting {
-    asking: NewRequest,
+    request: NewRequest,
     deadline: Instant,
     sent: SendStatus,
 }
@@ -59,7 +59,7 @@ struct Waiting {
 impl Waiting {
     /// Whether the broker may have done it: it was sent, and it is something that is done.
     fn may_have_acted(&self) -> bool {
-        self.sent != SendStatus::Unsent && matches!(self.asking.operation, Operation::Publish(_) | Operation::Call(_))
+        self.sent != SendStatus::Unsent && matches!(self.request.operation, Operation::Publish(_) | Operation::Call(_))
     }
 }
 
@@ -72,10 +72,10 @@ pub(crate) struct Requests {
 
 impl Requests {
     /// Takes a request under a new id.
-    pub(crate) fn add(&mut self, id: u64, asking: NewRequest, now: Instant) {
-        let deadline = now + asking.within;
+    pub(crate) fn add(&mut self, id: u64, request: NewRequest, now: Instant) {
+        let deadline = now + request.within;
         self.deadlines.insert((deadline, id));
-        self.waiting.insert(id, Waiting { asking, deadline, sent: SendStatus::Unsent });
+        self.waiting.insert(id, Waiting { request, deadline, sent: SendStatus::Unsent });
     }
 
     /// The requests that this session has not been sent yet, the oldest first.
@@ -85,7 +85,7 @@ impl Requests {
     }
 
     pub(crate) fn operation(&self, id: u64) -> Option<&Operation<'static>> {
-        self.waiting.get(&id).map(|waiting| &waiting.asking.operation)
+        self.waiting.get(&id).map(|waiting| &waiting.request.operation)
     }
 
     /// Says that a request goes out in this session.
@@ -95,18 +95,18 @@ impl Requests {
         }
     }
 
-    /// Takes a request out because it has an answer; gives what was asked.
+    /// Takes a request out because it has an answer; returns what was asked.
     pub(crate) fn take(&mut self, id: u64) -> Option<NewRequest> {
         let waiting = self.waiting.remove(&id)?;
         self.deadlines.remove(&(waiting.deadline, id));
-        Some(waiting.asking)
+        Some(waiting.request)
     }
 
     /// The session has ended. What may not be sent again is over.
     pub(crate) fn lose(&mut self) -> Vec<Action> {
         let mut over = Vec::new();
         for (id, waiting) in &mut self.waiting {
-            match (waiting.sent, waiting.asking.retry) {
+            match (waiting.sent, waiting.request.retry) {
                 (SendStatus::ThisSession, Retry::Allowed) => waiting.sent = SendStatus::EarlierSession,
                 (SendStatus::ThisSession, Retry::Forbidden) => over.push((*id, Err(Error::Lost))),
                 _ => {}
@@ -115,12 +115,12 @@ impl Requests {
         over.into_iter().filter_map(|(id, outcome)| self.finish(id, outcome)).collect()
     }
 
-    /// Gives up what is due.
+    /// Gives up the requests whose deadline has passed.
     pub(crate) fn give_up(&mut self, now: Instant) -> Vec<Action> {
         let mut over = Vec::new();
         while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now) {
             let Some(waiting) = self.waiting.get(&id) else { break };
-            let error = Error::TimedOut { within: waiting.asking.within, may_have_acted: waiting.may_have_acted() };
+            let error = Error::TimedOut { within: waiting.request.within, may_have_acted: waiting.may_have_acted() };
             over.extend(self.finish(id, Err(error)));
         }
         over
@@ -138,8 +138,8 @@ impl Requests {
     }
 
     fn finish(&mut self, id: u64, outcome: Result<Reply, Error>) -> Option<Action> {
-        let asking = self.take(id)?;
-        Some(Action::Complete { ticket: asking.ticket, outcome: Box::new(outcome) })
+        let request = self.take(id)?;
+        Some(Action::Complete { ticket: request.ticket, outcome: Box::new(outcome) })
     }
 }
 

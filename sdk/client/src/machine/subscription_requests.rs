@@ -1,4 +1,4 @@
-//! How subscriptions are asked for, a few frames for all of them, and what is made of the answers.
+//! Sends the requests for subscriptions, a few frames for all of them, and takes the answers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::topic::Topic;
 const FRAME_BYTES: usize = 32 * 1024;
 const FRAME_TOPICS: usize = 500;
 
-/// When to ask again for a subscription that was refused with no word of when.
+/// When to ask again for a subscription that was refused without `retry_after_ms`.
 const AGAIN_AFTER_MS: u64 = 1_000;
 
 impl Machine {
@@ -63,31 +63,54 @@ impl Machine {
         let limit = FRAME_BYTES.min(self.limits().message_bytes * 3 / 4);
         let mut rest = due.as_slice();
         while !rest.is_empty() {
-            let count = fitting(rest, limit);
-            let (part, after) = rest.split_at(count);
+            let (part, after) = rest.split_at(fitting(rest, limit));
             rest = after;
-            let asked = part.iter().filter_map(|name| Some(self.subscriptions.get(name)?.ask(count > 1)));
-            let (topics, asked): (Vec<Subscribe<'static>>, Vec<EntryId>) = asked.unzip();
-            let id = self.new_id();
-            let mut frame = Vec::new();
-            Request { id: Some(id), operation: Operation::Subscribe(topics) }.encode(self.settings.codec, &mut frame);
-            self.pending_subscribes.insert(id, asked);
-            self.actions.push_back(Action::Send(frame));
+            self.send_subscribe(part);
+        }
+    }
+
+    /// Asks for these in one frame.
+    fn send_subscribe(&mut self, names: &[Arc<str>]) {
+        let in_list = names.len() > 1;
+        let asked = names.iter().filter_map(|name| Some(self.subscriptions.get(name)?.ask(in_list)));
+        let (topics, asked): (Vec<Subscribe<'static>>, Vec<EntryId>) = asked.unzip();
+        let id = self.new_id();
+        let mut frame = Vec::new();
+        Request { id: Some(id), operation: Operation::Subscribe(topics) }.encode(self.settings.codec, &mut frame);
+        self.pending_subscribes.insert(id, asked);
+        self.actions.push_back(Action::Send(frame));
+    }
+
+    /// Asks once more for each of these that is still wanted, each in a frame of its own.
+    fn subscribe_alone(&mut self, asked: &[EntryId]) {
+        for asked in asked {
+            if self.subscriptions.asked(asked).is_some() {
+                self.send_subscribe(std::slice::from_ref(&asked.0));
+            }
         }
     }
 
     /// The broker answered what was asked for under an id.
     pub(super) fn subscribed(&mut self, now: Moment, asked: Vec<EntryId>, outcomes: Vec<Outcome>) {
+        let in_list = asked.len() > 1;
+        let mut again = Vec::new();
         for (asked, outcome) in asked.into_iter().zip(outcomes) {
             match outcome {
+                // Too much came before this answer to keep it.
+                Ok(_) if in_list && self.subscriptions.is_requested(&asked) => again.push(asked),
                 Ok(subscribed) => self.is_there(&asked, subscribed),
                 Err((_, failure)) => self.is_refused(now, &asked, failure),
             }
         }
+        self.subscribe_alone(&again);
     }
 
     /// The broker refused all that was asked for under an id.
     pub(super) fn not_subscribed(&mut self, now: Moment, asked: Vec<EntryId>, failure: &Failure) {
+        if failure.code == ErrorCode::BadRequest && asked.len() > 1 {
+            // One invalid item fails the whole request: each is asked for alone to find it.
+            return self.subscribe_alone(&asked);
+        }
         for asked in asked {
             self.is_refused(now, &asked, failure.clone());
         }
@@ -105,7 +128,7 @@ impl Machine {
         let Some(entry) = self.subscriptions.asked(asked) else { return };
         entry.state = SubscriptionState::Active;
         entry.cursor.begin(&entry.start_point, &subscribed);
-        let early_presence = std::mem::take(&mut entry.early_presence);
+        let early = std::mem::take(&mut entry.early);
         let (stream, is_resumed) = (entry.stream, std::mem::replace(&mut entry.was_active, true));
         let topic = || Arc::clone(&asked.0);
         if is_resumed {
@@ -117,16 +140,14 @@ impl Machine {
         if let Some(present) = &subscribed.present {
             self.deliver(stream, Item::Presence { topic: topic(), present: present.clone() });
         }
-        for item in early_presence {
-            self.deliver(stream, item);
-        }
+        self.take_early(asked, early);
         self.note(stream, &asked.0, Ok(subscribed));
     }
 
     fn is_refused(&mut self, now: Moment, asked: &EntryId, failure: Failure) {
         let Some(entry) = self.subscriptions.asked(asked) else { return };
         let (stream, was_active) = (entry.stream, entry.was_active);
-        if was_active && passes(&failure) {
+        if was_active && is_temporary(&failure) {
             let hint = failure.retry_after_ms.unwrap_or(AGAIN_AFTER_MS);
             let pause = Duration::from_millis(hint.saturating_add(self.random.up_to(AGAIN_AFTER_MS)));
             return self.subscriptions.put_off(asked, now.instant + pause);
@@ -170,8 +191,8 @@ impl Machine {
     }
 }
 
-/// Whether a refusal may pass: the topic is allowed, only not now.
-fn passes(failure: &Failure) -> bool {
+/// Whether the topic is allowed, only not now.
+fn is_temporary(failure: &Failure) -> bool {
     use ErrorCode::{Busy, Internal, PluginFailed, RateLimited};
     failure.retry_after_ms.is_some() || matches!(failure.code, Busy | RateLimited | Internal | PluginFailed)
 }

@@ -1,7 +1,7 @@
-//! The subscriptions of a client: what they asked for, whether this session has them, where they stand, and which of them an
+//! The subscriptions of a client: what they asked for, whether this session has them, their positions, and which of them an
 //! incoming message is for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,12 @@ use super::cursor::{Cursor, StartPoint};
 use crate::event::Item;
 use crate::topic::{Resume, Topic};
 
+/// How many items of a topic are kept before the answer to a bulk subscribe. With more, the topic is asked for again, alone.
+const EARLY_MAX: usize = 1_000;
+
+/// How many topics are remembered as quiet.
+const QUIET_MAX: usize = 10_000;
+
 /// Names one subscription of the program: one queue, with one or more topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct StreamId(pub(crate) u64);
@@ -22,8 +28,10 @@ pub(crate) struct StreamId(pub(crate) u64);
 pub(crate) enum SubscriptionState {
     /// It has to be asked for.
     Idle,
-    /// It was asked for, alone or in a list.
-    Requested { in_list: bool },
+    /// It was asked for. What comes before the answer belongs to other subscriptions.
+    Requested,
+    /// It was asked for in a list. What comes before the answer may belong to it.
+    Buffering,
     /// It is there.
     Active,
     /// The broker asked to wait.
@@ -40,11 +48,13 @@ pub(crate) struct Entry {
     pub(crate) cursor: Cursor,
     /// What the answer that is awaited was asked for.
     pub(crate) start_point: StartPoint,
-    /// Presence items received before the answer to a bulk subscribe; they are delivered after its list of members.
-    pub(crate) early_presence: Vec<Item>,
+    /// What came before the answer to a bulk subscribe, as long as it is [`SubscriptionState::Buffering`].
+    pub(crate) early: Vec<Item>,
+    /// The client publishes here without echo, so that holes are no news.
+    pub(crate) is_quiet: bool,
     /// Whether the program has had its first answer.
     pub(crate) was_active: bool,
-    /// Tells it from an earlier one of the same name.
+    /// Distinguishes it from an earlier one of the same name.
     pub(crate) serial: u64,
 }
 
@@ -68,6 +78,8 @@ pub(crate) struct Subscriptions {
     /// How many topics each subscription still has.
     streams: HashMap<StreamId, usize>,
     openings: HashMap<StreamId, PendingSubscribe>,
+    /// Topics to which the client publishes without echo, whether it subscribes to them or not.
+    quiet: HashSet<String>,
     next_serial: u64,
     /// The earliest of those that were put off.
     later_at: Option<Instant>,
@@ -89,13 +101,26 @@ impl Subscriptions {
         self.next_serial += 1;
         let serial = self.next_serial;
         let (state, cursor, start_point) = (SubscriptionState::Idle, Cursor::default(), StartPoint::default());
-        let early_presence = Vec::new();
+        let (early, is_quiet, was_active) = (Vec::new(), self.quiet.contains(&*name), false);
         let entry =
-            Entry { stream, wanted, is_pattern, state, cursor, start_point, early_presence, was_active: false, serial };
+            Entry { stream, wanted, is_pattern, state, cursor, start_point, early, is_quiet, was_active, serial };
         self.entries.insert(name, entry);
     }
 
-    /// Removes one; says whether that was the last of its subscription.
+    /// The client publishes to this topic without echo.
+    pub(crate) fn quiet(&mut self, topic: &str) {
+        if let Some(entry) = self.entries.get_mut(topic) {
+            entry.is_quiet = true;
+        }
+        if !self.quiet.contains(topic) {
+            if self.quiet.len() >= QUIET_MAX {
+                self.quiet.clear();
+            }
+            self.quiet.insert(topic.to_owned());
+        }
+    }
+
+    /// Removes one; returns whether that was the last of its subscription.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
         let Some(entry) = self.entries.remove(name) else { return false };
         self.patterns.retain(|pattern| **pattern != *name);
@@ -108,17 +133,15 @@ impl Subscriptions {
         is_last
     }
 
-    /// Removes all of a subscription; gives the names of those that the broker may know of.
+    /// Removes all of a subscription; returns the names of those that the broker may know of.
     pub(crate) fn remove_stream(&mut self, stream: StreamId) -> Vec<Arc<str>> {
         let all: Vec<(Arc<str>, bool)> = self
             .entries
             .iter()
             .filter(|(_, entry)| entry.stream == stream)
             .map(|(name, entry)| {
-                (
-                    Arc::clone(name),
-                    matches!(entry.state, SubscriptionState::Requested { .. } | SubscriptionState::Active),
-                )
+                let is_known = !matches!(entry.state, SubscriptionState::Idle | SubscriptionState::RetryAt(_));
+                (Arc::clone(name), is_known)
             })
             .collect();
         for (name, _) in &all {
@@ -137,6 +160,11 @@ impl Subscriptions {
         self.entries.get_mut(name).filter(|entry| entry.serial == *serial)
     }
 
+    /// Whether it was asked for, and nothing that came before the answer is kept.
+    pub(crate) fn is_requested(&mut self, asked: &EntryId) -> bool {
+        self.asked(asked).is_some_and(|entry| entry.state == SubscriptionState::Requested)
+    }
+
     pub(crate) fn streams(&self) -> Vec<StreamId> {
         self.streams.keys().copied().collect()
     }
@@ -145,7 +173,7 @@ impl Subscriptions {
         self.openings.insert(stream, opening);
     }
 
-    /// Notes a first answer; gives the opening when it was the last one.
+    /// Notes a first answer; returns the opening when it was the last one.
     pub(crate) fn note(&mut self, stream: StreamId, name: &str, outcome: Outcome) -> Option<PendingSubscribe> {
         let opening = self.openings.get_mut(&stream)?;
         if let Some((_, place)) = opening.topics.iter_mut().find(|(topic, _)| **topic == *name) {
@@ -168,6 +196,7 @@ impl Subscriptions {
     pub(crate) fn lose(&mut self) {
         for entry in self.entries.values_mut() {
             entry.state = SubscriptionState::Idle;
+            entry.early = Vec::new();
         }
         self.later_at = None;
     }
@@ -178,7 +207,7 @@ impl Subscriptions {
         let is_due = |entry: &Entry| match entry.state {
             SubscriptionState::Idle => true,
             SubscriptionState::RetryAt(when) => when <= now,
-            SubscriptionState::Requested { .. } | SubscriptionState::Active => false,
+            SubscriptionState::Requested | SubscriptionState::Buffering | SubscriptionState::Active => false,
         };
         let mut due: Vec<(&Arc<str>, &Entry)> = self.entries.iter().filter(|(_, entry)| is_due(entry)).collect();
         due.sort_by_key(|(_, entry)| (entry.is_pattern, entry.serial));
@@ -233,8 +262,8 @@ impl Entry {
         if self.start_point.since.is_none() {
             self.cursor.forget();
         }
-        self.early_presence.clear();
-        self.state = SubscriptionState::Requested { in_list };
+        self.early.clear();
+        self.state = if in_list { SubscriptionState::Buffering } else { SubscriptionState::Requested };
         let subscribe = Subscribe {
             topic: name.to_string().into(),
             since: self.start_point.since.clone(),
@@ -252,13 +281,17 @@ impl Entry {
         }
     }
 
-    /// Whether a message may be this subscription's: the answer of a list may come after its first live messages, but not
-    /// after past ones.
-    pub(crate) fn listens(&self) -> bool {
-        match self.state {
-            SubscriptionState::Active => true,
-            SubscriptionState::Requested { in_list } => in_list && self.start_point == StartPoint::default(),
-            SubscriptionState::Idle | SubscriptionState::RetryAt(_) => false,
+    /// Keeps what came before the answer to a bulk subscribe. Beyond the bound nothing is kept: the topic is asked for again.
+    pub(crate) fn keep_early(&mut self, item: Item) {
+        self.early.push(item);
+        if self.early.len() > EARLY_MAX {
+            self.early = Vec::new();
+            self.state = SubscriptionState::Requested;
         }
+    }
+
+    /// Whether gaps of the topic are reported to this subscription: at once, or after its answer.
+    pub(crate) fn reports_gaps(&self) -> bool {
+        matches!(self.state, SubscriptionState::Active | SubscriptionState::Buffering)
     }
 }

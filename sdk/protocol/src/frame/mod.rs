@@ -96,6 +96,9 @@ pub enum GapReason {
     Slow,
     /// Later messages took their place, as the delivery policy says.
     Conflated,
+    /// Not known: a client found the hole itself, or a later broker gave a reason that this version does not know. Brokers
+    /// of this version never send it.
+    Unknown,
 }
 
 impl GapReason {
@@ -106,11 +109,14 @@ impl GapReason {
             Self::Reset => "reset",
             Self::Slow => "slow",
             Self::Conflated => "conflated",
+            Self::Unknown => "unknown",
         }
     }
 
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [Self::Expired, Self::Reset, Self::Slow, Self::Conflated].into_iter().find(|reason| reason.as_str() == name)
+    /// The reason with this name; one that this version does not know is [`GapReason::Unknown`].
+    pub(crate) fn from_name(name: &str) -> Self {
+        let known = [Self::Expired, Self::Reset, Self::Slow, Self::Conflated];
+        known.into_iter().find(|reason| reason.as_str() == name).unwrap_or(Self::Unknown)
     }
 }
 
