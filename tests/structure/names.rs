@@ -83,6 +83,7 @@ const STEMS: &[(&str, &[&str])] = &[
             "world",
         ],
     ),
+    ("sdk", &["answer", "ask", "heard", "keyed", "link", "lobby", "outgoing", "pace", "past", "progress", "standing"]),
     ("tests", &["doors", "herd", "hooks", "siege", "sockets"]),
     ("benches", &["herd", "siege"]),
 ];
@@ -111,7 +112,7 @@ fn old_types(source: &Source) -> Vec<String> {
 fn is_old_path(path: &str) -> bool {
     let Some((folder, rest)) = path.split_once('/') else { return false };
     let Some((_, stems)) = STEMS.iter().find(|(of, _)| *of == folder) else { return false };
-    rest.split('/').any(|part| stems.contains(&part.strip_suffix(".rs").unwrap_or(part)))
+    rest.split('/').any(|part| stems.contains(&part.split('.').next().unwrap_or(part)))
 }
 
 /// The paths that a text names, with their lines.
@@ -176,6 +177,9 @@ fn old_names_are_found_when_they_come_back() {
         is_old_path(old)
             && is_old_path(concat!("test", "s/siege.rs"))
             && is_old_path(concat!("brok", "er/hub/lane.rs"))
+            && is_old_path(concat!("sd", "k/js/link.js"))
+            && is_old_path(concat!("sd", "k/js/test/outgoing.test.js"))
+            && is_old_path(concat!("sd", "k/protocol/src/frame/heard.rs"))
     );
     assert!(!is_old_path("tests/plugin_hooks.rs") && !is_old_path("sdk/roll.rs") && !is_old_path("broker"));
     let named = format!("see `{old}` and other/owners");
