@@ -5,7 +5,7 @@ import { TEXT_LENGTH_MAX } from "./room.js";
 import { explain } from "./wording.js";
 
 const COUNT_FROM = TEXT_LENGTH_MAX - 200;
-/** On a good connection nobody needs to see that a message is on its way. */
+/** On a good connection it need not be shown that a message is on its way. */
 const OUTGOING_SHOWN_AFTER_MS = 400;
 
 export class Composer {

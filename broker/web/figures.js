@@ -9,7 +9,7 @@ export function priceText(price) {
   return plain.format(price);
 }
 
-/** @param {number} change With its sign: colour alone tells nothing to those who do not see it. */
+/** @param {number} change With its sign: colour alone says nothing to people who do not see it. */
 export function moveText(change) {
   // A hyphen is narrower than a plus, so that columns would not stand in line.
   return signed.format(change).replace("-", "−");

@@ -47,7 +47,7 @@ export class Listing extends EventTarget {
 
   /** @param {Tick} tick */
   #onTick(tick) {
-    // After a return the broker also tells what was missed, which the snapshot knows already.
+    // After a reconnect the broker also sends what was missed, which the snapshot has already.
     if (typeof tick?.price !== "number" || tick.time <= (this.tick?.time ?? 0)) return;
     this.tick = tick;
     this.tail.push([tick.time, tick.price]);

@@ -71,7 +71,7 @@ export class Log {
   /**
    * @param {any} entry
    * @param {boolean} isOwn
-   * @param {boolean} isFirstUnread Nobody is looking at this log, and everything before was seen.
+   * @param {boolean} isFirstUnread The log is out of sight, and everything before was seen.
    */
   add(entry, isOwn, isFirstUnread) {
     if (entry.kind === "message") this.#addMessage(entry, isOwn, isFirstUnread);
@@ -144,7 +144,7 @@ export class Log {
     const heightPx = this.#isAtEnd ? 0 : first.getBoundingClientRect().height;
     if (first === this.#newMark) this.#newMark = null;
     first.remove();
-    // Whoever reads older messages keeps them under their eyes.
+    // A reader of older messages keeps them in view.
     if (heightPx > 0) this.#scroller.scrollTop -= heightPx;
     this.#list.firstElementChild?.classList.remove("is-continued");
   }

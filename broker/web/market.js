@@ -97,7 +97,7 @@ class Market {
     const neighbour = this.#followed.get(symbols[place + 1] ?? symbols[place - 1]);
     this.#unfollow(symbol);
     this.#announcer.textContent = `${symbol} is not followed any more`;
-    // Whoever removes by keyboard must not be thrown to the top of the page.
+    // Removing by keyboard must not move the focus to the top of the page.
     if (neighbour) neighbour.row.focus();
     else this.#picker.focus();
     this.#save();
@@ -109,7 +109,7 @@ class Market {
     for (const { listing } of this.#followed.values()) if (listing.topic === topic) listing.begin(data);
   }
 
-  /** Once for each frame of the screen, however many ticks come; not at all while nobody looks. */
+  /** Once for each frame of the screen, however many ticks come; not at all while the page is hidden. */
   #paintSoon(listing) {
     this.#stale.add(listing);
     if (this.#frame !== 0) return;

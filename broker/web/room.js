@@ -202,7 +202,7 @@ export class Room extends EventTarget {
   }
 
   #entry(entry) {
-    // A gap and the loss of a position may be told one after the other.
+    // A gap and the loss of a position may be reported one after the other.
     const isHole = entry.kind === "hole";
     if (isHole && this.#isHoleNewest) return;
     this.#isHoleNewest = isHole;

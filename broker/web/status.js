@@ -87,7 +87,7 @@ export class StatusView {
     return "";
   }
 
-  /** Once per change, without the seconds: a countdown read aloud helps nobody. */
+  /** Once per change, without the seconds: a countdown read aloud is no help. */
   #announce({ status, reason }) {
     const isNews = status === "connected" ? this.#announcer.textContent !== "" : status !== "connecting";
     if (!isNews) return;

@@ -5,7 +5,7 @@ const SYMBOL = /^[A-Z0-9-]{1,12}$/;
 const SYMBOLS_MAX = 100;
 
 export class Watchlist {
-  /** @returns {string[] | null} Null where nobody has chosen yet. */
+  /** @returns {string[] | null} Null before the first choice. */
   recall() {
     const linked = this.linked();
     return linked.length > 0 ? linked : this.#stored();

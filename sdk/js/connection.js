@@ -31,7 +31,7 @@ const PROVEN_AFTER_MS = 5_000;
  * @property {EventTarget | null} network
  * @property {import("./backoff.js").BackoffOptions} [backoff]
  * @property {import("./credentials.js").TokenSource} [token]
- * @property {import("./events.js").Events} events Told `status`, `connected`, `disconnected` and `closing`.
+ * @property {import("./events.js").Events} events Gets `status`, `connected`, `disconnected` and `closing`.
  * @property {(socket: Socket) => Promise<void>} onOpen Requests may be sent; resolves when the session is as
  *   it was before.
  * @property {(frame: Frame) => void} onFrame

@@ -1,4 +1,4 @@
-/** The application's token: when it is asked for and shown to the broker. Keeps none, and tells none to anybody else. */
+/** The application's token: when it is fetched and sent to the broker. Stores and logs none. */
 
 import { RialtoError, TimeoutError } from "./errors.js";
 
@@ -117,7 +117,7 @@ export class Credentials {
       const timer = this.#clock.setTimeout(() => fail("took too long", undefined), this.#timeoutMs);
       // Started in a promise, so that it may throw as well as reject.
       new Promise((start) => start(this.#source())).then(
-        (token) => (typeof token === "string" && token !== "" ? resolve(token) : fail("gave no text", undefined)),
+        (token) => (typeof token === "string" && token !== "" ? resolve(token) : fail("returned no text", undefined)),
         (error) => fail("failed", error),
       ).finally(() => this.#clock.clearTimeout(timer));
     });

@@ -1,4 +1,4 @@
-/** Who listens to what a client tells. Knows nothing of what is told. */
+/** The listeners of a client's events. Knows nothing of the events themselves. */
 
 export class Events {
   #target = new EventTarget();
@@ -23,7 +23,7 @@ export class Events {
   }
 
   /**
-   * Runs an application's handler: its mistakes are told as `error`, and disturb nothing here.
+   * Runs an application's handler: what it throws is emitted as `error`, and disturbs nothing here.
    *
    * @param {() => void} handler
    */

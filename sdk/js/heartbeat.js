@@ -9,8 +9,8 @@ export class Heartbeat {
   #probe;
   #onDead;
   #silenceMs = 0;
-  #heardAt = 0;
-  #framesHeard = 0;
+  #receivedAt = 0;
+  #framesReceived = 0;
   #silenceTimer = null;
   #answerTimer = null;
 
@@ -32,7 +32,7 @@ export class Heartbeat {
   start(pingMs) {
     this.stop();
     this.#silenceMs = pingMs + this.#graceMs;
-    this.heard();
+    this.received();
     this.#listen();
   }
 
@@ -44,26 +44,26 @@ export class Heartbeat {
   }
 
   /** Anything arrived. Cheap: no timer is touched per frame. */
-  heard() {
-    this.#heardAt = this.#clock.now();
-    this.#framesHeard += 1;
+  received() {
+    this.#receivedAt = this.#clock.now();
+    this.#framesReceived += 1;
   }
 
   /** A ping was sent, by the heartbeat or by the application: something must arrive within the grace time. */
   probed() {
     if (this.#answerTimer !== null) return;
     // Counted, not timed: browsers round their clocks, and an answer may come within one tick.
-    const framesHeard = this.#framesHeard;
+    const framesReceived = this.#framesReceived;
     this.#answerTimer = this.#clock.setTimeout(() => {
       this.#answerTimer = null;
-      if (this.#framesHeard > framesHeard) return;
+      if (this.#framesReceived > framesReceived) return;
       this.stop();
       this.#onDead();
     }, this.#graceMs);
   }
 
   #listen() {
-    const silentMs = this.#clock.now() - this.#heardAt;
+    const silentMs = this.#clock.now() - this.#receivedAt;
     const remainingMs = this.#silenceMs - silentMs;
     if (remainingMs > 0) {
       this.#silenceTimer = this.#clock.setTimeout(() => this.#listen(), remainingMs);

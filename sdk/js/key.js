@@ -1,6 +1,6 @@
 /** Keys by which the broker recognises a request that is sent again. */
 
-/** A text that nobody else makes: a UUID, or as much chance where the page is not secure and has no `randomUUID`. */
+/** A random text, unique: a UUID, or as many random bits where the page is not secure and has no `randomUUID`. */
 export function newKey() {
   if (typeof crypto.randomUUID === "function") return crypto.randomUUID();
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");

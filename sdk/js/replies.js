@@ -57,7 +57,7 @@ export class Replies {
    * Hands a reply (`ok`, `pong`, `error`) to the request it answers.
    *
    * @param {{type: string, [field: string]: unknown}} frame
-   * @returns {boolean} False when nobody waits for it.
+   * @returns {boolean} False when no request waits for it.
    */
   settle(frame) {
     const waiting = this.#take(frame.id);
@@ -68,7 +68,7 @@ export class Replies {
   }
 
   /**
-   * Nobody waits for this one any more.
+   * The caller no longer waits for this one.
    *
    * @param {number} id
    */

@@ -52,7 +52,7 @@ export class Socket {
    * @param {number} options.timeoutMs From opening the socket to the broker's `welcome`, and for pings.
    * @param {(welcome: Welcome) => void} options.onWelcome
    * @param {(frame: Frame) => void} options.onFrame Every frame that is neither `welcome` nor an awaited reply.
-   * @param {(end: End) => void} options.onEnd Once, whoever ended it, and never inside this constructor.
+   * @param {(end: End) => void} options.onEnd Once, whichever side ended it, and never inside this constructor.
    */
   constructor({ url, WebSocket, clock, timeoutMs, onWelcome, onFrame, onEnd }) {
     this.#clock = clock;
@@ -119,7 +119,7 @@ export class Socket {
   }
 
   /**
-   * As `send`, for whoever need not act before the next frame is read.
+   * As `send`, for a caller that need not act before the next frame is read.
    *
    * @param {Fields} fields
    * @param {number | null} timeoutMs
@@ -150,7 +150,7 @@ export class Socket {
     this.end({ code: 1000, reason: "" });
   }
 
-  /** @param {End} end What its owner is told. */
+  /** @param {End} end What `onEnd` gets. */
   end(end) {
     if (this.#ended) return;
     this.#ended = true;
@@ -176,7 +176,7 @@ export class Socket {
    * @param {(frame: Frame) => void} onFrame
    */
   #receive(frame, onFrame) {
-    this.#heartbeat.heard();
+    this.#heartbeat.received();
     const isReply = frame.type === "ok" || frame.type === "pong" || frame.type === "error";
     if (!isReply || (!this.#replies.settle(frame) && frame.type === "error")) onFrame(frame);
   }

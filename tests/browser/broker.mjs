@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const READY_TIMEOUT_MS = 20_000;
 
-/** Ticks often, so that nobody waits; symbols that are not listed are not traded. */
+/** Ticks often, so that tests are quick; symbols that are not listed are not traded. */
 const MARKET = `
 [[topic]]
 pattern = "market.*"

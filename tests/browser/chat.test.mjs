@@ -74,7 +74,7 @@ test("shift and enter makes a new line and sends nothing", SCENARIO, async () =>
   await bo.waitForMessages(["Ada: one\ntwo"]);
 });
 
-test("a taken name is told, and another one can be chosen", SCENARIO, async () => {
+test("a taken name is reported, and another one can be chosen", SCENARIO, async () => {
   const ada = await open();
   await ada.enter("Ada", "names");
   await ada.waitForMembers(["Ada"]);
@@ -122,7 +122,7 @@ test("who leaves the room or closes the window disappears from the members", SCE
   await ada.waitForMembers(["Ada"]);
 });
 
-test("markup typed by a person is shown as typed and runs nowhere", SCENARIO, async () => {
+test("markup typed by a person is shown as typed and never runs", SCENARIO, async () => {
   const hostile = ["<img src=x onerror=\"window.broken=1\">", "<script>window.broken=1</script>", "<b>&amp;</b>"];
   const [ada, bo] = await two("markup", ["<i>Ada</i>", "Bo"]);
   for (const text of hostile) {
@@ -139,7 +139,7 @@ test("markup typed by a person is shown as typed and runs nowhere", SCENARIO, as
   }
 });
 
-test("a message that is too long is kept and told", SCENARIO, async () => {
+test("a message that is too long is kept and reported", SCENARIO, async () => {
   const [ada, bo] = await two("long");
   await ada.composer.fill("x".repeat(2003));
   await ada.waitForText("#composer-count", "2003 / 2000");

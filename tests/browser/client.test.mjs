@@ -31,20 +31,20 @@ after(async () => {
 
 const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 
-/** A page with a client of its own at this port; what a topic brings is in `window.told`. */
+/** A page with a client of its own at this port; what a topic brings is in `window.received`. */
 async function open(port, topic) {
   const window = await Window.open(browser, `http://127.0.0.1:${port}/`);
   await window.page.evaluate(async (followed) => {
     const { RialtoClient } = await import("/sdk/index.js");
-    const told = { data: [], gaps: [], recovered: [] };
+    const received = { data: [], gaps: [], recovered: [] };
     const client = new RialtoClient("/ws", { requestTimeoutMs: 60_000, backoff: { initialMs: 50, maxMs: 500 } });
     client.subscribe(followed, {
-      onMessage: ({ data }) => told.data.push(data),
-      onGap: (gap) => told.gaps.push(gap),
-      onSubscribed: ({ recovered }) => told.recovered.push(recovered),
+      onMessage: ({ data }) => received.data.push(data),
+      onGap: (gap) => received.gaps.push(gap),
+      onSubscribed: ({ recovered }) => received.recovered.push(recovered),
     });
     await client.connect();
-    Object.assign(globalThis, { told, client });
+    Object.assign(globalThis, { received, client });
   }, topic);
   return window.page;
 }
@@ -52,14 +52,14 @@ async function open(port, topic) {
 const publish = (page, topic, list) =>
   page.evaluate(([to, all]) => Promise.all(all.map((number) => globalThis.client.publish(to, number))), [topic, list]);
 
-const toldIn = (page) => page.evaluate(() => globalThis.told);
+const receivedIn = (page) => page.evaluate(() => globalThis.received);
 
 test("the broker is killed, another window publishes meanwhile: all arrives in order, once", SCENARIO, async () => {
   const topic = "news.restart";
   const follower = await open(proxy.port, topic);
   const publisher = await open(broker.port, topic);
   await publish(publisher, topic, numbers(1, 20));
-  await becomes(async () => (await toldIn(follower)).data.length, 20);
+  await becomes(async () => (await receivedIn(follower)).data.length, 20);
   proxy.down();
   await broker.kill();
   await becomes(() => publisher.evaluate(() => globalThis.client.status.status !== "connected"), true);
@@ -69,10 +69,10 @@ test("the broker is killed, another window publishes meanwhile: all arrives in o
   const live = publish(publisher, topic, numbers(41, 60));
   proxy.up();
   await live;
-  await becomes(async () => (await toldIn(follower)).data.length, 60);
+  await becomes(async () => (await receivedIn(follower)).data.length, 60);
   await publish(publisher, topic, [61]);
   const expected = { data: numbers(1, 61), gaps: [], recovered: [false, false] };
-  await becomes(() => toldIn(follower), expected);
+  await becomes(() => receivedIn(follower), expected);
 });
 
 test("the network fails while another window publishes: recovered, without a gap", SCENARIO, async () => {
@@ -80,12 +80,12 @@ test("the network fails while another window publishes: recovered, without a gap
   const follower = await open(proxy.port, topic);
   const publisher = await open(broker.port, topic);
   await publish(publisher, topic, numbers(1, 5));
-  await becomes(async () => (await toldIn(follower)).data.length, 5);
+  await becomes(async () => (await receivedIn(follower)).data.length, 5);
   proxy.down();
   // More than a page of them.
   await publish(publisher, topic, numbers(6, 500));
   proxy.up();
-  await becomes(async () => (await toldIn(follower)).data.length, 500);
+  await becomes(async () => (await receivedIn(follower)).data.length, 500);
   await publish(publisher, topic, [501]);
-  await becomes(() => toldIn(follower), { data: numbers(1, 501), gaps: [], recovered: [false, true] });
+  await becomes(() => receivedIn(follower), { data: numbers(1, 501), gaps: [], recovered: [false, true] });
 });

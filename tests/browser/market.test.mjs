@@ -128,7 +128,7 @@ test("a price from a feed shows in every window at once, with its change in word
   assert.equal(await feed("GLASS", -1), "negative");
 });
 
-test("a symbol that nobody follows any more stands still", SCENARIO, async () => {
+test("a symbol that is no longer followed stands still", SCENARIO, async () => {
   const { timeOf } = await program();
   const [first, second] = [await open("#SUGAR,SALT"), await open("#SUGAR,SALT")];
   for (const window of [first, second]) await row(window, "SUGAR").locator(".move").waitFor();
@@ -147,7 +147,7 @@ test("a symbol that nobody follows any more stands still", SCENARIO, async () =>
   }, true);
 });
 
-test("symbols come and go by keyboard alone, and wrong ones are told", SCENARIO, async () => {
+test("symbols are added and removed by keyboard alone, and wrong ones are reported", SCENARIO, async () => {
   const window = await open("#SALT,SILK");
   const field = window.page.getByLabel("Symbol to follow");
   await field.focus();

@@ -32,7 +32,7 @@ export class Proxy {
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
-  /** Cuts, and lets nobody through until `up`. */
+  /** Cuts, and refuses connections until `up`. */
   down() {
     this.#isDown = true;
     this.cut();

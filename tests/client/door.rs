@@ -1,4 +1,4 @@
-//! What the broker's door says before there is a session, and the token.
+//! What the broker answers before there is a session, and the token.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ fn ending(error: Error) -> Ending {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_not_there_is_told_when_patience_ends() {
+async fn a_broker_that_is_not_there_is_reported_when_patience_ends() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = builder(free, Codec::Json).patience(Duration::ZERO).connect().await.unwrap_err();
     let Ending::Unreachable(why) = ending(error) else { panic!("unreachable") };
@@ -25,9 +25,9 @@ async fn a_broker_that_is_not_there_is_told_when_patience_ends() {
 }
 
 #[tokio::test]
-async fn a_door_that_refuses_for_good_ends_the_client() {
+async fn a_refusal_of_the_upgrade_ends_the_client() {
     let running = keeping(|_| {});
-    let address = format!("ws://{}/nowhere", running.address);
+    let address = format!("ws://{}/missing", running.address);
     let error = within("an error", Client::connect(&address)).await.unwrap_err();
     assert!(matches!(ending(error), Ending::Door { status: 404, .. }));
 }
@@ -61,7 +61,7 @@ async fn a_token_is_asked_for_and_one_that_is_refused_twice_ends_the_client() {
 }
 
 #[tokio::test]
-async fn events_tell_how_a_client_ended_to_whoever_comes_late() {
+async fn events_say_how_a_client_ended_also_to_a_late_listener() {
     let running = keeping(|_| {});
     let client = connect(&running, Codec::Json).await;
     let mut early = client.events();
@@ -76,7 +76,7 @@ async fn events_tell_how_a_client_ended_to_whoever_comes_late() {
 
 #[cfg(feature = "tls")]
 #[tokio::test]
-async fn an_encrypted_door_needs_a_certificate_that_is_trusted() {
+async fn an_encrypted_address_needs_a_certificate_that_is_trusted() {
     use crate::support::Running;
     use crate::support::tls::{Certificate, Files};
 

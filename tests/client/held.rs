@@ -76,7 +76,7 @@ async fn a_queue_that_is_never_read_makes_the_session_slow_and_it_comes_back_wit
         Event::Disconnected { code, .. } => Some(code),
         _ => None,
     });
-    // A socket that takes nothing cannot be told.
+    // A socket that takes nothing gets no Close.
     let code = code.await;
     assert!(matches!(code, Some(4000) | None), "{code:?}");
 }

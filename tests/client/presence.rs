@@ -1,4 +1,4 @@
-//! Who is there, as a client is told, over a restart too.
+//! Presence as a client sees it, over a restart too.
 
 use rialto::config::TopicRule;
 use rialto_client::{Codec, ErrorCode, Item, Topic};
@@ -29,12 +29,12 @@ async fn members_come_and_go() {
         assert_eq!(present.count, 1);
         let own = present.members.unwrap().remove(0);
         let visit = other.subscribe("room.a").await.unwrap();
-        let Item::Join { topic, member } = next(&mut room).await else { panic!("somebody came") };
+        let Item::Join { topic, member } = next(&mut room).await else { panic!("a member joined") };
         assert_eq!((&*topic, member.session == own.session), ("room.a", false));
         let present = other.presence("room.a").await.unwrap();
         assert_eq!((present.count, present.members.unwrap()), (2, vec![own, member.clone()]));
         drop(visit);
-        let Item::Leave { member: gone, .. } = next(&mut room).await else { panic!("somebody left") };
+        let Item::Leave { member: gone, .. } = next(&mut room).await else { panic!("a member left") };
         assert_eq!(gone, member);
         let refused = other.presence("elsewhere").await.unwrap_err();
         assert_eq!(refused.code(), Some(ErrorCode::Unavailable));

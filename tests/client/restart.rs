@@ -11,7 +11,7 @@ fn again_at(address: SocketAddr) -> Running {
     keeping(|config| config.server.listen = vec![address])
 }
 
-/// Stops the broker, publishes numbers to the new one before the clients are asked for anything, and gives that.
+/// Stops the broker, starts a new one, publishes numbers to it before the clients are back, and returns it.
 async fn restarted(running: Running, topic: &str, numbers: std::ops::RangeInclusive<u64>) -> Running {
     let address = running.address;
     drop(running);

@@ -61,7 +61,7 @@ async fn the_past_is_read_and_sent() {
         let since = Topic::new(topic).since(Position { epoch: "other".into(), offset: 99 });
         let mut since = client.subscribe(since).await.unwrap();
         assert_eq!(since.topics()[0].recovered, Some(false));
-        let Item::Gap(gap) = next(&mut since).await else { panic!("a gap is told") };
+        let Item::Gap(gap) = next(&mut since).await else { panic!("a gap is reported") };
         assert_eq!((gap.from, gap.to), (1, 10));
     }
 }

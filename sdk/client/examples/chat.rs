@@ -1,5 +1,5 @@
 //! A chat room in a terminal: `cargo run -p rialto-client --example chat -- ws://127.0.0.1:8080 lobby Ada`, with the broker's own
-//! configuration, whose plugin gives out the names.
+//! configuration, whose plugin keeps the names.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it speaks to a person")]
 
 use std::io::BufRead as _;

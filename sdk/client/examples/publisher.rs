@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Err(error) if error.code() == Some(ErrorCode::KeyReused) => {
                 println!("order {number} was another one before")
             }
-            // Nobody knows; the next run will find out, by the key.
+            // It is not known; the next run finds out, by the key.
             Err(error) if error.may_have_acted() => println!("order {number} may have been published: {error}"),
             Err(error) => println!("order {number} was not published: {error}"),
         }

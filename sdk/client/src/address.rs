@@ -4,7 +4,7 @@ use tokio_tungstenite::tungstenite::http::Uri;
 
 use crate::Ending;
 
-/// The path of a broker's door for WebSockets, where an address names none.
+/// The broker's path for WebSockets, where an address names none.
 const PATH: &str = "/ws";
 
 /// A broker's address.
@@ -51,7 +51,7 @@ mod tests {
             ("ws://127.0.0.1:8080/ws", "ws://127.0.0.1:8080/ws", "127.0.0.1", 8080),
             ("ws://localhost", "ws://localhost/ws", "localhost", 80),
             ("ws://localhost:1/", "ws://localhost:1/ws", "localhost", 1),
-            ("ws://[::1]:9/door?a=b", "ws://[::1]:9/door?a=b", "::1", 9),
+            ("ws://[::1]:9/path?a=b", "ws://[::1]:9/path?a=b", "::1", 9),
         ] {
             let expected = Address { uri: uri.into(), host: host.into(), port, is_encrypted: false };
             assert_eq!(Address::parse(text), Ok(expected), "{text}");

@@ -73,8 +73,8 @@ impl Builder {
         self
     }
 
-    /// A program that gives a token: asked before the first session, before a token runs out, and when the broker did not take
-    /// one. When it fails it is asked again, as after a connection that was lost.
+    /// A callback that returns a token: called before the first session, before a token expires, and when the broker refused
+    /// one. When it fails it is called again, as after a lost connection.
     pub fn tokens<F, T, E>(mut self, program: F) -> Self
     where
         F: Fn() -> T + Send + Sync + 'static,
@@ -181,7 +181,7 @@ impl Builder {
 /// For the pauses and for the keys.
 fn random() -> Result<(u64, u128), String> {
     let mut bytes = [0; 24];
-    getrandom::fill(&mut bytes).map_err(|error| format!("the system gives no randomness: {error}"))?;
+    getrandom::fill(&mut bytes).map_err(|error| format!("the system has no randomness: {error}"))?;
     let (seed, keys) = bytes.split_at(8);
     let seed = u64::from_le_bytes(seed.try_into().expect("eight bytes"));
     Ok((seed, u128::from_le_bytes(keys.try_into().expect("sixteen bytes"))))

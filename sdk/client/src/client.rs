@@ -131,7 +131,7 @@ impl Client {
         Presence::new(self, topic.into())
     }
 
-    /// Asks the broker for its time; says also how long that took.
+    /// Asks the broker for its time, and measures how long that takes.
     pub fn ping(&self) -> Ping {
         Ping::new(self)
     }
@@ -149,8 +149,8 @@ impl Client {
         }
     }
 
-    /// Subscribes to many topics and patterns at once, with one queue for all of them. Those that the broker refuses are told
-    /// by [`Subscription::refused`].
+    /// Subscribes to many topics and patterns at once, with one queue for all of them. Those that the broker refuses are in
+    /// [`Subscription::refused`].
     ///
     /// # Errors
     /// As [`Client::subscribe`], but for refusals.
@@ -163,7 +163,7 @@ impl Client {
         let (queue, items) = mpsc::channel::<Item>(self.shared.queue);
         let (reply, answer) = oneshot::channel();
         let within = self.shared.within;
-        // From here on whoever gives up waiting leaves.
+        // From here on a caller that gives up waiting unsubscribes.
         let mut subscription = Subscription::new(self.clone(), stream, items);
         self.shared.command(Command::Subscribe { stream, wanted, within, queue, reply })?;
         match answer.await.map_err(|_| self.shared.closed())?? {
@@ -173,7 +173,7 @@ impl Client {
         Ok(subscription)
     }
 
-    /// What happens to the connection, from now on. Whoever does not read misses the oldest.
+    /// What happens to the connection, from now on. A reader that is too slow misses the oldest.
     #[must_use]
     pub fn events(&self) -> Events {
         Events { receiver: self.shared.events.subscribe(), ending: Arc::clone(&self.shared.ending), is_over: false }
@@ -185,7 +185,7 @@ impl Client {
         self.shared.ending.get().cloned()
     }
 
-    /// Waits until the client has ended, and says why.
+    /// Waits until the client has ended, and returns why.
     pub async fn closed(&self) -> Ending {
         self.shared.commands.closed().await;
         self.ending().unwrap_or(Ending::Asked)
@@ -197,7 +197,7 @@ impl Client {
         let _ = self.shared.command(Command::Close);
         let task = self.shared.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         match task {
-            // It never fails but by a fault of ours, which has been told on standard error.
+            // It fails only by a bug of this client, which was reported on standard error.
             Some(task) => drop(task.await),
             None => self.shared.commands.closed().await,
         }

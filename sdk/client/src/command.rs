@@ -26,8 +26,8 @@ pub(crate) enum Command {
     },
     /// Subscribe; what comes goes into the queue.
     Subscribe { stream: StreamId, wanted: Vec<Topic>, within: Duration, queue: mpsc::Sender<Item>, reply: ReplySender },
-    /// Nobody reads this subscription any more.
+    /// This subscription was dropped.
     Unsubscribe(StreamId),
-    /// Say goodbye.
+    /// End the session and the client.
     Close,
 }

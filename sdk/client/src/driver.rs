@@ -1,5 +1,5 @@
 //! The task that drives a client: it moves bytes, time and commands to the machine and does what that says. It decides
-//! nothing, but for one thing: while a subscription has no room, it does not read the socket.
+//! nothing, with one exception: while a subscription has no room, it does not read the socket.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, pending};
@@ -60,7 +60,7 @@ enum Wakeup {
     Incoming(Incoming),
     Opened(Result<Socket, Refusal>),
     Token(Result<String, String>),
-    /// The first thing that was held has room, or nobody wants it.
+    /// The first item that was held has room, or its subscription is gone.
     Room,
     Time,
 }
@@ -87,7 +87,7 @@ impl Driver {
         loop {
             self.act().await;
             let is_over = match self.machine.ending() {
-                // Who asked for the end does not wait for what is held.
+                // A program that asked for the end does not wait for what is held.
                 Some(Ending::Asked) => true,
                 Some(_) => self.held.is_empty(),
                 None => false,
@@ -149,7 +149,7 @@ impl Driver {
                 Action::Disconnect(code) => self.disconnect(code).await,
                 Action::Complete { ticket, outcome } => {
                     if let Some((reply, _)) = self.waiters.remove(&ticket) {
-                        // Whoever no longer waits does not want to know.
+                        // The caller may no longer wait.
                         let _ = reply.send(*outcome);
                     }
                 }
@@ -213,7 +213,7 @@ impl Driver {
         self.make_room();
     }
 
-    /// Hands over what has room, in order, and says to the machine whether something is held.
+    /// Hands over what has room, in order, and reports to the machine whether something is held.
     fn make_room(&mut self) {
         use mpsc::error::TrySendError::{Closed, Full};
         while let Some(first) = self.held.pop_front() {
@@ -222,7 +222,7 @@ impl Driver {
                 QueuedItem::Item(stream, item) => {
                     let Some(queue) = self.queues.get(&stream) else { continue };
                     match queue.try_send(item) {
-                        // Whoever reads no more will say so.
+                        // A subscription that is dropped sends a command of its own.
                         Ok(()) | Err(Closed(_)) => {}
                         Err(Full(item)) => {
                             self.held.push_front(QueuedItem::Item(stream, item));
@@ -240,7 +240,7 @@ impl Driver {
             // It ends once.
             let _ = self.setting.ending.set(ending.clone());
         }
-        // Nobody has to listen.
+        // There need be no listener.
         let _ = self.setting.events.send(event);
     }
 
@@ -270,7 +270,7 @@ async fn maybe<T>(future: &mut Option<Pending<T>>) -> T {
     }
 }
 
-/// Waits until a queue has room, or nobody reads it.
+/// Waits until a queue has room, or its reader is gone.
 async fn room(queue: Option<&mpsc::Sender<Item>>) {
     if let Some(queue) = queue {
         drop(queue.reserve().await);

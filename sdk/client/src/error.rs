@@ -1,4 +1,4 @@
-//! Why something did not work: one enum for requests, one for the end of a client.
+//! Errors: one enum for requests, one for the end of a client.
 
 use std::time::Duration;
 
@@ -100,8 +100,8 @@ pub enum Ending {
     /// No session could be begun in the time that [`connect`](crate::Builder::connect) was given.
     #[error("cannot connect: {0}")]
     Unreachable(String),
-    /// The broker's HTTP door refused the connection for good.
-    #[error("the door refused the connection with status {status}: {reason}")]
+    /// The broker refused the WebSocket upgrade for good.
+    #[error("the broker refused the connection with status {status}: {reason}")]
     Door {
         /// The HTTP status.
         status: u16,

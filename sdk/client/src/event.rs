@@ -1,4 +1,4 @@
-//! What a client tells its program: about the connection as a whole, and about one subscription.
+//! What a client reports to its program: about the connection as a whole, and about one subscription.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +24,9 @@ pub enum Event {
     },
     /// A subscription goes on in a new session.
     Resumed(Resumed),
-    /// Messages of a topic will not come.
+    /// Messages of a topic will not come; once, however many subscriptions select it.
     Gap(Gap),
-    /// A frame of a type that is not the protocol's own: what a plugin pushed to this session.
+    /// What a plugin pushed to this session alone.
     Pushed {
         /// Its type, `x-…`.
         kind: String,
@@ -57,8 +57,8 @@ pub struct Resumed {
     pub topic: Arc<str>,
     /// Where the topic stands; none for a pattern.
     pub position: Option<Position>,
-    /// Whether nothing was missed. If not, what was missed is told by gaps, or, for patterns and subscriptions that are live
-    /// only, not at all.
+    /// Whether nothing was missed. If not, gaps report what was missed; of patterns and subscriptions that are live only
+    /// it is not reported.
     pub recovered: bool,
 }
 
@@ -72,14 +72,14 @@ pub enum Item {
     Gap(Gap),
     /// The subscription goes on in a new session.
     Resumed(Resumed),
-    /// Somebody came.
+    /// A member joined.
     Join {
         /// The topic.
         topic: Arc<str>,
         /// Who.
         member: Member,
     },
-    /// Somebody left.
+    /// A member left.
     Leave {
         /// The topic.
         topic: Arc<str>,

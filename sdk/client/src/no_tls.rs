@@ -2,7 +2,7 @@
 
 use tokio::net::TcpStream;
 
-/// Nobody.
+/// No certificates.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trust(());
 

@@ -1,6 +1,6 @@
 //! Randomness for pauses and keys. Seeded once, so that a test can repeat what a client did.
 
-/// A generator of numbers nobody has to guess right (SplitMix64, Steele, Lea and Flood 2014).
+/// A generator of numbers that need not be secret (SplitMix64, Steele, Lea and Flood 2014).
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 

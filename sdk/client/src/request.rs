@@ -20,7 +20,8 @@ use crate::machine::{Reply, Retry};
 /// What awaiting a request comes to.
 type Awaiting<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
-/// A request that has been handed over. Awaiting it gives the answer; dropping it leaves the request as it is, its outcome unknown.
+/// A request that has been handed over. Awaiting it returns the answer; dropping it leaves the request as it is, its outcome
+/// unknown.
 #[must_use = "the answer says whether it worked"]
 pub struct Sent<T> {
     answer: oneshot::Receiver<Result<Reply, Error>>,
@@ -74,7 +75,7 @@ impl Key {
     }
 }
 
-/// A message to publish. Awaiting it publishes it and gives its position.
+/// A message to publish. Awaiting it publishes it and returns its position.
 #[derive(Debug)]
 #[must_use = "nothing is published before this is awaited or sent"]
 pub struct Publish {
@@ -117,7 +118,7 @@ impl Publish {
         self
     }
 
-    /// Hands it over and gives the answer that is to come. Messages that are sent one after the other are published in this
+    /// Hands it over and returns the answer that is to come. Messages that are sent one after the other are published in this
     /// order.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 const READ_BYTES: usize = 16 * 1024;
 
 /// How long a broker has to answer a Close.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// Any byte stream under a socket.
 trait Bottom: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -109,7 +109,7 @@ impl Socket {
         self.outgoing.push_back(Message::Pong(Bytes::new()));
     }
 
-    /// Writes what waits, and gives the next thing that came in if `reads`. Whoever gives up waiting loses nothing.
+    /// Writes what waits, and returns the next thing that came in if `reads`. Safe to cancel.
     pub(crate) async fn turn(&mut self, reads: bool) -> Incoming {
         poll_fn(|context| {
             self.write(context);
@@ -118,15 +118,15 @@ impl Socket {
         .await
     }
 
-    /// Says goodbye, waits a moment for the answer, and is gone.
+    /// Sends a Close, waits a moment for the answer, and drops the connection.
     pub(crate) async fn close(mut self, code: u16) {
         self.outgoing.push_back(Message::Close(Some(CloseFrame { code: code.into(), reason: Utf8Bytes::default() })));
         let answered = async { while !matches!(self.turn(true).await, Incoming::Closed(_)) {} };
-        // Whoever does not answer is left alone.
-        let _ = tokio::time::timeout(FAREWELL, answered).await;
+        // A broker that does not answer is not waited for.
+        let _ = tokio::time::timeout(CLOSE_WAIT, answered).await;
     }
 
-    /// Says goodbye if that can be done at once, and is gone.
+    /// Sends a Close if that can be done at once, and drops the connection.
     pub(crate) async fn drop_now(mut self, code: u16) {
         self.outgoing.push_back(Message::Close(Some(CloseFrame { code: code.into(), reason: Utf8Bytes::default() })));
         poll_fn(|context| {

@@ -40,7 +40,7 @@ impl Subscription {
         }
     }
 
-    /// The next item; none when the client has ended or the broker has ended all of it. Whoever gives up waiting loses nothing.
+    /// The next item; none when the client has ended or the broker has ended all of it. Safe to cancel.
     pub async fn next(&mut self) -> Option<Item> {
         self.items.recv().await
     }

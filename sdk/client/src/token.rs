@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 type Fetched = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
-/// Gives tokens.
+/// Returns tokens.
 #[derive(Clone)]
 pub(crate) struct Tokens(Arc<dyn Fn() -> Fetched + Send + Sync>);
 
@@ -25,7 +25,7 @@ impl Tokens {
         }))
     }
 
-    /// Gives the same one each time.
+    /// Returns the same one each time.
     pub(crate) fn fixed(token: String) -> Self {
         Self::by(move || std::future::ready(Ok::<_, std::convert::Infallible>(token.clone())))
     }

@@ -13,7 +13,7 @@ client.connect().catch((error) => {
   process.exitCode = 1;
 });
 
-// Awaited one by one: whoever writes faster than the broker takes must wait.
+// Awaited one by one: a writer that is faster than the broker must wait.
 for await (const line of createInterface({ input: process.stdin })) {
   const { position, duplicate } = await client.publish(topic, line);
   console.log(JSON.stringify({ line, position, duplicate }));

@@ -60,24 +60,24 @@ function scenario(name, play) {
   });
 }
 
-/** What a follower is told, and a promise for the moment when it has been handed so many messages. */
+/** What the handlers of a subscription received, and a promise for the moment when there are so many messages. */
 function record() {
-  const told = { data: [], gaps: [], subscribed: [] };
+  const received = { data: [], gaps: [], subscribed: [] };
   let waiting = [];
   const handlers = {
     onMessage: ({ data }) => {
-      told.data.push(data);
-      for (const { count, resolve } of waiting) if (told.data.length >= count) resolve();
-      waiting = waiting.filter(({ count }) => told.data.length < count);
+      received.data.push(data);
+      for (const { count, resolve } of waiting) if (received.data.length >= count) resolve();
+      waiting = waiting.filter(({ count }) => received.data.length < count);
     },
-    onGap: (gap) => told.gaps.push(gap),
-    onSubscribed: (subscribed) => told.subscribed.push(subscribed),
+    onGap: (gap) => received.gaps.push(gap),
+    onSubscribed: (subscribed) => received.subscribed.push(subscribed),
   };
   const has = (count) => new Promise((resolve) => {
-    if (told.data.length >= count) resolve();
+    if (received.data.length >= count) resolve();
     else waiting.push({ count, resolve });
   });
-  return { told, handlers, has };
+  return { received, handlers, has };
 }
 
 const event = (client, type) => new Promise((resolve) => {
@@ -93,7 +93,7 @@ for (const [kind, WebSocket] of Object.entries(KINDS)) {
   const topic = `news.${kind.replace(/\W/g, "-")}`;
 
   scenario(`${kind}: the broker is killed, others publish meanwhile: all arrives in order, once`, async (proxy) => {
-    const { told, handlers, has } = record();
+    const { received, handlers, has } = record();
     const follower = clientAt(proxy.port, WebSocket);
     follower.subscribe(topic, handlers);
     const publisher = clientAt(broker.port, WebSocket);
@@ -115,14 +115,14 @@ for (const [kind, WebSocket] of Object.entries(KINDS)) {
     await has(80);
     await publish(81, 81);
     await has(81);
-    assert.deepEqual(told.data, numbers(1, 81));
-    assert.deepEqual(told.gaps, []);
-    assert.deepEqual(told.subscribed.map(({ recovered }) => recovered), [false, false]);
-    assert.notEqual(told.subscribed[1].position.epoch, told.subscribed[0].position.epoch);
+    assert.deepEqual(received.data, numbers(1, 81));
+    assert.deepEqual(received.gaps, []);
+    assert.deepEqual(received.subscribed.map(({ recovered }) => recovered), [false, false]);
+    assert.notEqual(received.subscribed[1].position.epoch, received.subscribed[0].position.epoch);
   });
 
   scenario(`${kind}: away while others publish, the broker stays: recovered without a gap`, async (proxy) => {
-    const { told, handlers, has } = record();
+    const { received, handlers, has } = record();
     const follower = clientAt(proxy.port, WebSocket);
     follower.subscribe(`${topic}.away`, handlers);
     const publisher = clientAt(broker.port, WebSocket);
@@ -136,14 +136,14 @@ for (const [kind, WebSocket] of Object.entries(KINDS)) {
     await recovered;
     await publisher.publish(`${topic}.away`, 902);
     await has(902);
-    assert.deepEqual(told.data, numbers(1, 902));
-    assert.deepEqual(told.gaps, []);
-    assert.equal(told.subscribed[1].recovered, true);
+    assert.deepEqual(received.data, numbers(1, 902));
+    assert.deepEqual(received.gaps, []);
+    assert.equal(received.subscribed[1].recovered, true);
   });
 }
 
-scenario("history too short for what was missed: the gap is told, the rest comes", async (proxy) => {
-  const { told, handlers, has } = record();
+scenario("history too short for what was missed: the gap is reported, the rest comes", async (proxy) => {
+  const { received, handlers, has } = record();
   const follower = clientAt(proxy.port);
   follower.subscribe("short.a", handlers);
   const publisher = clientAt(broker.port);
@@ -156,13 +156,13 @@ scenario("history too short for what was missed: the gap is told, the rest comes
   await has(6);
   await publisher.publish("short.a", 21);
   await has(7);
-  assert.deepEqual(told.data, [1, ...numbers(16, 21)]);
-  assert.deepEqual(told.gaps, [{ topic: "short.a", from: 2, to: 15, reason: "expired" }]);
-  assert.equal(told.subscribed[1].recovered, false);
+  assert.deepEqual(received.data, [1, ...numbers(16, 21)]);
+  assert.deepEqual(received.gaps, [{ topic: "short.a", from: 2, to: 15, reason: "expired" }]);
+  assert.equal(received.subscribed[1].recovered, false);
 });
 
-scenario("only what comes from now on, where the past is lost: the gap is told, also in a new epoch", async (proxy) => {
-  const { told, handlers, has } = record();
+scenario("only what comes from now on, where the past is lost: the gap is reported, also in a new epoch", async (proxy) => {
+  const { received, handlers, has } = record();
   const [kept, live] = [clientAt(proxy.port), clientAt(proxy.port)];
   const replayed = record();
   live.subscribe("short.live", handlers, { onLost: "live" });
@@ -187,15 +187,15 @@ scenario("only what comes from now on, where the past is lost: the gap is told, 
   await away(12, 20);
   await publisher.publish("short.live", 21);
   await Promise.all([has(3), replayed.has(13)]);
-  assert.deepEqual(told.data, [1, 11, 21]);
-  assert.deepEqual(replayed.told.data, [1, ...numbers(6, 11), ...numbers(16, 21)]);
+  assert.deepEqual(received.data, [1, 11, 21]);
+  assert.deepEqual(replayed.received.data, [1, ...numbers(6, 11), ...numbers(16, 21)]);
   const spans = ({ gaps }) => gaps.map(({ from, to, reason }) => `${from}-${to} ${reason}`);
-  assert.deepEqual(spans(told), ["2-10 expired", "1-9 reset"]);
-  assert.deepEqual(spans(replayed.told), ["2-5 expired", "1-4 reset"]);
+  assert.deepEqual(spans(received), ["2-10 expired", "1-9 reset"]);
+  assert.deepEqual(spans(replayed.received), ["2-5 expired", "1-4 reset"]);
 });
 
 scenario("a network that fails all the time: every message of two publishers once, in their order", async (proxy) => {
-  const { told, handlers, has } = record();
+  const { received, handlers, has } = record();
   const follower = clientAt(proxy.port);
   const patterns = record();
   follower.subscribe("news.storm", handlers);
@@ -226,15 +226,15 @@ scenario("a network that fails all the time: every message of two publishers onc
   await publishers[0].publish("news.storm", "end");
   await has(601);
   assert.equal(cuts, 17);
-  assert.ok(told.subscribed.length > 3, "the follower was cut off too");
+  assert.ok(received.subscribed.length > 3, "the follower was cut off too");
   for (const who of [0, 1]) {
-    assert.deepEqual(told.data.filter((each) => each.who === who).map(({ number }) => number), numbers(1, 300));
+    assert.deepEqual(received.data.filter((each) => each.who === who).map(({ number }) => number), numbers(1, 300));
     const offsets = acks[who].map(({ offset }) => offset);
     assert.deepEqual(offsets, [...offsets].sort((a, b) => a - b));
   }
-  assert.deepEqual(told.gaps, []);
-  assert.equal(told.data.length, 601);
-  const seen = patterns.told.data.map((data) => JSON.stringify(data));
+  assert.deepEqual(received.gaps, []);
+  assert.equal(received.data.length, 601);
+  const seen = patterns.received.data.map((data) => JSON.stringify(data));
   assert.ok(seen.length > 0);
   assert.equal(new Set(seen).size, seen.length, "a pattern's handler got a message twice");
 });
@@ -275,8 +275,8 @@ scenario("what is published without echo reaches all others, and is no hole for 
   await recovered;
   await publisher.publish("news.echo", 8);
   await Promise.all([own.has(4), others.has(8)]);
-  assert.deepEqual([own.told.data, others.told.data], [[2, 4, 6, 8], numbers(1, 8)]);
-  assert.deepEqual([own.told.gaps, others.told.gaps], [[], []]);
+  assert.deepEqual([own.received.data, others.received.data], [[2, 4, 6, 8], numbers(1, 8)]);
+  assert.deepEqual([own.received.gaps, others.received.gaps], [[], []]);
 });
 
 scenario("a topic that catches up and patterns that select it: each handler has each message once", async (proxy) => {
@@ -300,12 +300,12 @@ scenario("a topic that catches up and patterns that select it: each handler has 
   }
   await publish(4502, 4502);
   await exact.has(4502);
-  await becomes(() => pattern.told.data.slice(-2), [4502, 4502]);
-  assert.deepEqual(exact.told.data, numbers(1, 4502));
-  assert.deepEqual(exact.told.gaps, []);
+  await becomes(() => pattern.received.data.slice(-2), [4502, 4502]);
+  assert.deepEqual(exact.received.data, numbers(1, 4502));
+  assert.deepEqual(exact.received.gaps, []);
   // Live only: what was published while away is not theirs; the rest comes to both of them, in order.
-  const firsts = pattern.told.data.filter((_, place) => place % 2 === 0);
-  assert.deepEqual(pattern.told.data, firsts.flatMap((number) => [number, number]));
+  const firsts = pattern.received.data.filter((_, place) => place % 2 === 0);
+  assert.deepEqual(pattern.received.data, firsts.flatMap((number) => [number, number]));
   assert.deepEqual(firsts, [...new Set(firsts)].sort((one, other) => one - other));
 });
 

@@ -147,18 +147,18 @@ test("a subscription ended by the broker says why", async () => {
   assert.ok(socket.sent.every(({ type }) => type === "ping"), "not asked for again");
 });
 
-test("gaps, announcements of closing and errors without a request are told", async () => {
+test("gaps, announcements of closing and errors without a request are reported", async () => {
   const { client, sockets: [socket] } = await connectedClient();
-  const told = [];
-  client.on("closing", (closing) => told.push(closing));
-  client.on("error", (error) => told.push(error.code));
-  client.subscribe("a", { onGap: (gap) => told.push(gap) });
+  const reported = [];
+  client.on("closing", (closing) => reported.push(closing));
+  client.on("error", (error) => reported.push(error.code));
+  client.subscribe("a", { onGap: (gap) => reported.push(gap) });
   await socket.accept();
   await socket.receive({ type: "gap", topic: "a", from: 3, to: 9, reason: "slow" });
   await socket.receive({ type: "error", code: "bad_request", message: "what?" });
   await socket.receive({ type: "closing", code: 1001, message: "drain", retry_after_ms: 100 });
   await socket.receive({ type: "x-new-thing" });
-  assert.deepEqual(told, [
+  assert.deepEqual(reported, [
     { topic: "a", from: 3, to: 9, reason: "slow" },
     "bad_request",
     { code: 1001, message: "drain", retryAfterMs: 100 },
@@ -190,7 +190,7 @@ test("an address no socket can be made for closes instead of retrying", async ()
   await settled();
 });
 
-test("what a plugin sends to this session is told as it came, and to no subscription", async () => {
+test("what a plugin sends to this session is emitted as it came, and no subscription gets it", async () => {
   const { client, sockets: [socket] } = await connectedClient();
   const pushed = [];
   client.on("pushed", (frame) => pushed.push(frame));

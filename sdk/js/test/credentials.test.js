@@ -1,11 +1,11 @@
-/** Tokens: when the application is asked for one, what the broker is told, and what a refusal does. */
+/** Tokens: when the application is asked for one, what the broker is sent, and what a refusal does. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { fakeClient, settled } from "./fake.js";
 
-/** A client with tokens t1, t2, …; `problems` are the errors it told. */
+/** A client with tokens t1, t2, …; `problems` are the errors that it emitted. */
 function tokenClient(options = {}) {
   const problems = [];
   let count = 0;
@@ -97,7 +97,7 @@ for (const [code, close] of [["unauthorized", 4001], ["expired", 4002]]) {
   });
 }
 
-test("a callback that fails, gives nothing or takes too long is asked again later, and its error told", async () => {
+test("a callback that fails, returns nothing or takes too long is asked again later, and its error emitted", async () => {
   const answers = [
     () => { throw new Error("thrown"); },
     () => Promise.reject(new Error("offline")),
@@ -120,7 +120,7 @@ test("a callback that fails, gives nothing or takes too long is asked again late
   ]);
 });
 
-test("a refresh that is refused is told and tried again, and the connection goes on", async () => {
+test("a refresh that is refused is reported and tried again, and the connection goes on", async () => {
   const { client, clock, sockets, problems } = tokenClient();
   client.connect();
   await sockets[0].greet();
@@ -147,7 +147,7 @@ test("an error without a request that says the token is no good asks for another
   assert.equal(await authorize(sockets[0]), "t2");
 });
 
-test("refused for good, or told to wait: the broker's word counts", async () => {
+test("refused for good, or with a hint: the client does what the broker says", async () => {
   const { client, clock, sockets } = tokenClient();
   client.connect();
   await sockets[0].greet();
@@ -162,19 +162,19 @@ test("refused for good, or told to wait: the broker's word counts", async () => 
 });
 
 test("a connection that ends while the token is fetched is left alone", async () => {
-  let give;
-  const { client, clock, sockets } = fakeClient({ token: () => new Promise((resolve) => (give = resolve)) });
+  let resolveToken;
+  const { client, clock, sockets } = fakeClient({ token: () => new Promise((resolve) => (resolveToken = resolve)) });
   client.connect();
   await sockets[0].greet();
   await sockets[0].end(1006);
-  const late = give;
+  const late = resolveToken;
   await clock.advance(250);
   await sockets[1].greet();
   late("old");
   await settled();
   assert.deepEqual(sockets[0].sent, []);
   assert.deepEqual(sockets[1].sent, []);
-  give("new");
+  resolveToken("new");
   await settled();
   assert.equal(sockets[1].sent[0].token, "new");
 });

@@ -93,13 +93,13 @@ test("two people chat in their terminals", SCENARIO, async () => {
   const bo = run("chat", "lobby", "Bo");
   await bo.says("(here: Ada, Bo)");
   ada.write("What news?\n");
-  const heard = async () => {
+  const received = async () => {
     for (;;) {
       const { value } = await bo.lines.next();
       if (!value.startsWith("(")) return value;
     }
   };
-  assert.equal(await heard(), "Ada: What news?");
+  assert.equal(await received(), "Ada: What news?");
   for (const { child, end } of [ada, bo]) {
     end();
     assert.deepEqual(await once(child, "exit"), [0, null]);

@@ -11,7 +11,7 @@ export class FakeClock {
 
   now = () => this.#nowMs;
 
-  /** The wall clock stands an hour ahead, so that nobody takes one for the other. */
+  /** The wall clock stands an hour ahead, so that a test notices when one is taken for the other. */
   unixMs = () => this.#nowMs + 3_600_000;
 
   setTimeout = (callback, delayMs) => {

@@ -59,7 +59,7 @@ test("replies find their requests in any order, and ids are positive and never u
   assert.equal(open(replies, "ping", 1000).id, 3);
 });
 
-test("replies no one waits for are told apart", () => {
+test("replies that no request waits for are recognised", () => {
   const replies = new Replies(new FakeClock());
   replies.open("ping", 1000, () => {});
   for (const id of [undefined, null, 0, 2, "1", {}]) {

@@ -33,7 +33,7 @@ test("what was not answered is sent again in order, under the same keys, and ans
   assert.deepEqual(sockets[2].sent, []);
 });
 
-test("every request has a key of its own, unless the application gives one", async () => {
+test("every request has a key of its own, unless the application names one", async () => {
   const { client, sockets: [socket] } = await connectedClient();
   client.publish("a", 1);
   client.publish("a", 1);
@@ -114,7 +114,7 @@ test("the deadline counts over all connections and says whether the broker may h
   assert.deepEqual(sockets[2].sent, [], "what is out of time is not sent any more");
 });
 
-test("a late answer to what is out of time is nobody's", async () => {
+test("a late answer to a request that timed out is ignored", async () => {
   const { client, clock, sockets: [socket] } = await connectedClient({ requestTimeoutMs: 5000 });
   const late = assert.rejects(client.publish("a", 1), TimeoutError);
   await clock.advance(5000);
@@ -149,7 +149,7 @@ test("waiting requests are bounded, connected or not", async () => {
   assert.equal(sockets[0].sent.length, 2);
 });
 
-test("an error is an answer: it is told and not retried", async () => {
+test("an error is an answer: it is reported and not retried", async () => {
   const fake = await connectedClient();
   const { client, sockets } = fake;
   const refused = assert.rejects(client.publish("a", 1), { code: "busy", retryAfterMs: 50 });

@@ -1,4 +1,4 @@
-/** Random schedules of drops and restarts: each message once, in order, and every loss told. A failure names its seed. */
+/** Random schedules of drops and restarts: each message once, in order, every loss reported. A failure names its seed. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -20,7 +20,7 @@ function clientOf(model, random, requestTimeoutMs) {
   });
 }
 
-/** Writes down what an application is told about each topic: messages with their positions, gaps, lost positions. */
+/** Writes down what an application receives about each topic: messages with their positions, gaps, lost positions. */
 function follow(client, log) {
   for (const topic of TOPICS) {
     const entries = [];
@@ -54,7 +54,7 @@ async function run(seed, { kept, restarts = false, patienceMs = 10 ** 9 }) {
     await settled();
     return true;
   };
-  // Both are there before anything is published: what comes before is nobody's to miss.
+  // Both are there before anything is published: what comes before cannot be missed.
   while (!(await isIdle()));
   while (published < PUBLISHES) {
     const dice = random();
@@ -156,13 +156,13 @@ each("replies come too late: what is asked for once more arrives once", LATE, (r
 });
 
 const SHORT = { kind: "gap", kept: 3 };
-each("history is short: what has expired is told, and the rest arrives once, in order", SHORT, (result) => {
+each("history is short: what has expired is reported, and the rest arrives once, in order", SHORT, (result) => {
   checkFollower(result);
   checkAcks(result);
 });
 
 const RESTARTS = { kind: "lost", kept: 1000, restarts: true };
-each("the broker forgets everything: each epoch is told and arrives in order, once", RESTARTS, (result) => {
+each("the broker forgets everything: each epoch is reported and arrives in order, once", RESTARTS, (result) => {
   checkFollower(result);
   checkAcks(result);
   const { model, log } = result;

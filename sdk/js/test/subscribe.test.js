@@ -1,4 +1,4 @@
-/** Subscriptions: what is asked for, in how many frames, who gets which message, and what is told about the rest. */
+/** Subscriptions: what is requested, in how many frames, which handler gets which message, and what else is reported. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,7 +7,7 @@ import { connectedClient, fakeClient } from "./fake.js";
 
 const message = (topic, offset, data = offset) => ({ type: "message", topic, offset, time: 0, data });
 
-/** Handlers that write down what they are told. */
+/** Handlers that write down what they receive. */
 function recorder(log = []) {
   return {
     log,
@@ -62,7 +62,7 @@ test("many topics take a few frames: at most a hundred each, and none larger tha
   await left;
 });
 
-test("in a list each topic has its own fate, and what spoils a list spoils only itself", async () => {
+test("in a list each topic has its own outcome, and an invalid item fails alone", async () => {
   const { client, clock, sockets: [socket] } = await connectedClient();
   const handlers = recorder();
   const [good, bad, later, missing] = client.subscribeAll(["good", "bad", "later", "missing"], handlers);
@@ -79,14 +79,14 @@ test("in a list each topic has its own fate, and what spoils a list spoils only 
   await later.ready;
   assert.deepEqual(handlers.log, ["subscribed", "forbidden", "busy", "internal", "subscribed"]);
 
-  const spoilt = client.subscribeAll(["x", "y z"], {});
+  const invalid = client.subscribeAll(["x", "y z"], {});
   await socket.receive({ type: "error", id: socket.takeSent().id, code: "bad_request", message: "white space" });
   const [first, second] = socket.sent;
   assert.deepEqual([first.topic, second.topic], ["x", "y z"]);
   await socket.receive({ type: "error", id: second.id, code: "bad_request", message: "white space" });
   await socket.receive({ type: "ok", id: first.id, topic: "x", position: { epoch: "e1", offset: 0 } });
-  await spoilt[0].ready;
-  await assert.rejects(spoilt[1].ready, { code: "bad_request" });
+  await invalid[0].ready;
+  await assert.rejects(invalid[1].ready, { code: "bad_request" });
 });
 
 test("what comes before the reply to a list is kept until it is known where each topic stands", async () => {
@@ -167,7 +167,7 @@ test("lost while the missed messages come: the next connection goes on from the 
   assert.deepEqual(handlers.log.filter((line) => line.startsWith("a=")), [3, 4, 5, 6, 7, 8, 9].map((n) => `a=${n}`));
 });
 
-test("expired: the gap is told, then what is kept comes, and nothing twice", async () => {
+test("expired: the gap is reported, then what is kept comes, and nothing twice", async () => {
   const fake = await connectedClient();
   const handlers = recorder();
   const gaps = [];
@@ -182,7 +182,7 @@ test("expired: the gap is told, then what is kept comes, and nothing twice", asy
   assert.deepEqual(gaps, [{ topic: "a", from: 3, to: 7, reason: "expired" }]);
 });
 
-test("lost before the gap was told: it is told on the next connection", async () => {
+test("lost before the gap was reported: it is reported on the next connection", async () => {
   const fake = await connectedClient();
   const handlers = recorder();
   fake.client.subscribe("a", handlers);
@@ -205,7 +205,7 @@ test("a new epoch is new from its first message, also those with offsets known f
   assert.deepEqual(subscription.position, { epoch: "e2", offset: 3 });
 });
 
-test("whoever wants only live messages gets none from before, and stands where the topic stands", async () => {
+test("live only: no message from before arrives, and the position is the topic's", async () => {
   const fake = await connectedClient();
   const handlers = recorder();
   const subscription = fake.client.subscribe("a", handlers, { onLost: "live" });
@@ -219,7 +219,7 @@ test("whoever wants only live messages gets none from before, and stands where t
   assert.deepEqual(handlers.log, ["subscribed", "subscribed", "a 1-4 reset", "a=5"]);
 });
 
-test("the position moves over gaps, and a hole that nobody explained is told too", async () => {
+test("the position moves over gaps, and a hole that no gap reports is reported too", async () => {
   const { client, sockets: [socket] } = await connectedClient();
   const handlers = recorder();
   const gaps = [];
@@ -322,7 +322,7 @@ test("what only a pattern asked for is not taken for the topic that is being sub
   assert.deepEqual(pattern.log, ["subscribed", "a.b=9", "a.b=10"]);
 });
 
-test("who is there is told with the reply, when somebody comes or goes, and as a number in large topics", async () => {
+test("members come with the reply, then joins and leaves, and only their number in large topics", async () => {
   const { client, sockets: [socket] } = await connectedClient();
   const handlers = recorder();
   client.subscribe("a", handlers, { presence: true });
@@ -336,7 +336,7 @@ test("who is there is told with the reply, when somebody comes or goes, and as a
   assert.deepEqual(handlers.log, ["subscribed", "1 ada", "a +bo", "a -ada", "201 many", "1 bo"]);
 });
 
-test("subscribing again with other options tells the broker, and repeats no message", async () => {
+test("subscribing again with other options sends the change, and repeats no message", async () => {
   const { client, sockets: [socket] } = await connectedClient();
   const handlers = recorder();
   const problems = [];
@@ -384,12 +384,12 @@ test("a handler may end its own and other subscriptions while replies are read",
   assert.equal(socket.sent[0].topics.length, 2);
 });
 
-test("connected, disconnected and status tell the same story", async () => {
+test("connected, disconnected and status agree", async () => {
   const fake = fakeClient();
   const { client, sockets } = fake;
-  const told = [];
-  client.on("connected", ({ session, isReturn }) => told.push(["connected", session, isReturn]));
-  client.on("disconnected", ({ code, willReturn }) => told.push(["disconnected", code, willReturn]));
+  const reported = [];
+  client.on("connected", ({ session, isReturn }) => reported.push(["connected", session, isReturn]));
+  client.on("disconnected", ({ code, willReturn }) => reported.push(["disconnected", code, willReturn]));
   client.connect();
   await sockets[0].end(1006);
   await fake.clock.advance(1000);
@@ -400,7 +400,7 @@ test("connected, disconnected and status tell the same story", async () => {
   client.connect();
   await sockets[3].welcome();
   client.close();
-  assert.deepEqual(told, [
+  assert.deepEqual(reported, [
     ["connected", "s2", false], ["disconnected", 1006, true],
     ["connected", "s3", true], ["disconnected", 4003, false],
     ["connected", "s4", true], ["disconnected", 1000, false],
