@@ -1,4 +1,5 @@
-//! How many bytes all outboxes of all shards hold, and which shard has the largest. It sheds nothing itself.
+//! The budget of all outboxes of all shards: the bytes that they hold, and which shard has the largest. It sheds nothing
+//! itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -7,25 +8,25 @@ use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
 
-/// What is shared by the shards of one hub.
+/// The budget, shared by the shards of one hub.
 #[derive(Debug)]
 pub(super) struct Budget {
     bytes_max: usize,
     metrics: Arc<Metrics>,
-    parts: Box<[Part]>,
+    shards: Box<[ShardBudget]>,
 }
 
-/// One shard's part.
+/// What the budget knows of one shard.
 #[derive(Debug, Default)]
-struct Part {
-    /// The bytes of its largest outbox, or more: it grows at once and shrinks when it is looked at.
+struct ShardBudget {
+    /// An upper bound of the bytes of its largest outbox: raised at once, lowered when the shard sheds.
     largest: AtomicUsize,
-    asked: Notify,
+    shed_requested: Notify,
 }
 
 impl Budget {
     pub(super) fn new(bytes_max: usize, shards: usize, metrics: Arc<Metrics>) -> Self {
-        Self { bytes_max, metrics, parts: (0..shards).map(|_| Part::default()).collect() }
+        Self { bytes_max, metrics, shards: (0..shards).map(|_| ShardBudget::default()).collect() }
     }
 
     /// Counts what a shard's outboxes grew or shrank by.
@@ -42,24 +43,24 @@ impl Budget {
         self.metrics.outbox_bytes.get() > self.bytes_max as u64
     }
 
-    /// Says how large the largest outbox of a shard is.
+    /// Sets the size of a shard's largest outbox.
     pub(super) fn set_largest(&self, shard: usize, bytes: usize) {
-        self.parts[shard].largest.store(bytes, Relaxed);
+        self.shards[shard].largest.store(bytes, Relaxed);
     }
 
-    /// Asks the shard with the largest outbox to shed, unless that is `own`. Gives whether it is.
-    pub(super) fn is_largest_or_ask(&self, own: usize) -> bool {
-        let largest = |shard: usize| self.parts[shard].largest.load(Relaxed);
-        let first = (0..self.parts.len()).max_by_key(|shard| (largest(*shard), *shard == own)).unwrap_or(own);
+    /// Requests the shard with the largest outbox to shed, unless that is `own`. Returns whether it is.
+    pub(super) fn is_largest_or_request(&self, own: usize) -> bool {
+        let largest = |shard: usize| self.shards[shard].largest.load(Relaxed);
+        let first = (0..self.shards.len()).max_by_key(|shard| (largest(*shard), *shard == own)).unwrap_or(own);
         if first != own {
-            self.parts[first].asked.notify_one();
+            self.shards[first].shed_requested.notify_one();
         }
         first == own
     }
 
-    /// Waits until another shard asks this one to shed.
-    pub(super) async fn asked(&self, shard: usize) {
-        self.parts[shard].asked.notified().await;
+    /// Waits until another shard requests this one to shed.
+    pub(super) async fn shed_requested(&self, shard: usize) {
+        self.shards[shard].shed_requested.notified().await;
     }
 }
 
@@ -68,17 +69,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shard_with_the_largest_outbox_is_asked() {
+    fn the_shard_with_the_largest_outbox_sheds() {
         let budget = Budget::new(100, 3, Arc::default());
         for (shard, bytes) in [(0, 40), (1, 50), (2, 20)] {
             budget.count(bytes + 7, 7);
             budget.set_largest(shard, bytes);
         }
         assert!(budget.is_exceeded());
-        assert!(!budget.is_largest_or_ask(0));
-        assert!(budget.is_largest_or_ask(1));
+        assert!(!budget.is_largest_or_request(0));
+        assert!(budget.is_largest_or_request(1));
         budget.set_largest(0, 50);
-        assert!(budget.is_largest_or_ask(0) && budget.is_largest_or_ask(1), "of equals each may shed");
+        assert!(budget.is_largest_or_request(0) && budget.is_largest_or_request(1), "equal shards may both shed");
         budget.count(5, 15);
         assert!(!budget.is_exceeded());
     }

@@ -1,5 +1,5 @@
-//! The hub: all shards, and the doors through which the rest of the broker reaches their sessions. It knows no topic's
-//! rules and no plugin.
+//! The hub: all shards, and the interface through which the rest of the broker reaches their sessions. It knows neither
+//! topic rules nor plugins.
 
 mod budget;
 mod routing;
@@ -25,7 +25,7 @@ pub(crate) use self::session::subscription::Subscription;
 pub(crate) use self::shard::Shard;
 #[cfg(test)]
 pub(crate) use self::shard::inbox::commands_of;
-pub(crate) use self::shard::inbox::{Command, together};
+pub(crate) use self::shard::inbox::{Command, batch_wakes};
 pub(crate) use self::shard::subscribe::{FollowPresence, Start, Subscribe, SubscribeReply};
 pub use self::transport::Duplex;
 pub(crate) use self::transport::Link;
@@ -38,7 +38,7 @@ use crate::message::SharedMessage;
 use crate::metrics::Metrics;
 use crate::topic::Pattern;
 
-/// What the shards need to know of the configuration.
+/// The settings that shards need.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HubLimits {
     pub(crate) shards: usize,
@@ -58,7 +58,7 @@ pub(crate) struct HubLimits {
 
 #[cfg(test)]
 impl HubLimits {
-    /// Small ones, for a hub of one shard.
+    /// Low limits, for a hub of one shard.
     pub(crate) fn of_test() -> Self {
         let second = Duration::from_secs(1);
         Self {
@@ -92,7 +92,7 @@ impl Hub {
     /// Starts one thread per shard.
     ///
     /// # Errors
-    /// When the operating system gives no thread or no event queue.
+    /// When the operating system cannot create a thread or an event queue.
     pub(crate) fn spawn(limits: HubLimits, metrics: &Arc<Metrics>) -> std::io::Result<Self> {
         let mut inboxes = Vec::new();
         let mut threads = Vec::new();
@@ -117,34 +117,34 @@ impl Hub {
         &self.patterns
     }
 
-    /// Hands a message to every shard that has subscribers for it, by its topic or by a pattern. To be called while the
-    /// topic's order stands still.
+    /// Passes a message to every shard that has subscribers for it, by its topic or by a pattern. The caller holds the
+    /// topic's order.
     pub(crate) fn deliver(&self, reach: &Reach, message: &SharedMessage) {
-        let selectors = reach.now(&self.patterns, &message.topic, message.offset);
+        let selectors = reach.selectors_now(&self.patterns, &message.topic, message.offset);
         for shard in self.reached(reach, selectors.as_deref()) {
             let (message, selectors) = (Arc::clone(message), selectors.clone());
             self.inboxes[shard].push(Command::Deliver { message, selectors });
         }
     }
 
-    /// Tells all who want to know who is present in a topic.
+    /// Sends a presence change to all sessions that follow the presence of a topic.
     pub(crate) fn announce(&self, audience: &Audience, message: &SharedMessage) {
         for shard in audience.shards() {
             self.inboxes[shard].push(Command::Deliver { message: Arc::clone(message), selectors: None });
         }
     }
 
-    /// Waits until the shards that a topic's last message went to have room for more: what makes a publisher wait for its
-    /// readers.
+    /// Back-pressure: waits until the shards that a topic's last message went to have room for more, so that publishers
+    /// do not outrun subscribers.
     pub(crate) async fn room(&self, reach: &Reach) {
-        for shard in self.reached(reach, reach.last().as_deref()) {
+        for shard in self.reached(reach, reach.last_selectors().as_deref()) {
             self.inboxes[shard].room().await;
         }
     }
 
     /// Whether [`Hub::room`] would return at once.
     pub(crate) fn has_room(&self, reach: &Reach) -> bool {
-        self.reached(reach, reach.last().as_deref()).all(|shard| self.inboxes[shard].has_room())
+        self.reached(reach, reach.last_selectors().as_deref()).all(|shard| self.inboxes[shard].has_room())
     }
 
     fn reached<'a>(
@@ -161,32 +161,31 @@ impl Hub {
         self.inboxes[session.shard()].push(Command::Push { session, push });
     }
 
-    /// Sends a session the messages of a stream, from here on or behind a replay. The caller has counted it in the audiences.
+    /// Subscribes a session to a stream, from now on or after a replay. The caller has counted it in the audiences.
     pub(crate) fn subscribe(&self, session: SessionKey, subscribe: Subscribe) {
         self.inboxes[session.shard()].push(Command::Subscribe { session, subscribe: Box::new(subscribe) });
     }
 
-    /// Answers a bulk of subscribes, and begins what follows the reply.
+    /// Answers a bulk of subscribes, and starts what follows the reply.
     pub(crate) fn start(&self, session: SessionKey, start: Start) {
         self.inboxes[session.shard()].push(Command::Start { session, start: Box::new(start) });
     }
 
-    /// A name for a replay that no other has.
+    /// A unique id for a replay.
     pub(crate) fn next_replay(&self) -> u64 {
         self.replays.fetch_add(1, Relaxed)
     }
 
-    /// Sends a session a page of the past that its shard has requested. The last one is to be sent while the topic's order stands
-    /// still.
+    /// Sends a session a page of the history that its shard has requested. For the last page the caller holds the
+    /// topic's order.
     pub(crate) fn page(&self, session: SessionKey, replay: u64, page: Page) {
         self.inboxes[session.shard()].push(Command::Page { session, replay, page: Box::new(page) });
     }
 
-    /// Gives a session what a pattern selects from here on; `then` is done before anyone who publishes knows of a pattern
-    /// that is new.
+    /// Subscribes a session to a pattern from now on; `then` runs before any publisher can see a new pattern.
     ///
     /// # Errors
-    /// [`TooManyPatterns`], and `then` was not done.
+    /// [`TooManyPatterns`]; `then` has not run.
     pub(crate) fn select(
         &self,
         session: SessionKey,
@@ -207,7 +206,7 @@ impl Hub {
         }
     }
 
-    /// Ends a subscription, or the replay that leads to one; and that to who is present.
+    /// Ends a subscription, or the replay before it; and the subscription to the topic's presence.
     pub(crate) fn unsubscribe(&self, session: SessionKey, stream: StreamId) {
         self.inboxes[session.shard()].push(Command::Unsubscribe { session, stream });
     }
@@ -224,14 +223,14 @@ impl Hub {
         }
     }
 
-    /// Tells the shards' threads to end.
+    /// Requests the shards' threads to stop.
     pub(crate) fn signal_stop(&self) {
         for inbox in self.inboxes.iter() {
             inbox.push(Command::Stop);
         }
     }
 
-    /// Ends the shards' threads and waits for them. Sessions that are still there are cut off.
+    /// Stops the shards' threads and waits for them. Sessions that are still open are dropped.
     pub(crate) fn stop(&self) {
         self.signal_stop();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));

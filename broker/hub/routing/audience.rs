@@ -1,4 +1,4 @@
-//! Which shards have subscribers for a topic, and what those subscribers have missed. It counts; it delivers nothing.
+//! Counts the subscribers of a topic per shard, and the messages that they have missed. It delivers nothing.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire};
@@ -14,11 +14,11 @@ use crate::metrics::Counter;
 pub(crate) struct Audience {
     counts: Counts,
     skipped: [Counter; Policy::ALL.len()],
-    /// The field of the topic's own policy, which is there for everyone.
+    /// The field of the topic's own policy, which needs no reservation.
     own_field: Option<Pointer>,
-    /// The other fields that subscriptions keep the latest messages by, each with their number.
+    /// The other fields that subscriptions with `latest_by` use, each with the number of these.
     fields: Mutex<Vec<(Pointer, u32)>>,
-    /// Of a pattern: what is to be done when nobody is left.
+    /// For a pattern: removes it when its last subscriber has left.
     retirement: Option<Box<Retirement>>,
 }
 
@@ -29,22 +29,22 @@ enum Counts {
     Many(Box<[AtomicU32]>),
 }
 
-/// So many shards need no memory besides.
+/// The number of shards up to which the counts need no allocation.
 const FEW: usize = 8;
 
-/// A subscription's part in the fields of its topic, until this is dropped.
+/// The reservation of a field for one subscription, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct FieldPlace {
     audience: Arc<Audience>,
     field: Pointer,
 }
 
-/// The subscribers of the topic ask for as many different fields as may be.
+/// The subscribers of the topic use the maximum number of different fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooManyFields;
 
 impl Audience {
-    /// Nobody yet. `delivery` is the topic's own policy.
+    /// An audience without subscribers. `delivery` is the topic's own policy.
     pub(crate) fn new(shards: usize, delivery: &Delivery) -> Self {
         let counts = match shards {
             ..=FEW => Counts::Few(Default::default()),
@@ -57,20 +57,21 @@ impl Audience {
         Self { counts, skipped: Default::default(), own_field, fields: Mutex::default(), retirement: None }
     }
 
-    /// Nobody yet, of a pattern.
+    /// The same for a pattern.
     pub(in crate::hub) fn of_pattern(shards: usize, retirement: Retirement) -> Self {
         Self { retirement: Some(Box::new(retirement)), ..Self::new(shards, &Delivery::Queue) }
     }
 
-    /// One more subscriber; of a topic by [`Reach::enter`](crate::hub::Reach::enter) only, else its publishers do not find it.
+    /// Counts a subscriber. For a topic only [`Reach::enter`](crate::hub::Reach::enter) does so, else publishers do not
+    /// find it.
     pub(crate) fn enter(&self, shard: usize) {
         self.counts[shard].fetch_add(1, AcqRel);
     }
 
-    /// One subscriber less.
+    /// Counts a subscriber out.
     pub(crate) fn leave(&self, shard: usize) {
         let before = self.counts[shard].fetch_sub(1, AcqRel);
-        debug_assert!(before > 0, "nobody leaves who has not entered");
+        debug_assert!(before > 0, "a session leaves only what it has entered");
         if before == 1
             && let Some(retirement) = &self.retirement
         {
@@ -78,7 +79,7 @@ impl Audience {
         }
     }
 
-    /// Reserves what a policy needs: of `latest_by` its field.
+    /// Reserves what a policy needs: for `latest_by` its field.
     ///
     /// # Errors
     /// [`TooManyFields`] when the field would be one more than `fields_max`.
@@ -105,7 +106,7 @@ impl Audience {
         self.counts.iter().all(|count| count.load(Acquire) == 0)
     }
 
-    /// All subscribers.
+    /// The number of subscribers.
     pub(crate) fn subscribers(&self) -> u64 {
         self.counts.iter().map(|count| u64::from(count.load(Acquire))).sum()
     }
@@ -121,12 +122,12 @@ impl Audience {
         present.map(|(shard, _)| shard)
     }
 
-    /// Counts messages that a subscriber does not get.
+    /// Counts messages that a subscriber was not sent.
     pub(in crate::hub) fn skip(&self, policy: Policy, messages: usize) {
         self.skipped[policy.index()].add(messages as u64);
     }
 
-    /// Messages that subscribers did not get, by policy.
+    /// Messages that subscribers were not sent, by policy.
     pub(crate) fn skipped(&self) -> [u64; Policy::ALL.len()] {
         self.skipped.each_ref().map(Counter::get)
     }
@@ -158,18 +159,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_bounded_by_topic_and_free_again_when_nobody_uses_them() {
+    fn fields_are_limited_per_topic_and_released_with_their_last_subscription() {
         let by = |field: &str| Delivery::LatestBy(Pointer::parse(field).expect("a pointer"));
         let audience = Arc::new(Audience::new(1, &by("/own")));
         let reserve = |field: &str| audience.reserve(&by(field), 2);
-        let places = [reserve("/a"), reserve("/b"), reserve("/a")].map(|place| place.expect("there is room"));
+        let places =
+            [reserve("/a"), reserve("/b"), reserve("/a")].map(|place| place.expect("the limit is not reached"));
         assert_eq!(reserve("/c").err(), Some(TooManyFields));
         assert!(reserve("/own").expect("the topic's own").is_none());
         assert!(audience.reserve(&Delivery::Latest, 0).expect("no field").is_none());
         let [first, _second, third] = places;
         drop(first);
-        assert_eq!(reserve("/c").err(), Some(TooManyFields), "one subscription still has /a");
+        assert_eq!(reserve("/c").err(), Some(TooManyFields), "one subscription still uses /a");
         drop(third);
-        assert!(reserve("/c").expect("there is room again").is_some());
+        assert!(reserve("/c").expect("below the limit again").is_some());
     }
 }

@@ -1,5 +1,5 @@
-//! The patterns that sessions are subscribed to: each is one stream with an audience of its own, whatever the number of
-//! its subscribers. It delivers nothing.
+//! The patterns that sessions are subscribed to. Each is one stream with one audience, however many subscribers it has. It
+//! delivers nothing.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
@@ -10,10 +10,11 @@ use crate::hub::{Audience, StreamId};
 use crate::metrics::Metrics;
 use crate::topic::{Pattern, Topic};
 
-/// A change of a pattern concerns the topics that begin with the same token, and with those all that share their version.
+/// Topics are hashed by their first token to one of so many versions; a change of a pattern invalidates those that
+/// share it.
 const VERSIONS: usize = 1 + u8::MAX as usize;
 
-/// All patterns that are subscribed to.
+/// All patterns with subscribers.
 #[derive(Debug)]
 pub(crate) struct Patterns {
     patterns_max: usize,
@@ -22,12 +23,12 @@ pub(crate) struct Patterns {
     selectors: RwLock<Trie<Selector>>,
     /// The number of the next stream; changed under the lock.
     streams: AtomicU64,
-    /// Each counts the changes that concern a part of all topics; changed under the lock.
+    /// Each counts the changes that concern its part of the topics; changed under the lock.
     versions: Box<[AtomicU64]>,
     hasher: RandomState,
 }
 
-/// A pattern that somebody is subscribed to.
+/// A pattern with subscribers.
 #[derive(Clone, Debug)]
 pub(crate) struct Selector {
     pub(in crate::hub) stream: StreamId,
@@ -37,11 +38,11 @@ pub(crate) struct Selector {
 /// The patterns that select one topic; there is at least one.
 pub(crate) type Selectors = Arc<[Selector]>;
 
-/// As many different patterns as may be are subscribed to.
+/// The limit of different patterns is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooManyPatterns;
 
-/// Takes a pattern out when its last subscriber has left.
+/// Removes a pattern when its last subscriber has left.
 #[derive(Debug)]
 pub(in crate::hub) struct Retirement {
     patterns: Weak<Patterns>,
@@ -56,11 +57,10 @@ impl Patterns {
         Self { patterns_max, shards, metrics, selectors, streams, versions, hasher }
     }
 
-    /// Counts a subscriber of a pattern in and lets `enter` make it one. A publisher that finds out about a new pattern
-    /// does so after that.
+    /// Counts a subscriber of a pattern, and calls `enter` to subscribe it. Publishers see a new pattern only after that.
     ///
     /// # Errors
-    /// [`TooManyPatterns`] when the pattern would be one more than may be.
+    /// [`TooManyPatterns`] when a new pattern would exceed the limit.
     pub(in crate::hub) fn enter(
         self: &Arc<Self>,
         pattern: &Pattern,
@@ -88,22 +88,22 @@ impl Patterns {
         Ok(())
     }
 
-    /// The stream of a pattern that somebody is subscribed to.
+    /// The stream of a pattern with subscribers.
     pub(in crate::hub) fn stream(&self, pattern: &Pattern) -> Option<StreamId> {
         self.read().get(pattern.as_str()).map(|selector| selector.stream)
     }
 
-    /// Which of the versions concerns a topic.
+    /// The index of the version that concerns a topic.
     pub(crate) fn place(&self, topic: &Topic) -> u8 {
         self.place_of(first_token(topic.as_str()))
     }
 
-    /// The number of changes that concern the topics of a place.
+    /// The version at this index.
     pub(in crate::hub) fn version(&self, place: u8) -> u64 {
         self.versions[usize::from(place)].load(Acquire)
     }
 
-    /// The patterns that select a topic, and the version of its place that this is true of.
+    /// The patterns that select a topic, and the version for which this is true.
     pub(in crate::hub) fn selecting(&self, topic: &Topic, place: u8) -> (Option<Selectors>, u64) {
         let selectors = self.read();
         let mut found = Vec::new();
@@ -112,7 +112,7 @@ impl Patterns {
         (found, self.version(place))
     }
 
-    /// To be called under the lock, after the change.
+    /// Advances the versions that a changed pattern concerns. To be called under the lock, after the change.
     fn change(&self, pattern: &Pattern) {
         match first_token(pattern.as_str()) {
             "*" | ">" => self.versions.iter().for_each(|version| _ = version.fetch_add(1, Release)),
@@ -125,7 +125,7 @@ impl Patterns {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Trie<Selector>> {
-        // What is done under the lock for writing either happens or does not.
+        // No write under the lock can stop half way, so a poisoned lock is consistent.
         self.selectors.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -135,17 +135,17 @@ impl Patterns {
 }
 
 impl Retirement {
-    /// Takes the pattern out, unless somebody has come meanwhile.
+    /// Removes the pattern, unless it has a new subscriber.
     pub(in crate::hub) fn retire(&self) {
         let Some(patterns) = self.patterns.upgrade() else { return };
         let mut selectors = patterns.write();
         let own = selectors.get(self.pattern.as_str()).filter(|selector| selector.stream == self.stream);
         if own.is_some_and(|selector| selector.audience.is_empty()) {
-            let gone = selectors.remove(self.pattern.as_str());
+            let removed = selectors.remove(self.pattern.as_str());
             patterns.metrics.patterns.subtract(1);
             patterns.change(&self.pattern);
             drop(selectors);
-            drop(gone);
+            drop(removed);
         }
     }
 }

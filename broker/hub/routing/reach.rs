@@ -1,5 +1,5 @@
-//! Who gets the messages of one topic, as a publisher finds it: at a glance as long as nobody came or went. It delivers
-//! nothing.
+//! The shards and patterns that receive the messages of one topic, cached for its publishers until subscribers change. It
+//! delivers nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,31 +8,31 @@ use super::patterns::{Patterns, Selectors};
 use crate::hub::Audience;
 use crate::topic::Topic;
 
-/// The last shard that has a bit of its own; it shares it with those that come after it.
+/// The last shard with a bit of its own, which all later shards share.
 const LAST_BIT: usize = 63;
 
-/// Every how many messages a topic's audience is asked which shards have subscribers left.
-const LOOK_EVERY: u64 = 16;
+/// The shards with subscribers are counted again after so many messages.
+const RECOUNT_EVERY: u64 = 16;
 
-/// What one topic remembers of its subscribers and of the patterns that select it, where its publishers find it without
-/// looking elsewhere: of many topics each look elsewhere costs them a wait for memory.
+/// What publishers need to know of a topic's subscribers and of the patterns that select it, in one place: with many
+/// topics, each further lookup would be a cache miss.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Reach {
-    /// A bit for each shard that has subscribers of the topic, or had some lately.
+    /// A bit for each shard that has subscribers of the topic, or had some recently.
     shards: AtomicU64,
-    /// Twice the version of the patterns that is remembered, and one more if any of them selects the topic.
+    /// Twice the version of the cached patterns, plus one if any of them selects the topic.
     seen: AtomicU64,
-    /// Which version concerns the topic; none for a topic that patterns do not select.
+    /// The index of the version that concerns the topic; none for a topic that patterns do not select.
     place: Option<u8>,
     selectors: Mutex<Option<Selectors>>,
     audience: Arc<Audience>,
 }
 
 impl Reach {
-    /// Of a topic whose version is at this place, if patterns select it.
+    /// For a topic whose version has this index, if patterns select it.
     pub(crate) fn new(audience: Arc<Audience>, place: Option<u8>) -> Self {
-        // Before the first change of a place no pattern selects its topics: that is true, and not to be looked up.
+        // At version 0 no pattern selects the topic, so the empty cache is up to date.
         let (shards, seen) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { shards, seen, place, selectors: Mutex::default(), audience }
     }
@@ -42,7 +42,7 @@ impl Reach {
         &self.audience
     }
 
-    /// One more subscriber. To be called while the topic's order stands still, so that no message slips past it.
+    /// Counts a subscriber. The caller holds the topic's order, so that the subscriber misses no message.
     pub(crate) fn enter(&self, shard: usize) {
         self.audience.enter(shard);
         self.shards.store(self.shards.load(Relaxed) | bit(shard), Relaxed);
@@ -53,21 +53,21 @@ impl Reach {
         self.shards.load(Relaxed) & bit(shard) != 0 && (shard < LAST_BIT || self.audience.has(shard))
     }
 
-    /// The patterns that select the topic at this moment, for the message with this offset. To be asked while the topic's order
-    /// stands still: so whoever was told that it is subscribed gets every message after that, and no message is passed over
-    /// behind one that was not.
-    pub(in crate::hub) fn now(&self, patterns: &Patterns, topic: &Topic, offset: u64) -> Option<Selectors> {
-        if offset.is_multiple_of(LOOK_EVERY) && self.shards.load(Relaxed) != 0 {
+    /// The patterns that select the topic now, for the message with this offset. The caller holds the topic's order: a
+    /// session that was sent the reply to its subscribe receives every later message, and no gap before one that it
+    /// received.
+    pub(in crate::hub) fn selectors_now(&self, patterns: &Patterns, topic: &Topic, offset: u64) -> Option<Selectors> {
+        if offset.is_multiple_of(RECOUNT_EVERY) && self.shards.load(Relaxed) != 0 {
             self.shards.store(self.audience.shards().fold(0, |bits, shard| bits | bit(shard)), Relaxed);
         }
         let place = self.place?;
         if self.seen.load(Acquire) == patterns.version(place) << 1 {
             return None;
         }
-        self.look(patterns, topic, place)
+        self.look_up(patterns, topic, place)
     }
 
-    fn look(&self, patterns: &Patterns, topic: &Topic, place: u8) -> Option<Selectors> {
+    fn look_up(&self, patterns: &Patterns, topic: &Topic, place: u8) -> Option<Selectors> {
         let mut selectors = self.selectors.lock().unwrap_or_else(PoisonError::into_inner);
         if self.seen.load(Acquire) >> 1 != patterns.version(place) {
             let (found, version) = patterns.selecting(topic, place);
@@ -78,20 +78,20 @@ impl Reach {
     }
 
     /// The patterns that selected the topic when it was last published to.
-    pub(in crate::hub) fn last(&self) -> Option<Selectors> {
+    pub(in crate::hub) fn last_selectors(&self) -> Option<Selectors> {
         if self.seen.load(Acquire) & 1 == 0 {
             return None;
         }
         self.selectors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Forgets patterns of which some may be gone: for topics that nobody publishes to.
+    /// Drops cached patterns if some of them may have been removed: for topics without publishers.
     pub(crate) fn forget_changed(&self, patterns: &Patterns) {
         let Some(place) = self.place else { return };
         let seen = self.seen.load(Acquire);
         if seen & 1 == 1 && seen >> 1 != patterns.version(place) {
             let mut selectors = self.selectors.lock().unwrap_or_else(PoisonError::into_inner);
-            // The version that is remembered is an old one and stays it, so that the next publisher looks again.
+            // The cached version stays outdated, so that the next publisher looks the patterns up again.
             if self.seen.load(Acquire) >> 1 != patterns.version(place) {
                 *selectors = None;
             }
@@ -111,7 +111,7 @@ mod tests {
     use crate::metrics::Metrics;
 
     #[test]
-    fn shards_are_reached_from_the_first_subscriber_until_some_messages_after_the_last() {
+    fn shards_are_reached_from_the_first_subscriber_until_the_next_count_after_the_last() {
         let topic = Topic::parse("t").expect("a topic");
         for shards in [1, 8, 9, 63, 64, 65, 256] {
             let patterns = Patterns::new(1, shards, Arc::new(Metrics::default()));
@@ -120,10 +120,10 @@ mod tests {
             let entered = if shards == 1 { vec![0] } else { vec![0, shards - 1] };
             assert!(reached().is_empty());
             entered.iter().for_each(|shard| reach.enter(*shard));
-            (1..=LOOK_EVERY).for_each(|offset| assert!(reach.now(&patterns, &topic, offset).is_none()));
+            (1..=RECOUNT_EVERY).for_each(|offset| assert!(reach.selectors_now(&patterns, &topic, offset).is_none()));
             assert_eq!(reached(), entered);
             entered.iter().for_each(|shard| reach.audience().leave(*shard));
-            (1..=LOOK_EVERY).for_each(|offset| assert!(reach.now(&patterns, &topic, offset).is_none()));
+            (1..=RECOUNT_EVERY).for_each(|offset| assert!(reach.selectors_now(&patterns, &topic, offset).is_none()));
             assert!(reached().is_empty(), "{shards}");
         }
     }

@@ -1,35 +1,35 @@
-//! Patterns by their tokens, so that those that select a topic are found without looking at the others. It knows nothing
-//! of what it holds for each.
+//! A trie of patterns by their tokens: finds those that match a topic without testing the others. It knows nothing of the
+//! values that it stores.
 
 use crate::collections::small_map::SmallMap;
 
-/// Something for each of many patterns.
+/// A value for each of many patterns.
 #[derive(Debug)]
 pub(in crate::hub) struct Trie<T> {
     root: Node<T>,
     len: usize,
 }
 
-/// Where the patterns part that have begun alike.
+/// The patterns with a common prefix.
 #[derive(Debug)]
 struct Node<T> {
-    /// Of the pattern that ends here.
+    /// The value of the pattern that ends here.
     here: Option<T>,
-    /// Of the pattern that goes on with a final `>`.
+    /// The value of the pattern that continues with a final `>`.
     tail: Option<T>,
-    /// Those that go on with `*`.
+    /// The patterns that continue with `*`.
     star: Option<Box<Node<T>>>,
-    /// Those that go on with this very token. Clients choose the tokens, so the map's order is not theirs to know.
+    /// The patterns that continue with a token. Clients choose the tokens, so the map's hash is keyed.
     tokens: SmallMap<Box<str>, Node<T>>,
 }
 
 impl<T> Trie<T> {
-    /// How many patterns there are.
+    /// The number of patterns.
     pub(in crate::hub) fn len(&self) -> usize {
         self.len
     }
 
-    /// What is held for a pattern, which is found by its text.
+    /// The value of a pattern.
     pub(in crate::hub) fn get(&self, pattern: &str) -> Option<&T> {
         let mut node = &self.root;
         for token in pattern.split('.') {
@@ -59,17 +59,17 @@ impl<T> Trie<T> {
         self.len += 1;
     }
 
-    /// Takes a pattern out, and whatever was there for it alone.
+    /// Removes a pattern, and the nodes that only it needed.
     pub(in crate::hub) fn remove(&mut self, pattern: &str) -> Option<T> {
         let removed = self.root.remove(Some(pattern));
         self.len -= usize::from(removed.is_some());
         removed
     }
 
-    /// Visits what is held for each pattern that selects a topic, each once. What that costs depends on the topic's tokens
-    /// and on the patterns that begin like it.
+    /// Visits the value of each pattern that selects a topic, each once. The cost depends on the topic's tokens and on the
+    /// patterns that share a prefix with it.
     pub(in crate::hub) fn select<'t>(&'t self, topic: &str, visit: &mut impl FnMut(&'t T)) {
-        // A wildcard in the first place never selects the broker's own topics.
+        // A wildcard as the first token never selects the broker's own topics.
         self.root.select(Some(topic), !topic.starts_with('$'), visit);
     }
 }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_brokers_own_topics_are_selected_by_name_only() {
+    fn wildcards_as_the_first_token_do_not_select_the_brokers_own_topics() {
         let mut trie = Trie::default();
         for pattern in [">", "*", "*.a", "*.>", "$sys.>", "$sys.*"] {
             trie.add(pattern, pattern.to_owned());
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_patterns_leave_nothing_behind() {
+    fn removing_all_patterns_removes_all_nodes() {
         let patterns: Vec<String> = (0..10_000).map(|n| format!("a{}.*.b{n}.>", n % 100)).collect();
         let mut trie = Trie::default();
         patterns.iter().for_each(|pattern| trie.add(pattern, pattern.clone()));

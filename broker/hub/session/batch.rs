@@ -1,4 +1,4 @@
-//! Frames of one stream in one buffer, shared by all sessions of a shard that get them. It can be cut between frames.
+//! A batch: frames of one stream in one buffer, shared by all recipients on a shard. It can be cut between frames.
 
 use std::cell::RefCell;
 
@@ -9,21 +9,21 @@ use crate::message::{SharedMessage, Wire};
 use crate::metrics::Metrics;
 use crate::wire::websocket::websocket_frame_bytes;
 
-/// One or more messages of one stream, written one behind the other.
+/// One or more messages of one stream, encoded one after the other.
 #[derive(Debug)]
 pub(in crate::hub) struct Batch {
     pub(in crate::hub) stream: StreamId,
     pub(in crate::hub) bytes: Bytes,
-    /// The messages themselves, for as long as a session may take some of them back.
+    /// The messages themselves, while a session may still take some of them back into a backlog.
     messages: RefCell<Vec<SharedMessage>>,
 }
 
-/// Where a socket stands in a batch of which it took a part.
+/// The position of a socket in a partly written batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::hub) struct Cut {
-    /// The frames that were begun.
+    /// The number of frames that were begun.
     pub(in crate::hub) begun: usize,
-    /// Where the last of these ends.
+    /// The end of the last of these.
     pub(in crate::hub) end: usize,
 }
 
@@ -41,22 +41,22 @@ impl Batch {
         Self { stream: messages[0].stream, bytes, messages: RefCell::default() }
     }
 
-    /// Keeps the messages, so that they can be taken back until [`Batch::let_go`].
-    pub(in crate::hub) fn hold(&self, messages: &[SharedMessage]) {
+    /// Keeps the messages, so that [`Batch::after`] returns them until [`Batch::drop_messages`].
+    pub(in crate::hub) fn keep_messages(&self, messages: &[SharedMessage]) {
         self.messages.borrow_mut().extend_from_slice(messages);
     }
 
-    /// No session takes a message back any more.
-    pub(in crate::hub) fn let_go(&self) {
+    /// Drops the messages: no session takes one back any more.
+    pub(in crate::hub) fn drop_messages(&self) {
         self.messages.take();
     }
 
-    /// The messages behind the first `begun`.
+    /// The messages after the first `begun`.
     pub(in crate::hub) fn after(&self, begun: usize) -> Vec<SharedMessage> {
         self.messages.borrow().get(begun..).unwrap_or_default().to_vec()
     }
 
-    /// How many frames a socket has begun that took so many bytes.
+    /// How many frames are begun when so many bytes are written.
     pub(in crate::hub) fn cut(&self, written: usize) -> Cut {
         let mut cut = Cut { begun: 0, end: 0 };
         while cut.end < written {
@@ -97,10 +97,10 @@ pub(in crate::hub) mod tests {
         {
             assert_eq!(batch.cut(written), Cut { begun, end }, "{written}");
         }
-        assert!(batch.after(0).is_empty(), "nothing is held unless asked for");
-        batch.hold(&messages);
+        assert!(batch.after(0).is_empty(), "nothing is kept unless requested");
+        batch.keep_messages(&messages);
         assert_eq!(batch.after(1).iter().map(|message| message.offset).collect::<Vec<_>>(), [10, 11]);
-        batch.let_go();
+        batch.drop_messages();
         assert!(batch.after(0).is_empty());
     }
 }

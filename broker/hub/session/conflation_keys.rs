@@ -1,4 +1,4 @@
-//! The keys of messages by field, each found once however many sessions need it. Forgotten after every turn.
+//! A cache of conflation keys, so that each key of a message is extracted once per turn, however many sessions need it.
 
 use rialto_protocol::{Key, Pointer};
 use rustc_hash::FxHashMap;
@@ -6,14 +6,14 @@ use rustc_hash::FxHashMap;
 use crate::hub::StreamId;
 use crate::message::Message;
 
-/// The keys found in one turn.
+/// The keys that were extracted in one turn.
 #[derive(Default)]
 pub(in crate::hub) struct ConflationKeys {
     found: FxHashMap<(StreamId, u64, Pointer), Key>,
 }
 
 impl ConflationKeys {
-    /// The key of a message.
+    /// The value of a message's field.
     pub(in crate::hub) fn of(&mut self, message: &Message, field: &Pointer) -> Key {
         let place = (message.stream, message.offset, field.clone());
         self.found.entry(place).or_insert_with(|| Key::of(&message.payload, field)).clone()

@@ -1,18 +1,18 @@
-//! How many requests of a session are under way: from the moment they are read until their answer is in the outbox.
+//! Counts the requests of a session in flight: from the moment they are read until their reply is in the outbox.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
 
 use tokio::sync::Notify;
 
-/// Counts the requests of one session that are under way.
+/// The number of requests of one session in flight.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     in_flight: AtomicUsize,
     less: Notify,
 }
 
-/// One request under way, until this is dropped.
+/// One request in flight, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlightGuard {
     in_flight: Arc<InFlight>,
@@ -25,7 +25,7 @@ impl InFlight {
         self.enter_as(1)
     }
 
-    /// The same for a request that counts as several, because its answer is so large.
+    /// The same for a request that counts as several because of its large reply.
     pub(crate) fn enter_as(self: &Arc<Self>, requests: usize) -> InFlightGuard {
         self.in_flight.fetch_add(requests, AcqRel);
         InFlightGuard { in_flight: Arc::clone(self), requests }
@@ -35,7 +35,7 @@ impl InFlight {
         self.in_flight.load(Acquire) < bound
     }
 
-    /// Waits until fewer than `bound` requests are under way.
+    /// Waits until fewer than `bound` requests are in flight.
     pub(crate) async fn below(&self, bound: usize) {
         while !self.is_below(bound) {
             self.less.notified().await;
@@ -46,7 +46,7 @@ impl InFlight {
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.in_flight.in_flight.fetch_sub(self.requests, AcqRel);
-        // One session waits for its own traffic, so one permit is enough and none is lost.
+        // Only the session itself waits, so one permit is enough and no wake-up is lost.
         self.in_flight.less.notify_one();
     }
 }

@@ -1,5 +1,5 @@
-//! One session as its shard sees it, and what its delivery policies do with messages that its socket does not take. It
-//! writes nothing.
+//! One session on its shard: its outbox, its subscriptions, and the delivery policies for a slow consumer. It writes
+//! nothing.
 
 pub(super) mod backlog;
 pub(super) mod batch;
@@ -29,7 +29,7 @@ use crate::message::{SharedMessage, Wire};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
 
-/// How much of one backlog follows at once when the socket takes more, where waiting longer replaces nothing.
+/// How much of a `drop_oldest` backlog is queued at once when the socket is writable again.
 const CATCH_UP_BYTES: usize = 64 * 1024;
 
 /// One session.
@@ -38,63 +38,63 @@ pub(super) struct ShardSession {
     pub(super) wire: Wire,
     pub(super) link: Rc<Link>,
     pub(super) signals: Rc<Signals>,
-    /// Who it is to the outside, once that is known.
+    /// The session as others see it, once it is known.
     pub(super) who: Option<rialto_protocol::Member>,
     pub(super) outbox: Outbox,
-    /// Since when the socket has taken nothing; none while it takes what it is given.
+    /// Since when the socket has not been writable; none while it is.
     pub(super) full_since: Option<Instant>,
     /// Whether the session is in the shard's list of outboxes to flush.
     pub(super) dirty: bool,
-    /// Whether the last frame is queued: nothing may follow it.
+    /// Whether the last frame is queued; nothing may follow it.
     pub(super) finished: bool,
-    /// What of [`ShardSession::held_bytes`] the shard has counted.
+    /// The part of [`ShardSession::held_bytes`] that the shard has counted.
     pub(super) counted_bytes: usize,
     pub(super) subscriptions: SmallMap<StreamId, SessionSubscription, FxBuildHasher>,
-    /// How many of them may skip messages when the socket is full.
-    pub(super) choosy: u32,
-    /// How many of them are those of patterns.
+    /// How many of the subscriptions may skip messages when the socket is full.
+    pub(super) lossy: u32,
+    /// How many of the subscriptions are to patterns.
     pub(super) patterns: u32,
-    /// Set while the listeners of a group are gathered, so that each is found once.
+    /// Marks the session while the recipients of a group are collected, so that each is listed once.
     pub(super) mark: u64,
     behind: Option<Box<CatchUp>>,
-    /// What it still has to be sent of the past.
+    /// Its replays of missed messages.
     pub(super) replays: Option<Box<Replays>>,
 }
 
 /// A subscription.
 pub(super) struct SessionSubscription {
     pub(super) audience: Arc<Audience>,
-    /// Where the session stands in the stream's list.
+    /// The index of the session in the stream's list.
     pub(super) place: u32,
-    /// None for those that get everything.
+    /// None for the policy `queue`, which skips nothing.
     pub(super) choice: Option<Box<DeliveryChoice>>,
 }
 
-/// What a subscription gets when it does not get everything.
+/// The delivery policy of a subscription that may skip messages, and its backlog.
 pub(super) struct DeliveryChoice {
     topic: Topic,
     delivery: Delivery,
-    /// Held for as long as the subscription.
+    /// The reservation of the field, held as long as the subscription.
     _field: Option<FieldPlace>,
     backlog: Option<Backlog>,
-    /// Whether the backlog stands in line to be sent when the socket takes more.
-    in_line: bool,
+    /// Whether the stream is in the queue of backlogs to send when the socket is writable again.
+    enqueued: bool,
     /// When the next sample may be sent.
     due: Option<Instant>,
-    /// When the shard looks whether there is something to send.
-    pub(super) alarm: Option<Instant>,
+    /// When the shard's timer for the next sample fires.
+    pub(super) timer: Option<Instant>,
 }
 
-/// What a session that is behind has to catch up with.
+/// The backlogs of a session that is behind.
 #[derive(Default)]
 struct CatchUp {
-    /// The streams whose backlogs follow when the socket takes more.
-    signals: VecDeque<StreamId>,
+    /// The streams whose backlogs are sent, in turn, when the socket is writable again.
+    queue: VecDeque<StreamId>,
     bytes: usize,
 }
 
-/// What skipping needs of the shard.
-pub(super) struct Tools<'s> {
+/// What delivery policies need of the shard.
+pub(super) struct DeliveryContext<'s> {
     pub(super) keys: &'s mut ConflationKeys,
     pub(super) metrics: &'s Metrics,
     pub(super) outbox_bytes: usize,
@@ -106,7 +106,7 @@ impl SessionSubscription {
         Self { audience, place: 0, choice }
     }
 
-    /// A subscription that gets everything.
+    /// A subscription with the policy `queue`.
     pub(super) fn plain(audience: Arc<Audience>) -> Self {
         Self { audience, place: 0, choice: None }
     }
@@ -134,43 +134,43 @@ impl SessionSubscription {
 
 impl DeliveryChoice {
     fn new(topic: Topic, delivery: Delivery, field: Option<FieldPlace>) -> Self {
-        Self { topic, delivery, _field: field, backlog: None, in_line: false, due: None, alarm: None }
+        Self { topic, delivery, _field: field, backlog: None, enqueued: false, due: None, timer: None }
     }
 
-    /// Takes messages in. Gives how many others are skipped for them, or they themselves.
-    fn take_in(&mut self, messages: &[SharedMessage], wire: Wire, tools: &mut Tools<'_>) -> usize {
+    /// Adds messages to the backlog as the policy says. Returns how many messages are skipped because of that.
+    fn accept(&mut self, messages: &[SharedMessage], wire: Wire, context: &mut DeliveryContext<'_>) -> usize {
         let Some((last, before)) = messages.split_last() else { return 0 };
         let backlog = self.backlog.get_or_insert_with(|| Backlog::new(messages[0].offset));
         match &self.delivery {
             Delivery::Queue | Delivery::DropOldest => {
                 for message in messages {
-                    backlog.keep(message.offset, message.frame(wire, tools.metrics).clone());
+                    backlog.keep(message.offset, message.frame(wire, context.metrics).clone());
                 }
                 0
             }
             Delivery::Latest | Delivery::Sample { .. } => {
                 before.iter().for_each(|message| backlog.skip(message.offset));
-                before.len() + backlog.keep_only(last.offset, last.frame(wire, tools.metrics).clone())
+                before.len() + backlog.keep_only(last.offset, last.frame(wire, context.metrics).clone())
             }
             Delivery::LatestBy(field) => {
                 let keep = |message: &SharedMessage| {
-                    let frame = message.frame(wire, tools.metrics).clone();
-                    backlog.keep_only_of(tools.keys.of(message, field), message.offset, frame)
+                    let frame = message.frame(wire, context.metrics).clone();
+                    backlog.keep_only_of(context.keys.of(message, field), message.offset, frame)
                 };
                 messages.iter().map(keep).sum()
             }
         }
     }
 
-    /// Writes what the session is to be told to its outbox, about `bytes_max` of it. Whether that was everything.
-    fn hand_out(&mut self, bytes_max: usize, wire: Wire, outbox: &mut Outbox, metrics: &Metrics) -> bool {
+    /// Moves about `bytes_max` of the backlog to the outbox, with its gaps. Returns whether that was everything.
+    fn send_backlog(&mut self, bytes_max: usize, wire: Wire, outbox: &mut Outbox, metrics: &Metrics) -> bool {
         let Some(backlog) = &mut self.backlog else { return true };
         if backlog.is_settled() {
             return true;
         }
         let topic = &self.topic;
-        let messages = backlog.release(bytes_max, |told| {
-            let frame = match told {
+        let messages = backlog.release(bytes_max, |next| {
+            let frame = match next {
                 NextDelivery::Message(frame) => Some(frame),
                 NextDelivery::Gap { from, to, reason } => {
                     let topic = topic.as_str().into();
@@ -182,7 +182,7 @@ impl DeliveryChoice {
         metrics.messages_delivered.add(messages as u64);
         let settled = backlog.is_settled();
         match self.delivery {
-            // A sample follows the last one, so what came after that must not be forgotten.
+            // The interval runs from the last sample, so the backlog stays although it is empty.
             Delivery::Sample { every_ms } => {
                 self.due = Some(Instant::now() + Duration::from_millis(every_ms.into()));
             }
@@ -207,7 +207,7 @@ impl ShardSession {
             finished: false,
             counted_bytes: 0,
             subscriptions: SmallMap::default(),
-            choosy: 0,
+            lossy: 0,
             patterns: 0,
             mark: 0,
             behind: None,
@@ -215,13 +215,13 @@ impl ShardSession {
         }
     }
 
-    /// What giving the session up would free, roughly: nothing while it keeps up or is being given up already.
+    /// How much memory shedding would free, roughly: nothing while the session keeps up or is ending.
     pub(super) fn shed_bytes(&self) -> usize {
         let is_behind = self.full_since.is_some() || self.behind.is_some();
         if is_behind && !self.signals.is_ending() { self.held_bytes() } else { 0 }
     }
 
-    /// Bytes in memory because of what waits for this session.
+    /// Bytes of memory of all that waits for this session.
     pub(super) fn held_bytes(&self) -> usize {
         self.outbox.held_bytes() + self.behind_bytes()
     }
@@ -230,10 +230,9 @@ impl ShardSession {
         self.behind.as_ref().map_or(0, |behind| behind.bytes)
     }
 
-    /// The socket took only a part of what was queued: what may be skipped now waits as its policy says. Gives how many
-    /// messages are no longer queued.
-    pub(super) fn fall_behind(&mut self, tools: &mut Tools<'_>) -> usize {
-        if self.choosy == 0 {
+    /// The socket is full: moves queued messages that may be skipped to the backlogs. Returns how many left the outbox.
+    pub(super) fn fall_behind(&mut self, context: &mut DeliveryContext<'_>) -> usize {
+        if self.lossy == 0 {
             return 0;
         }
         let subscriptions = &self.subscriptions;
@@ -241,63 +240,63 @@ impl ShardSession {
         let mut taken = 0;
         for (stream, messages) in self.outbox.take_back(may) {
             taken += messages.len();
-            self.keep(stream, &messages, tools);
+            self.keep(stream, &messages, context);
         }
         taken
     }
 
-    /// Takes messages of one stream while the socket is full.
-    pub(super) fn keep(&mut self, stream: StreamId, messages: &[SharedMessage], tools: &mut Tools<'_>) {
-        if self.take_in(stream, messages, tools) {
-            self.stand_in_line(stream);
+    /// Adds messages of one stream to its backlog while the socket is full.
+    pub(super) fn keep(&mut self, stream: StreamId, messages: &[SharedMessage], context: &mut DeliveryContext<'_>) {
+        if self.accept(stream, messages, context) {
+            self.enqueue_catch_up(stream);
         }
-        self.make_room(stream, tools);
+        self.make_room(stream, context);
     }
 
-    /// Takes the messages that a subscription is sampled from. The session may have something to write then; gives when
-    /// the shard must look again.
+    /// Adds messages to a sampled subscription. The session may have something to write then. Returns when a timer must
+    /// fire for it.
     pub(super) fn sample(
         &mut self,
         stream: StreamId,
         messages: &[SharedMessage],
-        tools: &mut Tools<'_>,
+        context: &mut DeliveryContext<'_>,
     ) -> Option<Instant> {
-        if !self.take_in(stream, messages, tools) {
+        if !self.accept(stream, messages, context) {
             return None;
         }
-        self.make_room(stream, tools);
+        self.make_room(stream, context);
         let choice = self.subscriptions.get_mut(&stream)?.choice.as_deref_mut()?;
-        if choice.alarm.is_some() {
+        if choice.timer.is_some() {
             return None;
         }
-        choice.alarm = choice.due.filter(|due| *due > Instant::now());
-        if choice.alarm.is_none() {
-            self.send_sample(stream, tools.metrics);
+        choice.timer = choice.due.filter(|due| *due > Instant::now());
+        if choice.timer.is_none() {
+            self.send_sample(stream, context.metrics);
             return None;
         }
-        choice.alarm
+        choice.timer
     }
 
-    /// The time of a sample has come.
-    pub(super) fn alarm_rang(&mut self, stream: StreamId, metrics: &Metrics) {
+    /// A sample is due.
+    pub(super) fn sample_due(&mut self, stream: StreamId, metrics: &Metrics) {
         if let Some(choice) = self.subscriptions.get_mut(&stream).and_then(|held| held.choice.as_mut()) {
-            choice.alarm = None;
+            choice.timer = None;
             self.send_sample(stream, metrics);
         }
     }
 
     fn send_sample(&mut self, stream: StreamId, metrics: &Metrics) {
         if self.full_since.is_some() {
-            self.stand_in_line(stream);
+            self.enqueue_catch_up(stream);
         } else {
-            self.hand_out(stream, usize::MAX, metrics);
+            self.send_backlog(stream, usize::MAX, metrics);
         }
     }
 
-    /// Queues more of what the session is behind with. False when it is behind with nothing.
+    /// Queues the next part of the backlogs. Returns false when there is none.
     pub(super) fn catch_up(&mut self, metrics: &Metrics) -> bool {
         let Some(behind) = &mut self.behind else { return false };
-        let Some(stream) = behind.signals.pop_front() else {
+        let Some(stream) = behind.queue.pop_front() else {
             if behind.bytes == 0 {
                 self.behind = None;
             }
@@ -306,27 +305,27 @@ impl ShardSession {
         let Some(choice) = self.subscriptions.get_mut(&stream).and_then(|held| held.choice.as_mut()) else {
             return true;
         };
-        choice.in_line = false;
-        // Where later messages replace earlier ones all that waits follows at once, so that each has its turn, however often
-        // the others change.
+        choice.enqueued = false;
+        // Where later messages replace earlier ones the whole backlog is queued at once, so that every key has its
+        // turn, however often others change.
         let bytes_max = if choice.delivery.policy() == Policy::DropOldest { CATCH_UP_BYTES } else { usize::MAX };
-        if !self.hand_out(stream, bytes_max, metrics) {
-            self.stand_in_line(stream);
+        if !self.send_backlog(stream, bytes_max, metrics) {
+            self.enqueue_catch_up(stream);
         }
         true
     }
 
-    /// Whether the past of a stream is on its way to the session.
+    /// Whether a replay of the stream is under way.
     pub(super) fn is_replaying(&self, stream: StreamId) -> bool {
         self.replays.as_ref().is_some_and(|replays| replays.has(stream))
     }
 
-    /// The next page of the past to be requested: none while one is on its way.
+    /// The next page to be requested: none while another one is under way.
     pub(super) fn next_page(&mut self) -> Option<ReadPage> {
         self.replays.as_mut()?.next_page()
     }
 
-    /// Queues a page of the past.
+    /// Queues a page of a replay.
     pub(super) fn queue_page(&mut self, gap: Option<Gap>, messages: &[SharedMessage], metrics: &Metrics) {
         if let Some(frame) = gap.and_then(|gap| self.wire.frame(&Frame::Gap(&gap))) {
             self.outbox.push_messages(Chunk::One(frame));
@@ -345,15 +344,15 @@ impl ShardSession {
         }
     }
 
-    /// The last page of a replay has come. Returns the subscription that takes effect.
+    /// The last page of a replay has arrived. Returns the subscription that takes effect.
     pub(super) fn finish_replay(&mut self, id: u64) -> Option<Subscription> {
         let subscription = self.replays.as_mut()?.finish(id);
         self.forget_replays_if_done();
         subscription
     }
 
-    /// Gives up the replay of a stream.
-    pub(super) fn give_up_replay(&mut self, stream: StreamId) {
+    /// Cancels the replay of a stream.
+    pub(super) fn cancel_replay(&mut self, stream: StreamId) {
         if let Some(replays) = &mut self.replays {
             replays.give_up(stream);
             self.forget_replays_if_done();
@@ -366,53 +365,53 @@ impl ShardSession {
         }
     }
 
-    /// Queues everything that a subscription is behind with.
+    /// Queues the whole backlog of a subscription.
     pub(super) fn catch_up_with(&mut self, stream: StreamId, metrics: &Metrics) {
-        self.hand_out(stream, usize::MAX, metrics);
+        self.send_backlog(stream, usize::MAX, metrics);
         if let Some(behind) = &mut self.behind {
-            behind.signals.retain(|other| *other != stream);
+            behind.queue.retain(|other| *other != stream);
         }
         if let Some(choice) = self.subscriptions.get_mut(&stream).and_then(|held| held.choice.as_mut()) {
-            choice.in_line = false;
+            choice.enqueued = false;
         }
     }
 
-    /// Queues everything that the session is behind with.
+    /// Queues all backlogs.
     pub(super) fn catch_up_entirely(&mut self, metrics: &Metrics) {
         let streams: Vec<StreamId> = self.subscriptions.keys().copied().collect();
         for stream in streams {
-            self.hand_out(stream, usize::MAX, metrics);
+            self.send_backlog(stream, usize::MAX, metrics);
         }
         self.behind = None;
     }
 
-    /// Gives up every message that its policy may skip. Whether there was any.
-    pub(super) fn give_way(&mut self, metrics: &Metrics) -> bool {
+    /// Drops all backlogs. Returns whether a message was dropped.
+    pub(super) fn shed_backlogs(&mut self, metrics: &Metrics) -> bool {
         let streams: Vec<StreamId> = self.subscriptions.keys().copied().collect();
-        let gone: usize = streams.into_iter().map(|stream| self.give_up(stream, metrics)).sum();
-        gone > 0
+        let dropped: usize = streams.into_iter().map(|stream| self.skip_backlog(stream, metrics)).sum();
+        dropped > 0
     }
 
-    /// Forgets what the session is behind with. To be called when its subscriptions have ended.
-    pub(super) fn forget_behind(&mut self) {
-        self.choosy = 0;
+    /// Drops backlogs and replays. To be called when all subscriptions have ended.
+    pub(super) fn clear_backlogs(&mut self) {
+        self.lossy = 0;
         self.behind = None;
         self.replays = None;
     }
 
-    /// Takes messages in. Whether there is anything now that the session is to be told.
-    fn take_in(&mut self, stream: StreamId, messages: &[SharedMessage], tools: &mut Tools<'_>) -> bool {
+    /// Adds messages to a backlog. Returns whether there is something to send.
+    fn accept(&mut self, stream: StreamId, messages: &[SharedMessage], context: &mut DeliveryContext<'_>) -> bool {
         let wire = self.wire;
         self.behind.get_or_insert_default();
         let taken = self.change(stream, |held, _| {
-            let skipped = held.choice.as_mut()?.take_in(messages, wire, tools);
-            held.skip(skipped, tools.metrics);
+            let skipped = held.choice.as_mut()?.accept(messages, wire, context);
+            held.skip(skipped, context.metrics);
             Some(!messages.is_empty())
         });
         taken.unwrap_or(false)
     }
 
-    /// Does something to what a subscription is behind with, and keeps the sum of all such bytes.
+    /// Changes the backlog of a subscription, and updates the sum of all backlogs.
     fn change<T>(
         &mut self,
         stream: StreamId,
@@ -427,42 +426,43 @@ impl ShardSession {
         changed
     }
 
-    fn stand_in_line(&mut self, stream: StreamId) {
+    fn enqueue_catch_up(&mut self, stream: StreamId) {
         let Some(choice) = self.subscriptions.get_mut(&stream).and_then(|held| held.choice.as_mut()) else { return };
-        if !choice.in_line {
-            choice.in_line = true;
-            self.behind.get_or_insert_default().signals.push_back(stream);
+        if !choice.enqueued {
+            choice.enqueued = true;
+            self.behind.get_or_insert_default().queue.push_back(stream);
         }
     }
 
-    /// Queues what a subscription is behind with. Whether that was everything.
-    fn hand_out(&mut self, stream: StreamId, bytes_max: usize, metrics: &Metrics) -> bool {
+    /// Queues a part of a subscription's backlog. Returns whether that was everything.
+    fn send_backlog(&mut self, stream: StreamId, bytes_max: usize, metrics: &Metrics) -> bool {
         let wire = self.wire;
-        let settled =
-            self.change(stream, |held, outbox| Some(held.choice.as_mut()?.hand_out(bytes_max, wire, outbox, metrics)));
+        let settled = self
+            .change(stream, |held, outbox| Some(held.choice.as_mut()?.send_backlog(bytes_max, wire, outbox, metrics)));
         settled.unwrap_or(true)
     }
 
-    /// Skips messages until no more wait than may: the oldest of the stream that has just got some, then what has waited
-    /// longest.
-    fn make_room(&mut self, stream: StreamId, tools: &Tools<'_>) {
-        while self.outbox.message_bytes() + self.behind_bytes() > tools.outbox_bytes {
-            if self.give_up_oldest(stream, tools.metrics) {
+    /// Drops messages until the session is within its outbox limit: first the oldest of the stream that has grown, then the
+    /// backlogs that have waited longest.
+    fn make_room(&mut self, stream: StreamId, context: &DeliveryContext<'_>) {
+        while self.outbox.message_bytes() + self.behind_bytes() > context.outbox_bytes {
+            if self.skip_oldest(stream, context.metrics) {
                 continue;
             }
             let own = self.subscriptions.get(&stream).map_or(0, SessionSubscription::backlog_bytes);
             let other = if self.behind_bytes() > own { self.longest_behind(Some(stream)) } else { None };
-            if self.give_up(other.unwrap_or(stream), tools.metrics) == 0 {
+            if self.skip_backlog(other.unwrap_or(stream), context.metrics) == 0 {
                 return;
             }
         }
     }
 
-    /// Skips what has waited longest until no more waits than may, because messages that may not be skipped need the room.
+    /// Drops the backlogs that have waited longest until the session is within its outbox limit: messages that may not be
+    /// skipped need the room.
     pub(super) fn make_room_for_queue(&mut self, outbox_bytes: usize, metrics: &Metrics) {
         while self.behind_bytes() > 0 && self.outbox.message_bytes() + self.behind_bytes() > outbox_bytes {
             let Some(stream) = self.longest_behind(None) else { return };
-            self.give_up(stream, metrics);
+            self.skip_backlog(stream, metrics);
         }
     }
 
@@ -473,33 +473,33 @@ impl ShardSession {
             Some(*other) != own && subscriptions.get(other).is_some_and(|held| held.backlog_bytes() > 0)
         };
         if let Some(behind) = &mut self.behind
-            && let Some(place) = behind.signals.iter().position(waits)
+            && let Some(place) = behind.queue.iter().position(waits)
         {
-            // Those before it have only gaps to tell, and can do so later: so they are not looked at again and again.
-            behind.signals.rotate_left(place);
-            return behind.signals.front().copied();
+            // Those before it have only gaps to report, which can wait: they are not tested again each time.
+            behind.queue.rotate_left(place);
+            return behind.queue.front().copied();
         }
         self.subscriptions.keys().copied().find(|other| waits(other))
     }
 
-    /// Skips the oldest message of a stream, if it is not the only one.
-    fn give_up_oldest(&mut self, stream: StreamId, metrics: &Metrics) -> bool {
-        let gone = self.change(stream, |held, _| {
+    /// Drops the oldest message of a backlog, if it is not the only one.
+    fn skip_oldest(&mut self, stream: StreamId, metrics: &Metrics) -> bool {
+        let dropped = self.change(stream, |held, _| {
             let backlog = held.backlog_mut().filter(|backlog| backlog.messages() > 1)?;
-            let gone = backlog.give_way();
-            held.skip(usize::from(gone), metrics);
-            Some(gone)
+            let dropped = backlog.skip_oldest();
+            held.skip(usize::from(dropped), metrics);
+            Some(dropped)
         });
-        gone.unwrap_or(false)
+        dropped.unwrap_or(false)
     }
 
-    /// Skips everything that waits of a stream. Gives how many messages that were.
-    fn give_up(&mut self, stream: StreamId, metrics: &Metrics) -> usize {
-        let gone = self.change(stream, |held, _| {
-            let gone = held.backlog_mut()?.give_way_entirely();
-            held.skip(gone, metrics);
-            Some(gone)
+    /// Drops the backlog of a stream. Returns how many messages.
+    fn skip_backlog(&mut self, stream: StreamId, metrics: &Metrics) -> usize {
+        let dropped = self.change(stream, |held, _| {
+            let dropped = held.backlog_mut()?.skip_all();
+            held.skip(dropped, metrics);
+            Some(dropped)
         });
-        gone.unwrap_or(0)
+        dropped.unwrap_or(0)
     }
 }

@@ -1,4 +1,4 @@
-//! A session's outbox: frames that wait for the socket. It decides order and counts bytes; it has no clock and no socket.
+//! A session's outbox: frames queued for the socket. It decides the order and counts bytes; it has no clock and no socket.
 
 use std::io::{self, IoSlice};
 use std::ops::Deref;
@@ -14,7 +14,7 @@ use crate::message::SharedMessage;
 /// Whole frames that keep their order.
 #[derive(Clone, Debug)]
 pub(in crate::hub) enum Chunk {
-    /// Messages that other sessions get too: the reference count is the shard's own, so sharing costs no atomic operation.
+    /// Messages that other sessions receive too. Shared on one thread, so no atomic operation is needed.
     Batch(Rc<Batch>),
     /// A frame for this session alone.
     One(Bytes),
@@ -36,16 +36,16 @@ impl Deref for Chunk {
 pub(in crate::hub) enum Flush {
     /// Everything is written.
     Done,
-    /// The socket takes no more at the moment.
+    /// The socket is full.
     Full,
-    /// The socket is gone.
+    /// The socket is broken.
     Broken,
 }
 
 /// Frames on their way to one session: control frames first, then messages, each lane in order.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Outbox {
-    /// What the socket took only a part of: nothing may come between.
+    /// A partly written chunk, which has to be finished first.
     started: Option<(Chunk, usize)>,
     control: SmallQueue<Bytes>,
     messages: SmallQueue<Chunk>,
@@ -57,14 +57,13 @@ pub(in crate::hub) struct Outbox {
 const SLICES_MAX: usize = 64;
 
 impl Outbox {
-    /// Queues a frame that passes all waiting messages.
+    /// Queues a control frame, which is sent before all queued messages.
     pub(in crate::hub) fn push_control(&mut self, frame: Bytes) {
         self.control_bytes += frame.len();
         self.control.push(frame);
     }
 
-    /// Queues the answer to a ping. Of several that wait right behind each other only the last is needed (RFC 6455 section
-    /// 5.5.3).
+    /// Queues a pong. Of several queued one after the other only the last is sent (RFC 6455 section 5.5.3).
     pub(in crate::hub) fn push_pong(&mut self, frame: Bytes) {
         match self.control.last_mut() {
             Some(last) if last.first() == frame.first() => {
@@ -81,45 +80,45 @@ impl Outbox {
         self.messages.push(chunk);
     }
 
-    /// Bytes of messages that wait, the rest of one that was begun included.
+    /// Bytes of queued messages, including the rest of a partly written one.
     pub(in crate::hub) fn message_bytes(&self) -> usize {
         let begun = self.started.as_ref().map_or(0, |(chunk, written)| chunk.len() - written);
         self.message_bytes + begun
     }
 
-    /// Whether more waits than `bytes_max`. One frame that was begun may be as long as it is.
+    /// Whether more than `bytes_max` is queued, not counting a single partly written frame.
     pub(in crate::hub) fn is_over(&self, bytes_max: usize) -> bool {
         let one_frame = self.messages.is_empty() && matches!(self.started, Some((Chunk::One(_), _)));
         self.message_bytes() > bytes_max && !one_frame
     }
 
-    /// Bytes that are in memory because of this outbox, as if nothing of it were shared.
+    /// Bytes of memory of this outbox, as if nothing of it were shared.
     pub(in crate::hub) fn held_bytes(&self) -> usize {
         let begun = self.started.as_ref().map_or(0, |(chunk, _)| chunk.len());
         self.message_bytes + begun + self.control_bytes
     }
 
-    /// Bytes of control frames that wait.
+    /// Bytes of queued control frames.
     pub(in crate::hub) fn control_bytes(&self) -> usize {
         self.control_bytes
     }
 
-    /// Drops everything that waits but the frame that the socket took a part of.
+    /// Drops everything but a partly written frame.
     pub(in crate::hub) fn drop_all(&mut self) {
         self.drop_messages();
         self.control = SmallQueue::default();
         self.control_bytes = 0;
     }
 
-    /// Drops the messages that wait; only the frame that the socket took a part of stays.
+    /// Drops the queued messages, but not a partly written frame.
     pub(in crate::hub) fn drop_messages(&mut self) {
         self.cut_started();
         self.messages = SmallQueue::default();
         self.message_bytes = 0;
     }
 
-    /// Takes back the messages that wait of the streams that `may` names, by stream and in order. Their batches must still
-    /// hold them.
+    /// Removes the queued messages of the streams that `may` selects, by stream and in order. Their batches must have
+    /// kept them.
     pub(in crate::hub) fn take_back(&mut self, may: impl Fn(StreamId) -> bool) -> Vec<(StreamId, Vec<SharedMessage>)> {
         let mut taken = Vec::new();
         if let Some((Chunk::Batch(batch), _)) = &self.started
@@ -141,24 +140,23 @@ impl Outbox {
         taken
     }
 
-    /// Keeps of a batch that the socket took a part of only the rest of the frame that was begun. Gives how many of its
-    /// frames were begun.
+    /// Cuts a partly written batch after the frame that was begun. Returns how many of its frames were begun.
     fn cut_started(&mut self) -> usize {
         let Some((Chunk::Batch(batch), written)) = &self.started else { return 0 };
         let cut = batch.cut(*written);
-        // Copied, so that it does not hold the memory of the whole batch.
+        // Copied, so that it does not keep the memory of the whole batch.
         let rest = Bytes::copy_from_slice(&batch.bytes[*written..cut.end]);
         self.started = (!rest.is_empty()).then_some((Chunk::One(rest), 0));
         cut.begun
     }
 
-    /// Gives memory back that only a busy session needs.
+    /// Releases memory that only a busy session needs.
     pub(in crate::hub) fn shrink(&mut self) {
         self.messages.shrink();
         self.control.shrink();
     }
 
-    /// Writes until everything is written or the socket is full. `write` takes slices and says how many bytes it took.
+    /// Writes until everything is written or the socket is full. `write` returns how many bytes of the slices it wrote.
     pub(in crate::hub) fn flush(&mut self, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Flush {
         loop {
             let written = match self.only() {
@@ -180,7 +178,7 @@ impl Outbox {
         }
     }
 
-    /// What is to be written if it is in one piece, as it nearly always is: nothing, or the only message.
+    /// What is to be written, if it is contiguous, as it nearly always is: nothing, or a single message.
     fn only(&self) -> Option<&[u8]> {
         if self.started.is_some() || !self.control.is_empty() {
             return None;
@@ -220,7 +218,7 @@ impl Outbox {
             self.control_bytes -= frame.len();
             return Chunk::One(frame);
         }
-        let chunk = self.messages.pop().expect("no more is written than was gathered");
+        let chunk = self.messages.pop().expect("no more is written than was queued");
         self.message_bytes -= chunk.len();
         chunk
     }
@@ -241,11 +239,11 @@ mod tests {
     fn batch(stream: u64, offsets: std::ops::RangeInclusive<u64>) -> Chunk {
         let messages = messages(stream, offsets);
         let batch = Batch::join(&messages, crate::message::Wire::Frames(Codec::Json), &Metrics::default());
-        batch.hold(&messages);
+        batch.keep_messages(&messages);
         Chunk::Batch(Rc::new(batch))
     }
 
-    /// A socket that takes `room` bytes at once and is full after `writes` writes.
+    /// A socket that accepts `room` bytes per write and is full after `writes` writes.
     fn flush(outbox: &mut Outbox, room: usize, writes: usize, wire: &mut Vec<u8>) -> Flush {
         let mut left = writes;
         outbox.flush(|slices| {
@@ -261,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn control_passes_messages_but_never_cuts_a_started_chunk() {
+    fn control_frames_overtake_messages_but_not_a_partly_written_chunk() {
         let mut outbox = Outbox::default();
         let mut wire = Vec::new();
         outbox.push_messages(chunk("aaaa"));
@@ -274,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_arrives_in_order_whatever_the_socket_takes() {
+    fn every_byte_is_written_in_order_in_writes_of_any_size() {
         for room in 1..40 {
             let mut outbox = Outbox::default();
             let mut wire = Vec::new();
@@ -294,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn of_pongs_that_wait_only_the_last_is_sent() {
+    fn of_queued_pongs_only_the_last_is_sent() {
         let pong = |payload: &'static [u8]| Bytes::from_static(payload);
         let mut outbox = Outbox::default();
         let mut wire = Vec::new();
@@ -311,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_messages_keeps_the_started_one_whole() {
+    fn dropping_messages_keeps_the_partly_written_one_whole() {
         let mut outbox = Outbox::default();
         let mut wire = Vec::new();
         outbox.push_messages(chunk("aaaa"));
@@ -323,7 +321,7 @@ mod tests {
         assert_eq!(wire, b"aaaaclose");
     }
 
-    /// The offsets that are taken back of stream 1 after the socket has taken `room` bytes, and what is still written.
+    /// The offsets of stream 1 that are taken back after `room` bytes were written, and how many bytes are still queued.
     fn taken_back(chunks: &[Chunk], room: usize) -> (Vec<u64>, usize) {
         let mut outbox = Outbox::default();
         let mut wire = Vec::new();
@@ -356,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_messages_cuts_a_batch_behind_its_frame() {
+    fn dropping_messages_cuts_a_batch_after_the_frame_that_was_begun() {
         let mut outbox = Outbox::default();
         let mut wire = Vec::new();
         let (first, second) = (batch(1, 1..=3), batch(1, 4..=5));
@@ -365,14 +363,14 @@ mod tests {
         flush(&mut outbox, first.len() / 3 + 1, 1, &mut wire);
         assert!(outbox.is_over(first.len()) && outbox.held_bytes() > first.len());
         outbox.drop_messages();
-        assert!(!outbox.is_over(1), "one frame is never too much");
+        assert!(!outbox.is_over(1), "one frame never exceeds the limit");
         assert_eq!(outbox.held_bytes(), first.len() / 3 - 1);
         flush(&mut outbox, 1_000, 9, &mut wire);
         assert_eq!(wire, first[..2 * first.len() / 3]);
     }
 
     #[test]
-    fn a_socket_that_takes_nothing_is_broken() {
+    fn a_socket_that_writes_zero_bytes_is_broken() {
         let mut outbox = Outbox::default();
         outbox.push_messages(chunk("a"));
         assert_eq!(outbox.flush(|_| Ok(0)), Flush::Broken);

@@ -1,4 +1,4 @@
-//! Frames for one session, kept as values until the session's shard writes them in the session's wire.
+//! Frames for one session, as values until its shard encodes them in the session's wire format.
 
 use bytes::Bytes;
 use rialto_protocol::{Failure, Frame, Gap, Payload, Reply};
@@ -12,24 +12,24 @@ use crate::wire::websocket::{bare_frame, custom_frame, websocket_message};
 #[derive(Debug)]
 pub(crate) struct Push {
     pub(crate) what: What,
-    /// The request that this answers is under way until the frame is in the outbox.
+    /// The request that this answers is in flight until the frame is in the outbox.
     pub(crate) in_flight: Option<InFlightGuard>,
 }
 
-/// What a session is told.
+/// The content of a frame.
 #[derive(Debug)]
 pub(crate) enum What {
-    /// The answer to a request. Without an id, success is not told.
+    /// The reply to a request. Without an id, success is not reported.
     Reply { id: Option<u64>, outcome: Result<Reply, Failure> },
-    /// The answer to `ping`.
+    /// The reply to `ping`.
     Pong { id: Option<u64>, payload: Option<Payload>, time_ms: u64 },
-    /// Who came to a topic or left it.
+    /// A presence change: who has joined a topic or left it.
     Passage { topic: Topic, passage: Passage },
-    /// What of a topic it will not see.
+    /// Messages of a topic that it will not receive.
     Gap(Gap),
-    /// A subscription has ended that it did not end itself.
+    /// A subscription was ended by the broker or a plugin.
     Unsubscribed { topic: Topic, failure: Failure },
-    /// A frame of a plugin's own; a bare value for a session on a raw endpoint.
+    /// A frame defined by a plugin; a bare value for a session on a raw endpoint.
     Custom(Payload),
     /// A text message for a session on a raw endpoint.
     Text(String),
@@ -38,8 +38,9 @@ pub(crate) enum What {
 }
 
 impl Push {
-    /// Whether the frame must keep its place among the messages: what says where a subscription begins or ends.
-    pub(in crate::hub) fn in_line(&self) -> bool {
+    /// Whether the frame must keep its order relative to messages, as those do that say where a subscription begins or
+    /// ends.
+    pub(in crate::hub) fn keeps_order(&self) -> bool {
         match &self.what {
             What::Reply { outcome: Ok(reply), .. } => {
                 matches!(reply, Reply::Subscribed(_) | Reply::SubscribedAll(_) | Reply::Unsubscribed)
@@ -50,7 +51,7 @@ impl Push {
         }
     }
 
-    /// The WebSocket frame, if there is anything to tell.
+    /// The WebSocket frame; none if there is nothing to send.
     pub(in crate::hub) fn encode(&self, wire: Wire) -> Option<Bytes> {
         let frame = match &self.what {
             What::Reply { id, outcome: Ok(reply) } => Frame::Ok { id: (*id)?, reply },

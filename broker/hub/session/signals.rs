@@ -1,4 +1,5 @@
-//! What a shard and a session's task tell each other: that it must end, that the socket is full, what was heard when.
+//! The state that a shard and a session's task share: how the session ends, whether the socket is full, when the peer last
+//! sent something.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -12,25 +13,25 @@ use rialto_protocol::Closing;
 pub(crate) enum Ending {
     /// The broker closes the connection and says why.
     Closed(Closing),
-    /// The broker closes the connection once the messages that wait are written.
+    /// The broker closes the connection once the queued messages are written.
     Drained(Closing),
     /// The peer sent a Close with this code.
     PeerClosed(Option<u16>),
-    /// The connection is gone; nothing can be said any more.
+    /// The connection is broken; nothing can be sent any more.
     Gone,
 }
 
 /// Shared by the shard and the session's task, on the shard's thread.
 pub(crate) struct Signals {
-    /// In a box, because every session has room for it and only the last moments of one need it.
+    /// Boxed, because it is needed only when a session ends.
     ending: RefCell<Option<Box<Ending>>>,
     ended: Signal,
     pub(in crate::hub) full: Signal,
     pub(in crate::hub) written: Signal,
-    pub(in crate::hub) heard: Cell<Instant>,
+    pub(in crate::hub) last_activity: Cell<Instant>,
     pub(in crate::hub) pinged: Cell<Option<Instant>>,
     frame_started: Cell<Option<Instant>>,
-    held: Cell<bool>,
+    reading_paused: Cell<bool>,
 }
 
 impl Signals {
@@ -40,14 +41,14 @@ impl Signals {
             ended: Signal::default(),
             full: Signal::default(),
             written: Signal::default(),
-            heard: Cell::new(now),
+            last_activity: Cell::new(now),
             pinged: Cell::new(None),
             frame_started: Cell::new(None),
-            held: Cell::new(false),
+            reading_paused: Cell::new(false),
         }
     }
 
-    /// Ends the session; the first reason stands.
+    /// Ends the session; the first ending counts.
     pub(crate) fn end(&self, ending: Ending) {
         let mut slot = self.ending.borrow_mut();
         if slot.is_none() {
@@ -64,7 +65,7 @@ impl Signals {
     /// Waits until something ends the session.
     pub(crate) fn ended(&self) -> impl Future<Output = Ending> {
         poll_fn(|context| {
-            // Rung or not, the slot says it.
+            // Polled to be woken; the slot decides.
             let _ = self.ended.poll(context);
             match &*self.ending.borrow() {
                 Some(ending) => Poll::Ready(Ending::clone(ending)),
@@ -73,68 +74,68 @@ impl Signals {
         })
     }
 
-    /// Bytes came in: the peer is alive.
-    pub(crate) fn heard(&self) {
-        self.heard.set(Instant::now());
+    /// Bytes have arrived: the peer is alive.
+    pub(crate) fn record_activity(&self) {
+        self.last_activity.set(Instant::now());
     }
 
-    /// The connection waits for bytes in the middle of a frame or of a fragmented message.
-    pub(crate) fn inside(&self) {
+    /// A frame or a fragmented message has begun and is not complete.
+    pub(crate) fn frame_begun(&self) {
         if self.frame_started.get().is_none() {
             self.frame_started.set(Some(Instant::now()));
         }
     }
 
-    /// Nothing unfinished is under way.
-    pub(crate) fn quiet(&self) {
+    /// No frame or message is incomplete.
+    pub(crate) fn frame_ended(&self) {
         self.frame_started.set(None);
     }
 
-    /// We do not read for a while: what the peer sends meanwhile is not heard, and that is not its fault.
-    pub(crate) fn hold(&self) {
-        self.held.set(true);
+    /// Back-pressure: the socket is not read for a while, so no activity can be recorded and no deadline runs.
+    pub(crate) fn pause_reading(&self) {
+        self.reading_paused.set(true);
     }
 
-    /// We read again.
-    pub(crate) fn release(&self) {
-        self.held.set(false);
-        self.heard();
+    /// The socket is read again.
+    pub(crate) fn resume_reading(&self) {
+        self.reading_paused.set(false);
+        self.record_activity();
     }
 
-    /// Whether the connection is not read at the moment.
-    pub(in crate::hub) fn is_held(&self) -> bool {
-        self.held.get()
+    /// Whether the socket is not read at the moment.
+    pub(in crate::hub) fn is_reading_paused(&self) -> bool {
+        self.reading_paused.get()
     }
 
-    /// Since when an unfinished frame or message has been coming in.
+    /// Since when a frame or message has been incomplete.
     pub(in crate::hub) fn frame_started(&self) -> Option<Instant> {
         self.frame_started.get()
     }
 }
 
-/// Wakes the one task that waits for it, on the same thread; rung before anyone waits, it is heard later, once. It takes
-/// far less room than what may be shared by threads.
+/// Notifies one task on the same thread; a notification before it waits is kept, once. It is far smaller than
+/// [`tokio::sync::Notify`].
 #[derive(Default)]
 pub(in crate::hub) struct Signal {
-    rung: Cell<bool>,
+    is_notified: Cell<bool>,
     waiting: Cell<Option<Waker>>,
 }
 
 impl Signal {
     pub(in crate::hub) fn notify_one(&self) {
-        self.rung.set(true);
+        self.is_notified.set(true);
         if let Some(waker) = self.waiting.take() {
             waker.wake();
         }
     }
 
-    /// Waits until the bell has been rung since this was last done.
+    /// Waits for the next notification.
     pub(in crate::hub) fn notified(&self) -> impl Future<Output = ()> {
         poll_fn(|context| self.poll(context))
     }
 
     fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.rung.take() {
+        if self.is_notified.take() {
             return Poll::Ready(());
         }
         let same = self.waiting.take().filter(|waker| waker.will_wake(context.waker()));
@@ -150,16 +151,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ring_is_heard_once_whether_someone_waits_or_not() {
+    fn a_notification_is_received_once_by_a_later_or_a_waiting_task() {
         let signal = Signal::default();
         let mut context = Context::from_waker(Waker::noop());
         signal.notify_one();
         signal.notify_one();
-        assert!(pin!(signal.notified()).poll(&mut context).is_ready(), "rung before");
+        assert!(pin!(signal.notified()).poll(&mut context).is_ready(), "notified before");
         let mut waiting = pin!(signal.notified());
-        assert!(waiting.as_mut().poll(&mut context).is_pending(), "two rings are one");
+        assert!(waiting.as_mut().poll(&mut context).is_pending(), "two notifications are one");
         signal.notify_one();
-        assert!(waiting.poll(&mut context).is_ready(), "rung while waited for");
+        assert!(waiting.poll(&mut context).is_ready(), "notified while waiting");
         assert!(pin!(signal.notified()).poll(&mut context).is_pending());
     }
 }

@@ -1,4 +1,4 @@
-//! A subscription on its way to a session: the stream, the delivery policy, and where the session is counted.
+//! A subscription as a value for a shard: the stream, the delivery policy, and the audience that counts the session.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use rialto_protocol::Delivery;
 use crate::hub::{Audience, FieldPlace, StreamId};
 use crate::topic::Topic;
 
-/// A session's subscription to a stream, not yet carried out.
+/// A subscription of a session to a stream.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     pub(crate) stream: StreamId,
     pub(crate) topic: Topic,
     pub(crate) delivery: Delivery,
-    /// What was reserved for the policy.
+    /// The reservation of the policy's field.
     pub(crate) field: Option<FieldPlace>,
-    /// Where the session was counted already.
+    /// The audience in which the session is already counted.
     pub(crate) audience: Arc<Audience>,
 }

@@ -1,12 +1,12 @@
-//! Ends sessions from outside, by who they are. It walks all of its shard: this is rare.
+//! Disconnects sessions by id or user. It walks all sessions of its shard, which is rare.
 
 use rialto_protocol::{Closing, Member};
 
 use crate::hub::{Ending, SessionKey, Shard};
 
 impl Shard {
-    /// Notes who a session is.
-    pub(crate) fn introduce(&self, session: SessionKey, member: &Member) {
+    /// Sets the id and user by which the session is found.
+    pub(crate) fn set_member(&self, session: SessionKey, member: &Member) {
         if let Some(known) = self.sessions.borrow_mut().get(session) {
             known.who = Some(member.clone());
         }
@@ -19,7 +19,7 @@ impl Shard {
         }
     }
 
-    /// Ends the sessions that are meant; gives their number.
+    /// Ends the sessions that match. Returns how many.
     pub(crate) fn evict(&self, is_meant: impl Fn(&Member) -> bool, closing: &Closing) -> u64 {
         let mut sessions = self.sessions.borrow_mut();
         let mut evicted = 0;

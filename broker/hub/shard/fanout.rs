@@ -1,4 +1,4 @@
-//! The messages that one stream got in a turn on their way into the outboxes of its listeners. It writes to no socket.
+//! Fan-out: appends the messages of one stream to the outboxes of its recipients. It writes to no socket.
 
 use std::rc::Rc;
 
@@ -9,49 +9,49 @@ use super::sample_timers::SampleTimers;
 use super::turn::Group;
 use crate::hub::session::batch::Batch;
 use crate::hub::session::outbox::Chunk;
-use crate::hub::session::{ShardSession, Tools};
+use crate::hub::session::{DeliveryContext, ShardSession};
 use crate::message::Wire;
 
-/// One stream's messages and all who listen to it.
+/// One stream's messages and their recipients.
 pub(in crate::hub) struct Fanout<'s, 't> {
     pub(in crate::hub) group: &'s Group,
-    pub(in crate::hub) members: &'s mut Slab<ShardSession>,
+    pub(in crate::hub) slab: &'s mut Slab<ShardSession>,
     pub(in crate::hub) listeners: &'s Listeners,
-    /// The sessions that have something to write, each once.
+    /// The sessions with something to write, each once.
     pub(in crate::hub) dirty: &'s mut Vec<u32>,
-    /// The batches of which messages may be taken back.
+    /// The batches whose messages may be taken back into a backlog.
     pub(in crate::hub) batches: &'s mut Vec<Rc<Batch>>,
-    pub(in crate::hub) tools: &'s mut Tools<'t>,
+    pub(in crate::hub) context: &'s mut DeliveryContext<'t>,
 }
 
 impl Fanout<'_, '_> {
-    /// Gives every listener what it is to get. Gives how many messages were queued, and whether an alarm now rings before
-    /// all others.
-    pub(in crate::hub) fn give(&mut self, sample_timers: &mut SampleTimers) -> (usize, bool) {
-        let queued = Wire::ALL.map(|wire| self.give_all(wire)).iter().sum();
-        (queued, self.give_sampled(sample_timers))
+    /// Queues the messages for every recipient as its policy says. Returns how many were queued, and whether the
+    /// shard's next sample is due earlier than before.
+    pub(in crate::hub) fn deliver(&mut self, sample_timers: &mut SampleTimers) -> (usize, bool) {
+        let queued = Wire::ALL.map(|wire| self.deliver_to_all(wire)).iter().sum();
+        (queued, self.deliver_sampled(sample_timers))
     }
 
-    /// Gives each listener of a codec the same bytes. Those whose socket is full and who may skip messages get what their
-    /// policy says. Gives how many messages were queued.
-    fn give_all(&mut self, wire: Wire) -> usize {
-        let (plain, choosy) = (self.listeners.plain(wire), self.listeners.choosy(wire));
-        if plain.is_empty() && choosy.is_empty() {
+    /// Queues the same bytes for each recipient with this wire format; for those with a full socket and a policy that
+    /// may skip messages, the policy decides. Returns how many messages were queued.
+    fn deliver_to_all(&mut self, wire: Wire) -> usize {
+        let (plain, lossy) = (self.listeners.plain(wire), self.listeners.lossy(wire));
+        if plain.is_empty() && lossy.is_empty() {
             return 0;
         }
         let mut keep_up = 0;
-        for batch in self.group.batches(wire, !choosy.is_empty(), self.tools.metrics) {
+        for batch in self.group.batches(wire, !lossy.is_empty(), self.context.metrics) {
             for slot in plain {
-                let member = &mut self.members[*slot as usize];
-                member.outbox.push_messages(Chunk::Batch(Rc::clone(&batch)));
-                note(member, *slot, self.dirty);
+                let session = &mut self.slab[*slot as usize];
+                session.outbox.push_messages(Chunk::Batch(Rc::clone(&batch)));
+                mark_dirty(session, *slot, self.dirty);
             }
             keep_up = 0;
-            for slot in choosy {
-                let member = &mut self.members[*slot as usize];
-                if member.full_since.is_none() {
-                    member.outbox.push_messages(Chunk::Batch(Rc::clone(&batch)));
-                    note(member, *slot, self.dirty);
+            for slot in lossy {
+                let session = &mut self.slab[*slot as usize];
+                if session.full_since.is_none() {
+                    session.outbox.push_messages(Chunk::Batch(Rc::clone(&batch)));
+                    mark_dirty(session, *slot, self.dirty);
                     keep_up += 1;
                 }
             }
@@ -59,40 +59,40 @@ impl Fanout<'_, '_> {
                 self.batches.push(batch);
             }
         }
-        if keep_up < choosy.len() {
-            self.give_full(choosy);
+        if keep_up < lossy.len() {
+            self.deliver_to_full(lossy);
         }
         self.group.messages.len() * (plain.len() + keep_up)
     }
 
-    fn give_full(&mut self, slots: &[u32]) {
+    fn deliver_to_full(&mut self, slots: &[u32]) {
         for slot in slots {
-            let member = &mut self.members[*slot as usize];
-            if member.full_since.is_some() {
-                member.keep(self.group.stream, &self.group.messages, self.tools);
-                note(member, *slot, self.dirty);
+            let session = &mut self.slab[*slot as usize];
+            if session.full_since.is_some() {
+                session.keep(self.group.stream, &self.group.messages, self.context);
+                mark_dirty(session, *slot, self.dirty);
             }
         }
     }
 
-    /// Lets the sampled listeners take what they are due. Whether an alarm now rings before all others.
-    fn give_sampled(&mut self, sample_timers: &mut SampleTimers) -> bool {
+    /// Adds the messages to the sampled subscriptions. Returns whether the shard's next sample is due earlier than before.
+    fn deliver_sampled(&mut self, sample_timers: &mut SampleTimers) -> bool {
         let mut first = false;
         for slot in self.listeners.sampled() {
-            let member = &mut self.members[*slot as usize];
-            if let Some(at) = member.sample(self.group.stream, &self.group.messages, self.tools) {
+            let session = &mut self.slab[*slot as usize];
+            if let Some(at) = session.sample(self.group.stream, &self.group.messages, self.context) {
                 first |= sample_timers.set(at, *slot, self.group.stream);
             }
-            note(member, *slot, self.dirty);
+            mark_dirty(session, *slot, self.dirty);
         }
         first
     }
 }
 
-/// Lists a session as one that has something to write.
-pub(in crate::hub) fn note(member: &mut ShardSession, slot: u32, dirty: &mut Vec<u32>) {
-    if !member.dirty {
-        member.dirty = true;
+/// Lists a session as one with something to write.
+pub(in crate::hub) fn mark_dirty(session: &mut ShardSession, slot: u32, dirty: &mut Vec<u32>) {
+    if !session.dirty {
+        session.dirty = true;
         dirty.push(slot);
     }
 }

@@ -1,4 +1,4 @@
-//! A shard's inbox: commands in the order they must take effect, and the mark above which publishers wait.
+//! A shard's inbox: commands in the order in which they take effect, and the high-water mark above which publishers wait.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,34 +14,34 @@ use super::subscribe::{Start, Subscribe};
 use crate::hub::{Audience, Page, Push, Selectors, SessionKey, Shard, StreamId};
 use crate::message::SharedMessage;
 
-/// Work that is done on a shard's own thread.
+/// A closure that runs on a shard's thread.
 pub(crate) type Work = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 
-/// What a shard does next. What is large and rare stands in a box, so that the commands of messages stay small.
+/// A command for a shard. What is large and rare is boxed, so that the commands of messages stay small.
 pub(crate) enum Command {
     /// Deliver a message to all local subscribers of its stream and of the patterns that select it.
     Deliver { message: SharedMessage, selectors: Option<Selectors> },
-    /// Let a session into a stream: the reply, what it is sent of the past, and live messages behind that.
+    /// Subscribe a session to a stream: the reply, then missed messages, then live messages.
     Subscribe { session: SessionKey, subscribe: Box<Subscribe> },
-    /// Answer a bulk of subscribes, and begin what follows the reply.
+    /// Answer a bulk of subscribes, and start what follows the reply.
     Start { session: SessionKey, start: Box<Start> },
-    /// Queue a page of the past that was requested for a replay.
+    /// Queue a page that was requested for a replay.
     Page { session: SessionKey, replay: u64, page: Box<Page> },
-    /// Give a session what the pattern with this stream selects. It was counted in the audience already.
+    /// Subscribe a session to the pattern with this stream. It is already counted in the audience.
     Select { session: SessionKey, stream: StreamId, audience: Arc<Audience> },
-    /// Let a session out of a stream, and out of the one that reports who is present in its topic.
+    /// Unsubscribe a session from a stream, and from the presence stream of its topic.
     Unsubscribe { session: SessionKey, stream: StreamId },
     /// Send one session a frame.
     Push { session: SessionKey, push: Push },
     /// End every session.
     CloseAll(Closing),
-    /// Do something on the shard's thread.
+    /// Run a closure on the shard's thread.
     Run(Work),
-    /// End the thread.
+    /// Stop the thread.
     Stop,
 }
 
-/// What a shard is to do, in order, shared by everyone who has something for the shard.
+/// The command queue of a shard, shared by all threads that send it commands.
 pub(crate) struct Inbox {
     queue: Mutex<Queue>,
     filled: Notify,
@@ -53,32 +53,32 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct Queue {
     commands: VecDeque<Command>,
-    /// The shard has ended and takes nothing any more.
+    /// The shard has stopped and takes no more commands.
     closed: bool,
 }
 
 thread_local! {
-    /// The shards to be woken when what goes on now is over; none while nothing holds them back.
-    static TO_WAKE: RefCell<Option<Vec<Arc<Inbox>>>> = const { RefCell::new(None) };
+    /// The shards to wake when [`batch_wakes`] ends; none outside of it.
+    static PENDING_WAKES: RefCell<Option<Vec<Arc<Inbox>>>> = const { RefCell::new(None) };
 }
 
-/// Does something and wakes shards only when it is done, each once: so that all that one read brings to another shard is
-/// one turn there, and not a turn for the first message and one for the rest. The order of commands is not touched.
-pub(crate) fn together<T>(work: impl FnOnce() -> T) -> T {
-    if TO_WAKE.with_borrow(Option::is_some) {
+/// Runs `work` and wakes the shards that it sent commands to afterwards, each once: so that one read causes one turn of
+/// another shard, and not one for the first message and one for the rest. The order of commands stays the same.
+pub(crate) fn batch_wakes<T>(work: impl FnOnce() -> T) -> T {
+    if PENDING_WAKES.with_borrow(Option::is_some) {
         return work();
     }
-    TO_WAKE.set(Some(Vec::new()));
-    let _awake = Awake;
+    PENDING_WAKES.set(Some(Vec::new()));
+    let _wake = WakeOnDrop;
     work()
 }
 
-/// Wakes who is to be woken, also when the work panicked.
-struct Awake;
+/// Wakes the shards, also when the work has panicked.
+struct WakeOnDrop;
 
-impl Drop for Awake {
+impl Drop for WakeOnDrop {
     fn drop(&mut self) {
-        for inbox in TO_WAKE.take().into_iter().flatten() {
+        for inbox in PENDING_WAKES.take().into_iter().flatten() {
             inbox.filled.notify_one();
         }
     }
@@ -90,8 +90,8 @@ impl Inbox {
         Self { queue: Mutex::default(), filled: Notify::new(), messages, mark, drained: Notify::new() }
     }
 
-    /// Adds a command. The queue itself has no bound: publishers are held by [`Inbox::room`], and everything else is
-    /// at most an answer to something a session was allowed to ask.
+    /// Adds a command. The queue has no limit of its own: publishers wait in [`Inbox::room`], and all other commands follow
+    /// from requests, whose number in flight is limited.
     pub(in crate::hub) fn push(self: &Arc<Self>, command: Command) {
         #[cfg(test)]
         PUSHED.with_borrow_mut(|pushed| pushed.push(command.name()));
@@ -101,13 +101,13 @@ impl Inbox {
         {
             let mut queue = self.lock();
             if queue.closed {
-                // What a shard that has ended was to do is dropped, but not under the lock: it may have its own ideas.
+                // Dropped without the lock: its destructor may run any code.
                 drop(queue);
                 return drop(command);
             }
             queue.commands.push_back(command);
         }
-        let held_back = TO_WAKE.with_borrow_mut(|to_wake| match to_wake {
+        let held_back = PENDING_WAKES.with_borrow_mut(|to_wake| match to_wake {
             Some(to_wake) => {
                 if !to_wake.iter().any(|other| Arc::ptr_eq(other, self)) {
                     to_wake.push(Arc::clone(self));
@@ -121,7 +121,7 @@ impl Inbox {
         }
     }
 
-    /// Moves everything that is there into `commands`, which is empty, and waits until there is something.
+    /// Waits for commands and moves all of them into `commands`, which is empty.
     pub(in crate::hub) async fn take(&self, commands: &mut VecDeque<Command>) {
         loop {
             std::mem::swap(&mut self.lock().commands, commands);
@@ -146,7 +146,7 @@ impl Inbox {
         }
     }
 
-    /// The shard takes nothing any more: nobody shall wait for it.
+    /// The shard has stopped: drops the commands that are left and wakes all publishers that wait.
     pub(in crate::hub) fn closed(&self) {
         let left = {
             let mut queue = self.lock();
@@ -157,7 +157,7 @@ impl Inbox {
         self.drained.notify_waiters();
     }
 
-    /// The shard has dealt with so many messages.
+    /// The shard has delivered so many messages.
     pub(in crate::hub) fn taken(&self, messages: usize) {
         let before = self.messages.fetch_sub(messages, AcqRel);
         if before >= self.mark {
@@ -166,7 +166,7 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing that is done under the lock can fail half way.
+        // No change under the lock can stop half way, so a poisoned lock is consistent.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -177,7 +177,7 @@ thread_local! {
     static PUSHED: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The names of the commands that this thread pushes meanwhile.
+/// The names of the commands that `work` sends from this thread.
 #[cfg(test)]
 pub(crate) fn commands_of(work: impl FnOnce()) -> Vec<&'static str> {
     PUSHED.take();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_wait_for_the_end_of_what_brings_them() {
+    fn a_shard_is_woken_once_at_the_end_of_a_batch() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
             let inbox = Arc::new(Inbox::new(1));
@@ -231,10 +231,12 @@ mod tests {
             };
             let mut take: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(inbox.take(&mut commands));
             assert!(pending(&mut take));
-            together(|| {
+            batch_wakes(|| {
                 inbox.push(stop());
-                together(|| inbox.push(stop()));
-                assert!(TO_WAKE.with_borrow(|to_wake| to_wake.as_ref().is_some_and(|to_wake| to_wake.len() == 1)));
+                batch_wakes(|| inbox.push(stop()));
+                assert!(
+                    PENDING_WAKES.with_borrow(|to_wake| to_wake.as_ref().is_some_and(|to_wake| to_wake.len() == 1))
+                );
             });
             take.await;
             assert_eq!(commands.len(), 2);

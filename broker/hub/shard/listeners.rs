@@ -1,9 +1,9 @@
-//! Who is subscribed to one stream, apart by what a delivery must do for them. It knows sessions by their slots only.
+//! The subscribers of one stream, in one list for each way of delivery. It knows sessions by their slots only.
 
 use crate::message::Wire;
 use rialto_protocol::Delivery;
 
-/// The slots of those who are subscribed to one stream, so that a delivery is one plain loop over each list.
+/// The slots of the sessions that are subscribed to one stream, so that a delivery is a plain loop over each list.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Listeners {
     lists: [Vec<u32>; List::COUNT],
@@ -12,11 +12,11 @@ pub(in crate::hub) struct Listeners {
 /// The lists of [`Listeners`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::hub) enum List {
-    /// Gets everything.
+    /// Policy `queue`: receives every message.
     Plain(Wire),
-    /// Gets everything unless its socket is full.
-    Choosy(Wire),
-    /// Gets a message now and then.
+    /// May skip messages while its socket is full.
+    Lossy(Wire),
+    /// Policy `sample`: receives the latest message at an interval.
     Sampled,
 }
 
@@ -27,16 +27,16 @@ impl List {
         Self::Plain(Wire::ALL[0]),
         Self::Plain(Wire::ALL[1]),
         Self::Plain(Wire::ALL[2]),
-        Self::Choosy(Wire::ALL[0]),
-        Self::Choosy(Wire::ALL[1]),
-        Self::Choosy(Wire::ALL[2]),
+        Self::Lossy(Wire::ALL[0]),
+        Self::Lossy(Wire::ALL[1]),
+        Self::Lossy(Wire::ALL[2]),
         Self::Sampled,
     ];
 
     pub(in crate::hub) fn of(delivery: &Delivery, wire: Wire) -> Self {
         match delivery {
             Delivery::Queue => Self::Plain(wire),
-            Delivery::DropOldest | Delivery::Latest | Delivery::LatestBy(_) => Self::Choosy(wire),
+            Delivery::DropOldest | Delivery::Latest | Delivery::LatestBy(_) => Self::Lossy(wire),
             Delivery::Sample { .. } => Self::Sampled,
         }
     }
@@ -44,36 +44,36 @@ impl List {
     fn index(self) -> usize {
         match self {
             Self::Plain(wire) => wire.index(),
-            Self::Choosy(wire) => 3 + wire.index(),
+            Self::Lossy(wire) => 3 + wire.index(),
             Self::Sampled => 6,
         }
     }
 }
 
 impl Listeners {
-    /// One alone.
+    /// A single subscriber.
     pub(in crate::hub) fn only(slot: u32, list: List) -> Self {
         let mut only = Self::default();
         only.list_mut(list).push(slot);
         only
     }
 
-    /// Those that get everything.
+    /// The subscribers with policy `queue`.
     pub(in crate::hub) fn plain(&self, wire: Wire) -> &[u32] {
         &self.lists[List::Plain(wire).index()]
     }
 
-    /// Those that get everything unless their socket is full.
-    pub(in crate::hub) fn choosy(&self, wire: Wire) -> &[u32] {
-        &self.lists[List::Choosy(wire).index()]
+    /// The subscribers that may skip messages while their socket is full.
+    pub(in crate::hub) fn lossy(&self, wire: Wire) -> &[u32] {
+        &self.lists[List::Lossy(wire).index()]
     }
 
-    /// Those that get a message now and then.
+    /// The sampled subscribers.
     pub(in crate::hub) fn sampled(&self) -> &[u32] {
         &self.lists[List::Sampled.index()]
     }
 
-    /// All, each with its list.
+    /// All subscribers, each with its list.
     pub(in crate::hub) fn iter(&self) -> impl Iterator<Item = (u32, List)> {
         let slots = |list: List| self.lists[list.index()].iter().map(move |slot| (*slot, list));
         List::ALL.into_iter().flat_map(slots)
@@ -87,7 +87,7 @@ impl Listeners {
         self.lists.iter().all(Vec::is_empty)
     }
 
-    /// Forgets all and keeps the memory.
+    /// Removes all and keeps the memory.
     pub(in crate::hub) fn clear(&mut self) {
         self.lists.iter_mut().for_each(Vec::clear);
     }

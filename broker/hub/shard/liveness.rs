@@ -1,4 +1,5 @@
-//! What a shard does about its sessions from time to time: pings them, and ends those that are dead or stuck.
+//! Keep-alive and timeouts: pings idle sessions, and ends those whose peer does not answer, does not read or does not
+//! complete a message.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use crate::wire::websocket::websocket_control;
 const PING: u8 = 0x9;
 
 impl Shard {
-    /// Looks after all sessions from time to time: pings, and ends those that are dead or stuck.
+    /// Checks the timeouts of all sessions at an interval.
     pub(in crate::hub) async fn watch(self: Rc<Self>) {
         let shortest = [self.limits.ping, self.limits.pong, self.limits.frame, self.limits.write].into_iter().min();
         let every = shortest.unwrap_or_default() / 4;
@@ -26,56 +27,58 @@ impl Shard {
 
     pub(in crate::hub) fn sweep(&self, now: Instant) {
         let mut sessions = self.sessions.borrow_mut();
-        let mut over = Vec::new();
-        for (slot, member) in sessions.iter_mut() {
-            member.outbox.shrink();
-            match verdict(member, &self.limits, now) {
+        let mut ended = Vec::new();
+        for (slot, session) in sessions.iter_mut() {
+            session.outbox.shrink();
+            match verdict(session, &self.limits, now) {
                 Verdict::Fine => {}
                 Verdict::Ping => {
-                    member.signals.pinged.set(Some(now));
-                    member.outbox.push_control(websocket_control(PING, &[]));
-                    if self.flush(member) {
-                        over.push(slot);
+                    session.signals.pinged.set(Some(now));
+                    session.outbox.push_control(websocket_control(PING, &[]));
+                    if self.flush(session) {
+                        ended.push(slot);
                     }
                 }
-                Verdict::End(ending) => member.signals.end(ending),
+                Verdict::End(ending) => session.signals.end(ending),
             }
         }
-        for slot in over {
-            sessions.silence(slot);
+        for slot in ended {
+            sessions.end_subscriptions(slot);
         }
         drop(sessions);
-        self.tell_budget();
+        self.update_budget();
     }
 }
 
-/// What is to be done about a session.
+/// What is due for a session.
 enum Verdict {
     Fine,
     Ping,
     End(Ending),
 }
 
-/// Looks at a session's clocks.
-fn verdict(member: &ShardSession, limits: &HubLimits, now: Instant) -> Verdict {
-    let signals = &member.signals;
+/// Compares a session's times with the limits.
+fn verdict(session: &ShardSession, limits: &HubLimits, now: Instant) -> Verdict {
+    let signals = &session.signals;
     if signals.is_ending() {
         return Verdict::Fine;
     }
-    if member.full_since.is_some_and(|since| now.duration_since(since) > limits.write) {
+    if session.full_since.is_some_and(|since| now.duration_since(since) > limits.write) {
         return Verdict::End(Ending::Gone);
     }
-    if !signals.is_held() && signals.frame_started().is_some_and(|since| now.duration_since(since) > limits.frame) {
+    if !signals.is_reading_paused()
+        && signals.frame_started().is_some_and(|since| now.duration_since(since) > limits.frame)
+    {
         let message = "a message was begun and not finished in time";
         return Verdict::End(Ending::Closed(closing(CloseCode::PolicyViolation, message, None)));
     }
-    if signals.is_held() {
+    if signals.is_reading_paused() {
         return Verdict::Fine;
     }
-    let heard = signals.heard.get();
-    let unanswered = signals.pinged.get().filter(|pinged| heard < *pinged);
-    if member.full_since.is_some() {
-        // A ping that the socket has not taken yet cannot be answered; the write deadline looks after such a peer.
+    let last_activity = signals.last_activity.get();
+    let unanswered = signals.pinged.get().filter(|pinged| last_activity < *pinged);
+    if session.full_since.is_some() {
+        // A ping that is not written yet cannot be answered; the write timeout covers such a peer.
         signals.pinged.set(unanswered.map(|_| now));
         return Verdict::Fine;
     }
@@ -84,12 +87,12 @@ fn verdict(member: &ShardSession, limits: &HubLimits, now: Instant) -> Verdict {
             Verdict::End(Ending::Closed(closing(CloseCode::NoPong, "no answer to a ping", Some(1_000))))
         }
         Some(_) => Verdict::Fine,
-        None if now.duration_since(heard) >= limits.ping => Verdict::Ping,
+        None if now.duration_since(last_activity) >= limits.ping => Verdict::Ping,
         None => Verdict::Fine,
     }
 }
 
-/// A close of the broker's own.
+/// A close by the broker.
 pub(in crate::hub) fn closing(code: CloseCode, message: &str, retry_after_ms: Option<u64>) -> Closing {
     Closing { code: code.number(), message: message.to_owned(), retry_after_ms }
 }

@@ -1,4 +1,4 @@
-//! A shard: one thread that owns its sessions, writes to their sockets itself and wakes nobody per delivery.
+//! A shard: one thread that owns its sessions and writes to their sockets itself. A delivery wakes no task.
 
 pub(super) mod eviction;
 pub(super) mod fanout;
@@ -28,21 +28,21 @@ use rialto_protocol::Closing;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
-use self::fanout::{Fanout, note};
+use self::fanout::{Fanout, mark_dirty};
 use self::inbox::Inbox;
 use self::listeners::Listeners;
-use self::sessions::{Addressed, Sessions};
+use self::sessions::{Sessions, Targets};
 use self::turn::TurnMessages;
 use super::budget::Budget;
 use super::session::batch::Batch;
 use super::session::conflation_keys::ConflationKeys;
 use super::session::outbox::Chunk;
-use super::session::{ShardSession, Tools};
+use super::session::{DeliveryContext, ShardSession};
 use super::{Command, Ending, HubLimits, Link, Push, SessionKey, Signals, StreamKind};
 use crate::message::Wire;
 use crate::metrics::Metrics;
 
-/// How many commands a shard takes out of its inbox at once: what bounds the size of one joined buffer.
+/// Most commands of one turn, which limits the size of a batch.
 const BATCH_MAX: usize = 256;
 
 /// The state of one shard, used on its own thread only.
@@ -56,21 +56,21 @@ pub(crate) struct Shard {
     turn_messages: RefCell<TurnMessages>,
     pub(super) turn: RefCell<Turn>,
     pub(super) tally: Tally,
-    /// Notified when an alarm is set that rings before all others.
-    pub(super) alarm: Notify,
-    /// Set when all sessions are told to end; those that come later are told at once.
+    /// Notified when the next sample is due earlier than before.
+    pub(super) timer_changed: Notify,
+    /// Set when all sessions have to end; later ones end at once.
     closing: RefCell<Option<Closing>>,
 }
 
-/// What lives as long as one turn.
+/// State that lasts for one turn.
 #[derive(Default)]
 pub(super) struct Turn {
-    /// Batches of which messages may be taken back.
+    /// Batches whose messages may be taken back into a backlog.
     pub(super) batches: Vec<Rc<Batch>>,
     pub(super) keys: ConflationKeys,
 }
 
-/// What outboxes grew and shrank by, and what was put into them, until all is told at the end of a turn.
+/// What was added to outboxes and removed from them in a turn; counted at its end.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) grown: Cell<usize>,
@@ -89,23 +89,23 @@ pub(super) fn spawn(
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     std::thread::Builder::new().name(format!("rialto-shard-{index}")).spawn(move || {
-        // Dropped last, whatever ends the thread.
-        let _closed = Closed(Arc::clone(&inbox));
+        // Dropped last, also when the thread panics.
+        let _close = CloseInbox(Arc::clone(&inbox));
         let shard = Rc::new(Shard::new(index, limits, budget, metrics));
         let tasks = LocalSet::new();
         tasks.spawn_local(Rc::clone(&shard).watch());
         tasks.spawn_local(Rc::clone(&shard).send_samples());
-        tasks.spawn_local(Rc::clone(&shard).shed_when_asked());
-        // Leaving this drops every task that is left, and with it every socket.
+        tasks.spawn_local(Rc::clone(&shard).shed_on_request());
+        // When this returns, all tasks that are left are dropped, and with them their sockets.
         tasks.block_on(&runtime, Rc::clone(&shard).work(&inbox));
         shard.sessions.borrow_mut().clear();
     })
 }
 
-/// Lets go whoever waits for a shard that has ended.
-struct Closed(Arc<Inbox>);
+/// Closes the inbox of a shard that has stopped, so that no publisher waits for it.
+struct CloseInbox(Arc<Inbox>);
 
-impl Drop for Closed {
+impl Drop for CloseInbox {
     fn drop(&mut self) {
         self.0.closed();
     }
@@ -124,12 +124,12 @@ impl Shard {
             turn_messages: RefCell::default(),
             turn: RefCell::default(),
             tally: Tally::default(),
-            alarm: Notify::new(),
+            timer_changed: Notify::new(),
             closing: RefCell::default(),
         }
     }
 
-    /// Takes the inbox turn by turn until it is told to stop.
+    /// Carries out the commands of the inbox turn by turn, until the command to stop.
     async fn work(self: Rc<Self>, inbox: &Inbox) {
         let mut commands = VecDeque::new();
         let mut batch = Vec::with_capacity(BATCH_MAX);
@@ -149,24 +149,25 @@ impl Shard {
         }
     }
 
-    /// Carries out one batch of commands and writes once to each session that got something.
+    /// Carries out commands and writes once to each session with something to write. Returns false after the command to
+    /// stop.
     pub(super) fn turn(self: &Rc<Self>, batch: &mut Vec<Command>) -> bool {
         let mut go_on = true;
         for command in batch.drain(..) {
             match command {
                 Command::Deliver { message, selectors } => self.turn_messages.borrow_mut().add(message, selectors),
-                Command::Push { session, push } => self.push(session, push),
-                Command::Subscribe { session, subscribe } => self.subscribe(session, *subscribe),
-                Command::Start { session, start } => self.start(session, *start),
-                Command::Page { session, replay, page } => self.take_page(session, replay, *page),
-                Command::Select { session, stream, audience } => {
+                Command::Push { session: key, push } => self.push(key, push),
+                Command::Subscribe { session: key, subscribe } => self.subscribe(key, *subscribe),
+                Command::Start { session: key, start } => self.start(key, *start),
+                Command::Page { session: key, replay, page } => self.take_page(key, replay, *page),
+                Command::Select { session: key, stream, audience } => {
                     self.deliver();
-                    self.queue(session, |sessions| sessions.select(session, stream, audience));
+                    self.queue(key, |sessions| sessions.select(key, stream, audience));
                 }
-                Command::Unsubscribe { session, stream } => {
-                    self.leave_stream(session, stream);
+                Command::Unsubscribe { session: key, stream } => {
+                    self.leave_stream(key, stream);
                     if stream.kind() == StreamKind::Topic {
-                        self.leave_stream(session, stream.presence());
+                        self.leave_stream(key, stream.presence());
                     }
                 }
                 Command::CloseAll(closing) => self.close_all(closing),
@@ -181,114 +182,114 @@ impl Shard {
 
     fn close_all(&self, closing: Closing) {
         self.deliver();
-        for (_, member) in self.sessions.borrow_mut().iter_mut() {
-            member.signals.end(Ending::Drained(closing.clone()));
+        for (_, session) in self.sessions.borrow_mut().iter_mut() {
+            session.signals.end(Ending::Drained(closing.clone()));
         }
         *self.closing.borrow_mut() = Some(closing);
     }
 
-    /// Appends the messages of this turn to the outboxes of their subscribers: per stream and codec one buffer, made once.
+    /// Appends the messages of this turn to the outboxes of their recipients, encoded once per stream and wire format.
     fn deliver(&self) {
         let turn_messages = &mut *self.turn_messages.borrow_mut();
         let sessions = &mut *self.sessions.borrow_mut();
         let dirty = &mut *self.dirty.borrow_mut();
         let Turn { batches, keys } = &mut *self.turn.borrow_mut();
-        let tools = &mut self.tools(keys);
+        let context = &mut self.delivery_context(keys);
         let mut delivered = 0;
         for group in turn_messages.groups() {
-            let Some(Addressed { members, listeners, apart, sample_timers }) = sessions.addressed(group) else {
+            let Some(Targets { slab, listeners, apart, sample_timers }) = sessions.targets(group) else {
                 continue;
             };
-            let mut fanout = Fanout { group, members, listeners, dirty, batches, tools };
-            let (queued, mut first) = fanout.give(sample_timers);
+            let mut fanout = Fanout { group, slab, listeners, dirty, batches, context };
+            let (queued, mut first) = fanout.deliver(sample_timers);
             delivered += queued;
-            for (session, list) in apart {
-                let (group, listeners) = (&group.without(*session), &Listeners::only(session.slot, *list));
-                let mut fanout = Fanout { group, members, listeners, dirty, batches, tools };
-                let (queued, rings_first) = fanout.give(sample_timers);
+            for (key, list) in apart {
+                let (group, listeners) = (&group.without(*key), &Listeners::only(key.slot, *list));
+                let mut fanout = Fanout { group, slab, listeners, dirty, batches, context };
+                let (queued, is_next_too) = fanout.deliver(sample_timers);
                 delivered += queued;
-                first |= rings_first;
+                first |= is_next_too;
             }
             if first {
-                self.alarm.notify_one();
+                self.timer_changed.notify_one();
             }
         }
         self.tally.delivered.set(self.tally.delivered.get() + delivered);
         turn_messages.clear();
     }
 
-    /// Writes once to each session that got something.
+    /// Writes once to each session with something to write.
     pub(super) fn flush_dirty(&self) {
         let mut dirty = self.dirty.take();
         {
             let sessions = &mut *self.sessions.borrow_mut();
             for slot in dirty.drain(..) {
-                let Some(member) = sessions.at(slot) else { continue };
-                member.dirty = false;
-                if self.flush(member) {
-                    sessions.silence(slot);
+                let Some(session) = sessions.at(slot) else { continue };
+                session.dirty = false;
+                if self.flush(session) {
+                    sessions.end_subscriptions(slot);
                     self.count(sessions.at(slot));
                 }
             }
         }
-        // Give the list back, so that it keeps its memory.
+        // Put the list back, so that its memory is reused.
         *self.dirty.borrow_mut() = dirty;
         let turn = &mut *self.turn.borrow_mut();
-        turn.batches.drain(..).for_each(|batch| batch.let_go());
+        turn.batches.drain(..).for_each(|batch| batch.drop_messages());
         turn.keys.clear();
         self.metrics.messages_delivered.add(self.tally.delivered.take() as u64);
-        self.tell_budget();
+        self.update_budget();
     }
 
-    /// What its sessions are held to.
+    /// The limits of its sessions.
     pub(crate) fn limits(&self) -> &HubLimits {
         &self.limits
     }
 
-    pub(super) fn tools<'s>(&'s self, keys: &'s mut ConflationKeys) -> Tools<'s> {
-        Tools { keys, metrics: &self.metrics, outbox_bytes: self.limits.outbox_bytes }
+    pub(super) fn delivery_context<'s>(&'s self, keys: &'s mut ConflationKeys) -> DeliveryContext<'s> {
+        DeliveryContext { keys, metrics: &self.metrics, outbox_bytes: self.limits.outbox_bytes }
     }
 
-    fn push(&self, session: SessionKey, push: Push) {
+    fn push(&self, key: SessionKey, push: Push) {
         let mut sessions = self.sessions.borrow_mut();
-        let Some(member) = sessions.get(session).filter(|member| !member.finished) else { return };
-        let Some(frame) = push.encode(member.wire) else { return };
-        if push.in_line() {
+        let Some(session) = sessions.get(key).filter(|session| !session.finished) else { return };
+        let Some(frame) = push.encode(session.wire) else { return };
+        if push.keeps_order() {
             drop(sessions);
-            self.flush_before(session, |member| member.choosy > 0);
-            self.queue(session, |sessions| {
-                if let Some(member) = sessions.get(session) {
-                    member.outbox.push_messages(Chunk::One(frame));
+            self.flush_before(key, |session| session.lossy > 0);
+            self.queue(key, |sessions| {
+                if let Some(session) = sessions.get(key) {
+                    session.outbox.push_messages(Chunk::One(frame));
                 }
             });
         } else {
-            member.outbox.push_control(frame);
-            note(member, session.slot, &mut self.dirty.borrow_mut());
+            session.outbox.push_control(frame);
+            mark_dirty(session, key.slot, &mut self.dirty.borrow_mut());
         }
         drop(push.in_flight);
     }
 
-    /// Delivers the messages of this turn that came before something that must stay behind them. Where it `concerns` messages
-    /// that may be skipped, they are also written, so that no policy reaches back behind it.
-    fn flush_before(&self, session: SessionKey, concerns: impl FnOnce(&ShardSession) -> bool) {
+    /// Delivers the messages of this turn, so that what follows is queued after them. Where it `concerns` messages that
+    /// may be skipped, also writes them, so that no policy skips messages from before it.
+    fn flush_before(&self, key: SessionKey, concerns: impl FnOnce(&ShardSession) -> bool) {
         self.deliver();
         let sessions = &mut *self.sessions.borrow_mut();
-        let Some(member) = sessions.get(session) else { return };
-        if concerns(member) && self.flush(member) {
-            sessions.silence(session.slot);
+        let Some(session) = sessions.get(key) else { return };
+        if concerns(session) && self.flush(session) {
+            sessions.end_subscriptions(key.slot);
         }
     }
 
-    /// Does something after which the session may have more to write.
-    fn queue(&self, session: SessionKey, queue: impl FnOnce(&mut Sessions)) {
+    /// Runs `queue`, after which the session may have something to write.
+    fn queue(&self, key: SessionKey, queue: impl FnOnce(&mut Sessions)) {
         let sessions = &mut *self.sessions.borrow_mut();
         queue(sessions);
-        if let Some(member) = sessions.get(session) {
-            note(member, session.slot, &mut self.dirty.borrow_mut());
+        if let Some(session) = sessions.get(key) {
+            mark_dirty(session, key.slot, &mut self.dirty.borrow_mut());
         }
     }
 
-    /// Makes a connection a session of this shard.
+    /// Adds a session for a connection.
     pub(crate) fn attach(&self, link: Rc<Link>, wire: Wire) -> (SessionKey, Rc<Signals>) {
         let signals = Rc::new(Signals::new(Instant::now()));
         let key = self.sessions.borrow_mut().attach(link, Rc::clone(&signals), wire);
@@ -298,13 +299,13 @@ impl Shard {
         (key, signals)
     }
 
-    /// Forgets a session: its subscriptions end, its key becomes invalid.
-    pub(crate) fn detach(&self, session: SessionKey) {
-        if let Some(member) = self.sessions.borrow_mut().get(session) {
-            let counted_bytes = std::mem::take(&mut member.counted_bytes);
+    /// Removes a session: its subscriptions end, its key becomes invalid.
+    pub(crate) fn detach(&self, key: SessionKey) {
+        if let Some(session) = self.sessions.borrow_mut().get(key) {
+            let counted_bytes = std::mem::take(&mut session.counted_bytes);
             self.tally.shrunk.set(self.tally.shrunk.get() + counted_bytes);
         }
-        self.tell_budget();
-        self.sessions.borrow_mut().detach(session);
+        self.update_budget();
+        self.sessions.borrow_mut().detach(key);
     }
 }

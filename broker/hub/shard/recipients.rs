@@ -1,5 +1,5 @@
-//! Who gets the messages of one group where that is not simply who is subscribed to their stream: the listeners of patterns
-//! too, each session once, and apart those that wanted no echo of some. It delivers nothing.
+//! Collects the recipients of one group of messages: subscribers of the topic and of patterns, each session once, and apart
+//! the publishers that requested no echo. It delivers nothing.
 
 use slab::Slab;
 
@@ -7,24 +7,24 @@ use super::listeners::{List, Listeners};
 use crate::hub::session::ShardSession;
 use crate::hub::{SessionKey, StreamId};
 
-/// The memory for it is used again from group to group.
+/// The recipients of one group. The memory is reused from group to group.
 #[derive(Default)]
 pub(in crate::hub) struct Recipients {
-    /// Those that get all of the group.
+    /// The sessions that receive all of the group.
     pub(in crate::hub) listeners: Listeners,
-    /// Those that do not get what they published themselves.
+    /// The sessions that do not receive what they published themselves.
     pub(in crate::hub) apart: Vec<(SessionKey, List)>,
-    /// Even; what stands in [`ShardSession::mark`] of those that published some of the group, and one more in those listed.
+    /// An even number. [`ShardSession::mark`] has this value for publishers without echo, and one more for listed sessions.
     mark: u64,
 }
 
 impl Recipients {
-    /// Lists each session once, as the first of `all` has it that has it. `spared` are sessions of this shard. Who is still being
-    /// sent the past of the stream gets these messages in their place there.
+    /// Lists each session once, as in the first of `all` that contains it. `spared` are the publishers of this shard
+    /// without echo. A session with a replay of the stream is left out: it receives these messages from the replay.
     pub(in crate::hub) fn gather<'l>(
         &mut self,
         stream: StreamId,
-        members: &mut Slab<ShardSession>,
+        slab: &mut Slab<ShardSession>,
         all: impl Iterator<Item = &'l Listeners>,
         spared: impl Iterator<Item = SessionKey>,
     ) {
@@ -35,21 +35,21 @@ impl Recipients {
         let mut shard = 0;
         for key in spared {
             shard = key.shard;
-            if let Some(member) = members.get_mut(key.slot as usize).filter(|member| member.serial == key.serial) {
-                member.mark = spare;
+            if let Some(session) = slab.get_mut(key.slot as usize).filter(|session| session.serial == key.serial) {
+                session.mark = spare;
             }
         }
         for (slot, list) in all.flat_map(Listeners::iter) {
-            let member = &mut members[slot as usize];
-            if member.is_replaying(stream) {
+            let session = &mut slab[slot as usize];
+            if session.is_replaying(stream) {
                 continue;
             }
-            if member.mark == spare {
-                self.apart.push((SessionKey { shard, slot, serial: member.serial }, list));
-            } else if member.mark != listed {
+            if session.mark == spare {
+                self.apart.push((SessionKey { shard, slot, serial: session.serial }, list));
+            } else if session.mark != listed {
                 self.listeners.list_mut(list).push(slot);
             }
-            member.mark = listed;
+            session.mark = listed;
         }
     }
 }

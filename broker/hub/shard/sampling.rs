@@ -1,25 +1,25 @@
-//! When a shard sends what sampled subscriptions are due.
+//! Sends the samples of a shard's sampled subscriptions when they are due.
 
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::fanout::note;
+use super::fanout::mark_dirty;
 use crate::hub::Shard;
 
 impl Shard {
-    /// Sends what sampled subscriptions are due.
+    /// Sends samples for as long as the shard runs.
     pub(in crate::hub) async fn send_samples(self: Rc<Self>) {
         loop {
-            let next = self.sessions.borrow().next_alarm();
-            let rings = async {
+            let next = self.sessions.borrow().next_sample();
+            let due = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = rings => {}
-                () = self.alarm.notified() => continue,
+                () = due => {}
+                () = self.timer_changed.notified() => continue,
             }
             self.send_due(Instant::now());
             self.flush_dirty();
@@ -29,10 +29,10 @@ impl Shard {
     fn send_due(&self, now: Instant) {
         let sessions = &mut *self.sessions.borrow_mut();
         let dirty = &mut *self.dirty.borrow_mut();
-        while let Some((slot, stream)) = sessions.ringing(now) {
-            if let Some(member) = sessions.at(slot) {
-                member.alarm_rang(stream, &self.metrics);
-                note(member, slot, dirty);
+        while let Some((slot, stream)) = sessions.pop_due(now) {
+            if let Some(session) = sessions.at(slot) {
+                session.sample_due(stream, &self.metrics);
+                mark_dirty(session, slot, dirty);
             }
         }
     }

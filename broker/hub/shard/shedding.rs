@@ -1,4 +1,4 @@
-//! What a shard does about outboxes that grow too large: its part of the budget of all outboxes together.
+//! Load shedding: keeps all outboxes together within their budget, and closes slow consumers.
 
 use std::collections::BinaryHeap;
 use std::rc::Rc;
@@ -11,21 +11,21 @@ use crate::hub::session::ShardSession;
 use crate::hub::{Ending, Shard};
 
 impl Shard {
-    /// Gives a session up that does not read.
-    pub(in crate::hub) fn close_slow(&self, member: &mut ShardSession, text: &str) {
-        member.outbox.drop_all();
+    /// Closes the session of a slow consumer and drops its outbox.
+    pub(in crate::hub) fn close_slow_consumer(&self, session: &mut ShardSession, text: &str) {
+        session.outbox.drop_all();
         self.metrics.sessions_slow.add(1);
-        member.signals.end(Ending::Closed(closing(CloseCode::Slow, text, Some(1_000))));
+        session.signals.end(Ending::Closed(closing(CloseCode::Slow, text, Some(1_000))));
     }
 
-    /// Counts what a session's outbox holds, to be told with [`Shard::tell_budget`].
-    pub(in crate::hub) fn count(&self, member: Option<&mut ShardSession>) {
-        let Some(member) = member else { return };
-        let (before, now) = (member.counted_bytes, member.held_bytes());
+    /// Counts the bytes held for a session, for [`Shard::update_budget`].
+    pub(in crate::hub) fn count(&self, session: Option<&mut ShardSession>) {
+        let Some(session) = session else { return };
+        let (before, now) = (session.counted_bytes, session.held_bytes());
         if before == now {
             return;
         }
-        member.counted_bytes = now;
+        session.counted_bytes = now;
         let Tally { grown, shrunk, largest, .. } = &self.tally;
         grown.set(grown.get() + now);
         shrunk.set(shrunk.get() + before);
@@ -35,8 +35,8 @@ impl Shard {
         }
     }
 
-    /// Tells what was counted, and sheds if all outboxes together have become too large.
-    pub(in crate::hub) fn tell_budget(&self) {
+    /// Adds what was counted to the budget, and sheds if it is exceeded.
+    pub(in crate::hub) fn update_budget(&self) {
         let (grown, shrunk) = (self.tally.grown.take(), self.tally.shrunk.take());
         if grown != shrunk {
             self.budget.count(grown, shrunk);
@@ -46,30 +46,30 @@ impl Shard {
         }
     }
 
-    /// Makes the largest outboxes give way, here or on another shard, until all together are small enough.
+    /// Sheds the largest outboxes, here or on another shard, until the budget is kept: first backlogs, then whole sessions.
     fn shed(&self) {
-        if !self.budget.is_largest_or_ask(self.index) {
+        if !self.budget.is_largest_or_request(self.index) {
             return;
         }
         let sessions = &mut *self.sessions.borrow_mut();
-        let held = |(slot, member): (u32, &mut ShardSession)| (member.shed_bytes(), slot);
+        let held = |(slot, session): (u32, &mut ShardSession)| (session.shed_bytes(), slot);
         let mut largest: BinaryHeap<(usize, u32)> =
             sessions.iter_mut().map(held).filter(|(bytes, _)| *bytes > 0).collect();
         while self.budget.is_exceeded() {
             let (bytes, slot) = largest.pop().unwrap_or_default();
             self.tally.largest.set(bytes);
             self.budget.set_largest(self.index, bytes);
-            if !self.budget.is_largest_or_ask(self.index) || bytes == 0 {
+            if !self.budget.is_largest_or_request(self.index) || bytes == 0 {
                 return;
             }
-            let Some(member) = sessions.at(slot) else { continue };
+            let Some(session) = sessions.at(slot) else { continue };
             self.metrics.outboxes_shed.add(1);
-            if member.give_way(&self.metrics) {
-                // What is left of it may still be the largest.
-                largest.push((member.shed_bytes(), slot));
+            if session.shed_backlogs(&self.metrics) {
+                // What is left may still be the largest.
+                largest.push((session.shed_bytes(), slot));
             } else {
-                self.close_slow(member, "all outboxes together are full and this session's was the largest");
-                sessions.silence(slot);
+                self.close_slow_consumer(session, "all outboxes together are full and this session's was the largest");
+                sessions.end_subscriptions(slot);
             }
             self.count(sessions.at(slot));
             let (grown, shrunk) = (self.tally.grown.take(), self.tally.shrunk.take());
@@ -77,10 +77,10 @@ impl Shard {
         }
     }
 
-    /// Sheds for other shards.
-    pub(in crate::hub) async fn shed_when_asked(self: Rc<Self>) {
+    /// Sheds at the request of other shards.
+    pub(in crate::hub) async fn shed_on_request(self: Rc<Self>) {
         loop {
-            self.budget.asked(self.index).await;
+            self.budget.shed_requested(self.index).await;
             self.shed();
         }
     }

@@ -1,5 +1,5 @@
-//! How a session of a shard gets into streams: each subscribe is one command, which carries its reply and the past that comes
-//! before live messages.
+//! Subscribes sessions to streams. Each subscribe is one command, which carries its reply and the replay of missed
+//! messages.
 
 use rialto_protocol::Gap;
 
@@ -7,157 +7,157 @@ use crate::hub::session::replay::{NextPage, Page, Replay};
 use crate::hub::{Push, SessionKey, Shard, StreamId, Subscription, What};
 use crate::message::Passage;
 
-/// All that a shard does for one subscribe, in the order of the fields. Where the session follows who is present in the topic,
-/// that ends first, because the reply has a new list.
+/// All that a shard does for one subscribe, in the order of the fields. A subscription to the topic's presence ends first,
+/// because the reply has a new list of members.
 #[derive(Debug)]
 pub(crate) struct Subscribe {
     /// Takes effect at once, or at the end of the replay.
     pub(crate) subscription: Subscription,
-    /// What is sent of the past; it takes the place of a subscription to the stream, and begins after the reply.
+    /// Missed messages to send. The replay replaces a subscription to the stream until it ends, and starts after the reply.
     pub(crate) replay: Option<Replay>,
     pub(crate) reply: SubscribeReply,
-    /// Follows who is present from the list in the reply on.
+    /// The subscription to the topic's presence, from the list in the reply on.
     pub(crate) presence: Option<Subscription>,
-    /// What the session will not get and what nothing is replayed behind. It ends a replay of before.
+    /// Messages that the session will not receive, where none are replayed. It ends an earlier replay.
     pub(crate) gap: Option<Gap>,
 }
 
 /// How a subscribe is answered.
 #[derive(Debug)]
 pub(crate) enum SubscribeReply {
-    /// With this frame.
+    /// By this frame.
     Frame(Push),
-    /// By other means than a frame; the session did not ask.
+    /// Not by a frame; the session did not request it.
     Aside,
-    /// With the others of a bulk: [`Start`] has the reply and begins the replay.
+    /// Together with the others of a bulk: [`Start`] has the reply and starts the replay.
     InBulk,
 }
 
-/// The reply to a bulk and the begin of what follows it, in the order of the fields.
+/// The reply to a bulk and what starts after it, in the order of the fields.
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) reply: Push,
-    /// Topics of which the session follows who is present.
+    /// Topics whose presence the session follows.
     pub(crate) presence: Vec<FollowPresence>,
-    /// Replays to begin with.
+    /// The replays to start.
     pub(crate) replays: Vec<u64>,
 }
 
-/// Who is present in a topic, from a list on that the session knows.
+/// A subscription to the presence of a topic, from a list on that the session was sent.
 #[derive(Debug)]
 pub(crate) struct FollowPresence {
-    /// What has changed since the list was made.
+    /// The changes since that list.
     pub(crate) changes: Vec<Passage>,
-    /// What changes from now on.
+    /// The changes from now on.
     pub(crate) subscription: Subscription,
 }
 
 impl Shard {
     /// Carries out a subscribe.
-    pub(in crate::hub) fn subscribe(&self, session: SessionKey, subscribe: Subscribe) {
+    pub(in crate::hub) fn subscribe(&self, key: SessionKey, subscribe: Subscribe) {
         let Subscribe { subscription, replay, reply, presence, gap } = subscribe;
         let stream = subscription.stream;
-        self.leave_stream(session, stream.presence());
+        self.leave_stream(key, stream.presence());
         let replay_id = replay.as_ref().map(|replay| replay.id);
         match replay {
             Some(replay) => {
-                self.flush_before(session, |member| member.subscriptions.get(&stream).is_some());
-                self.queue(session, |sessions| sessions.hold_replay(session, subscription, replay));
+                self.flush_before(key, |session| session.subscriptions.get(&stream).is_some());
+                self.queue(key, |sessions| sessions.hold_replay(key, subscription, replay));
             }
             None => {
                 if gap.is_some() {
-                    self.leave_stream(session, stream);
+                    self.leave_stream(key, stream);
                 }
-                self.enter_stream(session, subscription);
+                self.enter_stream(key, subscription);
             }
         }
         match reply {
-            SubscribeReply::Frame(push) => self.push(session, push),
+            SubscribeReply::Frame(push) => self.push(key, push),
             SubscribeReply::Aside => {}
             SubscribeReply::InBulk => return,
         }
         if let Some(presence) = presence {
-            self.enter_stream(session, presence);
+            self.enter_stream(key, presence);
         }
-        self.start_replays(session, replay_id.as_slice());
+        self.start_replays(key, replay_id.as_slice());
         if let Some(gap) = gap {
-            self.push(session, Push { what: What::Gap(gap), in_flight: None });
+            self.push(key, Push { what: What::Gap(gap), in_flight: None });
         }
     }
 
-    /// Answers a bulk and begins what follows the answer.
-    pub(in crate::hub) fn start(&self, session: SessionKey, start: Start) {
+    /// Answers a bulk and starts what follows the reply.
+    pub(in crate::hub) fn start(&self, key: SessionKey, start: Start) {
         let Start { reply, presence, replays } = start;
-        self.push(session, reply);
+        self.push(key, reply);
         for FollowPresence { changes, subscription } in presence {
             for passage in changes {
                 let what = What::Passage { topic: subscription.topic.clone(), passage };
-                self.push(session, Push { what, in_flight: None });
+                self.push(key, Push { what, in_flight: None });
             }
-            self.enter_stream(session, subscription);
+            self.enter_stream(key, subscription);
         }
-        self.start_replays(session, &replays);
+        self.start_replays(key, &replays);
     }
 
-    /// Lets a session into a stream from here on, or changes the policy of its subscription or of its replay.
-    fn enter_stream(&self, session: SessionKey, subscription: Subscription) {
+    /// Subscribes a session to a stream from now on, or changes the policy of its subscription or replay.
+    fn enter_stream(&self, key: SessionKey, subscription: Subscription) {
         self.deliver();
         let subscription = {
             let mut sessions = self.sessions.borrow_mut();
-            match sessions.get(session) {
-                Some(member) => member.change_policy(subscription),
-                None => return subscription.audience.leave(session.shard()),
+            match sessions.get(key) {
+                Some(session) => session.change_policy(subscription),
+                None => return subscription.audience.leave(key.shard()),
             }
         };
         let Some(subscription) = subscription else { return };
-        // What patterns have brought of the topic is not held for a policy to reach back to.
-        self.flush_before(session, |member| {
-            member.patterns > 0 || member.subscriptions.get(&subscription.stream).is_some()
+        // Messages of the topic that patterns have queued may not be skipped by the new policy.
+        self.flush_before(key, |session| {
+            session.patterns > 0 || session.subscriptions.get(&subscription.stream).is_some()
         });
-        self.queue(session, |sessions| sessions.subscribe(session, subscription));
+        self.queue(key, |sessions| sessions.subscribe(key, subscription));
     }
 
-    /// Lets a session out of a stream, and ends the replay that leads into it.
-    pub(in crate::hub) fn leave_stream(&self, session: SessionKey, stream: StreamId) {
-        self.flush_before(session, |member| member.subscriptions.get(&stream).is_some());
-        self.queue(session, |sessions| sessions.unsubscribe(session, stream));
+    /// Unsubscribes a session from a stream, and ends the replay before that subscription.
+    pub(in crate::hub) fn leave_stream(&self, key: SessionKey, stream: StreamId) {
+        self.flush_before(key, |session| session.subscriptions.get(&stream).is_some());
+        self.queue(key, |sessions| sessions.unsubscribe(key, stream));
     }
 
-    /// Begins to send a session what was before. Its own task requests a page whenever the socket has taken the last one.
-    fn start_replays(&self, session: SessionKey, ids: &[u64]) {
+    /// Starts replays. The session's own task requests the next page whenever the last one is written.
+    fn start_replays(&self, key: SessionKey, ids: &[u64]) {
         let mut sessions = self.sessions.borrow_mut();
-        let Some(member) = sessions.get(session) else { return };
-        if let Some(replays) = &mut member.replays {
+        let Some(session) = sessions.get(key) else { return };
+        if let Some(replays) = &mut session.replays {
             ids.iter().for_each(|id| replays.start(*id));
-            member.signals.full.notify_one();
+            session.signals.full.notify_one();
         }
     }
 
-    /// Queues a page of the past, and lets the session into the stream behind the last one.
-    pub(in crate::hub) fn take_page(&self, session: SessionKey, replay: u64, page: Page) {
-        // What came before the end of a replay is in its pages: a pattern must not bring it again.
+    /// Queues a page of a replay, and subscribes the session to the stream after the last one.
+    pub(in crate::hub) fn take_page(&self, key: SessionKey, replay: u64, page: Page) {
+        // Messages from before the end of a replay are in its pages; a pattern must not deliver them again.
         self.deliver();
         let Page { gap, messages, next } = page;
         let mut sessions = self.sessions.borrow_mut();
-        let Some(member) = sessions.get(session) else { return };
-        if !member.replays.as_mut().is_some_and(|replays| replays.arrived(replay)) {
+        let Some(session) = sessions.get(key) else { return };
+        if !session.replays.as_mut().is_some_and(|replays| replays.arrived(replay)) {
             return;
         }
-        member.queue_page(gap, &messages, &self.metrics);
-        self.count(Some(member));
-        // The session's task writes the page, however large it is, and requests the next one.
-        member.signals.full.notify_one();
+        session.queue_page(gap, &messages, &self.metrics);
+        self.count(Some(session));
+        // The session's task writes the page and requests the next one.
+        session.signals.full.notify_one();
         match next {
             NextPage::Read(read) => {
-                if let Some(replays) = &mut member.replays {
+                if let Some(replays) = &mut session.replays {
                     replays.go_on(replay, read);
                 }
             }
             NextPage::Live => {
-                let subscription = member.finish_replay(replay);
+                let subscription = session.finish_replay(replay);
                 drop(sessions);
                 if let Some(subscription) = subscription {
-                    self.enter_stream(session, subscription);
+                    self.enter_stream(key, subscription);
                 }
             }
         }

@@ -1,5 +1,4 @@
-//! Shards turn by turn, over streams in memory whose room is known to the byte: what must hold whatever comes together in
-//! one turn.
+//! Shards turn by turn, over in-memory streams of known capacity: what must hold for any commands in one turn.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,7 +66,7 @@ fn selectors(numbers: std::ops::RangeInclusive<u64>) -> Selectors {
     numbers.map(|number| Selector { stream: StreamId::pattern(number), audience: audience() }).collect()
 }
 
-/// A message that patterns select, or that its publisher does not get.
+/// A message that patterns select, or that its publisher requested no echo of.
 fn deliver_to(offset: u64, selectors: Option<&Selectors>, except: Option<SessionKey>) -> Command {
     let draft = Draft { payload: Payload::json(&offset).expect("a test"), from: None, except };
     let message = Arc::new(Message::new(StreamId::topic(1), Topic::parse("t").expect("a test"), offset, 0, draft));
@@ -101,7 +100,7 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 #[test]
-fn a_change_of_policy_that_is_not_answered_loses_nothing() {
+fn a_policy_change_without_reply_loses_no_message() {
     run(async {
         let (shard, _) = shard(100_000, 1_000_000);
         let audience = audience();
@@ -121,7 +120,7 @@ fn a_change_of_policy_that_is_not_answered_loses_nothing() {
 }
 
 #[test]
-fn what_a_sample_held_is_counted_off_again() {
+fn the_bytes_of_a_sample_are_counted_out_again() {
     run(async {
         let (shard, metrics) = shard(100_000, 1_000_000);
         let (audience, other) = (audience(), audience());
@@ -144,7 +143,7 @@ fn what_a_sample_held_is_counted_off_again() {
 }
 
 #[test]
-fn drop_oldest_is_not_closed_for_an_answer_in_the_same_turn() {
+fn drop_oldest_is_not_closed_because_of_a_reply_in_the_same_turn() {
     run(async {
         let (shard, _) = shard(10_000, 1_000_000);
         let audience = audience();
@@ -160,7 +159,7 @@ fn drop_oldest_is_not_closed_for_an_answer_in_the_same_turn() {
 }
 
 #[test]
-fn who_holds_most_gives_way_though_it_was_begun() {
+fn the_largest_outbox_is_shed_although_it_is_partly_written() {
     run(async {
         let (shard, metrics) = shard(300_000, 600_000);
         let (audience, other) = (audience(), audience());
@@ -180,7 +179,7 @@ fn who_holds_most_gives_way_though_it_was_begun() {
 }
 
 #[test]
-fn requests_are_read_again_when_their_answers_are_though_messages_wait() {
+fn requests_are_read_again_once_their_replies_are_although_messages_wait() {
     run(async {
         let (shard, _) = shard(1_000_000, 10_000_000);
         let audience = audience();
@@ -192,17 +191,17 @@ fn requests_are_read_again_when_their_answers_are_though_messages_wait() {
         }
         assert!(!shard.answers_are_read(key));
         let mut offset = 1;
-        let heard = std::cell::Cell::new(None);
+        let read_at = std::cell::Cell::new(None);
         let reads = async {
-            // Reads 4,000 bytes for each message of 5,000 bytes that comes.
+            // Reads 4,000 bytes for each message of 5,000 bytes.
             for turn in 0..200 {
                 offset += 1;
                 shard.turn(&mut vec![large(1, offset, 5_000)]);
                 let mut some = vec![0; 4_000];
                 far.read_exact(&mut some).await.expect("a test");
                 tokio::task::yield_now().await;
-                if heard.get().is_none() && shard.answers_are_read(key) {
-                    heard.set(Some(turn));
+                if read_at.get().is_none() && shard.answers_are_read(key) {
+                    read_at.set(Some(turn));
                 }
             }
         };
@@ -213,12 +212,16 @@ fn requests_are_read_again_when_their_answers_are_though_messages_wait() {
             std::future::pending::<()>().await
         };
         tokio::select! { () = reads => {} () = shard.keep_writing(key, &signals) => panic!(), () = waits => {} }
-        assert!(woken.get(), "answers were read at turn {:?} of 200, and nobody was told", heard.get());
+        assert!(
+            woken.get(),
+            "answers were read at turn {:?} of 200, and the waiting task was not woken",
+            read_at.get()
+        );
     });
 }
 
 #[test]
-fn a_session_that_goes_takes_no_more_than_was_told() {
+fn a_session_that_ends_counts_out_no_more_than_was_counted_in() {
     run(async {
         let (shard, metrics) = shard(100_000, 1_000_000);
         let (key, _line, _far) = attach(&shard, 100);
@@ -232,7 +235,7 @@ fn a_session_that_goes_takes_no_more_than_was_told() {
 }
 
 #[test]
-fn a_list_of_subscriptions_asked_for_again_does_not_close() {
+fn repeated_subscribes_do_not_close_the_session() {
     run(async {
         let (shard, _) = shard(10_000, 1_000_000);
         let audience = audience();
@@ -252,8 +255,8 @@ fn a_list_of_subscriptions_asked_for_again_does_not_close() {
     });
 }
 
-/// What a session is told: the offset of each message, and the ends of each gap.
-fn told(frames: &[String]) -> Vec<String> {
+/// What a session has received: the offset of each message, and the ends of each gap.
+fn received(frames: &[String]) -> Vec<String> {
     let short = |frame: &String| {
         let value: serde_json::Value = serde_json::from_str(frame).expect("a frame");
         match value["type"].as_str() {
@@ -266,7 +269,7 @@ fn told(frames: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn a_change_of_policy_that_is_not_answered_keeps_the_order() {
+fn a_policy_change_without_reply_keeps_the_order() {
     run(async {
         let (shard, _) = shard(100_000, 1_000_000);
         let (audience, second) = (audience(), self::audience());
@@ -286,15 +289,15 @@ fn a_change_of_policy_that_is_not_answered_keeps_the_order() {
         ]);
         tokio::time::sleep(Duration::from_millis(5)).await;
         shard.turn(&mut vec![deliver(1, 4)]);
-        let told = told(&read(&shard, key, &signals, &mut far).await);
+        let received = received(&read(&shard, key, &signals, &mut far).await);
         // The first one is of the other topic.
-        assert_eq!(told[..3], ["1", "1", "2"]);
-        assert!(told[3..] == ["3", "4"] || told[3..] == ["3-3", "4"], "{told:?}");
+        assert_eq!(received[..3], ["1", "1", "2"]);
+        assert!(received[3..] == ["3", "4"] || received[3..] == ["3-3", "4"], "{received:?}");
     });
 }
 
 #[test]
-fn whoever_is_subscribed_in_several_ways_gets_a_message_once() {
+fn a_session_with_overlapping_subscriptions_receives_a_message_once() {
     run(async {
         let (shard, metrics) = shard(100_000, 1_000_000);
         let (audience, patterns) = (audience(), selectors(1..=2));
@@ -317,14 +320,14 @@ fn whoever_is_subscribed_in_several_ways_gets_a_message_once() {
         ]);
         let expected: [&[&str]; 5] = [&["1", "2"], &["1", "2", "3"], &["1", "3"], &["1", "2", "3"], &[]];
         for ((key, signals, far), expected) in sessions.iter_mut().zip(expected) {
-            assert_eq!(told(&read(&shard, *key, signals, far).await), expected);
+            assert_eq!(received(&read(&shard, *key, signals, far).await), expected);
         }
         assert_eq!(metrics.snapshot().messages_delivered_total, 10);
         let selector = &patterns[0];
         let end = Command::Unsubscribe { session: key(1, &sessions), stream: selector.stream };
         shard.turn(&mut vec![deliver_to(4, Some(&patterns), None), end, deliver_to(5, Some(&patterns), None)]);
         let (last, signals, far) = &mut sessions[1];
-        assert_eq!(told(&read(&shard, *last, signals, far).await), ["4"]);
+        assert_eq!(received(&read(&shard, *last, signals, far).await), ["4"]);
         sessions.iter().for_each(|(key, ..)| shard.detach(*key));
         assert!(audience.is_empty() && patterns.iter().all(|selector| selector.audience.is_empty()));
         assert_eq!(metrics.snapshot().subscriptions, 0);
@@ -332,23 +335,23 @@ fn whoever_is_subscribed_in_several_ways_gets_a_message_once() {
 }
 
 #[test]
-fn what_a_pattern_brought_is_not_lost_when_the_topic_is_subscribed_to_in_the_same_turn() {
+fn a_message_by_pattern_is_not_lost_when_the_topic_is_subscribed_to_in_the_same_turn() {
     run(async {
         let (shard, _) = shard(100_000, 1_000_000);
         let (audience, patterns) = (audience(), selectors(1..=1));
         let (key, signals, mut far) = attach(&shard, 64);
         shard.turn(&mut vec![select(key, &patterns[0])]);
-        // More than the socket takes, so that there is something to be taken back.
+        // More than the socket takes, so that messages could be taken back.
         let mut turn: Vec<Command> = (1..=5).map(|offset| deliver_to(offset, Some(&patterns), None)).collect();
         turn.push(subscribe(key, 1, Delivery::Latest, &audience));
         turn.push(deliver_to(6, Some(&patterns), None));
         shard.turn(&mut turn);
-        assert_eq!(told(&read(&shard, key, &signals, &mut far).await), ["1", "2", "3", "4", "5", "6"]);
+        assert_eq!(received(&read(&shard, key, &signals, &mut far).await), ["1", "2", "3", "4", "5", "6"]);
     });
 }
 
 #[test]
-fn what_the_past_had_is_not_brought_again_by_a_pattern_in_the_turn_in_which_it_ends() {
+fn a_pattern_does_not_repeat_replayed_messages_in_the_turn_in_which_the_replay_ends() {
     run(async {
         let (shard, _) = shard(100_000, 1_000_000);
         let (audience, patterns) = (audience(), selectors(1..=1));
@@ -361,21 +364,21 @@ fn what_the_past_had_is_not_brought_again_by_a_pattern_in_the_turn_in_which_it_e
             subscribe.replay = Some(replay);
         }
         shard.turn(&mut vec![begin, select(key, &patterns[0])]);
-        assert!(told(&read(&shard, key, &signals, &mut far).await).is_empty() && is_read.load(Relaxed));
+        assert!(received(&read(&shard, key, &signals, &mut far).await).is_empty() && is_read.load(Relaxed));
         let page = Box::new(Page { gap: None, messages: messages(1, 1..=3), next: NextPage::Live });
-        // The last two were published before their page was read, and come only now.
+        // The last two were published before their page was read, and arrive only now.
         let [second, third, fourth] = [2, 3, 4].map(|offset| deliver_to(offset, Some(&patterns), None));
         shard.turn(&mut vec![second, third, Command::Page { session: key, replay: 7, page }, fourth]);
-        assert_eq!(told(&read(&shard, key, &signals, &mut far).await), ["1", "2", "3", "4"]);
+        assert_eq!(received(&read(&shard, key, &signals, &mut far).await), ["1", "2", "3", "4"]);
     });
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Who wants no echo gets the others' messages, or is told of them; a gap is never about its own alone.
+    /// A session without echo receives the messages of others, or a gap for them; no gap is about its own messages alone.
     #[test]
-    fn a_session_without_echo_can_account_for_what_others_published(
+    fn a_session_without_echo_receives_or_misses_every_message_of_others(
         policy in 0..5_usize, pattern in any::<bool>(), room in 60..2_000_usize,
         turns in prop::collection::vec((prop::collection::vec(any::<bool>(), 1..8), 0..4_u8), 1..12),
     ) {
@@ -409,19 +412,19 @@ proptest! {
                 }
                 shard.turn(&mut turn);
                 if reads == 0 {
-                    got.extend(told(&read(&shard, key, &signals, &mut far).await));
+                    got.extend(received(&read(&shard, key, &signals, &mut far).await));
                 }
             }
             shard.turn(&mut vec![Command::Unsubscribe { session: key, stream: StreamId::topic(1) }]);
-            got.extend(told(&read(&shard, key, &signals, &mut far).await));
+            got.extend(received(&read(&shard, key, &signals, &mut far).await));
             if signals.is_ending() {
                 assert!(policy == 0, "only a queue may be too slow");
                 return;
             }
             let mut accounted = Vec::new();
-            for told in &got {
-                match told.split_once('-') {
-                    None => accounted.push(told.parse().expect("an offset")),
+            for received in &got {
+                match received.split_once('-') {
+                    None => accounted.push(received.parse().expect("an offset")),
                     Some((from, to)) => {
                         let (from, to) = (from.parse().expect("an offset"), to.parse().expect("an offset"));
                         assert!(others.contains(&to), "{got:?}: {to} is its own");
@@ -431,7 +434,7 @@ proptest! {
             }
             assert_eq!(accounted, others, "{got:?}");
             let all: Vec<String> = (1..=offset).map(|offset| offset.to_string()).collect();
-            assert_eq!(told(&read(&shard, other, &other_line, &mut other_far).await), all);
+            assert_eq!(received(&read(&shard, other, &other_line, &mut other_far).await), all);
         });
     }
 }

@@ -1,4 +1,4 @@
-//! The messages of one turn, sorted by stream so that each stream's frames become one contiguous buffer. It delivers
+//! The messages of one turn, grouped by stream so that each stream's frames become one contiguous batch. It delivers
 //! nothing.
 
 use std::rc::Rc;
@@ -10,10 +10,10 @@ use crate::hub::{Selectors, SessionKey, StreamId};
 use crate::message::{SharedMessage, Wire};
 use crate::metrics::Metrics;
 
-/// A buffer is not made longer than this by joining: a session that has read a part of it holds all of it.
+/// Most bytes of a batch of several messages: a session that has read a part of a batch keeps all of it in memory.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
 
-/// Messages by stream, in order within each stream. Its memory is used again from turn to turn.
+/// Messages by stream, in order within each stream. The memory is reused from turn to turn.
 #[derive(Default)]
 pub(in crate::hub) struct TurnMessages {
     groups: Vec<Group>,
@@ -26,10 +26,10 @@ pub(in crate::hub) struct TurnMessages {
 pub(in crate::hub) struct Group {
     pub(in crate::hub) stream: StreamId,
     pub(in crate::hub) messages: Vec<SharedMessage>,
-    /// The patterns that select the last of them. Those of an earlier one that are not among these have no listener any more,
-    /// and those that came between have none yet: a shard delivers its pile before it lets anyone in or out.
+    /// The patterns that select the last message. Patterns that differ for an earlier one have no subscribers here: a shard
+    /// delivers the messages of its turn before it subscribes or unsubscribes a session.
     pub(in crate::hub) selectors: Option<Selectors>,
-    /// Who is not sent some of them.
+    /// The publishers that requested no echo of some of them.
     pub(in crate::hub) spared: Vec<SessionKey>,
 }
 
@@ -43,7 +43,7 @@ impl TurnMessages {
     }
 
     fn place(&mut self, stream: StreamId) -> usize {
-        // Most turns are about one stream; the table is asked only when the stream changes.
+        // Most turns are about one stream; the table is used only when the stream changes.
         if self.used > 0 && self.groups[self.used - 1].stream == stream {
             return self.used - 1;
         }
@@ -74,14 +74,14 @@ impl TurnMessages {
 }
 
 impl Group {
-    /// What of the group a session gets that published some of it and wanted no echo.
-    pub(in crate::hub) fn without(&self, session: SessionKey) -> Self {
-        let messages = self.messages.iter().filter(|message| message.except != Some(session)).cloned().collect();
+    /// The group without the messages of which a session, their publisher, requested no echo.
+    pub(in crate::hub) fn without(&self, key: SessionKey) -> Self {
+        let messages = self.messages.iter().filter(|message| message.except != Some(key)).cloned().collect();
         Self { stream: self.stream, messages, ..Self::default() }
     }
 
-    /// The frames of the group as buffers that its sessions share: one, unless it would be very large. With `hold` the
-    /// messages can be taken back.
+    /// The frames of the group as batches that its recipients share: one, unless it would be very large. With `hold` the
+    /// messages can be taken back into a backlog.
     pub(in crate::hub) fn batches(&self, wire: Wire, hold: bool, metrics: &Metrics) -> impl Iterator<Item = Rc<Batch>> {
         let mut rest = &self.messages[..];
         std::iter::from_fn(move || {
@@ -92,14 +92,14 @@ impl Group {
             }
             let batch = Batch::join(now, wire, metrics);
             if hold {
-                batch.hold(now);
+                batch.keep_messages(now);
             }
             Some(Rc::new(batch))
         })
     }
 }
 
-/// How many of the messages one buffer takes: at least one.
+/// How many of the messages fit into one batch: at least one.
 fn fitting(messages: &[SharedMessage], wire: Wire, metrics: &Metrics) -> usize {
     let mut bytes = 0;
     let fits = |message: &&SharedMessage| {

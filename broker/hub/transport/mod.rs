@@ -17,11 +17,11 @@ use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use self::tls::Tls;
 
-/// `MSG_NOSIGNAL`: a peer that is gone is an error and no signal, whatever the program has done about signals. Where it is
-/// another number or unknown, the standard library has seen to that.
+/// `MSG_NOSIGNAL`: writing to a closed connection is an error and raises no signal, however the program handles signals. On
+/// other systems the standard library sees to that.
 const NO_SIGNAL: i32 = if cfg!(any(target_os = "android", target_os = "linux")) { 0x4000 } else { 0 };
 
-/// A byte stream in both directions, as an embedding program may bring one.
+/// A byte stream in both directions, as an embedding program may supply one.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
@@ -30,17 +30,17 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub(crate) enum Link {
     /// A socket of this process.
     Tcp(TcpStream),
-    /// A socket of this process, encrypted. In a box, because it is far larger than the others.
+    /// A socket of this process, encrypted. Boxed, because it is far larger than the others.
     #[cfg(feature = "tls")]
     Tls(Box<Tls>),
     /// Any other stream. It may have a buffer of its own.
     Other(Other),
 }
 
-/// A stream that an embedding program brought.
+/// A stream that an embedding program supplied.
 pub(crate) struct Other {
     stream: RefCell<Box<dyn Duplex>>,
-    /// Whether the stream may sit on bytes that it has taken.
+    /// Whether the stream may have buffered bytes that it has to flush.
     unflushed: Cell<bool>,
 }
 
@@ -51,7 +51,7 @@ impl Link {
         Self::Tls(Box::new(Tls::new(socket, connection)))
     }
 
-    /// A link over a stream that an embedding program brought.
+    /// A link over a stream that an embedding program supplied.
     pub(crate) fn other(stream: Box<dyn Duplex>) -> Self {
         Self::Other(Other { stream: RefCell::new(stream), unflushed: Cell::new(false) })
     }
@@ -69,7 +69,7 @@ impl Link {
         }
     }
 
-    /// Writes as much as the stream takes, and wakes the caller when it takes more.
+    /// Writes as much as the stream takes, and wakes the caller when it is writable again.
     pub(crate) fn poll_write(&self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => loop {
@@ -89,7 +89,7 @@ impl Link {
         }
     }
 
-    /// Makes sure that the stream itself sits on no bytes, and wakes the caller when it can go on with that.
+    /// Flushes the stream's own buffer, and wakes the caller when it can go on.
     pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) => Poll::Ready(Ok(())),
@@ -115,8 +115,7 @@ impl Link {
         }
     }
 
-    /// Whether the peer's side has taken bytes since this was last asked, where a write that is taken does not say it: the
-    /// stream may have taken far more than goes out.
+    /// Whether bytes have gone out since the last call, for streams whose buffer accepts far more than goes out.
     pub(crate) fn moved(&self) -> bool {
         match self {
             #[cfg(feature = "tls")]
@@ -141,7 +140,7 @@ impl Link {
         }
     }
 
-    /// Says that nothing more will be written.
+    /// Shuts down the writing side.
     pub(crate) async fn shutdown(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
@@ -154,7 +153,7 @@ impl Link {
     }
 }
 
-/// Past the runtime, which would look up first what it knows about the socket: that costs more than asking it.
+/// Sends without the runtime, whose check of the socket's readiness costs more than the call itself.
 #[inline]
 pub(super) fn send_now(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     match slices {

@@ -1,5 +1,5 @@
-//! A TLS connection under a session: encrypts what the shard writes and keeps a bounded rest until the socket takes it. It
-//! makes no handshake.
+//! A TLS connection under a session: encrypts what the shard writes and buffers at most one record until the socket takes
+//! it. It performs no handshake.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -14,14 +14,14 @@ use tokio::net::TcpStream;
 
 use super::send_now;
 
-/// How much is encrypted ahead of the socket: one record. No delivery policy reaches what is, and no budget counts it.
+/// How much is encrypted ahead of the socket: one record. Delivery policies and the budget do not apply to it.
 const ENCRYPTED_BYTES_MAX: usize = 16 * 1024;
 
 /// A connection whose handshake is done.
 pub(crate) struct Tls {
     socket: TcpStream,
     connection: RefCell<ServerConnection>,
-    /// Whether the socket has taken bytes since this was last asked.
+    /// Whether the socket has taken bytes since the last call.
     moved: Cell<bool>,
 }
 
@@ -31,12 +31,12 @@ impl Tls {
         Self { socket, connection: RefCell::new(connection), moved: Cell::new(false) }
     }
 
-    /// Writes as much as the socket takes right now, and what is encrypted but for that.
+    /// Writes as much as the socket takes right now, beginning with what is already encrypted.
     pub(in crate::hub) fn write_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.write(slices, |bytes| send_now(&self.socket, bytes))
     }
 
-    /// The same, and wakes the caller when the socket takes more.
+    /// The same, and wakes the caller when the socket is writable again.
     pub(in crate::hub) fn poll_write(
         &self,
         context: &mut Context<'_>,
@@ -45,25 +45,25 @@ impl Tls {
         pending_if_blocked(self.write(slices, |bytes| self.send(context, bytes)))
     }
 
-    /// Whether all that is encrypted is with the socket.
+    /// Whether all encrypted bytes are written.
     pub(in crate::hub) fn flush_now(&self) -> Poll<io::Result<()>> {
         let connection = &mut *self.connection.borrow_mut();
         pending_if_blocked(self.drain(connection, &mut |bytes| send_now(&self.socket, bytes)))
     }
 
-    /// The same, and wakes the caller when the socket takes more.
+    /// The same, and wakes the caller when the socket is writable again.
     pub(in crate::hub) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let connection = &mut *self.connection.borrow_mut();
         pending_if_blocked(self.drain(connection, &mut |bytes| self.send(context, bytes)))
     }
 
-    /// Whether the socket has taken bytes since this was last asked.
+    /// Whether the socket has taken bytes since the last call.
     pub(in crate::hub) fn moved(&self) -> bool {
         self.moved.take()
     }
 
-    /// Reads what has come in, and wakes the caller when there is more. Nothing is read at the end of the connection, if the
-    /// peer has announced it.
+    /// Reads what has arrived, and wakes the caller when there is more. Reads nothing at the end of the connection, if
+    /// the peer has announced it.
     pub(in crate::hub) fn poll_read(
         &self,
         context: &mut Context<'_>,
@@ -87,7 +87,7 @@ impl Tls {
                 Err(error) => return pending_if_blocked(Err(error)),
             }
             let processed = connection.process_new_packets();
-            // What TLS itself has to say to that, an alert as a rule. Unless the socket is full: then it goes with the next write.
+            // What TLS itself sends in response, usually an alert. If the socket is full, it follows with the next write.
             let _ = self.drain(connection, &mut |bytes| send_now(&self.socket, bytes));
             if let Err(error) = processed {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
@@ -95,14 +95,14 @@ impl Tls {
         }
     }
 
-    /// Says that nothing more will be written: to the peer's TLS, so that it knows that nothing was cut off, and to its TCP.
+    /// Closes the writing side of TLS, so that the peer knows that nothing was truncated, and of TCP.
     pub(in crate::hub) async fn shutdown(&self) -> io::Result<()> {
         self.connection.borrow_mut().send_close_notify();
         poll_fn(|context| self.poll_flush(context)).await?;
         SockRef::from(&self.socket).shutdown(Shutdown::Write)
     }
 
-    /// Takes nothing while the socket has not got what was taken before: the rest waits where delivery policies act.
+    /// Encrypts nothing while earlier records are not written: the rest stays in the outbox, where delivery policies apply.
     fn write(
         &self,
         slices: &[IoSlice<'_>],
@@ -117,7 +117,7 @@ impl Tls {
         }
     }
 
-    /// Gives the socket what is encrypted.
+    /// Writes the encrypted bytes to the socket.
     fn drain(
         &self,
         connection: &mut ServerConnection,
@@ -155,7 +155,7 @@ impl Tls {
     }
 }
 
-/// rustls has no tasks: that a socket is not ready, it hears as `WouldBlock`.
+/// rustls does not poll: a socket that is not ready is reported to it as `WouldBlock`.
 fn blocked_if_pending<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
     match poll {
         Poll::Ready(result) => result,
@@ -163,7 +163,7 @@ fn blocked_if_pending<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
     }
 }
 
-/// The way back from [`blocked_if_pending`].
+/// The inverse of [`blocked_if_pending`].
 fn pending_if_blocked<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
@@ -171,7 +171,7 @@ fn pending_if_blocked<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
     }
 }
 
-/// Where rustls writes to.
+/// The writer for rustls.
 struct Sink<F>(F);
 
 impl<F: FnMut(&[IoSlice<'_>]) -> io::Result<usize>> Write for Sink<F> {
@@ -188,7 +188,7 @@ impl<F: FnMut(&[IoSlice<'_>]) -> io::Result<usize>> Write for Sink<F> {
     }
 }
 
-/// Where rustls reads from.
+/// The reader for rustls.
 struct Source<F>(F);
 
 impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Read for Source<F> {

@@ -53,7 +53,7 @@ impl<'c> Incoming<'c> {
     pub(in crate::server) fn message_open(&self, open: bool) {
         self.state.borrow_mut().message_open = open;
         if !open {
-            self.signals.quiet();
+            self.signals.frame_ended();
         }
     }
 
@@ -84,10 +84,10 @@ impl AsyncRead for &Incoming<'_> {
         let before = buffer.filled().len();
         let read = self.poll_bytes(&mut state.lead, context, buffer);
         if read.is_pending() && (state.headers.is_inside() || state.message_open) {
-            self.signals.inside();
+            self.signals.frame_begun();
         }
         ready!(read)?;
-        self.signals.heard();
+        self.signals.record_activity();
         if let Err(bad) = state.headers.follow(&buffer.filled()[before..]) {
             // The frames before the invalid one are still handled; then reading fails.
             buffer.set_filled(before + bad.good);

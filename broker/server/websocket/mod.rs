@@ -28,7 +28,7 @@ use self::handler::{Handler, Requests};
 use self::incoming::Incoming;
 use self::raw::Raw;
 use crate::broker::Broker;
-use crate::hub::{Duplex, Ending, Link, SessionKey, Shard, Signals, together};
+use crate::hub::{Duplex, Ending, Link, SessionKey, Shard, Signals, batch_wakes};
 use crate::limits::rate::Rate;
 use crate::limits::seats::{PermitShares, SessionPermit};
 use crate::message::Wire;
@@ -92,7 +92,7 @@ fn start(
         Protocol::Raw(endpoint) => {
             return attach(broker, first, Wire::Bare, permit, link, move |shard, key, permit| {
                 let (raw, refused) = Raw::begin(session_broker, key, endpoint, permit.user.clone());
-                shard.introduce(key, &raw.caller().member);
+                shard.set_member(key, &raw.caller().member);
                 refused.into_iter().for_each(|closing| shard.end(key, &closing));
                 raw
             });
@@ -100,7 +100,7 @@ fn start(
     };
     attach(broker, first, Wire::Frames(codec), permit, link, move |shard, key, permit| {
         let session = Session::new(session_broker, key, codec, permit.user.clone());
-        shard.introduce(key, session.member());
+        shard.set_member(key, session.member());
         shard.send(key, session.welcome());
         Requests::new(session, codec)
     });
@@ -157,7 +157,7 @@ impl<D: Handler + 'static> Attached<D> {
         tokio::task::spawn_local(async move {
             let mut life = pin!(self.serve());
             // All messages of one read wake each shard once.
-            poll_fn(|context| together(|| life.as_mut().poll(context))).await;
+            poll_fn(|context| batch_wakes(|| life.as_mut().poll(context))).await;
         });
     }
 
@@ -260,10 +260,10 @@ impl Connection {
         if handler.is_ready() && self.shard.answers_are_read(self.key) {
             return;
         }
-        self.signals.hold();
+        self.signals.pause_reading();
         handler.ready().await;
         self.shard.answers_read(self.key, &self.signals).await;
-        self.signals.release();
+        self.signals.resume_reading();
     }
 
     /// Sends exactly one Close, then waits for the peer to close the connection.
@@ -271,8 +271,8 @@ impl Connection {
         let Some((frames, keep_messages)) = last_frames(&ending, self.wire) else { return };
         let deadline = self.shard.limits().close;
         self.shard.finish(self.key, &frames, keep_messages, deadline).await;
-        // The server ends the TCP connection first (RFC 6455 section 7.1.1). Unless the peer has sent its Close, that and all
-        // other bytes on their way are read and dropped, so that our Close is not lost to a reset.
+        // The server ends the TCP connection first (RFC 6455 section 7.1.1). Unless the peer has sent its Close, that
+        // and all other bytes on their way are read and dropped, so that our Close is not lost to a reset.
         let peer_may_send = !matches!(ending, Ending::PeerClosed(_));
         let shutdown = async {
             if self.link.shutdown().await.is_ok() && peer_may_send {
