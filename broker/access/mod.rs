@@ -1,5 +1,5 @@
-//! Access: whether a caller may do something, by one table of callers and actions. It only decides: what it needs to know about
-//! topics comes with the question, and nothing is done here.
+//! Authorization: whether a caller may do something, by one table of callers and actions. It only decides: what it needs to
+//! know about topics is an argument, and it has no effects.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::config::{ApiKey, TopicOptions};
 use crate::request::caller::Caller;
 use crate::topic::{Pattern, Topic};
 
-/// What a caller wants to do.
+/// What a caller requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action<'a> {
     /// Publish a message to a topic.
@@ -59,7 +59,7 @@ enum Rule {
     /// A topic that a plugin owns shows its contents only to sessions that the plugin has admitted: anything else would get
     /// around the plugin.
     Admission,
-    /// The plugin's capabilities cover it. The host has checked that when the hook asked, because the hook gets the refusal.
+    /// The plugin's capabilities cover it. The host has checked that in the hook, which receives the refusal.
     Capability,
 }
 
@@ -90,7 +90,7 @@ fn rule(caller: Caller<'_>, action: Action<'_>) -> Rule {
     }
 }
 
-/// Decides whether a caller may do something. Every operation of the broker asks this once, before it brings a topic into memory.
+/// Decides whether a caller may do something. Every operation of the broker calls this once, before it loads a topic.
 ///
 /// # Errors
 /// `forbidden`, with the reason.
@@ -106,8 +106,8 @@ pub(crate) fn check(caller: Caller<'_>, action: Action<'_>, target: Target<'_>) 
     }
 }
 
-/// Decides whether an API key is for an operation of the HTTP API at all. The API asks this before it reads the body; which topics
-/// the key is for is then up to [`check`].
+/// Decides whether an API key may use an operation of the HTTP API at all. The API calls this before it reads the body;
+/// which topics the key may use is then up to [`check`].
 ///
 /// # Errors
 /// `forbidden`.
@@ -164,7 +164,7 @@ fn check_delivery(action: Action<'_>, target: Target<'_>) -> Result<(), Failure>
         return Ok(());
     }
     let most = if *delivery_max == Policy::Sample { own.to_string() } else { delivery_max.to_string() };
-    Err(forbidden(format!("of this topic a session may get \"{most}\" at most, not \"{delivery}\"")))
+    Err(forbidden(format!("the topic allows the delivery policy \"{most}\" at most, not \"{delivery}\"")))
 }
 
 fn check_admission(action: Action<'_>, target: Target<'_>) -> Result<(), Failure> {

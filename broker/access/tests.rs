@@ -73,7 +73,7 @@ fn every_caller_and_every_action_has_one_rule() {
     let expected = ["+KC+", "D-C-", "+---", "+K-+", "AK-+", "AK-+", "-+C+", "-+-+", "-K-+", "-K-+"];
     assert_eq!(table, expected);
 
-    // What the rules come to in a topic without a plugin and without a bound, for a key that is for all topics.
+    // The decisions for a topic without a plugin and without `delivery_max`, and a key for all topics.
     let plain = options(|_| {});
     for (action, row) in ACTIONS.iter().zip(expected) {
         for (caller, letter) in callers.iter().zip(row.chars()) {
@@ -84,7 +84,7 @@ fn every_caller_and_every_action_has_one_rule() {
 }
 
 #[test]
-fn an_api_key_is_for_its_topics_and_operations_only() {
+fn an_api_key_may_use_only_its_topics_and_operations() {
     let (all, narrow, none) = (key(&[">"]), key(&["x", "a.*"]), key(&["a.*.c", "b.b"]));
     for action in [Action::Publish, Action::Call, Action::History { admitted: false }] {
         for (key, expected) in [(&all, true), (&narrow, true), (&none, false)] {
@@ -109,7 +109,7 @@ fn an_api_key_is_for_its_topics_and_operations_only() {
 }
 
 #[test]
-fn a_subscription_gets_at_most_what_the_topic_allows() {
+fn a_subscription_may_not_exceed_the_delivery_max_of_its_topic() {
     let session = session();
     let sample = |every_ms| Delivery::Sample { every_ms };
     let sampled = options(|rule| (rule.delivery, rule.delivery_max) = (sample(100), Policy::Sample));
@@ -118,15 +118,15 @@ fn a_subscription_gets_at_most_what_the_topic_allows() {
         (&options(|_| {}), Some(Delivery::Queue), Ok(())),
         (&latest, None, Ok(())),
         (&latest, Some(Delivery::Latest), Ok(())),
-        (&latest, Some(Delivery::Queue), Err("of this topic a session may get \"latest\" at most, not \"queue\"")),
+        (&latest, Some(Delivery::Queue), Err("the topic allows the delivery policy \"latest\" at most, not \"queue\"")),
         (&latest, Some(sample(1)), Ok(())),
         (&sampled, Some(sample(100)), Ok(())),
         (
             &sampled,
             Some(sample(99)),
-            Err("of this topic a session may get \"sample every 100 ms\" at most, not \"sample every 99 ms\""),
+            Err("the topic allows the delivery policy \"sample every 100 ms\" at most, not \"sample every 99 ms\""),
         ),
-        // Where no rule is for the topic, that is what the subscription fails with.
+        // Where no rule matches the topic, the subscription fails because of that.
         (&None, Some(Delivery::Queue), Ok(())),
     ] {
         let action = Action::Subscribe { delivery: delivery.as_ref() };
@@ -136,7 +136,7 @@ fn a_subscription_gets_at_most_what_the_topic_allows() {
 }
 
 #[test]
-fn a_plugins_topic_is_read_by_sessions_that_it_has_admitted() {
+fn a_topic_of_a_plugin_is_readable_only_for_admitted_sessions() {
     let (session, key) = (session(), key(&["a.b"]));
     let owned = options(|rule| rule.plugin = Some("chat".to_owned()));
     let reads = |admitted| [Action::History { admitted }, Action::Presence { admitted }];

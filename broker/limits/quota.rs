@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_key_has_its_slots_and_leaves_nothing_behind() {
+    fn each_key_has_its_slots_and_is_removed_when_unused() {
         let quota = Quota::new(2);
         let first = quota.take(&"a").expect("a slot");
         let second = quota.take(&"a").expect("a slot");
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_a_flood_is_released() {
+    fn memory_is_released_after_a_flood_of_keys() {
         let quota = Quota::new(1);
         let flood: Vec<_> = (0..100_000).map(|key| quota.take(&key)).collect();
         assert!(quota.taken.lock().capacity() >= 100_000);

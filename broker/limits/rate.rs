@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_s_worth_may_come_at_once_and_then_as_many_as_time_passes() {
+    fn a_burst_of_one_second_is_allowed_and_then_the_rate() {
         for per_s in [1, 2, 3, 100, 7_000, 1_000_000_000] {
             let mut rate = Rate::default();
             let start = Instant::now();

@@ -1,5 +1,5 @@
-//! Who is present in one topic, and those who are told of it. Small topics are told who comes and goes, large ones how many there
-//! are. It has no clock.
+//! Presence of one topic: its members, and the sessions that follow them. Small topics report each join and leave,
+//! large ones only the count. It has no clock.
 
 pub(crate) mod members;
 
@@ -14,10 +14,10 @@ use crate::message::{Message, Passage};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
 
-/// The least time between two counts.
+/// Least time between two counts.
 const COUNT_PAUSE_MS: u64 = 1_000;
 
-/// The members of one topic.
+/// The presence of one topic.
 #[derive(Debug)]
 pub(crate) struct TopicPresence {
     topic: Topic,
@@ -31,18 +31,18 @@ pub(crate) struct TopicPresence {
 #[derive(Debug, Default)]
 struct PresenceState {
     members: Members,
-    /// Whether the members are too many to be listed.
+    /// Whether only the count is sent, because there are too many members.
     is_counted: bool,
-    /// When the count was told last.
+    /// When the count was sent last.
     counted_ms: u64,
     /// Whether the count has changed since.
     is_stale: bool,
-    /// When somebody will look next.
-    wake_ms: Option<u64>,
+    /// When [`TopicPresence::expire`] is scheduled.
+    scheduled_ms: Option<u64>,
 }
 
 impl TopicPresence {
-    /// Nobody yet. `stream` is that of the topic.
+    /// Presence without members. `stream` is that of the topic.
     pub(crate) fn new(
         topic: Topic,
         stream: StreamId,
@@ -54,8 +54,8 @@ impl TopicPresence {
         Self { topic, stream, audience, members_max, metrics, state: Mutex::default() }
     }
 
-    /// A session becomes a subscriber: `subscribe` sends its shard the command for that while nobody else comes or goes. Returns
-    /// when to look again, if that is sooner than was said before, and what `subscribe` returns.
+    /// Adds a session; `subscribe` sends its shard the command to subscribe while the members cannot change. Returns
+    /// when to call [`TopicPresence::expire`], if that is sooner than scheduled, and what `subscribe` returns.
     pub(crate) fn enter<T>(
         &self,
         hub: &Hub,
@@ -66,47 +66,48 @@ impl TopicPresence {
         let state = &mut *self.lock();
         if state.members.enter(member) {
             self.metrics.presence_members.add(1);
-            self.tell(hub, state, Passage::Join(member.clone()), now_ms);
+            self.report(hub, state, Passage::Join(member.clone()), now_ms);
         }
         let subscribed = subscribe(&PresenceView { presence: self, state });
-        (wake(state), subscribed)
+        (next_due(state), subscribed)
     }
 
-    /// A session is no subscriber any more. With a time, its user may come back until then. Gives when to look again.
+    /// Removes a session: at once, or at the end of its grace period, `due_ms`. Returns when to call
+    /// [`TopicPresence::expire`], if that is sooner than scheduled.
     pub(crate) fn leave(&self, hub: &Hub, member: &Member, due_ms: Option<u64>, now_ms: u64) -> Option<u64> {
         let state = &mut *self.lock();
         if state.members.leave(&member.session, due_ms) {
             self.metrics.presence_members.subtract(1);
-            self.tell(hub, state, Passage::Leave(member.clone()), now_ms);
+            self.report(hub, state, Passage::Leave(member.clone()), now_ms);
         }
-        wake(state)
+        next_due(state)
     }
 
-    /// Tells what is due. Gives when to look again.
-    pub(crate) fn look(&self, hub: &Hub, now_ms: u64) -> Option<u64> {
+    /// Removes members whose grace period has ended, and sends an overdue count. Returns when to call it again.
+    pub(crate) fn expire(&self, hub: &Hub, now_ms: u64) -> Option<u64> {
         let state = &mut *self.lock();
-        state.wake_ms = None;
+        state.scheduled_ms = None;
         for member in state.members.expire(now_ms) {
             self.metrics.presence_members.subtract(1);
-            self.tell(hub, state, Passage::Leave(member), now_ms);
+            self.report(hub, state, Passage::Leave(member), now_ms);
         }
         if state.is_stale && now_ms >= state.counted_ms + COUNT_PAUSE_MS {
             self.count(hub, state, now_ms);
         }
-        wake(state)
+        next_due(state)
     }
 
-    /// Who is present.
+    /// The members, or their count.
     pub(crate) fn present(&self) -> Present {
         self.list(&self.lock())
     }
 
-    /// Whether nobody is present, nor may come back.
+    /// Whether there are no members, not even within a grace period.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().members.count() == 0
     }
 
-    /// Counts a session among those that follow who comes and goes.
+    /// A subscription to joins and leaves, counted in the audience.
     fn subscription(&self, session: SessionKey) -> Subscription {
         self.audience.enter(session.shard());
         Subscription {
@@ -125,11 +126,11 @@ impl TopicPresence {
         }
         let (Some(before), Some(after)) = (&known.members, &now.members) else { return vec![Passage::Count(now)] };
         let left = before.iter().filter(|member| !after.contains(member)).cloned().map(Passage::Leave);
-        let came = after.iter().filter(|member| !before.contains(member)).cloned().map(Passage::Join);
-        left.chain(came).collect()
+        let joined = after.iter().filter(|member| !before.contains(member)).cloned().map(Passage::Join);
+        left.chain(joined).collect()
     }
 
-    fn tell(&self, hub: &Hub, state: &mut PresenceState, passage: Passage, now_ms: u64) {
+    fn report(&self, hub: &Hub, state: &mut PresenceState, passage: Passage, now_ms: u64) {
         let count = state.members.count();
         match state.is_counted {
             false if count <= self.members_max => self.announce(hub, passage),
@@ -161,30 +162,30 @@ impl TopicPresence {
     }
 
     fn lock(&self) -> MutexGuard<'_, PresenceState> {
-        // What is done under the lock does not fail half way.
+        // No change under the lock can stop half way, so a poisoned lock is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Who is present while nobody comes or goes.
+/// The presence of a topic while its members cannot change.
 pub(crate) struct PresenceView<'p> {
     presence: &'p TopicPresence,
     state: &'p PresenceState,
 }
 
 impl PresenceView<'_> {
-    /// Who is present.
+    /// The members, or their count.
     pub(crate) fn present(&self) -> Present {
         self.presence.list(self.state)
     }
 
-    /// What lets a session follow who comes and goes from here on.
+    /// A subscription to joins and leaves from now on.
     pub(crate) fn follow(&self, session: SessionKey) -> Subscription {
         self.presence.subscription(session)
     }
 }
 
-/// A session that will follow who is present in a topic when it has been sent the list.
+/// A session that will follow the presence of a topic once it has been sent the list of members.
 #[derive(Debug)]
 pub(crate) struct PresenceFollower {
     pub(crate) presence: Arc<TopicPresence>,
@@ -194,10 +195,11 @@ pub(crate) struct PresenceFollower {
     pub(crate) known: Present,
 }
 
-/// Lets sessions follow who is present in several topics: `start` sends the shard what it needs for that, while nobody comes or
-/// goes in any of them. A session that has left meanwhile follows nothing.
+/// Subscribes sessions to the presence of several topics: `start` sends the shard the commands while the members of none of
+/// them can change. A session that has left meanwhile is not subscribed.
 pub(crate) fn follow_all(followers: Vec<PresenceFollower>, start: impl FnOnce(Vec<FollowPresence>)) {
-    // Each topic once, the last list counts; and always in the same order, so that two who lock several do not wait for each other.
+    // Each topic once, the last list counts; always in the same order, so that two threads that lock several cannot
+    // deadlock.
     let followers: BTreeMap<StreamId, PresenceFollower> =
         followers.into_iter().map(|follower| (follower.presence.stream, follower)).collect();
     let locked: Vec<_> = followers.values().map(|follower| (follower, follower.presence.lock())).collect();
@@ -209,13 +211,13 @@ pub(crate) fn follow_all(followers: Vec<PresenceFollower>, start: impl FnOnce(Ve
     start(present.map(follow).collect());
 }
 
-/// When to look, if that is sooner than somebody will.
-fn wake(state: &mut PresenceState) -> Option<u64> {
+/// When [`TopicPresence::expire`] is due, if that is sooner than scheduled.
+fn next_due(state: &mut PresenceState) -> Option<u64> {
     let count_ms = state.is_stale.then_some(state.counted_ms + COUNT_PAUSE_MS);
     let due_ms = [state.members.next_due_ms(), count_ms].into_iter().flatten().min()?;
-    if state.wake_ms.is_some_and(|wake_ms| wake_ms <= due_ms) {
+    if state.scheduled_ms.is_some_and(|scheduled_ms| scheduled_ms <= due_ms) {
         return None;
     }
-    state.wake_ms = Some(due_ms);
+    state.scheduled_ms = Some(due_ms);
     Some(due_ms)
 }

@@ -1,4 +1,5 @@
-//! Callers: who makes a request to the broker. It knows no socket, and decides nothing: what a caller may do is up to `access`.
+//! Callers: who makes a request to the broker. It knows no socket, and decides nothing: what a caller may do is up to
+//! `access`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,7 +25,7 @@ pub(crate) enum Caller<'c> {
 }
 
 impl<'c> Caller<'c> {
-    /// What kind of caller it is, for people.
+    /// The kind of caller, for error messages.
     pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Session(_) => "a session",
@@ -72,7 +73,7 @@ impl<'c> Caller<'c> {
 pub(crate) struct CallerSession {
     pub(crate) key: SessionKey,
     pub(crate) member: Member,
-    /// The topics to which plugins have subscribed it without its asking.
+    /// The topics to which plugins have subscribed it without a request.
     pub(crate) assigned: Arc<AssignedTopics>,
 }
 
@@ -84,7 +85,7 @@ pub(crate) struct AssignedTopics {
 
 #[derive(Debug, Default)]
 struct AssignedList {
-    // In a box, because most sessions have none.
+    // Boxed, because most sessions have none.
     #[allow(clippy::box_collection, reason = "a list in place would take 16 bytes more of every session")]
     list: Option<Box<Vec<Topic>>>,
     ended: bool,

@@ -1,4 +1,4 @@
-//! The right to answer one request, once. Whoever drops it unanswered has answered `internal`.
+//! The right to answer one request, once. Dropping it unanswered answers `internal`.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,22 +9,22 @@ use tokio::sync::oneshot;
 use crate::hub::{Hub, InFlightGuard, Push, SessionKey, Start, What};
 use crate::presence::{PresenceFollower, follow_all};
 
-/// What a request comes to.
+/// The outcome of a request.
 pub(crate) type RequestResult = Result<Reply, Failure>;
 
 /// The right to answer one request.
 pub(crate) struct Responder {
     to: Option<To>,
-    /// Told whether the answer was a success: how a session learns what became of a subscription.
+    /// Notified whether the answer was a success: how a session knows the state of its subscription.
     state: Option<Arc<SubscriptionState>>,
 }
 
-/// What of a subscribe within a bulk begins when the whole is answered.
+/// What starts for one subscribe of a bulk when the bulk is answered.
 #[derive(Debug, Default)]
 pub(crate) struct PartStart {
     /// A replay.
     pub(crate) replay: Option<u64>,
-    /// Who comes and goes in the topic is reported from then on.
+    /// A subscription to the topic's presence.
     pub(crate) presence: Option<PresenceFollower>,
 }
 
@@ -35,7 +35,7 @@ enum To {
 }
 
 impl Responder {
-    /// An answer that becomes a frame for a session; the request counts as under way until then.
+    /// An answer that becomes a frame for a session; the request is in flight until then.
     pub(crate) fn session(hub: Hub, session: SessionKey, id: Option<u64>, in_flight: InFlightGuard) -> Self {
         Self::to(To::Session { hub, session, id, in_flight: Some(in_flight) })
     }
@@ -50,8 +50,8 @@ impl Responder {
         Self { to: Some(to), state: None }
     }
 
-    /// Splits the answer to a request about several topics into one for each. When all are given, `combine` makes the
-    /// answer to the request.
+    /// Splits the answer to a request about several topics into one for each. When all are answered, `combine` makes
+    /// the answer to the request.
     pub(crate) fn split(self, topics: impl ExactSizeIterator<Item = Arc<str>>, combine: Combine) -> Vec<Self> {
         let bulk = Arc::new(Bulk {
             parts: Mutex::new((0..topics.len()).map(|_| None).collect()),
@@ -64,14 +64,14 @@ impl Responder {
         topics.enumerate().map(part).collect()
     }
 
-    /// The same answer, which tells `state` what it was.
+    /// The same responder, which also reports the outcome to `state`.
     pub(crate) fn telling(mut self, state: &Arc<SubscriptionState>) -> Self {
         state.pending.fetch_add(1, AcqRel);
         self.state = Some(Arc::clone(state));
         self
     }
 
-    /// Whether it is given at once, and does not wait for others.
+    /// Whether the answer is sent at once, and not together with those of other topics.
     pub(crate) fn is_whole(&self) -> bool {
         !matches!(self.to, Some(To::Part { .. }))
     }
@@ -95,7 +95,7 @@ impl Responder {
         }
     }
 
-    /// Answers a subscribe. Where it is one of several parts, `start` happens when all of them are answered.
+    /// Answers a subscribe. If it is a part of a bulk, `start` happens when all parts are answered.
     pub(crate) fn ok_starting(mut self, reply: Reply, start: PartStart) {
         if let Some(To::Part { bulk, .. }) = &self.to {
             bulk.starts.lock().unwrap_or_else(PoisonError::into_inner).push(start);
@@ -114,7 +114,7 @@ impl Responder {
                 hub.push(session, Push { what: What::Reply { id, outcome }, in_flight });
             }
             Some(To::Caller(sender)) => {
-                // A caller that no longer waits need not know.
+                // The caller may no longer wait.
                 let _ = sender.send(outcome);
             }
             Some(To::Part { bulk, place, topic }) => bulk.put(place, (topic, outcome)),
@@ -122,7 +122,7 @@ impl Responder {
         }
     }
 
-    /// Answers a bulk, and begins what its parts wait for.
+    /// Answers a bulk, and starts what its parts wait for.
     fn complete_starting(&mut self, outcome: RequestResult, starts: Vec<PartStart>) {
         let (session, push, hub) = match self.to.take() {
             Some(To::Session { hub, session, id, in_flight }) if !starts.is_empty() => {
@@ -160,7 +160,7 @@ impl Drop for Responder {
 /// The outcome for one of several topics.
 pub(crate) type Part = (Arc<str>, RequestResult);
 
-/// Makes one answer of the parts, which are in the order of the request.
+/// Combines the outcomes, which are in the order of the request, into one.
 pub(crate) type Combine = fn(Vec<Part>) -> RequestResult;
 
 /// Collects the outcomes of a request about several topics.
@@ -186,7 +186,7 @@ impl Bulk {
     }
 }
 
-/// How a session stands with a topic that it asked to subscribe to.
+/// The state of a session's subscription to a topic.
 #[derive(Debug, Default)]
 pub(crate) struct SubscriptionState {
     pending: AtomicU32,
@@ -194,13 +194,13 @@ pub(crate) struct SubscriptionState {
 }
 
 impl SubscriptionState {
-    /// Whether it is subscribed, or may still become so.
+    /// Whether it is subscribed, or a request to subscribe is pending.
     pub(crate) fn is_in(&self) -> bool {
-        // Asked in this order, because an answer sets the one before it lowers the other.
+        // Read in this order, because an answer sets `subscribed` before it lowers `pending`.
         self.pending.load(Acquire) > 0 || self.subscribed.load(Acquire)
     }
 
-    /// Whether it was let in.
+    /// Whether it is subscribed.
     pub(crate) fn is_subscribed(&self) -> bool {
         self.subscribed.load(Acquire)
     }
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_dropped_says_internal() {
+    fn a_responder_that_is_dropped_answers_internal() {
         let (responder, mut receiver) = Responder::caller();
         drop(responder);
         let outcome = receiver.try_recv().expect("an outcome");
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_outlasts_refusals_of_other_requests() {
+    fn a_subscription_state_outlasts_refusals_of_other_requests() {
         let state = Arc::new(SubscriptionState::default());
         let ask = || Responder::caller().0.telling(&state);
         assert!(!state.is_in());
@@ -267,6 +267,6 @@ mod tests {
         assert!(state.is_in(), "two are open");
         second.ok(Reply::Unsubscribed);
         third.fail(Failure::new(ErrorCode::Rejected, "no"));
-        assert!(state.is_in(), "one was let in");
+        assert!(state.is_in(), "one was accepted");
     }
 }

@@ -1,5 +1,4 @@
-//! Where the outcome of a request with an idempotency key is remembered: with its topic, or with the plugin that was asked.
-//! It keeps nothing itself.
+//! The scope of an idempotency key: the topic of the request, or the plugin that is called. It stores nothing itself.
 
 use std::sync::Arc;
 
@@ -8,17 +7,17 @@ use crate::clock::Now;
 use crate::engine::{KeyedRequest, Lookup};
 use crate::store::{KeptKey, KeyRecord, Outcome, Scope, Store, StoreError};
 
-/// How long the keys of calls are remembered that name no topic: as long as those of a topic whose rule does not say.
+/// How long the keys of calls without a topic are kept: the default of topic rules.
 const KEYS_MS: u64 = 120_000;
 
-/// One request's key and where it belongs.
+/// The key of a request and its scope.
 #[derive(Clone, Debug)]
 pub(crate) struct ScopedKey {
     pub(crate) keyed: KeyedRequest,
     pub(crate) place: KeyHome,
 }
 
-/// What a key is unique in.
+/// The scope in which a key is unique.
 #[derive(Clone, Debug)]
 pub(crate) enum KeyHome {
     Topic(Arc<TopicEntry>),
@@ -26,7 +25,7 @@ pub(crate) enum KeyHome {
 }
 
 impl ScopedKey {
-    /// What the key is unique in.
+    /// The scope in which the key is unique.
     pub(crate) fn scope(&self) -> Scope {
         match &self.place {
             KeyHome::Topic(entry) => entry.stream.scope(),
@@ -34,7 +33,7 @@ impl ScopedKey {
         }
     }
 
-    /// What is kept of the key.
+    /// Looks the key up.
     ///
     /// # Errors
     /// When the store cannot read it.
@@ -45,7 +44,7 @@ impl ScopedKey {
         }
     }
 
-    /// What is to be kept of what the request came to.
+    /// The record of the request's outcome.
     pub(crate) fn kept(self, outcome: Outcome) -> KeptKey {
         let Self { keyed, place } = self;
         match place {

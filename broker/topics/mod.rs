@@ -24,17 +24,17 @@ use crate::presence::TopicPresence;
 use crate::store::{Retention, StoreError};
 use crate::topic::Topic;
 
-/// Unused topics are removed on demand; that takes less than this.
+/// Retry hint when the topic limit is reached: unused topics are removed within this time.
 const FULL_RETRY_MS: u64 = 1_000;
 
 /// A table with more room than this, of which less than an eighth is used, is shrunk.
 const SPARSE_MIN: usize = 65_536;
 
-/// So many topics share an epoch: few enough that those who publish to them do not wait for each other.
+/// How many topics share an epoch: few enough that their publishers do not contend for its reference count.
 const EPOCH_TOPICS: usize = 64;
 
-/// One topic in memory. What a publisher needs of it stands together, in the order of the fields, and what does not change much
-/// is shared with other topics: of a hundred thousand, each look elsewhere is a wait for memory.
+/// One topic in memory. What a publish reads is adjacent, in the order of the fields, and what seldom changes is shared
+/// with other topics: with a hundred thousand topics, each further lookup is a cache miss.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct TopicEntry {
@@ -43,11 +43,11 @@ pub(crate) struct TopicEntry {
     used_ms: AtomicU64,
     pub(crate) stream: Stream,
     pub(crate) reach: Reach,
-    /// Who is present, where the topic's rule wants that to be known.
+    /// The topic's presence, if its rule enables it.
     pub(crate) presence: Option<Arc<TopicPresence>>,
 }
 
-/// An entry as it is looked up by its name, without a copy of that in the table, which so stays small.
+/// An entry that is found by its name, without a copy of the name in the table.
 #[derive(Debug)]
 struct ByName(Arc<TopicEntry>);
 
@@ -77,12 +77,13 @@ impl Hash for ByName {
     }
 }
 
-/// The epoch of the topics that come into memory next. Several share one, but never a topic with itself in an earlier time.
+/// The epoch of the topics that are loaded next. Several share one, but a topic that was removed never gets its old
+/// epoch again.
 #[derive(Debug)]
 struct Epoch {
     text: Arc<str>,
     topics: usize,
-    /// How many topics were ever forgotten.
+    /// How many topics were ever removed.
     forgotten: u64,
 }
 
@@ -91,7 +92,7 @@ impl Epoch {
         Self { text: identity::epoch(), topics: 0, forgotten: 0 }
     }
 
-    /// For a topic that comes into memory, unless some topic is forgotten first: then it may be this one.
+    /// The epoch for a topic that is loaded. It is valid unless a topic is removed meanwhile, which may be this one.
     fn next(&mut self) -> (Arc<str>, u64) {
         if self.topics == EPOCH_TOPICS {
             *self = Self { forgotten: self.forgotten, ..Self::new() };
@@ -100,7 +101,7 @@ impl Epoch {
         (Arc::clone(&self.text), self.forgotten)
     }
 
-    /// A topic is forgotten: what comes into memory from now on, be it the same one, has another epoch.
+    /// A topic is removed: topics that are loaded from now on, perhaps the same one, have another epoch.
     fn end(&mut self) {
         self.topics = EPOCH_TOPICS;
         self.forgotten += 1;
@@ -114,11 +115,11 @@ impl TopicEntry {
     }
 }
 
-/// What holds for topics that come into memory.
+/// The rules for topics that are loaded.
 #[derive(Debug)]
 struct RuleCache {
     rules: Rules,
-    /// What is kept of the topics of each rule.
+    /// What is kept of the topics of each rule, by its index.
     keeping: Box<[Arc<Keeping>]>,
 }
 
@@ -129,10 +130,10 @@ impl RuleCache {
     }
 }
 
-/// Finds topics by name.
+/// The topics in memory, by name.
 #[derive(Debug)]
 pub(crate) struct TopicRegistry {
-    ruled: RwLock<Arc<RuleCache>>,
+    rule_cache: RwLock<Arc<RuleCache>>,
     topics_max: usize,
     presence_members: usize,
     shards: usize,
@@ -141,8 +142,8 @@ pub(crate) struct TopicRegistry {
     epoch: Mutex<Epoch>,
     started: std::time::Instant,
     metrics: Arc<Metrics>,
-    /// Asks the thread that calls [`TopicRegistry::forget_idle`] to do so now. Dropped with the registry.
-    room_wanted: SyncSender<()>,
+    /// Requests the thread that calls [`TopicRegistry::forget_idle`] to do so now. Dropped with the registry.
+    sweep_requested: SyncSender<()>,
     topics: DashMap<ByName, ()>,
 }
 
@@ -153,14 +154,14 @@ impl TopicRegistry {
         shards: usize,
         patterns: Arc<Patterns>,
         metrics: Arc<Metrics>,
-        room_wanted: SyncSender<()>,
+        sweep_requested: SyncSender<()>,
     ) -> Self {
         let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
-        let ruled = RwLock::new(Arc::new(RuleCache::new(rules, limits.keys)));
+        let rule_cache = RwLock::new(Arc::new(RuleCache::new(rules, limits.keys)));
         let epoch = Mutex::new(Epoch::new());
         let Limits { topics: topics_max, presence_members, .. } = *limits;
         Self {
-            ruled,
+            rule_cache,
             topics_max,
             presence_members,
             shards,
@@ -169,15 +170,15 @@ impl TopicRegistry {
             epoch,
             started,
             metrics,
-            room_wanted,
+            sweep_requested,
             topics,
         }
     }
 
-    /// The topic, loaded into memory if it is not there.
+    /// The topic, loaded if it is not in memory.
     ///
     /// # Errors
-    /// `not_found` when no rule is for it, `too_many` when no further topic fits, `unavailable` when the store cannot be read.
+    /// `not_found` when no rule matches, `too_many` at the topic limit, `unavailable` when the store cannot be read.
     pub(crate) fn entry(&self, topic: &Topic, engine: &Engine) -> Result<Arc<TopicEntry>, Failure> {
         if let Some(there) = self.topics.get(topic) {
             let entry = Arc::clone(&there.key().0);
@@ -185,23 +186,23 @@ impl TopicRegistry {
             entry.used_ms.store(self.now_ms(), Relaxed);
             return Ok(entry);
         }
-        let ruled = self.ruled();
-        let Some(options) = ruled.rules.options(topic) else {
+        let rule_cache = self.rule_cache();
+        let Some(options) = rule_cache.rules.options(topic) else {
             return Err(Failure::new(ErrorCode::NotFound, format!("no rule is for topic \"{topic}\"")));
         };
         if self.topics.len() >= self.topics_max {
-            // One request for room is enough, however many topics are refused until then.
-            let _ = self.room_wanted.try_send(());
-            let text = format!("the broker holds {} topics already", self.topics_max);
+            // One request is enough, however many topics are refused until then.
+            let _ = self.sweep_requested.try_send(());
+            let text = format!("topic limit reached: {}", self.topics_max);
             return Err(Failure::new(ErrorCode::TooMany, text).retry_after_ms(FULL_RETRY_MS));
         }
         loop {
             let (epoch, forgotten) = self.epoch().next();
-            let opened = self.open(topic, Arc::clone(&options), &ruled, epoch, engine);
+            let opened = self.open(topic, Arc::clone(&options), &rule_cache, epoch, engine);
             let entry = Arc::new(opened.map_err(|error| error.to_failure())?);
             match self.topics.entry(ByName(Arc::clone(&entry))) {
                 Slot::Occupied(there) => return Ok(Arc::clone(&there.key().0)),
-                // It may have come and gone meanwhile, and gone on where this one does not know of.
+                // The topic may have been loaded, published to and removed meanwhile: load it again.
                 Slot::Vacant(_) if self.epoch().forgotten != forgotten => {}
                 Slot::Vacant(free) => {
                     free.insert(());
@@ -216,11 +217,11 @@ impl TopicRegistry {
         &self,
         topic: &Topic,
         options: Arc<TopicOptions>,
-        ruled: &RuleCache,
+        rule_cache: &RuleCache,
         epoch: Arc<str>,
         engine: &Engine,
     ) -> Result<TopicEntry, StoreError> {
-        let keeping = Arc::clone(&ruled.keeping[options.rule]);
+        let keeping = Arc::clone(&rule_cache.keeping[options.rule]);
         let id = StreamId::topic(self.next.fetch_add(1, Relaxed));
         let stream = engine.open(id, topic.clone(), epoch, keeping)?;
         let presence = options.presence.then(|| {
@@ -239,22 +240,22 @@ impl TopicRegistry {
         self.topics.get(topic).map(|there| Arc::clone(&there.key().0))
     }
 
-    /// Looks at each topic in memory. Meanwhile others cannot come into memory, so the look is short.
+    /// Visits each topic in memory. Parts of the table are locked meanwhile, so `look` must be short.
     pub(crate) fn each(&self, mut look: impl FnMut(&Topic, &Arc<TopicEntry>)) {
         self.topics.iter().for_each(|there| look(there.key().topic(), &there.key().0));
     }
 
-    /// The options of a topic, whether it is in memory or not; none where no rule is for it.
+    /// The options of a topic, whether it is in memory or not; none if no rule matches.
     pub(crate) fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
         match self.peek(topic) {
             Some(entry) => Some(Arc::clone(&entry.options)),
-            None => self.ruled().rules.options(topic),
+            None => self.rule_cache().rules.options(topic),
         }
     }
 
-    /// Forgets the topics that have no audience and were not used for so long. A topic that comes back goes on where it was if
-    /// anything of it is kept, else it begins a new epoch. Who is subscribed to patterns holds no topic: they would hold all
-    /// that they select.
+    /// Removes the topics that have no subscribers and were not used for so long. A topic that is loaded again
+    /// continues at its position if its history is kept, else it begins a new epoch. Subscribers of patterns keep no
+    /// topic in memory.
     pub(crate) fn forget_idle(&self, idle_ms: u64) {
         let now_ms = self.now_ms();
         self.topics.retain(|ByName(entry), ()| {
@@ -262,7 +263,7 @@ impl TopicRegistry {
             let stays = !(idle && entry.stream.retire_if(|| entry.is_unused()));
             if !stays {
                 self.metrics.topics.subtract(1);
-                // Before anyone can bring it back.
+                // Before it can be loaded again.
                 self.epoch().end();
             }
             entry.reach.forget_changed(&self.patterns);
@@ -274,17 +275,17 @@ impl TopicRegistry {
         }
     }
 
-    /// Other rules hold from now on, for topics in memory once they have been forgotten.
+    /// Replaces the rules. Topics in memory keep their options until they are removed.
     pub(crate) fn set_rules(&self, rules: Rules, keys_max: usize) {
-        *self.ruled.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(RuleCache::new(rules, keys_max));
+        *self.rule_cache.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(RuleCache::new(rules, keys_max));
     }
 
-    fn ruled(&self) -> Arc<RuleCache> {
-        Arc::clone(&self.ruled.read().unwrap_or_else(PoisonError::into_inner))
+    fn rule_cache(&self) -> Arc<RuleCache> {
+        Arc::clone(&self.rule_cache.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn epoch(&self) -> MutexGuard<'_, Epoch> {
-        // Plain fields, each good with any of the others.
+        // Plain fields, each valid with any value of the others.
         self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,4 +1,4 @@
-//! Looks after topics at the times at which somebody will have left them, on a thread of its own. It knows nobody who is present.
+//! Presence timers: expires members after their grace period and sends overdue counts, on one thread. It knows no members.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,7 +10,7 @@ use super::TopicEntry;
 use crate::clock::Clock;
 use crate::hub::Hub;
 
-/// When to look after which topics: at most one time for each. Ends its thread when it is dropped.
+/// The timers, at most one for each topic. Dropping this stops the thread.
 #[derive(Debug)]
 pub(crate) struct PresenceTimer {
     shared: Arc<TimerQueue>,
@@ -28,10 +28,10 @@ struct TimerQueue {
 struct Times {
     heap: BinaryHeap<Reverse<(u64, u64, DueTopic)>>,
     next: u64,
-    is_over: bool,
+    is_stopped: bool,
 }
 
-/// A topic to look after. All are equal: what comes first is decided by time and number.
+/// A topic with a timer. All are equal, so that time and number decide the order.
 #[derive(Debug)]
 struct DueTopic(Weak<TopicEntry>);
 
@@ -39,16 +39,16 @@ impl PresenceTimer {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the operating system gives none.
+    /// When the operating system cannot create one.
     pub(crate) fn spawn(hub: &Hub, clock: Clock) -> io::Result<Self> {
         let shared = TimerQueue { clock, hub: hub.clone(), times: Mutex::default(), changed: Condvar::new() };
         let shared = Arc::new(shared);
         let own = Arc::clone(&shared);
-        std::thread::Builder::new().name("rialto-usher".to_owned()).spawn(move || own.work())?;
+        std::thread::Builder::new().name("rialto-presence".to_owned()).spawn(move || own.work())?;
         Ok(Self { shared })
     }
 
-    /// Looks after a topic at a time, if there is one.
+    /// Sets the timer of a topic, if a time is given.
     pub(crate) fn schedule(&self, entry: &Arc<TopicEntry>, at_ms: Option<u64>) {
         if let Some(at_ms) = at_ms {
             self.shared.add(at_ms, Arc::downgrade(entry));
@@ -58,7 +58,7 @@ impl PresenceTimer {
 
 impl Drop for PresenceTimer {
     fn drop(&mut self) {
-        self.shared.lock().is_over = true;
+        self.shared.lock().is_stopped = true;
         self.shared.changed.notify_one();
     }
 }
@@ -76,17 +76,17 @@ impl TimerQueue {
         while let Some(entry) = self.next() {
             let Some(entry) = entry.upgrade() else { continue };
             let Some(presence) = &entry.presence else { continue };
-            if let Some(at_ms) = presence.look(&self.hub, self.clock.monotonic_ms()) {
+            if let Some(at_ms) = presence.expire(&self.hub, self.clock.monotonic_ms()) {
                 self.add(at_ms, Arc::downgrade(&entry));
             }
         }
     }
 
-    /// The next topic, when its time has come; none when it is over.
+    /// Waits for the next timer and returns its topic; none when the thread has to stop.
     fn next(&self) -> Option<Weak<TopicEntry>> {
         let mut times = self.lock();
         loop {
-            if times.is_over {
+            if times.is_stopped {
                 return None;
             }
             let now_ms = self.clock.monotonic_ms();

@@ -1,20 +1,20 @@
-//! What a session that comes back has missed and what of that can be sent: a plain function of positions.
+//! Recovery: which missed messages a session that resubscribes can be sent, as a pure function of positions.
 
 use rialto_protocol::{GapReason, Position};
 
-/// What a subscription is told and sent before live messages.
+/// What a subscription is sent before live messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Whether nothing is missing; none if no position was given.
+    /// Whether all missed messages are sent; none if no position was given.
     pub(crate) recovered: Option<bool>,
-    /// What it will never be sent: the first and the last offset, and why.
+    /// The messages that are lost: the first and the last offset, and why.
     pub(crate) gap: Option<(u64, u64, GapReason)>,
     /// The messages after this offset are sent; none if there are none.
     pub(crate) after: Option<u64>,
 }
 
-/// Decides for a session that knows everything up to `since`, or wants the `last` messages; with both, `last` is what it gets
-/// where `since` leads to nothing. The topic stands at `now`, and all messages from offset `first` on are kept.
+/// Decides for a session that has received everything up to `since`, or requests the `last` messages; with both, `last`
+/// applies where recovery from `since` fails. The topic is at `now`, and all messages from offset `first` on are kept.
 pub(crate) fn plan(since: Option<&Position>, last: Option<u64>, now: &Position, first: u64) -> Plan {
     let kept = first.saturating_sub(1).min(now.offset);
     let tail = |last: u64| kept.max(now.offset.saturating_sub(last));
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn coming_back_is_recovered_only_when_all_that_was_missed_is_kept() {
+    fn recovery_succeeds_only_when_all_missed_messages_are_kept() {
         use GapReason::{Expired, Reset};
         // (since, last, first kept) with the topic at e:10; then recovered, gap, after.
         let cases = [
@@ -73,15 +73,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_offset_is_known_told_or_sent(
+        fn every_offset_is_known_reported_or_sent(
             same: bool, since in 0_u64..15, last in prop::option::of(0_u64..15), now in 0_u64..12, kept in 0_u64..12,
         ) {
             let first = now.saturating_sub(kept) + 1;
             let given = at(if same { "e" } else { "old" }, since);
             let Plan { recovered, gap, after } = plan(Some(&given), last, &at("e", now), first);
             let known = if same && since <= now { since } else { 0 };
-            let told = gap.map_or(known, |(from, to, _)| { assert_eq!(from, known + 1); to });
-            prop_assert_eq!(after.unwrap_or(now), told, "what is sent follows what was told");
+            let reported = gap.map_or(known, |(from, to, _)| { assert_eq!(from, known + 1); to });
+            prop_assert_eq!(after.unwrap_or(now), reported, "what is sent follows what was reported");
             prop_assert!(after.is_none_or(|after| after + 1 >= first), "only what is kept is sent");
             prop_assert_eq!(recovered == Some(true), same && since <= now && gap.is_none() && known + 1 >= first.min(now + 1));
         }
