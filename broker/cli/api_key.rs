@@ -1,4 +1,4 @@
-//! `rialto api-key`: makes a new key for the HTTP API and the line of the configuration that lets it in. It keeps neither.
+//! `rialto api-key`: generates a key for the HTTP API and the configuration that accepts it. It stores neither.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -9,30 +9,30 @@ use sha2::{Digest as _, Sha256};
 
 use super::complain;
 
-/// By this whoever finds a key somewhere knows what it is.
+/// Identifies a leaked key, for people and for secret scanners.
 const PREFIX: &str = "rialto_";
 const KEY_BYTES: usize = 32;
 
 /// Arguments of `rialto api-key`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ApiKeyArgs {
-    /// What logs call the key: 1 to 64 of a-z, 0-9, "-" and "_"
+    /// Name of the key in logs: 1 to 64 of a-z, 0-9, "-" and "_"
     #[arg(default_value = "backend", value_parser = name)]
     name: String,
 }
 
-/// Prints the key and its line.
+/// Prints the key and its configuration.
 pub(crate) fn run(args: &ApiKeyArgs) -> ExitCode {
     let mut bytes = [0; KEY_BYTES];
     if let Err(error) = getrandom::fill(&mut bytes) {
-        complain(&format!("the operating system gives no random bytes: {error}"));
+        complain(&format!("cannot get random bytes from the operating system: {error}"));
         return ExitCode::FAILURE;
     }
     let key = format!("{PREFIX}{}", BASE64.encode(bytes));
     let hash: String = Sha256::digest(&key).iter().map(|byte| format!("{byte:02x}")).collect();
     let text = format!(
-        "The key, which is kept nowhere and shown this once. Programs send it as \"Authorization: Bearer KEY\":\n\n  {key}\n\n\
-         What lets it in, for the configuration:\n\n  [api]\n  keys = [{{ name = \"{}\", sha256 = \"{hash}\" }}]\n",
+        "The key, shown only once and stored nowhere. Programs send it as \"Authorization: Bearer KEY\":\n\n  {key}\n\n\
+         The configuration that accepts it:\n\n  [api]\n  keys = [{{ name = \"{}\", sha256 = \"{hash}\" }}]\n",
         args.name
     );
     match std::io::stdout().write_all(text.as_bytes()) {

@@ -1,4 +1,4 @@
-//! `rialto call`: asks the plugin behind a topic and prints its answer.
+//! `rialto call`: calls the plugin that owns a topic and prints its reply.
 
 use std::process::ExitCode;
 
@@ -11,23 +11,23 @@ use super::lines::InputLine;
 /// Arguments of `rialto call`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CallArgs {
-    /// The topic whose plugin is asked
+    /// Topic of the plugin
     topic: String,
-    /// What is asked
+    /// Method to call
     method: String,
-    /// With what, as JSON
+    /// Payload, as JSON
     data: Option<String>,
-    /// TOPIC is the name of a plugin
+    /// Treat TOPIC as the name of a plugin
     #[arg(long)]
     plugin: bool,
-    /// Repeats the first answer if there was a call with this key already; 1 to 128 bytes
+    /// Idempotency key, 1 to 128 bytes: a repeated call returns the first reply
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     #[command(flatten)]
     connection: ConnectionArgs,
 }
 
-/// Prints the answer as one line of JSON; `null` if there was nothing in it.
+/// Prints the reply as one line of JSON; `null` if it has no payload.
 pub(crate) fn run(args: &CallArgs) -> ExitCode {
     connection::run(call(args))
 }

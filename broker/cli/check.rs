@@ -1,4 +1,4 @@
-//! `rialto check FILE`: says whether a configuration is sound, and what it would serve; it starts nothing.
+//! `rialto check FILE`: reports whether a configuration is valid, and summarizes it. It starts nothing.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
@@ -25,7 +25,7 @@ pub(crate) struct CheckArgs {
 
 /// Shows every problem on standard error and returns 2, or a summary on standard output and returns 0.
 pub(crate) fn run(args: CheckArgs) -> ExitCode {
-    // That nobody reads what is said changes nothing about the file.
+    // The exit code does not depend on whether the output can be written.
     match Config::load(&args.file) {
         Ok(config) => {
             let text = format!("{} is fine\n{}", args.file.display(), summary(&config));
@@ -39,14 +39,14 @@ pub(crate) fn run(args: CheckArgs) -> ExitCode {
     }
 }
 
-/// Colour only for a terminal that can show it, and whose owner has not said no (<https://no-color.org>).
+/// Colour only for a terminal that supports it, unless `NO_COLOR` is set (<https://no-color.org>).
 fn wants_color() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
     io::stderr().is_terminal() && !refused && !dumb
 }
 
-/// What the broker would serve, a few lines of two columns.
+/// A summary of the configuration, in two columns.
 fn summary(config: &Config) -> String {
     let server = &config.server;
     let mut rows = vec![
@@ -90,13 +90,13 @@ fn summary(config: &Config) -> String {
     text
 }
 
-/// The row that stands for those that are not listed.
+/// The row for entries that are not listed.
 fn more(what: &'static str, count: usize) -> Option<(&'static str, String)> {
     let hidden = count.checked_sub(LISTED_MAX).filter(|hidden| *hidden > 0)?;
     Some((what, format!("... and {hidden} more")))
 }
 
-/// Without anything that a terminal could act on.
+/// The text with control characters replaced, so that a terminal does not interpret it.
 fn harmless(text: &str) -> String {
     let acts = |character| crate::topic::is_invisible(character) && !matches!(character, ' ' | '\n');
     text.chars().map(|character| if acts(character) { '\u{FFFD}' } else { character }).collect()
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_up_the_defaults() {
+    fn summarizes_the_defaults() {
         let expected = [
             "  listen     127.0.0.1:8080\n",
             "  shards     one per core\n",

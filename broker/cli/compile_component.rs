@@ -1,5 +1,5 @@
-//! The hidden command by which the broker compiles a component in a process of its own: it limits itself, reads the
-//! component from standard input and writes machine code to standard output. It opens nothing.
+//! The hidden command with which the broker compiles a component in another process: it sets its resource limits, reads the
+//! component from standard input and writes machine code to standard output. It opens no file.
 
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use crate::plugin::REFUSED;
 use crate::plugin::precompile;
 
-/// How far it stands back behind the threads that serve.
+/// The `nice` value: a low priority, so that compiling does not slow down the broker.
 const NICE: i32 = 10;
 
 /// Largest component, the upper end of `component_bytes`.
@@ -24,7 +24,7 @@ pub(crate) struct CompileComponentArgs {
     seconds: u64,
 }
 
-/// Ends with 0 and the code on standard output, or with another exit code and the reason on standard error.
+/// Exits with 0 and the code on standard output, or with another exit code and the reason on standard error.
 pub(crate) fn run(args: &CompileComponentArgs) -> ExitCode {
     if let Err(error) = limit(args) {
         return refuse(&format!("the compiler cannot limit itself: {error}"));
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &CompileComponentArgs) -> ExitCode {
     match precompile(&wasm) {
         Ok(code) => match write(&code) {
             Ok(()) => ExitCode::SUCCESS,
-            // The broker that asked is gone.
+            // The broker has ended.
             Err(_) => ExitCode::FAILURE,
         },
         Err(error) => refuse(&error.to_string()),
@@ -49,7 +49,7 @@ fn limit(args: &CompileComponentArgs) -> io::Result<()> {
     set(Resource::Core, 0)?;
     set(Resource::Cpu, args.seconds.saturating_mul(cores).saturating_add(1))?;
     set(Resource::As, args.bytes)?;
-    // Whoever is not allowed to stand back compiles all the same.
+    // A process that may not lower its priority compiles all the same.
     let _ = nice(NICE);
     Ok(())
 }
@@ -61,7 +61,7 @@ fn write(code: &[u8]) -> io::Result<()> {
 }
 
 fn refuse(text: &str) -> ExitCode {
-    // That nobody reads it changes nothing.
+    // The exit code reports the refusal, too.
     let _ = io::stderr().lock().write_all(text.as_bytes());
     ExitCode::from(REFUSED)
 }

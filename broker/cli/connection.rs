@@ -1,4 +1,4 @@
-//! What the commands that speak to a broker have in common: where it is, how they connect, what they say when that fails.
+//! Connections of the commands to a broker: their arguments, and error messages with a hint.
 
 use std::future::Future;
 use std::io::IsTerminal as _;
@@ -10,29 +10,29 @@ use rialto_client::{Builder, Client, Codec, Ending, Error, Position};
 
 use super::complain;
 
-/// How long an answer may take. A person waits for it.
+/// Deadline for a reply.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// Which broker to speak to, and as whom.
+/// The broker to connect to, and the credentials.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
-    /// The broker: ws://HOST:PORT/ws, or wss:// with TLS
+    /// URL of the broker: ws://HOST:PORT/ws, or wss:// with TLS
     #[arg(long, value_name = "URL", env = "RIALTO_URL", default_value = DEFAULT_URL)]
     url: String,
-    /// Proves who is speaking; better in the environment, where `ps` does not show it
+    /// Token for authentication; safer in the environment, where `ps` does not show it
     #[arg(long, value_name = "TOKEN", env = "RIALTO_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// How frames are written on the wire: json or msgpack
+    /// Codec on the wire: json or msgpack
     #[arg(long, value_name = "CODEC", default_value = "json", value_parser = codec)]
     codec: Codec,
 }
 
-/// Where `rialto` serves unless its configuration says otherwise.
+/// The URL of a broker with the default configuration.
 const DEFAULT_URL: &str = "ws://127.0.0.1:8080/ws";
 
 impl ConnectionArgs {
-    /// A client that is not connected yet.
+    /// The builder of a client.
     fn builder(&self) -> Builder {
         let name = concat!("rialto/", env!("CARGO_PKG_VERSION"));
         let builder =
@@ -43,7 +43,7 @@ impl ConnectionArgs {
         }
     }
 
-    /// Connects, or says why not and what to do.
+    /// Connects. An error has a hint where there is one.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
         self.builder().connect().await.map_err(|error| match error {
             Error::Closed { ending: Ending::Unreachable(reason), .. } if reason.contains("refused") => anyhow!(
@@ -51,7 +51,7 @@ impl ConnectionArgs {
                 self.url
             ),
             Error::Closed { ending: Ending::Door { status: 404, .. }, .. } => {
-                anyhow!("there is no door at {}\n  = help: its path is /ws unless a proxy says otherwise", self.url)
+                anyhow!("no broker at {}: HTTP status 404\n  = help: the path is /ws unless a proxy changes it", self.url)
             }
             other => anyhow!("{}: {other}", self.url),
         })
@@ -63,7 +63,7 @@ pub(crate) fn run(command: impl Future<Output = anyhow::Result<()>>) -> ExitCode
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start");
     match runtime.and_then(|runtime| {
         let outcome = runtime.block_on(command);
-        // A thread that still waits for standard input must not keep the process.
+        // A thread that still waits for standard input must not keep the process alive.
         runtime.shutdown_background();
         outcome
     }) {
@@ -75,16 +75,16 @@ pub(crate) fn run(command: impl Future<Output = anyhow::Result<()>>) -> ExitCode
     }
 }
 
-/// Says something to whoever watches, if anybody does.
+/// Writes a note to standard error if that is a terminal.
 pub(crate) fn remark(text: &str) {
     use std::io::Write as _;
     if std::io::stderr().is_terminal() {
-        // If nobody can be told, nobody needs to be.
+        // A terminal that is closed misses nothing.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 }
 
-/// Reads a position as it is written on a command line: `EPOCH:OFFSET`.
+/// Parses a position: `EPOCH:OFFSET`.
 pub(crate) fn position(text: &str) -> Result<Position, String> {
     let parts = text.rsplit_once(':').filter(|(epoch, _)| !epoch.is_empty());
     let position =
@@ -94,7 +94,7 @@ pub(crate) fn position(text: &str) -> Result<Position, String> {
 
 fn codec(text: &str) -> Result<Codec, String> {
     let named = Codec::ALL.into_iter().find(|codec| codec.name() == text);
-    named.ok_or_else(|| format!("there are {}", Codec::ALL.map(Codec::name).join(" and ")))
+    named.ok_or_else(|| format!("valid codecs are {}", Codec::ALL.map(Codec::name).join(" and ")))
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn the_default_broker_is_where_rialto_serves() {
+    fn the_default_url_is_that_of_the_default_configuration() {
         let listen = Config::default().server.listen[0];
         assert_eq!(DEFAULT_URL, format!("ws://{listen}/ws"));
     }

@@ -1,4 +1,4 @@
-//! Speaks to a broker of this machine by its control socket: finds the socket, asks one thing, and hears the answer.
+//! Sends one request to a broker of this machine over its control socket.
 
 use std::env;
 use std::io::{Read as _, Write as _};
@@ -8,26 +8,26 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
 
-/// Most bytes of an answer.
+/// Most bytes of a response.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
-/// Which broker of this machine to speak to.
+/// A broker of this machine.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Broker")]
 pub(crate) struct ControlArgs {
-    /// Its control socket, as `control` in its configuration names it
+    /// Path of its control socket, as set by `control` in its configuration
     #[arg(long, value_name = "PATH", conflicts_with = "port")]
     control: Option<PathBuf>,
-    /// The port that it serves on; needed only where several brokers run
+    /// Port that it listens on; needed only if several brokers run
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
 }
 
 impl ControlArgs {
-    /// Asks for an operation of the HTTP API.
+    /// Requests an operation of the HTTP API.
     ///
     /// # Errors
-    /// When no broker is there, or with what it says.
+    /// When no broker can be reached, or the error that it returns.
     pub(crate) fn ask(&self, operation: &str, body: &Value) -> Result<Value> {
         let path = self.find()?;
         let mut stream = UnixStream::connect(&path).map_err(|error| {
@@ -39,9 +39,9 @@ impl ControlArgs {
              Connection: close\r\n\r\n",
             body.len()
         );
-        stream.write_all((head + &body).as_bytes()).context("the broker hung up")?;
+        stream.write_all((head + &body).as_bytes()).context("the broker closed the connection")?;
         let mut answer = Vec::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).context("the broker hung up")?;
+        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).context("the broker closed the connection")?;
         read(&answer)
     }
 
@@ -55,7 +55,7 @@ impl ControlArgs {
         }
         let entries = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
         let sockets = entries.filter(|path| path.extension().is_some_and(|ending| ending == "sock"));
-        // A broker that died has left its socket.
+        // A broker that crashed has left its socket.
         let mut alive: Vec<PathBuf> = sockets.filter(|path| UnixStream::connect(path).is_ok()).collect();
         match (alive.pop(), alive.len()) {
             (Some(path), 0) => Ok(path),
@@ -70,7 +70,7 @@ impl ControlArgs {
     }
 }
 
-/// Where brokers of this user have their control sockets, each named after its port.
+/// The folder with the control sockets of this user's brokers, each named after its port.
 pub(crate) fn usual_folder() -> PathBuf {
     let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
     match runtime {
@@ -79,17 +79,17 @@ pub(crate) fn usual_folder() -> PathBuf {
     }
 }
 
-/// The body of an HTTP answer, or what it says that is wrong.
+/// The body of an HTTP response, or the error that it reports.
 fn read(answer: &[u8]) -> Result<Value> {
     let head =
-        answer.windows(4).position(|four| four == b"\r\n\r\n").context("this is no broker: it answers no HTTP")?;
+        answer.windows(4).position(|four| four == b"\r\n\r\n").context("not a broker: the response is not HTTP")?;
     let (head, body) = (String::from_utf8_lossy(&answer[..head]), &answer[head + 4..]);
     let status = head.split(' ').nth(1).unwrap_or_default();
-    let body: Value = serde_json::from_slice(body).context("the broker's answer is cut off")?;
+    let body: Value = serde_json::from_slice(body).context("the broker's response is truncated")?;
     if status == "200" {
         return Ok(body);
     }
-    Err(anyhow!("{}", body["message"].as_str().unwrap_or("the broker refuses")))
+    Err(anyhow!("{}", body["message"].as_str().unwrap_or("the broker refused the request")))
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_and_failures_are_read() {
+    fn responses_and_failures_are_parsed() {
         let good = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
         assert_eq!(read(good).expect("an answer"), serde_json::json!({}));
         for (answer, expected) in [
@@ -105,8 +105,8 @@ mod tests {
                 &b"HTTP/1.1 404 Not Found\r\n\r\n{\"code\":\"not_found\",\"message\":\"there is no plugin\"}"[..],
                 "there is no plugin",
             ),
-            (b"HTTP/1.1 200 OK\r\n\r\n{", "cut off"),
-            (b"SSH-2.0", "no broker"),
+            (b"HTTP/1.1 200 OK\r\n\r\n{", "truncated"),
+            (b"SSH-2.0", "not a broker"),
         ] {
             let told = read(answer).expect_err("a failure").to_string();
             assert!(told.contains(expected), "{told}");

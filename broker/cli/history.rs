@@ -1,4 +1,4 @@
-//! `rialto history`: prints past messages of a topic, one JSON object a line, in their order.
+//! `rialto history`: prints the history of a topic, one JSON object per line, oldest first.
 
 use std::process::ExitCode;
 
@@ -10,22 +10,22 @@ use super::lines::{InputLine, Reader, past_message, text};
 /// Arguments of `rialto history`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HistoryArgs {
-    /// Whose messages
+    /// Topic
     topic: String,
-    /// How many at most; the broker gives no more than 300
+    /// Most messages; the broker returns at most 300
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u64,
-    /// Those after this position, the oldest first; without it the newest
+    /// The first messages after this position, instead of the newest
     #[arg(long, value_name = "EPOCH:OFFSET", value_parser = connection::position, conflicts_with = "before")]
     since: Option<Position>,
-    /// The newest before this position
+    /// The last messages before this position
     #[arg(long, value_name = "EPOCH:OFFSET", value_parser = connection::position)]
     before: Option<Position>,
     #[command(flatten)]
     connection: ConnectionArgs,
 }
 
-/// Prints what is kept.
+/// Prints one page of the history.
 pub(crate) fn run(args: &HistoryArgs) -> ExitCode {
     connection::run(read(args))
 }

@@ -1,5 +1,5 @@
-//! JSON lines on standard output: one object a line, each written at once. When nobody reads them any more, that is the end and
-//! no error.
+//! JSON lines on standard output: one object per line, each flushed at once. A closed pipe ends the command without an
+//! error.
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
@@ -14,14 +14,14 @@ use tokio::net::unix::pipe::Sender;
 use rialto_protocol::value::Sink as _;
 use rialto_protocol::value::json::Writer;
 
-/// Whether to go on.
+/// Whether standard output is still read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reader {
     There,
     Gone,
 }
 
-/// One line in the making.
+/// A line that is being written.
 pub(crate) struct InputLine {
     text: Vec<u8>,
 }
@@ -37,15 +37,14 @@ impl InputLine {
         Self { text }
     }
 
-    /// A payload alone.
+    /// A line of just a payload.
     pub(crate) fn payload(payload: &Payload) -> Self {
         Self { text: payload.to_json().to_vec() }
     }
 
     /// Writes the line to standard output.
     pub(crate) fn print(mut self) -> anyhow::Result<Reader> {
-        // A publisher's JSON may run over several lines; between its tokens a space does as well, and nowhere else can there be
-        // a line feed.
+        // A publisher's JSON may span lines. Line feeds occur only between tokens, where a space is equivalent.
         for byte in &mut self.text {
             if matches!(byte, b'\n' | b'\r') {
                 *byte = b' ';
@@ -61,7 +60,7 @@ impl InputLine {
     }
 }
 
-/// What a subscription received, as a line. Messages carry the epoch of their topic where that is known.
+/// An item of a subscription as a line. Messages have the epoch of their topic if it is known.
 pub(crate) fn item(item: &Item, epochs: &HashMap<Arc<str>, Arc<str>>) -> Option<InputLine> {
     let line = |kind, fill: &dyn Fn(&mut Writer<'_>)| {
         InputLine::object(|out| {
@@ -152,9 +151,9 @@ fn member(out: &mut Writer<'_>, member: &Member) {
     out.end();
 }
 
-/// Waits until nobody reads standard output any more, so that a command ends that has nothing to write at the moment.
+/// Waits until the reader of standard output has closed it, so that a command with nothing to write ends.
 pub(crate) async fn reader_is_gone() {
-    // Unchecked, because a checked one is made non-blocking, for whoever else writes to the same output, too.
+    // Unchecked, because the checked function makes the output non-blocking, also for other processes that share it.
     let watched = io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked);
     if let Ok(output) = watched {
         while let Ok(ready) = output.ready(Interest::ERROR).await {
@@ -163,6 +162,6 @@ pub(crate) async fn reader_is_gone() {
             }
         }
     }
-    // A file has no reader that could go.
+    // A file has no reader that could close it.
     std::future::pending().await
 }

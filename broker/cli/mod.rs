@@ -21,11 +21,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// A pub/sub broker whose topics carry their own logic. Without a command it serves.
+/// A pub/sub broker whose topics carry their own logic. Without a command it starts the broker.
 #[derive(Debug, Parser)]
 #[command(name = "rialto", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// The configuration to serve.
+    /// The configuration file of the broker.
     #[arg(long, value_name = "FILE", default_value = "config/rialto.toml")]
     config: PathBuf,
     #[command(subcommand)]
@@ -34,35 +34,35 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Follows topics and patterns: a JSON object for each message.
+    /// Subscribes to topics and patterns, and prints a JSON object for each message.
     ///
-    /// Comes back by itself when the connection is lost, with everything that was missed and is still kept. Whatever will not
-    /// come is told by a line with the type "gap".
+    /// Reconnects when the connection is lost, and recovers missed messages that the broker has kept. Messages that are
+    /// lost are reported by a line of type "gap".
     #[command(after_long_help = sub::EXAMPLES)]
     Sub(sub::SubArgs),
     /// Publishes a value, or every line of standard input.
     ///
-    /// Prints the position of each. Every message has a key, so that none is published twice when the connection is lost before
-    /// its answer comes.
+    /// Prints the position of each. Every message has an idempotency key, so that none is published twice when the
+    /// connection is lost before the reply.
     #[command(after_long_help = publish::EXAMPLES)]
     Pub(publish::PubArgs),
-    /// Asks the plugin behind a topic.
+    /// Calls the plugin that owns a topic.
     Call(call::CallArgs),
-    /// Shows who is in a topic.
+    /// Shows the presence of a topic: its members.
     Presence(presence::PresenceArgs),
-    /// Shows past messages of a topic: a JSON object for each.
+    /// Shows the history of a topic: a JSON object for each message.
     History(history::HistoryArgs),
-    /// Makes a key for the HTTP API.
+    /// Generates a key for the HTTP API.
     ApiKey(api_key::ApiKeyArgs),
-    /// Checks a configuration and shows every problem in it.
+    /// Checks a configuration and reports every problem in it.
     Check(check::CheckArgs),
-    /// Measures a running server.
+    /// Benchmarks a running server.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
-    /// Works with plugins.
+    /// Builds, inspects, reloads and replays plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
-    /// What the broker runs to compile a plugin: not for people.
+    /// Run by the broker to compile a plugin.
     #[cfg(feature = "plugins")]
     #[command(hide = true, name = crate::plugin::COMMAND)]
     CompileComponent(compile_component::CompileComponentArgs),
@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the command line speaks to a person here")]
+#[expect(clippy::print_stderr, reason = "errors of the command line go to standard error")]
 fn complain(text: &str) {
     eprintln!("error: {text}");
 }

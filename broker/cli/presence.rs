@@ -1,4 +1,4 @@
-//! `rialto presence`: prints who is in a topic.
+//! `rialto presence`: prints the members of a topic.
 
 use std::process::ExitCode;
 
@@ -8,13 +8,13 @@ use super::lines::{InputLine, present, text};
 /// Arguments of `rialto presence`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PresenceArgs {
-    /// Whose members
+    /// Topic
     topic: String,
     #[command(flatten)]
     connection: ConnectionArgs,
 }
 
-/// Prints one object: how many there are, and who unless they are too many.
+/// Prints one object: the number of members, and the members unless there are too many.
 pub(crate) fn run(args: &PresenceArgs) -> ExitCode {
     connection::run(ask(args))
 }

@@ -12,7 +12,7 @@ use super::connection::{self, ConnectionArgs};
 use super::lines::{InputLine, Reader, number, text};
 use rialto_protocol::value::Sink as _;
 
-/// How many messages may be without an answer.
+/// Most messages in flight.
 const UNANSWERED: usize = 256;
 
 /// At the end of the help.
@@ -24,24 +24,24 @@ pub(crate) const EXAMPLES: &str = "Examples:
 /// Arguments of `rialto pub`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PubArgs {
-    /// Where to
+    /// Topic
     topic: String,
-    /// What, as JSON; without it every line of standard input is one message
+    /// Payload, as JSON; without it every line of standard input is one message
     data: Option<String>,
-    /// Takes DATA or the lines as plain text instead of JSON
+    /// Treat DATA or the lines as plain text instead of JSON
     #[arg(long)]
     text: bool,
-    /// Does nothing if a message with this key has been published already; 1 to 128 bytes
+    /// Idempotency key, 1 to 128 bytes: a repeated publish has no effect
     #[arg(long, value_name = "KEY", requires = "data")]
     key: Option<String>,
-    /// Prints nothing
+    /// Print nothing
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
     connection: ConnectionArgs,
 }
 
-/// Publishes, and ends when everything has an answer.
+/// Publishes, and ends when every message is acknowledged.
 pub(crate) fn run(args: &PubArgs) -> ExitCode {
     connection::run(publish(args))
 }
@@ -72,7 +72,7 @@ async fn publish_lines(args: &PubArgs, client: &Client) -> anyhow::Result<()> {
                     number += 1;
                     match send(args, client, line).await.with_context(|| format!("line {number}")) {
                         Ok(sent) => unanswered.extend(sent),
-                        // What was sent before is answered first.
+                        // Earlier messages are acknowledged first.
                         Err(error) => (is_read, fault) = (true, Some(error)),
                     }
                 }
@@ -81,7 +81,7 @@ async fn publish_lines(args: &PubArgs, client: &Client) -> anyhow::Result<()> {
             answer = first(&mut unanswered), if !unanswered.is_empty() => {
                 unanswered.pop_front();
                 if print(args, &answer?)? == Reader::Gone {
-                    // Whoever does not read the answers wants the messages all the same.
+                    // The messages are published although the positions are no longer read.
                     return finish(args, client, lines, unanswered).await;
                 }
             }
@@ -90,7 +90,7 @@ async fn publish_lines(args: &PubArgs, client: &Client) -> anyhow::Result<()> {
     fault.map_or(Ok(()), Err)
 }
 
-/// Goes on without printing.
+/// Publishes the rest without printing.
 async fn finish(
     args: &PubArgs,
     client: &Client,
@@ -118,7 +118,7 @@ async fn first(unanswered: &mut VecDeque<Sent<Published>>) -> Result<Published, 
     }
 }
 
-/// Sends one line; nothing if there is nothing on it.
+/// Sends one line; nothing for an empty one.
 async fn send(
     args: &PubArgs,
     client: &Client,
@@ -136,7 +136,7 @@ fn payload(args: &PubArgs, data: &str) -> anyhow::Result<Payload> {
         return Ok(Payload::json(data)?);
     }
     Payload::new(Encoding::Json, data.trim().to_owned())
-        .map_err(|error| anyhow!("{error}\n  = help: a text is JSON in quotes, \"hello\"; --text takes it without"))
+        .map_err(|error| anyhow!("{error}\n  = help: a string in JSON has quotes, \"hello\"; --text takes plain text"))
 }
 
 fn print(args: &PubArgs, published: &Published) -> anyhow::Result<Reader> {
@@ -145,7 +145,7 @@ fn print(args: &PubArgs, published: &Published) -> anyhow::Result<Reader> {
     }
     let line = InputLine::object(|out| {
         text(out, "topic", &args.topic);
-        // A plugin may have swallowed it.
+        // Without a position if a plugin has swallowed it.
         if let Some(position) = &published.position {
             text(out, "epoch", &position.epoch);
             number(out, "offset", position.offset);
@@ -158,7 +158,7 @@ fn print(args: &PubArgs, published: &Published) -> anyhow::Result<Reader> {
     line.print()
 }
 
-/// Reads standard input on a thread of its own, no further ahead than is needed. The thread ends with the input or the process.
+/// Reads standard input on another thread, a bounded number of lines ahead. The thread ends with the input or the process.
 fn read_lines() -> mpsc::Receiver<std::io::Result<String>> {
     let (sender, lines) = mpsc::channel(UNANSWERED);
     std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! `rialto`: starts a broker from a configuration, says what it serves and stops it cleanly on a signal.
+//! `rialto`: starts a broker from a configuration, prints what it serves and stops it gracefully on a signal.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -16,19 +16,19 @@ use crate::{BindError, Broker, Codec, Delivery, Server, TlsError};
 /// The exit code for a configuration with problems, the same as that of `rialto check`.
 const BAD_CONFIGURATION: u8 = 2;
 
-/// The plugin that the page at /market calls.
+/// The plugin of the page at /market.
 const MARKET: &str = "market";
 
-/// How many keys of the HTTP API are named at the start.
+/// Most API keys that are named at the start.
 const NAMED_MAX: usize = 5;
 
-/// Serves until a signal says stop.
+/// Serves until a signal.
 pub(super) fn run(path: &Path) -> ExitCode {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(problems) => {
             let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            // If even standard error is gone, the exit code still says it.
+            // If standard error is closed, the exit code still reports the problem.
             let _ = write!(std::io::stderr(), "{}", problems.render(color));
             return ExitCode::from(BAD_CONFIGURATION);
         }
@@ -46,7 +46,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
         complain(&format!("{error:#}"));
         ExitCode::FAILURE
     });
-    // A thread that was left behind must not keep the process.
+    // A thread that is left must not keep the process alive.
     runtime.shutdown_background();
     code
 }
@@ -69,22 +69,22 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
     let reloads = tokio::spawn(reload_on_signal(broker.clone(), signal(SignalKind::hangup())?));
     server.run(signals.next()).await;
     reloads.abort();
-    print("Stopping: sessions are told to come back. A second signal stops at once.\n");
+    print("Stopping: sessions are closed with a request to reconnect. A second signal stops at once.\n");
     let deadline = Duration::from_millis(config.server.shutdown_ms);
     tokio::select! {
         ended = broker.shutdown(deadline) => {
-            print(if ended { "Stopped.\n" } else { "Stopped; some sessions did not end in time and were cut off.\n" });
+            print(if ended { "Stopped.\n" } else { "Stopped; some sessions did not end in time and were dropped.\n" });
             Ok(ExitCode::SUCCESS)
         }
         () = signals.next() => {
             print("Stopped at once.\n");
-            // Threads that hang must not keep the process: nothing is left to save.
+            // Threads that hang must not keep the process alive: nothing is left to save.
             std::process::exit(1)
         }
     }
 }
 
-/// Opens the control socket. One that the operator has named must be there; without the usual one the broker still serves.
+/// Opens the control socket. A path from the configuration has to work; without the default one the broker still serves.
 fn open_control(server: &mut Server, named: Option<&Path>) -> anyhow::Result<()> {
     let port = server.addresses().iter().chain(server.tls_addresses()).map(SocketAddr::port).next();
     let path = match (named, port) {
@@ -94,32 +94,32 @@ fn open_control(server: &mut Server, named: Option<&Path>) -> anyhow::Result<()>
         (None, Some(port)) => control::usual_folder().join(format!("{port}.sock")),
     };
     if let Err(error) = server.open_control(&path) {
-        tracing::warn!(%error, "commands like `rialto plugin reload` cannot reach this broker");
+        tracing::warn!(%error, "no control socket: commands like `rialto plugin reload` cannot reach this broker");
     }
     Ok(())
 }
 
-/// Reloads all plugins each time the hang-up signal comes.
+/// Reloads all plugins at each SIGHUP.
 async fn reload_on_signal(broker: Broker, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         reload_all(&broker).await;
     }
 }
 
-/// The outcome for each plugin has been logged where it happened.
+/// Reloads all plugins. The outcome of each is logged by the reload itself.
 async fn reload_all(broker: &Broker) {
     if let Err(error) = broker.reload_plugins().await {
-        tracing::error!(%error, "no plugin was reloaded; what ran goes on");
+        tracing::error!(%error, "no plugin was reloaded; the old versions stay");
     }
 }
 
-/// This very program, also when its file has been replaced meanwhile.
+/// This program, also if its file has been replaced meanwhile.
 fn own_program() -> PathBuf {
     let linked = PathBuf::from("/proc/self/exe");
     if linked.exists() { linked } else { std::env::current_exe().unwrap_or(linked) }
 }
 
-/// The folder for compiled plugins of an operator who names none.
+/// The default folder for compiled plugins.
 fn usual_cache() -> Option<PathBuf> {
     // Relative paths here are invalid (XDG Base Directory Specification).
     let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
@@ -127,7 +127,7 @@ fn usual_cache() -> Option<PathBuf> {
     caches.map(|caches| caches.join("rialto"))
 }
 
-/// What to do about an address that cannot be had.
+/// An error with a hint for an address that cannot be bound.
 fn explain(error: BindError) -> anyhow::Error {
     let hint = match error.reason.kind() {
         std::io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another `listen`",
@@ -145,7 +145,7 @@ fn explain_tls(error: TlsError) -> anyhow::Error {
     }
 }
 
-/// The signals that mean stop.
+/// The signals that stop the broker.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -164,14 +164,14 @@ impl Signals {
     }
 }
 
-/// Asks the system for as many open files as it gives: every connection is one.
+/// Raises the limit of open files as far as allowed: every connection is one.
 fn allow_files() {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!(%error, "the system gives no more open files than it did");
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
 
-/// What an operator must know who expects more connections than the system allows files.
+/// A warning if fewer files may be open than connections are allowed.
 fn describe_files(limits: &Limits) -> Option<String> {
     let (files, _) = rlimit::Resource::NOFILE.get().ok()?;
     let connections = (limits.sessions + limits.connections) as u64;
@@ -186,7 +186,7 @@ fn log_to_stderr(level: &str) {
 }
 
 fn print(text: &str) {
-    // Whoever closed our standard output does not want to know.
+    // A closed standard output is no error.
     let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
 }
 
@@ -244,7 +244,7 @@ fn line(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "  {name:10} {value}");
 }
 
-/// An address a person can click: nobody connects to "any address".
+/// An address for a URL: an unspecified one becomes the loopback address.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -254,7 +254,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Each plugin by name, and what it is.
+/// Each plugin's name, and its package, version, size and hash.
 fn describe_plugins(broker: &Broker) -> Vec<(String, String)> {
     let describe = |plugin: crate::PluginStatus| {
         let crate::PluginStatus { name, package, version, hash, bytes, .. } = plugin;

@@ -1,4 +1,4 @@
-//! `rialto sub`: follows topics and patterns, one JSON object a line, over as many sessions as it takes.
+//! `rialto sub`: subscribes to topics and patterns and prints one JSON object per line, across reconnects.
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -17,40 +17,40 @@ pub(crate) const EXAMPLES: &str = "Examples:
   rialto sub 'chat.*' 'market.>'
   rialto sub market.acme --delivery latest_by:/symbol
   rialto sub orders --data --count 100 | jq .price
-  rialto sub orders --since s2puzmhh:41 --last 1000   # on from there, or with what is kept";
+  rialto sub orders --since s2puzmhh:41 --last 1000   # from there, or at most 1000 if that is not kept";
 
 /// Arguments of `rialto sub`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SubArgs {
-    /// Topics, or patterns: `*` is one token, a final `>` one or more (quote them for the shell)
+    /// Topics or patterns: `*` is one token, a final `>` one or more (quote them for the shell)
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
-    /// First the last N messages that the broker has kept
+    /// Start with the last N messages of the history
     #[arg(long, value_name = "N")]
     last: Option<u64>,
-    /// First everything after this position, as a message shows it; for one topic
+    /// Start after this position, as shown with messages; for a single topic
     #[arg(long, value_name = "EPOCH:OFFSET", value_parser = connection::position)]
     since: Option<Position>,
-    /// What becomes of messages that nobody reads in time: queue, drop_oldest, latest, latest_by:/FIELD or sample:MILLISECONDS
+    /// Delivery policy for a slow consumer: queue, drop_oldest, latest, latest_by:/FIELD or sample:MILLISECONDS
     #[arg(long, value_name = "POLICY", value_parser = delivery)]
     delivery: Option<Delivery>,
-    /// Also who is there, who comes and who goes
+    /// Also print presence: the members, and who joins and leaves
     #[arg(long)]
     presence: bool,
-    /// Ends after N messages
+    /// Exit after N messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Only what messages carry, nothing around it
+    /// Print only the payloads of messages
     #[arg(long)]
     data: bool,
     #[command(flatten)]
     connection: ConnectionArgs,
 }
 
-/// Runs until there are enough messages, nobody reads them any more, or the broker ends it.
+/// Runs until `--count` is reached, standard output is closed, or the broker ends the subscriptions.
 pub(crate) fn run(args: &SubArgs) -> ExitCode {
     if args.since.is_some() && args.topics.len() > 1 {
-        complain("--since is the position of one topic, and several are named");
+        complain("--since is the position of a single topic, but there are several topics");
         return ExitCode::from(2);
     }
     let is_special = args.delivery.as_ref().is_some_and(|delivery| *delivery != Delivery::Queue);
@@ -72,7 +72,7 @@ async fn follow(args: &SubArgs) -> anyhow::Result<()> {
     }
     let outcome = tokio::select! {
         outcome = print(args, &client, &mut subscription) => outcome,
-        () = watch(&mut events) => unreachable!("events are watched for ever"),
+        () = watch(&mut events) => unreachable!("events never end"),
         () = lines::reader_is_gone() => Ok(()),
     };
     client.close().await;
@@ -130,14 +130,14 @@ async fn print(args: &SubArgs, client: &Client, subscription: &mut Subscription)
     }
 }
 
-/// Tells a person at a terminal what becomes of the connection.
+/// Reports the state of the connection at a terminal.
 async fn watch(events: &mut Events) {
     while let Some(event) = events.next().await {
         match event {
             Event::Disconnected { reason, retry_in, .. } => {
-                remark(&format!("{reason}; trying again in {:.1} s", retry_in.as_secs_f64()));
+                remark(&format!("{reason}; reconnecting in {:.1} s", retry_in.as_secs_f64()));
             }
-            Event::Connected(_) => remark("connected again"),
+            Event::Connected(_) => remark("reconnected"),
             _ => {}
         }
     }
@@ -150,12 +150,13 @@ fn delivery(text: &str) -> Result<Delivery, String> {
     match (name, argument) {
         ("sample", Some(argument)) => {
             let number = argument.strip_suffix("ms").unwrap_or(argument).parse();
-            every_ms = Some(number.map_err(|_| "sample:250 is at most one message in 250 milliseconds".to_owned())?);
+            every_ms =
+                Some(number.map_err(|_| "sample needs an interval: sample:250 for 250 milliseconds".to_owned())?);
         }
         ("sample", None) => {
-            return Err("say how often: sample:250 is at most one message in 250 milliseconds".to_owned());
+            return Err("sample needs an interval: sample:250 for 250 milliseconds".to_owned());
         }
-        ("latest_by", None) => return Err("say of which field: latest_by:/symbol".to_owned()),
+        ("latest_by", None) => return Err("latest_by needs a field: latest_by:/symbol".to_owned()),
         (_, argument) => field = argument,
     }
     Delivery::new(name, field, every_ms).map_err(|error| error.to_string())

@@ -1,4 +1,4 @@
-//! `rialto bench fanout`: how fast a running server passes messages on to all subscribers.
+//! `rialto bench fanout`: the fan-out throughput and latency of a running server.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -37,37 +37,37 @@ pub(crate) struct FanoutArgs {
     /// The codec of Rialto's subscribers
     #[arg(long, default_value = "json")]
     codec: CodecArg,
-    /// Keep so many messages on their way: as fast as the server can
+    /// Closed loop: keep so many messages in flight, as fast as the server can
     #[arg(long, value_name = "N", default_value_t = 32, conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..))]
     window: u32,
-    /// Or publish so many messages a second, whatever becomes of them
+    /// Open loop: publish so many messages per second, whether or not they are delivered
     #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// How long each round counts
+    /// Measured time of each round
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
-    /// How long it runs before that
+    /// Time before that which is not measured
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     warm_up_seconds: f64,
-    /// How many rounds
+    /// Number of rounds
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Further subscribers of the first topic that never read
     #[arg(long, value_name = "N", default_value_t = 0)]
     stalled: u32,
-    /// The delivery policy that Rialto's subscribers ask for, for instance '"latest"'
+    /// The delivery policy of Rialto's subscribers, for instance '"latest"'
     #[arg(long, value_name = "JSON", value_parser = json)]
     delivery: Option<String>,
-    /// Ask Rialto for an ack of every message, each with a key of its own
+    /// Request an ack of every message from Rialto, each with its own idempotency key
     #[arg(long)]
     acks: bool,
-    /// The server's process; without it, processor time and memory are not measured
+    /// Process id of the server; without it, processor time and memory are not measured
     #[arg(long)]
     pid: Option<u32>,
-    /// Write all figures to this file
+    /// Write all results to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draw them into this file
+    /// Write a chart to this file, as SVG
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
@@ -81,18 +81,18 @@ enum CodecArg {
     Both,
 }
 
-/// What is written to a file.
+/// The content of the JSON file.
 #[derive(Serialize)]
 struct Results<'a> {
     machine: &'a Machine,
     measurements: &'a [Measurement],
 }
 
-/// Measures, prints, and fails where anything went wrong with a message.
+/// Measures and prints. Fails if a message was lost, duplicated, altered or reordered.
 pub(crate) fn run(args: &FanoutArgs) -> Result<ExitCode> {
     let scenario = args.scenario();
     let target = args.server.target(args.pid)?;
-    // Before everything else: who waits for minutes should not learn at the end that there is no such folder.
+    // First, so that a missing folder is reported before minutes of measurement.
     let [json, svg] = [&args.json, &args.svg].map(|path| path.as_deref().map(create).transpose());
     let (json, svg) = (json?, svg?);
     let machine = Machine::this();
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &FanoutArgs) -> Result<ExitCode> {
     for round in 0..args.rounds {
         let what = format!("round {}/{}", round + 1, args.rounds);
         let mut show = |progress: &Progress| {
-            // Before that, an error may be all there is to say.
+            // Not before the server is reached: an error may be all that is printed.
             if let Some(head) = head.take_if(|_| progress.phase != Phase::Connecting) {
                 line.clear();
                 say(&head);
@@ -153,14 +153,14 @@ impl FanoutArgs {
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("this is no number of seconds up to a day".to_owned()),
+        _ => Err("must be a number of seconds up to a day".to_owned()),
     }
 }
 
 fn json(text: &str) -> Result<String, String> {
     match serde_json::from_str::<serde_json::Value>(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("this is no JSON ({error}); texts have quotes, for instance '\"latest\"'")),
+        Err(error) => Err(format!("must be JSON ({error}); a string has quotes, for instance '\"latest\"'")),
     }
 }
 
@@ -169,5 +169,5 @@ fn create(path: &Path) -> Result<File> {
 }
 
 fn write(mut file: File, text: &str) -> Result<()> {
-    file.write_all(text.as_bytes()).context("the figures cannot be written")
+    file.write_all(text.as_bytes()).context("cannot write the results")
 }

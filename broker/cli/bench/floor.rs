@@ -1,4 +1,4 @@
-//! `rialto bench floor`: serves the yardstick.
+//! `rialto bench floor`: serves the baseline, the fastest simple server.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -12,17 +12,17 @@ use crate::Codec;
 /// Arguments of `rialto bench floor`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FloorArgs {
-    /// Where to listen; port 0 is any that is free
+    /// Address to listen on; port 0 takes any free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     listen: SocketAddr,
-    /// Write each message to each socket on its own, instead of all messages of one turn together
+    /// Write each message to each socket separately, instead of batching
     #[arg(long)]
     unbatched: bool,
 }
 
 /// Serves until a signal ends the process.
 pub(crate) fn run(args: &FloorArgs) -> Result<ExitCode> {
-    let listener = TcpListener::bind(args.listen).with_context(|| format!("cannot listen at {}", args.listen))?;
+    let listener = TcpListener::bind(args.listen).with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     let [json, msgpack] = [Codec::Json, Codec::MessagePack].map(|codec| floor::payload_bytes_like_rialto(128, codec));
     let kind = if args.unbatched { "one write per message and subscriber" } else { "batched" };

@@ -1,4 +1,4 @@
-//! `rialto bench idle`: how much memory sessions take that only wait.
+//! `rialto bench idle`: the memory of idle sessions.
 
 use std::process::ExitCode;
 
@@ -14,10 +14,10 @@ use super::server::ServerArgs;
 pub(crate) struct IdleArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// How many sessions
+    /// Number of sessions
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     sessions: u32,
-    /// The server's process, whose memory is read
+    /// Process id of the server, whose memory is measured
     #[arg(long)]
     pid: u32,
 }

@@ -1,4 +1,4 @@
-//! `rialto bench`: measures a running server, ours or another, and serves the yardstick to compare it with.
+//! `rialto bench`: benchmarks a running server, Rialto or another, and serves a baseline to compare it with.
 
 mod fanout;
 mod floor;
@@ -16,18 +16,17 @@ use super::complain;
 /// The commands below `rialto bench`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// Measures how fast a running server passes messages on to all subscribers.
+    /// Measures the fan-out throughput and latency of a running server.
     Fanout(fanout::FanoutArgs),
-    /// Measures how much memory sessions take that only wait.
+    /// Measures the memory of idle sessions.
     ///
-    /// The server should have just been started: memory that it has left over from earlier sessions would hide what these
-    /// take.
+    /// Start the server just before: memory that earlier sessions have left would hide the difference.
     Idle(idle::IdleArgs),
-    /// Serves the yardstick: the fastest simple server there can be.
+    /// Serves the baseline: the fastest simple server.
     Floor(floor::FloorArgs),
 }
 
-/// Runs one of the commands. 1 means that it did not succeed, or that a server lost, doubled, altered or disordered
+/// Runs one of the commands. Exit code 1 means that it failed, or that the server lost, duplicated, altered or reordered
 /// messages.
 pub(crate) fn run(command: BenchCommand) -> ExitCode {
     let outcome = match command {
@@ -41,7 +40,7 @@ pub(crate) fn run(command: BenchCommand) -> ExitCode {
     })
 }
 
-/// Writes to standard output. That nobody reads it changes nothing.
+/// Writes to standard output. A closed one is no error.
 fn say(text: &str) {
     use std::io::Write as _;
     let _ = std::io::stdout().write_all(text.as_bytes());

@@ -1,4 +1,4 @@
-//! What a measurement showed, as text for a terminal.
+//! The results of a measurement as text for a terminal.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use rialto_bench::scenario::{Codecs, Measurement, Pace, Scenario};
 use rialto_bench::summary::{cpu_micros, deliveries_per_second};
 use rialto_bench::table::{Side, Table};
 
-/// What is measured, on what.
+/// The scenario, the server and the machine.
 pub(super) fn head(scenario: &Scenario, server: &str, rounds: u32, machine: &Machine) -> String {
     let Scenario { stalled, seconds, warm_up_seconds, .. } = scenario;
     let mut text = format!("Fan-out at {server}\n  {}\n", offered(scenario));
@@ -24,12 +24,12 @@ pub(super) fn head(scenario: &Scenario, server: &str, rounds: u32, machine: &Mac
     text
 }
 
-/// The same in one line.
+/// The scenario and the server in one line.
 pub(super) fn load(scenario: &Scenario, server: &str) -> String {
     format!("{}, at {server}", offered(scenario))
 }
 
-/// Who gets what, how fast.
+/// The load: subscribers, payloads and rate.
 fn offered(scenario: &Scenario) -> String {
     let Scenario { subscribers, topics, payload_bytes, .. } = scenario;
     let to = match topics {
@@ -54,7 +54,7 @@ pub(super) fn tables(measurements: &[Measurement]) -> String {
     text
 }
 
-/// A column of figures, and how each is shown.
+/// A column of results, and their format.
 struct Column {
     heading: &'static str,
     value: fn(&Measurement) -> Option<f64>,
@@ -94,7 +94,7 @@ fn speed(measurements: &[Measurement]) -> String {
     table.text(usize::MAX)
 }
 
-/// One line if all is well, else a table.
+/// One line without faults, else a table.
 fn faults(measurements: &[Measurement]) -> String {
     let well = |one: &Measurement| one.faults.none() && one.skipped == 0 && one.disconnected == 0;
     if measurements.iter().all(well) {
@@ -145,7 +145,7 @@ fn whole(value: f64) -> String {
     grouped(value as u64)
 }
 
-/// A number of things, by name.
+/// A number with a noun.
 fn many(number: u32, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {thing}{plural}", grouped(number.into()))

@@ -1,4 +1,4 @@
-//! One line on the terminal that shows how far a measurement is; it is gone afterwards.
+//! A progress line on the terminal, which is cleared afterwards.
 
 use std::io::{IsTerminal, Write};
 
@@ -18,14 +18,14 @@ impl ProgressLine {
         Self { shown: std::io::stderr().is_terminal() && !dumb }
     }
 
-    /// Shows how far it is with `what`.
+    /// Shows the progress of `what`.
     pub(super) fn show(&self, what: &str, progress: &Progress) {
         if self.shown {
             write(&format!("\r\x1b[2K{}", text(what, progress)));
         }
     }
 
-    /// Takes the line away.
+    /// Clears the line.
     pub(super) fn clear(&self) {
         if self.shown {
             write("\r\x1b[2K");
@@ -57,7 +57,7 @@ fn text(what: &str, progress: &Progress) -> String {
 }
 
 fn write(text: &str) {
-    // A terminal that is gone shows no progress.
+    // A closed terminal shows no progress.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 

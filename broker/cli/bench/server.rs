@@ -1,4 +1,4 @@
-//! Which server is measured, and how it is spoken to.
+//! The server to measure, and its protocol.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -6,13 +6,13 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use rialto_bench::scenario::{Dialect, Target};
 
-/// The arguments that say so.
+/// Arguments for the server.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArgs {
-    /// Where the server listens
+    /// URL of the server
     #[arg(value_name = "URL", default_value = "ws://127.0.0.1:8080/ws")]
     url: String,
-    /// What the server understands
+    /// Protocol of the server
     #[arg(long, value_name = "DIALECT", default_value = "rialto")]
     pub(super) speaks: Speaks,
     /// Run the load on this processor only, counted from 0; run the server on others (`taskset -c 0 rialto`)
@@ -34,7 +34,7 @@ pub(super) enum Speaks {
 }
 
 impl ServerArgs {
-    /// The server; the load stays on its processor from now on.
+    /// The server. Pins this process to a processor, if one is given.
     pub(super) fn target(&self, pid: Option<u32>) -> Result<Target> {
         if let Some(processor) = self.pin {
             rialto_bench::process::pin_self(processor)?;
@@ -47,7 +47,7 @@ impl ServerArgs {
         self.speaks.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Where it is and what it understands, for a person.
+    /// Its URL and protocol, for people.
     pub(super) fn describe(&self) -> String {
         format!("{} ({})", self.url, self.name())
     }
@@ -64,18 +64,18 @@ impl Speaks {
     }
 }
 
-/// The address in a URL. Its path is left aside: the dialect decides it.
+/// The address in a URL. Its path is ignored: the dialect has its own.
 fn address(url: &str) -> Result<SocketAddr> {
     let Some(rest) = url.strip_prefix("ws://") else {
         if url.starts_with("wss://") {
-            bail!("{url}: the load speaks no TLS\n  = help: give the address behind the proxy, as ws://HOST:PORT");
+            bail!("{url}: the load speaks no TLS\n  = help: use the address behind the proxy, as ws://HOST:PORT");
         }
-        bail!("{url}: this is no ws:// URL\n  = help: write it as ws://HOST:PORT, for instance ws://127.0.0.1:8080/ws");
+        bail!("{url}: not a ws:// URL\n  = help: write it as ws://HOST:PORT, for instance ws://127.0.0.1:8080/ws");
     };
     let host = rest.split_once('/').map_or(rest, |(host, _)| host);
     let with_port = |host: &str| host.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
     let found = with_port(host).or_else(|| with_port(&format!("{host}:80")));
-    found.with_context(|| format!("{url}: there is no host `{host}`"))
+    found.with_context(|| format!("{url}: unknown host `{host}`"))
 }
 
 #[cfg(test)]

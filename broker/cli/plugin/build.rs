@@ -1,4 +1,5 @@
-//! `rialto plugin build`: from a plugin crate to a component, its record, and the check that a committed one is fresh.
+//! `rialto plugin build`: builds a plugin into a component with its build record, and checks that a committed one is up to
+//! date.
 
 use super::compile::compile;
 #[cfg(feature = "plugins")]
@@ -33,7 +34,7 @@ pub(crate) struct BuildArgs {
     /// Also write a record of toolchain, sources and result beside the output, as <output>.toml.
     #[arg(long)]
     record: bool,
-    /// Write nothing, but fail unless FILE is what these sources give.
+    /// Write nothing, but fail unless FILE is what these sources build.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "record"])]
     check: Option<PathBuf>,
 }
@@ -87,7 +88,7 @@ fn write(toolchain: &Toolchain, package: &Package, args: &BuildArgs) -> Result<(
 #[cfg(feature = "plugins")]
 fn write_other(project: &Project, component: Vec<u8>, args: &BuildArgs) -> Result<()> {
     if args.record || args.check.is_some() {
-        bail!("--record and --check are for plugins in Rust: other languages do not give the same bytes again");
+        bail!("--record and --check are for plugins in Rust: builds of other languages are not reproducible");
     }
     let component = project.with_manifest(component);
     if let Some(fault) = Inspection::of(&component)?.fault {
@@ -100,7 +101,7 @@ fn write_other(project: &Project, component: Vec<u8>, args: &BuildArgs) -> Resul
     Ok(())
 }
 
-/// Compares `file` with what the sources give; with another toolchain than the recorded one, compares the sources.
+/// Compares `file` with a build of the sources; with another toolchain than the recorded one, compares the sources.
 fn check(toolchain: &Toolchain, package: &Package, file: &Path) -> Result<()> {
     let present = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let record = Record::read(&record_path(file))?;
@@ -121,7 +122,7 @@ fn check(toolchain: &Toolchain, package: &Package, file: &Path) -> Result<()> {
             let component = compile(toolchain, package)?;
             if component != present {
                 let (bytes, sha256) = (component.len(), sha256_hex(&component));
-                let problem = format!("these sources give {bytes} bytes with sha256 {sha256}");
+                let problem = format!("these sources build {bytes} bytes with sha256 {sha256}");
                 bail!(stale(package, file, &problem));
             }
         }
@@ -132,7 +133,7 @@ fn check(toolchain: &Toolchain, package: &Package, file: &Path) -> Result<()> {
 
 fn check_record(record: &Record, package: &Package, file: &Path, present: &[u8]) -> Result<()> {
     if record.sha256 != sha256_hex(present) {
-        bail!(stale(package, file, "its record tells of another file"));
+        bail!(stale(package, file, "its build record is of another file"));
     }
     if record.sources != package.sources_digest()? {
         bail!(stale(package, file, "its sources have changed since"));
@@ -149,7 +150,7 @@ fn record_path(component: &Path) -> PathBuf {
     component.with_extension("toml")
 }
 
-/// Writes a file so that whoever watches it sees the old or the new one, never half of it.
+/// Writes a file atomically: a reader sees the old or the new content, never a part of it.
 fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     let aside = path.with_added_extension("new");
     let written = match path.parent() {

@@ -1,7 +1,7 @@
 //! Compiles a plugin crate to a core module and wraps it into a component, reproducibly.
 //!
-//! The same sources, lock file and toolchain give the same bytes wherever the sources, cargo's home, the toolchain and the
-//! target folder lie: cargo builds with a profile of our own, and rustc replaces the paths of all crates by their names.
+//! The same sources, lock file and toolchain build the same bytes wherever the sources, cargo's home, the toolchain and the
+//! target folder are: cargo builds with a fixed profile, and rustc replaces the paths of all crates by their names.
 
 use super::package::Package;
 use super::toolchain::{TARGET, Toolchain, cargo};
@@ -19,8 +19,8 @@ const MANIFEST_SECTION: &str = "rialto:manifest";
 /// Separates flags in `CARGO_ENCODED_RUSTFLAGS`.
 const FLAG_SEPARATOR: &str = "\u{1f}";
 
-/// The profile that plugins are built with, whatever the workspace says. Debug information goes, but names stay, so
-/// that a trap can tell functions; an overflow is a trap, not a wrong number.
+/// The profile for plugins, independent of the workspace. Debug information is stripped, but names stay, so that a trap
+/// shows functions; an overflow is a trap, not a wrong number.
 const PROFILE: [&str; 10] = [
     "inherits = \"release\"",
     "opt-level = \"s\"",
@@ -82,7 +82,8 @@ fn run(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).context("cargo printed something that is not UTF-8")
 }
 
-/// The flags of the environment (those of cargo's configuration files do not apply), and those that replace paths; of several that fit a path, rustc takes the last.
+/// The flags of the environment (those of cargo's configuration files do not apply), and those that replace paths; of
+/// several that fit a path, rustc takes the last.
 fn flags(toolchain: &Toolchain, package: &Package) -> Result<Vec<String>> {
     let mut flags: Vec<String> = match (env::var("CARGO_ENCODED_RUSTFLAGS"), env::var("RUSTFLAGS")) {
         (Ok(encoded), _) => encoded.split(FLAG_SEPARATOR).map(str::to_owned).collect(),

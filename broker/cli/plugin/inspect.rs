@@ -1,4 +1,4 @@
-//! `rialto plugin inspect`: what a component is, needs and imports, before anything of it runs.
+//! `rialto plugin inspect`: shows the manifest, capabilities and imports of a component without running it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,12 +11,12 @@ use rialto_plugin::host::{Capabilities, Capability};
 use crate::config::Config;
 use crate::plugin::Inspection;
 
-/// Show what a component is, what it needs and imports, and how large it is. Nothing of it is run.
+/// Show the manifest, capabilities, imports and size of a component. It is not run.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct InspectArgs {
     /// The component, or core module.
     file: PathBuf,
-    /// Show which of its needs this configuration grants …
+    /// Show which of the requested capabilities this configuration grants …
     #[arg(long, requires = "name")]
     config: Option<PathBuf>,
     /// … to the plugin of this name.
@@ -27,8 +27,8 @@ pub(in crate::cli) struct InspectArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// When the file is no plugin that this broker could load, after what is known of it was printed.
-#[allow(clippy::print_stdout, reason = "the findings are what the command is for")]
+/// When this broker could not load the file, after printing what is known of it.
+#[allow(clippy::print_stdout, reason = "the command prints its findings")]
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
     let wasm = fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
     let inspection = Inspection::of(&wasm).with_context(|| args.file.display().to_string())?;

@@ -1,4 +1,4 @@
-//! Plugins in JavaScript: built by componentize-js (a JavaScript engine comes along), tested by node.
+//! Plugins in JavaScript: built by componentize-js, which embeds a JavaScript engine, and tested by node.
 
 use std::fs;
 
@@ -6,13 +6,13 @@ use anyhow::{Context, Result};
 
 use super::project::{Project, run};
 
-/// What has to be there.
+/// The hint when node or npm is missing.
 const NODE: &str = "is Node.js 20 or later installed?";
 
-/// Where the tool lies once it is installed.
+/// The folder of the installed tool.
 const TOOL: &str = "node_modules/@bytecodealliance/componentize-js";
 
-/// Every feature that would import something from outside is off: a plugin has the imports of the protocol only.
+/// All features that need imports are disabled: a plugin has the imports of the protocol only.
 const SCRIPT: &str = "
 import { componentize } from '@bytecodealliance/componentize-js';
 import { readFile, writeFile } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-//! The languages that plugins are written in, and how a folder tells which one it is.
+//! The languages of plugins, and their detection from the files of a folder.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ impl Language {
     /// The language of a plugin's folder.
     ///
     /// # Errors
-    /// When the folder is none of a plugin.
+    /// When the folder is not that of a plugin.
     pub(super) fn of(folder: &Path) -> Result<Self> {
         let has = |file: &str| folder.join(file).is_file();
         match () {
@@ -50,7 +50,7 @@ impl Language {
     }
 }
 
-/// What `package.json` says of a plugin.
+/// The plugin described by a `package.json`.
 ///
 /// # Errors
 /// Names what is missing.
@@ -75,7 +75,7 @@ pub(super) fn of_package_json(folder: &Path) -> Result<Project> {
     )
 }
 
-/// What `pyproject.toml` says of a plugin. Its source is the folder, a colon and the module.
+/// The plugin described by a `pyproject.toml`. Its source is the folder, a colon and the module.
 ///
 /// # Errors
 /// Names what is missing.

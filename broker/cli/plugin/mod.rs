@@ -1,4 +1,4 @@
-//! `rialto plugin`: what plugin authors and operators do with plugins, outside of a running broker.
+//! `rialto plugin`: commands for plugin authors and operators.
 
 mod build;
 mod compile;
@@ -36,8 +36,8 @@ pub(crate) enum PluginCommand {
     New(new::NewArgs),
     /// Build a plugin into a WebAssembly component.
     ///
-    /// A plugin in Rust needs the target wasm32-unknown-unknown; for one in JavaScript or Python the tools are installed into its
-    /// folder when they are not there.
+    /// A plugin in Rust needs the target wasm32-unknown-unknown; for one in JavaScript or Python missing tools are
+    /// installed into its folder.
     Build(build::BuildArgs),
     #[cfg(feature = "plugins")]
     Test(test::TestArgs),
@@ -45,12 +45,12 @@ pub(crate) enum PluginCommand {
     Inspect(inspect::InspectArgs),
     #[cfg(feature = "plugins")]
     Replay(replay::ReplayArgs),
-    /// Show how the plugins of a running broker do.
+    /// Show the state of the plugins of a running broker.
     Status(status::StatusArgs),
     /// Load a plugin again while the broker runs.
     ///
-    /// Reads the broker's configuration file and the component again. Sessions, subscriptions, state and timers stay. A plugin
-    /// that is new in the configuration begins to run. When the new version does not run, the old one goes on.
+    /// Reads the broker's configuration file and the component again. Sessions, subscriptions, state and timers stay. A
+    /// plugin that is new in the configuration is started. If the new version does not start, the old one stays.
     Reload(reload::ReloadArgs),
 }
 

@@ -1,4 +1,4 @@
-//! `rialto plugin new`: a folder with a plugin that builds, is tested and runs.
+//! `rialto plugin new`: creates a folder with a working plugin and its tests.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -10,7 +10,7 @@ use clap::Args;
 use super::language::Language;
 use super::vendor;
 
-/// Make a folder with a plugin that builds and runs, to begin from.
+/// Create a folder with a working plugin to start from.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct NewArgs {
     /// The plugin's name, and the folder's: 1 to 64 of a-z, 0-9 and -, a letter first.
@@ -51,30 +51,30 @@ const PYTHON: &[File] = &[
     ("tests/test_plugin.py", template!("python/tests/test_plugin.py")),
 ];
 
-/// What every plugin has.
+/// The files of plugins in every language.
 const COMMON: &[File] = &[
     ("rialto.toml", template!("rialto.toml")),
     ("README.md", template!("README.md")),
     (".gitignore", template!("gitignore")),
 ];
 
-/// Limits of components that bring a whole engine along.
+/// Limits for components that contain a language runtime.
 const LARGE: &str =
-    "# Its language comes along in the component.\ncomponent_bytes = 33_554_432\nmemory_bytes = 67_108_864";
+    "# The component contains the runtime of its language.\ncomponent_bytes = 33_554_432\nmemory_bytes = 67_108_864";
 
-/// Time to compile those, on a machine that has other things to do.
-const SLOW: &str = "[sandbox]\n# Compiling it takes a while, once: the result is kept.\ncompile_ms = 300_000\n";
+/// Time to compile those, on a busy machine.
+const SLOW: &str = "[sandbox]\n# Compiling it takes a while, once: the result is cached.\ncompile_ms = 300_000\n";
 
 /// Runs the command.
 ///
 /// # Errors
-/// When the name is none, the folder is there already, or cannot be written.
+/// When the name is invalid, or the folder exists or cannot be written.
 pub(super) fn run(args: &NewArgs) -> Result<()> {
     let name = args.name.as_str();
     check(name)?;
     let folder = PathBuf::from(name);
     if folder.exists() {
-        bail!("{name} is there already: choose another name, or remove it");
+        bail!("{name} already exists: choose another name, or remove it");
     }
     let (files, source, limits, sandbox) = match args.lang {
         Language::Rust => (RUST, "src/lib.rs", "", "[sandbox]"),
@@ -114,7 +114,7 @@ fn check(name: &str) -> Result<()> {
         bail!("{name:?} cannot be the name of a plugin: 1 to 64 of the characters a-z, 0-9 and -, a letter first");
     }
     if matches!(name, "test" | "core" | "std" | "alloc" | "self" | "crate" | "rialto-plugin" | "super") {
-        bail!("{name:?} is the name of something else; choose another");
+        bail!("{name:?} is a reserved name; choose another");
     }
     Ok(())
 }

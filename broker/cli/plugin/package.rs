@@ -1,4 +1,4 @@
-//! A plugin crate and what it is made of: path dependencies, registry dependencies, source files.
+//! A plugin crate and what it is built from: path dependencies, registry dependencies, source files.
 
 use super::record::sha256_hex;
 use super::toolchain::{TARGET, cargo, output_of};
@@ -27,11 +27,11 @@ pub(super) struct Package {
     pub(super) target_dir: PathBuf,
     /// Whether cargo must leave the lock file as it is.
     pub(super) locked: bool,
-    /// Itself and all that goes into it, sorted.
+    /// Itself and its dependencies, sorted.
     pub(super) parts: Vec<Part>,
 }
 
-/// A crate that goes into a plugin.
+/// A crate that a plugin is built from.
 pub(super) struct Part {
     /// Name and version, such as `serde-1.0.229`.
     pub(super) name: String,
@@ -72,7 +72,8 @@ impl Package {
         })
     }
 
-    /// A digest of all that the plugin is made of: the files of local crates, names, versions and features of the others.
+    /// A digest of all that the plugin is built from: the files of local crates, names, versions and features of the
+    /// others.
     ///
     /// # Errors
     /// When a source file cannot be read.
@@ -89,7 +90,7 @@ impl Package {
     }
 }
 
-/// The crates that go into a plugin: `cargo tree` knows which, and with which features; the metadata know where they lie.
+/// The crates that a plugin is built from: `cargo tree` lists them with their features, the metadata have their paths.
 fn parts(packages: &[Value], manifest: &Path, locked: bool) -> Result<Vec<Part>> {
     let mut tree = cargo("tree", manifest);
     tree.args(["--edges", "normal,build", "--target", TARGET, "--prefix", "none", "--no-dedupe"]);
@@ -117,13 +118,13 @@ fn parts(packages: &[Value], manifest: &Path, locked: bool) -> Result<Vec<Part>>
     Ok(parts)
 }
 
-/// Whether metadata tell of this crate; `place` is empty for a crate from the default registry.
+/// Whether metadata are of this crate; `place` is empty for a crate from the default registry.
 fn is_crate(package: &Value, name: &str, version: &str, place: &str) -> bool {
     let is_local = place.starts_with('/') || Path::new(place).is_absolute();
     text(&package["name"]) == name && text(&package["version"]) == version && package["source"].is_null() == is_local
 }
 
-/// Adds one line for each file of a crate that can go into a plugin: its manifest, `build.rs`, and what lies in folders.
+/// Adds one line for each file of a crate that can affect a plugin: its manifest, `build.rs`, and files in folders.
 fn add_files(dir: &Path, name: &str, is_root: bool, lines: &mut BTreeSet<String>) -> Result<()> {
     let entries = dir.read_dir().with_context(|| format!("cannot read {}", dir.display()))?;
     for entry in entries {

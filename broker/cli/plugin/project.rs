@@ -1,4 +1,4 @@
-//! A plugin that is not written in Rust: what its folder says of it, and the component that is made of it.
+//! A plugin that is not written in Rust: its description, and its component.
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use serde_json::json;
 /// The version of the plugin protocol.
 const PROTOCOL: &str = "1.0.0";
 
-/// The section in which a component says what it is.
+/// The custom section with the manifest.
 const SECTION: &str = "rialto:manifest";
 
 /// A plugin's folder.
@@ -28,7 +28,7 @@ pub(super) struct Project {
 
 impl Project {
     /// # Errors
-    /// When it needs what is no capability.
+    /// When it requests an unknown capability.
     pub(super) fn new(
         folder: &Path,
         name: String,
@@ -37,13 +37,13 @@ impl Project {
         source: String,
     ) -> Result<Self> {
         for need in &needs {
-            Capability::parse(need).with_context(|| format!("what {name} needs"))?;
+            Capability::parse(need).with_context(|| format!("capabilities of {name}"))?;
         }
         let folder = std::path::absolute(folder).with_context(|| folder.display().to_string())?;
         Ok(Self { folder, name, version, needs, source })
     }
 
-    /// Where its component goes.
+    /// The path of its component.
     pub(super) fn out(&self) -> PathBuf {
         self.folder.join("target/plugins").join(&self.name).with_added_extension("wasm")
     }
@@ -53,11 +53,11 @@ impl Project {
         self.folder.join("vendor/wit")
     }
 
-    /// A component with what the project says of itself in it.
+    /// A component with the manifest of the project.
     pub(super) fn with_manifest(&self, mut component: Vec<u8>) -> Vec<u8> {
         let Self { name, version, needs, .. } = self;
         let manifest = json!({"name": name, "version": version, "protocol": PROTOCOL, "needs": needs}).to_string();
-        // A custom section (WebAssembly core specification, section 5.5.3), which may stand at the end of a component.
+        // A custom section (WebAssembly core specification, section 5.5.3), which may be the last of a component.
         let mut section = Vec::new();
         push_number(&mut section, SECTION.len());
         section.extend_from_slice(SECTION.as_bytes());
@@ -91,11 +91,11 @@ fn push_number(out: &mut Vec<u8>, mut number: usize) {
 /// Runs a program whose output goes to the terminal, with a line that says so.
 ///
 /// # Errors
-/// When it is not there, with `hint`, or does not succeed.
+/// When it is missing, with `hint`, or fails.
 pub(super) fn run(command: &mut Command, doing: &str, hint: &str) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     writeln!(std::io::stderr(), "{doing}")?;
-    // Standard output is for what the command itself has to say.
+    // Standard output is for the command's own output.
     command.stdin(Stdio::null()).stdout(std::io::stderr());
     let status = command.status().with_context(|| format!("cannot run {program}: {hint}"))?;
     if !status.success() {

@@ -1,4 +1,4 @@
-//! Plugins in Python: built by componentize-py (CPython comes along), tested by unittest.
+//! Plugins in Python: built by componentize-py, which embeds CPython, and tested by unittest.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 
 use super::project::{Project, run};
 
-/// What has to be there.
+/// The hint when Python is missing.
 const PYTHON: &str = "is Python 3.10 or later installed, with venv?";
 
-/// The tool, in the version that is known to work.
+/// The tool, in a version that is known to work.
 const TOOL: &str = "componentize-py==0.25.1";
 
 /// Builds the component.

@@ -1,4 +1,4 @@
-//! The record that lies beside a committed component: what built it, from what, and what came out.
+//! The build record beside a committed component: its toolchain, its sources and its hash.
 
 use super::package::Package;
 use anyhow::{Context, Result};

@@ -1,4 +1,4 @@
-//! `rialto plugin reload`: a running broker loads a plugin again, or begins to run one that is new in its configuration.
+//! `rialto plugin reload`: makes a running broker load a plugin again, or start one that is new in its configuration.
 
 use std::io::{self, Write as _};
 
@@ -21,10 +21,10 @@ pub(crate) struct ReloadArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// When no broker is there, or with the reason why the old version goes on.
+/// When no broker can be reached, or why the old version stays.
 pub(crate) fn run(args: &ReloadArgs) -> Result<()> {
     let plugin = args.control.ask("plugins/reload", &json!({ "plugin": args.name }))?;
-    // Whoever closed our standard output does not want to know.
+    // A closed standard output is no error.
     let _ = io::stdout().write_all(describe(&plugin).as_bytes());
     Ok(())
 }

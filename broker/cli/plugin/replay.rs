@@ -1,4 +1,4 @@
-//! `rialto plugin replay`: repeats a recording in the sandbox and shows the first difference.
+//! `rialto plugin replay`: replays a recording in the sandbox and shows the first difference.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,15 +12,15 @@ use crate::config::{PluginConfig, Sandbox};
 use crate::plugin::{Compiler, Host, Manifest, Replayed, replay};
 use crate::topic_plugins::limits;
 
-/// Repeat a recording: the same events, and every answer of the broker as it was.
+/// Replay a recording: the same events, and every response of the broker as it was recorded.
 ///
 /// A broker writes recordings when a hook of a plugin with `record = N` traps or exceeds a limit. Exits with 0 when every
-/// hook asks the same and comes to the same, and with 1 at the first difference.
+/// hook makes the same calls and has the same outcome, and with 1 at the first difference.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ReplayArgs {
     /// The recording, a .jsonl file.
     file: PathBuf,
-    /// The component to repeat it with; otherwise the one that was recorded.
+    /// The component to replay it with; otherwise the one that was recorded.
     #[arg(long)]
     component: Option<PathBuf>,
 }
@@ -29,20 +29,20 @@ pub(in crate::cli) struct ReplayArgs {
 ///
 /// # Errors
 /// When the recording or the component cannot be used, and when something differs.
-#[allow(clippy::print_stdout, reason = "the outcome is what the command is for")]
+#[allow(clippy::print_stdout, reason = "the command prints the outcome")]
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let recording = Recording::read(&args.file).with_context(|| args.file.display().to_string())?;
     let header = &recording.header;
     let path = args.component.clone().unwrap_or_else(|| PathBuf::from(&header.component));
     if path.as_os_str().is_empty() {
         bail!(
-            "\"{}\" was recorded natively: repeat it with `rialto_plugin::recording`, or name a component with --component",
+            "\"{}\" was recorded natively: replay it with `rialto_plugin::recording`, or name a component with --component",
             header.plugin
         );
     }
     let wasm = fs::read(&path).with_context(|| format!("cannot read the component {}", path.display()))?;
     let host = Host::new(Compiler::new(&Sandbox::default(), None))?;
-    // Whatever it asks for is answered from the recording, so everything may be granted.
+    // All host calls are answered from the recording, so every capability may be granted.
     let words = ["state", "timers", "sessions", "publish >", "subscribe >"];
     let grants: Vec<Capability> = words.iter().map(|word| Capability::parse(word)).collect::<Result<_, _>>()?;
     let loaded = host.load(&wasm, &header.plugin, &grants, 1).with_context(|| path.display().to_string())?;

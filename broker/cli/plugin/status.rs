@@ -1,4 +1,4 @@
-//! `rialto plugin status`: how the plugins of a running broker do.
+//! `rialto plugin status`: shows the state of the plugins of a running broker.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -15,7 +15,7 @@ use crate::topic::is_invisible;
 pub(crate) struct StatusArgs {
     /// The plugin; without it all
     name: Option<String>,
-    /// Print what the broker says as JSON
+    /// Print the broker's response as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -25,7 +25,7 @@ pub(crate) struct StatusArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// When no broker is there, or has no such plugin.
+/// When no broker can be reached, or it has no such plugin.
 pub(crate) fn run(args: &StatusArgs) -> Result<()> {
     let answer = args.control.ask("plugins", &json!({}))?;
     let all = answer["plugins"].as_array().cloned().unwrap_or_default();
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &StatusArgs) -> Result<()> {
     } else {
         plugins.iter().map(describe).collect::<Vec<_>>().join("\n")
     };
-    // Whoever closed our standard output does not want to know.
+    // A closed standard output is no error.
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(())
 }
@@ -80,7 +80,7 @@ pub(super) fn describe(plugin: &Value) -> String {
     out
 }
 
-/// What a plugin says of itself must not act on the terminal.
+/// The text with control characters replaced, so that a terminal does not interpret it.
 fn harmless(text: &str) -> String {
     text.chars()
         .map(|character| if character != ' ' && is_invisible(character) { '\u{FFFD}' } else { character })
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plugin_is_told_in_a_few_harmless_lines() {
+    fn a_plugin_is_described_without_control_characters() {
         let plugin = json!({
             "name": "chat", "package": "chat\u{1b}[31m", "version": "1", "hash": "0123456789abcdef0123", "state": "running",
             "needs": ["state"], "grants": [], "serves": ["call x", "call y"], "instances": 1, "timers": 2, "waiting": 3,

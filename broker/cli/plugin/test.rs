@@ -1,4 +1,4 @@
-//! `rialto plugin test`: runs a plugin's own tests in its language's own way.
+//! `rialto plugin test`: runs a plugin's tests with the test runner of its language.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::project::run as run_tool;
 use super::toolchain::cargo;
 use super::{javascript, python};
 
-/// Run a plugin's tests against a double of the broker: with cargo, node or unittest.
+/// Run a plugin's tests against a test double of the broker: with cargo, node or unittest.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TestArgs {
     /// Folder of the plugin.

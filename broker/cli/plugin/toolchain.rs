@@ -1,4 +1,4 @@
-//! The Rust toolchain that builds plugins: which one, where it lies, and whether it has the target.
+//! The Rust toolchain that builds plugins: its version, its folders, and whether it has the target.
 
 use anyhow::{Context, Result, bail};
 use std::env;
@@ -13,11 +13,11 @@ pub(super) const TARGET: &str = "wasm32-unknown-unknown";
 pub(super) struct Toolchain {
     /// What `rustc -V` prints.
     pub(super) version: String,
-    /// Where the sources of the standard library lie or would lie.
+    /// The folder of the standard library's sources, which may not exist.
     pub(super) library_dir: PathBuf,
     /// What compiled-in paths of the standard library begin with.
     pub(super) library_name: String,
-    /// Where the compiled standard library for the target lies or would lie.
+    /// The folder of the compiled standard library for the target, which may not exist.
     target_library_dir: PathBuf,
     /// More arguments for cargo, from `RIALTO_PLUGIN_CARGO_ARGS`.
     pub(super) cargo_args: Vec<String>,
@@ -42,7 +42,7 @@ impl Toolchain {
         })
     }
 
-    /// Makes sure that there is a standard library for the target, or that cargo is told to build one.
+    /// Checks that there is a standard library for the target, or that cargo is configured to build one.
     ///
     /// # Errors
     /// When there is none; the error says how to install it.

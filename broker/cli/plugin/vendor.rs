@@ -1,5 +1,5 @@
-//! The SDK, the crates it depends on and the plugin protocol, embedded in this binary: a new plugin gets a copy and needs
-//! nothing else of ours.
+//! The SDK, the crates it depends on and the plugin protocol, embedded in this binary: a new plugin gets a copy, so that it
+//! builds without this repository.
 
 use std::path::Path;
 
@@ -69,7 +69,7 @@ fn standalone(manifest: &str, workspace: &str) -> Result<String> {
     Ok(text)
 }
 
-/// The line of a key in a section.
+/// The line of a key in a TOML section.
 fn inherited<'w>(workspace: &'w str, section: &str, key: &str) -> Option<&'w str> {
     let lines = workspace.lines().skip_while(|line| *line != section).skip(1);
     let mut lines = lines.take_while(|line| !line.starts_with('['));
