@@ -81,8 +81,8 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<Api
     for entry in entries.iter() {
         let Some(key) = check_entry(report, entry) else { continue };
         if found.iter().any(|other| other.name == key.name) {
-            let title = format!("two keys are called \"{}\"", key.name);
-            report.add(Problem::at(entry.span(), title).help("give each its own name: logs tell it"));
+            let title = format!("two keys are named \"{}\"", key.name);
+            report.add(Problem::at(entry.span(), title).help("give each its own name, which is shown in logs"));
         } else if found.iter().any(|other| other.sha256 == key.sha256) {
             let title = format!("\"{}\" is the same key as one before it", key.name);
             report.add(Problem::at(entry.span(), title).help("make another one with `rialto api-key`"));
@@ -110,7 +110,7 @@ fn check_entry<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<ApiKey> 
 
 fn check_name(report: &mut Report, section: &Section) -> Option<String> {
     let Some(value) = section.get("name") else {
-        report.add(Problem::at(section.span(), "a key needs a `name`").help("it is what logs tell of the key"));
+        report.add(Problem::at(section.span(), "a key needs a `name`").help("it identifies the key in logs"));
         return None;
     };
     let text = section.text(report, "name", "\"backend\"")?;

@@ -1,4 +1,4 @@
-//! Checks a whole document, section by section, and collects every problem; it reads no file but asks for the plugins'.
+//! Checks a whole document, section by section, and collects every problem. Of other files it checks only that they exist.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("[plugin.NAME]", plugins::KEYS),
 ];
 
-/// Fills in the defaults for what is not there, and for what is wrong: the result counts only if no problem was added.
+/// Fills in the defaults for what is missing or wrong: the result is valid only if no problem was added.
 pub(super) fn check<'a>(report: &mut Report, document: &'a DeTable<'a>) -> Config {
     let mut config = Config { sandbox: Sandbox::beside(report.folder), ..Config::default() };
     for (key, value) in document.iter() {
@@ -56,7 +56,7 @@ pub(super) fn check<'a>(report: &mut Report, document: &'a DeTable<'a>) -> Confi
     config
 }
 
-/// A problem of something at the top level that is no section.
+/// A problem of an unknown key or section at the top level.
 fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
     let name = key.get_ref().as_ref();
     let is_section = match value.get_ref() {
@@ -120,13 +120,13 @@ mod tests {
     #[test]
     fn the_complete_file_shows_the_defaults() {
         let mut config = parse(&uncommented());
-        // What is off by default is shown as it is when it is on.
+        // What is off by default is shown switched on.
         let rule = &mut config.topics[0];
         assert_eq!(rule.history.take(), Some(History::default()));
         assert_eq!(rule.patterns.take(), Some(false));
         let endpoint = Endpoint { path: "/raw".to_owned(), plugin: "chat".to_owned() };
         assert_eq!(std::mem::take(&mut config.endpoints), [endpoint]);
-        // What depends on the machine is shown by an example.
+        // Defaults that depend on the machine are shown as an example.
         assert!(config.sandbox.cache.take().is_some() && config.server.control.take().is_some());
         assert_eq!(Config { tls: None, api: None, ..config.clone() }, parse(&complete()));
         let tls = config.tls.expect("it is shown");
@@ -144,7 +144,7 @@ mod tests {
         for (index, rule) in config.topics.iter().enumerate() {
             let (pattern, plugin) = (rule.pattern.clone(), rule.plugin.clone());
             let mut expected = TopicRule { pattern, plugin, history: rule.history, ..TopicRule::default() };
-            // The first rule shows the defaults; those after it show what else is useful.
+            // The first rule shows the defaults; the others are examples.
             if index > 0 {
                 expected.delivery = rule.delivery.clone();
             }

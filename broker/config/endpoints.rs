@@ -1,4 +1,4 @@
-//! Checks the `[[endpoint]]` tables: paths that are good and belong to a plugin of the file, each once.
+//! Checks the `[[endpoint]]` tables: valid and different paths, each with a plugin of the file.
 
 use toml::de::DeValue;
 
@@ -16,13 +16,13 @@ pub(super) const KEYS: &[&str] = &["path", "plugin"];
 const ENDPOINTS_MAX: usize = 1_000;
 const PATH_BYTES_MAX: usize = 255;
 
-/// Paths that are taken.
+/// Paths of the broker itself.
 const TAKEN: [&str; 3] = ["/ws", "/sse", "/poll"];
 
-/// How an endpoint is written.
+/// A hint with an example of an endpoint.
 const EXAMPLE: &str = "write a line `[[endpoint]]`, and below it `path = \"/\"` and `plugin = \"chat\"`";
 
-/// `plugins` are the names that the file gives to plugins, whatever else is wrong with them.
+/// `plugins` are the names of the plugins in the file, valid or not.
 pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&str]) -> Vec<Endpoint> {
     let DeValue::Array(tables) = value.get_ref() else {
         let title = "endpoints are a list: `[[endpoint]]`, with two brackets";
@@ -64,9 +64,9 @@ fn check_endpoint<'a>(
     let fault = if !text.starts_with('/') || !is_visible || text.len() > PATH_BYTES_MAX {
         Some(format!("`path` is a path like \"/\" or \"/feed\", not \"{}\"", echo(text)))
     } else if TAKEN.contains(&text) || text == "/api" || text.starts_with("/api/") {
-        Some(format!("\"{}\" is the broker's own", echo(text)))
+        Some(format!("\"{}\" belongs to the broker", echo(text)))
     } else if found.iter().any(|other| other.path == text) {
-        Some(format!("\"{}\" has a plugin already", echo(text)))
+        Some(format!("\"{}\" already has a plugin", echo(text)))
     } else {
         None
     };

@@ -6,19 +6,19 @@ use toml::de::{DeTable, DeValue};
 
 use super::section::Value;
 
-/// A key with one of these in its name has a value that is not shown.
+/// The value of a key whose name contains one of these is not shown.
 const SECRET_WORDS: &[&str] =
     &["secret", "token", "passw", "passphrase", "credential", "private", "api_key", "apikey", "sha256"];
 
-/// Values that give nothing away, and that a problem may be about.
+/// Values that are never secret, and that a problem may be about.
 const HARMLESS: &[&str] = &["nan", "+nan", "-nan", "inf", "+inf", "-inf", "true", "false", "{", "["];
 
-/// How keys of the HTTP API begin, and what is too short to be one.
+/// How keys of the HTTP API begin, and their least length.
 const KEY_PREFIX: &str = "rialto_";
 const KEY_CHARS_MIN: usize = 24;
 
-/// The text with `*` for every byte of a plugin's own settings, of values with a telling name, and of passwords in
-/// addresses. Nothing moves: every byte that stays is where it was.
+/// The text with `*` for every byte of a plugin's own settings, of values with the name of a secret, and of passwords in
+/// addresses. Other bytes keep their offsets.
 pub(super) fn secrets(text: &str, document: &DeTable) -> String {
     let mut hidden = Vec::new();
     hide_lines(text, &mut hidden);
@@ -28,7 +28,7 @@ pub(super) fn secrets(text: &str, document: &DeTable) -> String {
     hidden.sort_by_key(|range| range.start);
     let mut out = String::with_capacity(text.len());
     for range in hidden {
-        // What an earlier range has covered is done.
+        // An earlier range may have covered it.
         let start = range.start.max(out.len());
         let Some(secret) = text.get(start..range.end) else {
             continue;
@@ -50,7 +50,7 @@ fn is_secret_name(name: &str) -> bool {
     SECRET_WORDS.iter().any(|word| name.contains(word)) || name == "key" || name.ends_with("_key")
 }
 
-/// Line by line, because a file with a syntax error is not all in the document.
+/// Line by line, because the document is incomplete after a syntax error.
 fn hide_lines(text: &str, hidden: &mut Vec<Range<usize>>) {
     let (mut at, mut in_settings) = (0, false);
     for line in text.split_inclusive('\n') {
@@ -74,13 +74,13 @@ fn hide_lines(text: &str, hidden: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Whether a part of a dotted key, maybe quoted, says that its value is not to be shown.
+/// Whether a part of a dotted key, perhaps quoted, is the name of a secret.
 fn is_telling(part: &str) -> bool {
     let part = part.trim().trim_matches(['"', '\'']);
     part == "config" || is_secret_name(part)
 }
 
-/// Value by value, which finds those that span lines.
+/// Value by value, which finds values that span lines.
 fn hide_values(table: &DeTable, in_settings: bool, hidden: &mut Vec<Range<usize>>) {
     for (key, value) in table.iter() {
         let name = key.get_ref().as_ref();
@@ -108,7 +108,7 @@ fn hide_passwords(text: &str, hidden: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Keys of the HTTP API wherever they were put, and what stands for the hash of one.
+/// Keys of the HTTP API anywhere, and hashes of keys.
 fn hide_keys(text: &str, hidden: &mut Vec<Range<usize>>) {
     for (at, prefix) in text.match_indices(KEY_PREFIX) {
         let start = at + prefix.len();

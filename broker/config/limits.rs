@@ -79,18 +79,18 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Limits {
     section.number(report, "topic_idle_ms", Milliseconds, 10..=86_400_000, &mut to.topic_idle_ms);
     let (message, outbox, outboxes) = (limits.message_bytes, limits.outbox_bytes, limits.outboxes_bytes);
     // An outbox that cannot hold one message would close every session that is sent one.
-    check_room(
+    check_pair(
         report,
         &section,
-        &Room {
+        &LimitPair {
             whole: ("outbox_bytes", outbox, "an outbox holds this much"),
             part: ("message_bytes", message, "one message may be this large"),
         },
     );
-    check_room(
+    check_pair(
         report,
         &section,
-        &Room {
+        &LimitPair {
             whole: ("outboxes_bytes", outboxes, "all outboxes together hold this much"),
             part: ("outbox_bytes", outbox, "one outbox may be this large"),
         },
@@ -99,13 +99,13 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Limits {
 }
 
 /// Two limits of which the first must not be less than the second: each with its key, value and meaning.
-struct Room {
+struct LimitPair {
     whole: (&'static str, usize, &'static str),
     part: (&'static str, usize, &'static str),
 }
 
-fn check_room(report: &mut Report, section: &Section, room: &Room) {
-    let ((whole_key, whole, whole_means), (part_key, part, part_means)) = (room.whole, room.part);
+fn check_pair(report: &mut Report, section: &Section, pair: &LimitPair) {
+    let ((whole_key, whole, whole_means), (part_key, part, part_means)) = (pair.whole, pair.part);
     if whole >= part {
         return;
     }

@@ -73,8 +73,8 @@ fn read(path: &Path) -> Result<String, Problem> {
 
 fn unreadable(error: &io::Error) -> Problem {
     match error.kind() {
-        ErrorKind::NotFound => Problem::new("there is no such file").help("give the path of a configuration file"),
-        ErrorKind::PermissionDenied => Problem::new("the file may not be read").help("look at its owner and mode"),
+        ErrorKind::NotFound => Problem::new("there is no such file").help("name a configuration file"),
+        ErrorKind::PermissionDenied => Problem::new("the file may not be read").help("check its owner and mode"),
         ErrorKind::IsADirectory => {
             Problem::new("this is a folder").help("name the file in it, like config/rialto.toml")
         }

@@ -1,4 +1,4 @@
-//! Checks the `[plugin.NAME]` tables and makes JSON of their free part; it looks at a component's file, not into it.
+//! Checks the `[plugin.NAME]` tables and converts the plugins' own settings to JSON. It does not read components.
 
 use std::{collections::BTreeMap, io::ErrorKind, path::PathBuf};
 
@@ -52,7 +52,7 @@ const NAME_BYTES_MAX: usize = 64;
 /// Most characters of a path that a problem repeats.
 const PATH_CHARS_MAX: usize = 120;
 
-/// The names that the file gives to plugins, valid or not.
+/// The names of the plugins in the file, valid or not.
 pub(super) fn names<'a>(value: Option<&'a Value<'a>>) -> Vec<&'a str> {
     match value.map(|value| value.get_ref()) {
         Some(DeValue::Table(plugins)) => plugins.keys().map(|name| name.get_ref().as_ref()).collect(),
@@ -154,7 +154,7 @@ fn check_grants(report: &mut Report, section: &Section, grants: &mut Vec<String>
     }
 }
 
-/// The component must be there and not too large. Its content is the plugin host's to judge.
+/// The component must exist and not be too large. Its content is checked when it is loaded.
 fn check_path(report: &mut Report, text: &Text, component_bytes: u64) -> PathBuf {
     let path = report.folder.join(text.value);
     let full = path.display().to_string();
@@ -172,7 +172,7 @@ fn check_path(report: &mut Report, text: &Text, component_bytes: u64) -> PathBuf
             format!("no plugin at {shown}"),
             "a relative path starts at the folder of the configuration file".to_owned(),
         ),
-        Err(error) => (format!("cannot look at {shown}"), error.to_string()),
+        Err(error) => (format!("cannot read {shown}"), error.to_string()),
     };
     report.add(Problem::at(text.span.clone(), title).help(help));
     path
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_plain() {
+    fn names_have_only_allowed_characters() {
         let long = "x".repeat(65);
         let cases = [("chat", true), ("a-1", true), ("", false), ("Chat", false), ("a_b", false), (&long, false)];
         for (name, expected) in cases {

@@ -1,4 +1,4 @@
-//! Shows what is wrong with a configuration, line and caret; it must not decide what is wrong, nor keep a secret.
+//! Renders the problems of a configuration with line and caret. It decides nothing, and holds no secrets.
 
 use std::{fmt, ops::Range, path::Path};
 
@@ -13,7 +13,7 @@ const COLUMNS_MAX: usize = 110;
 /// Most bytes that one caret underlines.
 const CARET_BYTES_MAX: usize = 48;
 
-/// One thing that is wrong, and how to mend it.
+/// One problem, with a hint how to correct it.
 #[derive(Clone, Debug)]
 pub struct Problem {
     title: String,
@@ -22,14 +22,14 @@ pub struct Problem {
     line: Option<usize>,
 }
 
-/// A place in the text and what to say below it. The first mark of a problem is the main one.
+/// A position in the text and its label. The first mark of a problem is the main one.
 #[derive(Clone, Debug)]
 struct Mark {
     span: Range<usize>,
     label: Option<String>,
 }
 
-/// Everything that is wrong with one configuration: at least one problem, in file order.
+/// All problems of one configuration: at least one, in file order.
 ///
 /// `Display` and `Debug` render it like [`Problems::render`] without colour. Values that may be secret are blanked out
 /// and nothing of the text can act on a terminal.
@@ -52,7 +52,7 @@ impl Problem {
         Problem { marks: vec![Mark { span, label: None }], ..Problem::new(title) }
     }
 
-    /// Says something below the caret of the last mark.
+    /// Adds a label below the caret of the last mark.
     pub(super) fn label(mut self, label: impl Into<String>) -> Problem {
         if let Some(mark) = self.marks.last_mut() {
             mark.label = Some(label.into());
@@ -60,24 +60,24 @@ impl Problem {
         self
     }
 
-    /// Points at another place that matters.
+    /// Marks another relevant position.
     pub(super) fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Problem {
         self.marks.push(Mark { span, label: Some(label.into()) });
         self
     }
 
-    /// Says how to mend it.
+    /// Adds a hint how to correct it.
     pub(super) fn help(mut self, help: impl Into<String>) -> Problem {
         self.help = Some(help.into());
         self
     }
 
-    /// Where it starts, in bytes.
+    /// The position of the main mark, in bytes.
     pub(super) fn start(&self) -> Option<usize> {
         self.marks.first().map(|mark| mark.span.start)
     }
 
-    /// What is wrong, in one line.
+    /// The problem in one line.
     pub fn title(&self) -> &str {
         &self.title
     }
@@ -87,7 +87,7 @@ impl Problem {
         self.line
     }
 
-    /// How to mend it, if that can be said.
+    /// How to correct it, if there is a hint.
     pub fn hint(&self) -> Option<&str> {
         self.help.as_deref()
     }
@@ -161,7 +161,7 @@ impl Problems {
         let from = self.text[..first].rfind('\n').map_or(0, |at| at + 1);
         let to = self.text[last..].find('\n').map_or(self.text.len(), |at| last + at);
         let line = 1 + self.text[..from].matches('\n').count();
-        // The end of a line is not what it is about.
+        // The line ending is no part of the problem.
         let source = visible(&self.text[from..to]).replace("\r\n", " \n");
         let source = source.strip_suffix('\r').unwrap_or(&source).to_owned();
         let mut snippet = Snippet::source(source).path(visible(&self.file)).line_start(line);
@@ -196,8 +196,8 @@ impl fmt::Debug for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Text of strangers, made harmless for a terminal and as long in bytes as before: what is invisible becomes visible.
-/// Control characters below U+0080 are left to the renderer, which draws them.
+/// Untrusted text with invisible characters replaced by visible ones of the same length in bytes, so that a terminal
+/// does not interpret it. Control characters below U+0080 are replaced by the renderer.
 fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {

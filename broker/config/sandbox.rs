@@ -1,4 +1,4 @@
-//! Checks `[sandbox]`: where and how plugins are compiled, and where their recordings go; it makes no folder.
+//! Checks `[sandbox]`: how plugins are compiled, and the folders of the cache and of recordings. It creates no folder.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Sandbox {
         return sandbox;
     };
     if let Some(folder) = section.text(report, "cache", "\"/var/cache/rialto\"") {
-        // The empty text says that there is none, whatever the folder of the file.
+        // The empty text means none; it is not joined with the folder of the file.
         sandbox.cache = Some(if folder.value.is_empty() { PathBuf::new() } else { report.folder.join(folder.value) });
     }
     if let Some(folder) = section.text(report, "recordings", "\"recordings\"") {

@@ -12,16 +12,16 @@ use super::{check::SECTIONS, problem::Problem};
 /// Most characters of a key or value that a problem repeats.
 const ECHO_CHARS_MAX: usize = 40;
 
-/// A value and where it stands.
+/// A value and its position in the file.
 pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
-/// What is known of the file while it is checked, and the problems so far.
+/// The state of a check: the file, and the problems so far.
 pub(super) struct Report<'a> {
     /// The whole file.
     pub(super) text: &'a str,
-    /// Where relative paths start.
+    /// The folder that relative paths start at.
     pub(super) folder: &'a Path,
-    /// The file has syntax errors: something that is not there may only be unreadable.
+    /// Whether the file has syntax errors: a key that is missing may only be unreadable.
     pub(super) torn: bool,
     /// Found so far, in any order.
     pub(super) problems: Vec<Problem>,
@@ -54,7 +54,7 @@ impl Report<'_> {
 }
 
 impl<'a> Section<'a> {
-    /// Takes a table and reports every key it should not have. `header` is how its section is written in a file.
+    /// Opens a table and reports every unknown key. `header` is the header of its section in a file.
     pub(super) fn open(report: &mut Report, header: &str, known: &[&str], value: &'a Value<'a>) -> Option<Section<'a>> {
         let DeValue::Table(table) = value.get_ref() else {
             let found = kind(value.get_ref());
@@ -68,7 +68,7 @@ impl<'a> Section<'a> {
         Some(Section { table, span: value.span() })
     }
 
-    /// Where its header stands.
+    /// The position of its header.
     pub(super) fn span(&self) -> Range<usize> {
         self.span.clone()
     }
@@ -145,7 +145,7 @@ impl<'a> Section<'a> {
 }
 
 impl Text<'_> {
-    /// Where the byte `at` of the string stands in the file, or the whole string if it was written with escapes.
+    /// The position in the file of the byte `at` of the string, or of the whole string if it has escapes.
     pub(super) fn inside(&self, text: &str, at: usize) -> Range<usize> {
         let written = text.get(self.span.start + 1..self.span.end.saturating_sub(1));
         if written != Some(self.value) {
@@ -175,7 +175,7 @@ impl Unit {
     }
 }
 
-/// A problem of a key that its section does not have, with the best guess at what was meant.
+/// A problem of an unknown key, with the most similar known one.
 pub(super) fn unknown_key(header: &str, known: &[&str], key: &Spanned<Cow<'_, str>>) -> Problem {
     let name = key.get_ref().as_ref();
     let home = SECTIONS.iter().find(|(_, keys)| keys.contains(&name));
@@ -203,7 +203,7 @@ pub(super) fn as_text<'a>(value: &'a Value<'a>) -> Option<Text<'a>> {
     }
 }
 
-/// The candidate that differs from `name` by a slip of the keyboard or a missing unit at its end.
+/// The candidate that differs from `name` by a typo or a missing unit at its end.
 pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
     if name.len() > 64 {
         return None;
@@ -219,7 +219,7 @@ pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>)
     (distance <= (near.len() / 3).max(1) && near.len() > distance).then_some(near)
 }
 
-/// A key or value of the file as a problem may repeat it: escaped, and cut short.
+/// A key or value of the file for a problem: escaped and truncated.
 pub(super) fn echo(text: &str) -> String {
     let mut echo = String::new();
     for character in text.chars().take(ECHO_CHARS_MAX) {
@@ -234,7 +234,7 @@ pub(super) fn echo(text: &str) -> String {
     echo
 }
 
-/// A number as it is best written in TOML: `65_536`.
+/// A number with separators, as in TOML: `65_536`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
@@ -247,7 +247,7 @@ pub(super) fn grouped(number: u64) -> String {
     out
 }
 
-/// What someone meant who wrote `10s` or `64 KiB` where only a number can stand.
+/// The number that was probably meant by `10s` or `64 KiB`.
 pub(super) fn amount(text: &str, unit: Unit) -> Option<u64> {
     let text = text.trim().replace('_', "");
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
@@ -283,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guesses_what_was_meant() {
+    fn similar_keys_are_suggested() {
         let keys = ["listen", "shards", "page", "shutdown_ms", "log"];
         let cases = [
             ("lisen", Some("listen")),
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn understands_units() {
+    fn units_are_converted() {
         let cases = [
             ("10s", Unit::Milliseconds, Some(10_000)),
             ("250 ms", Unit::Milliseconds, Some(250)),

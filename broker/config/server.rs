@@ -25,7 +25,7 @@ pub(super) const KEYS: &[&str] = &[
     "log",
 ];
 
-/// The log levels, least talkative first.
+/// The log levels, least verbose first.
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 
 /// Most addresses to listen on.
@@ -40,7 +40,7 @@ const CONTROL_BYTES_MAX: usize = 107;
 /// Most networks of proxies.
 const PROXIES_MAX: usize = 1_000;
 
-/// With `tls` it may listen nowhere itself.
+/// With `tls` the list of addresses may be empty.
 pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, tls: bool) -> Server {
     let mut server = Server::default();
     let Some(section) = Section::open(report, "[server]", KEYS, value) else {
@@ -68,7 +68,7 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, tls: bool) ->
     server
 }
 
-/// The addresses of a `listen`, at least so many; `default` shows how one is written.
+/// The addresses of a `listen`, at least so many; `default` is an example for the hint.
 pub(super) fn check_listen<'a>(
     report: &mut Report,
     value: &'a Value<'a>,
@@ -93,7 +93,7 @@ pub(super) fn check_listen<'a>(
     found
 }
 
-/// The nearest thing to what was written that would work.
+/// A hint with the nearest valid address.
 fn listen_help(written: &str) -> String {
     let (host, port) = written.rsplit_once(':').unwrap_or((written, ""));
     let is_number = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
@@ -191,7 +191,7 @@ fn network(text: &str) -> Option<IpNet> {
     }
 }
 
-/// The empty text says that there is none, whatever the folder of the file.
+/// The empty text means none; it is not joined with the folder of the file.
 fn check_control(report: &mut Report, path: &Text) -> PathBuf {
     if path.value.is_empty() {
         return PathBuf::new();
@@ -215,7 +215,7 @@ fn check_level(report: &mut Report, level: &Text) -> String {
     level.value.to_owned()
 }
 
-/// The strings of an array, or the one string that stands for an array of one.
+/// The strings of an array, or a single string as an array of one.
 pub(super) fn texts<'a>(
     report: &mut Report,
     key: &str,
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_are_known_in_one_form() {
+    fn networks_have_a_canonical_form() {
         for (written, expected) in [
             ("10.0.0.1", Some("10.0.0.1/32")),
             ("10.0.0.0/8", Some("10.0.0.0/8")),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_origins_from_addresses() {
+    fn invalid_origins_have_a_hint() {
         let cases = [
             ("*", ""),
             ("https://example.com", ""),
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn mends_addresses() {
+    fn invalid_addresses_have_a_hint() {
         let cases = [
             ("localhost:9000", "write \"127.0.0.1:9000\""),
             (":9000", "write \"0.0.0.0:9000\""),

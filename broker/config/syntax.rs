@@ -1,4 +1,4 @@
-//! Parses TOML and says in an operator's words what is not TOML; it knows nothing of sections and keys.
+//! Parses TOML and explains syntax errors for operators. It knows no sections and keys.
 
 use std::ops::Range;
 
@@ -12,31 +12,31 @@ use super::{
 /// After this many problems a duplicate is reported without its first occurrence, which takes a search.
 const SEARCHES_MAX: usize = 50;
 
-/// Each pass makes one kind of damage readable; damage that hides deeper stays unsaid until the rest is mended.
+/// Most passes: each removes one kind of error; deeper ones are reported once the rest is corrected.
 const PASSES_MAX: usize = 8;
 
-/// A file, and what is not TOML in it.
+/// A file and its syntax errors.
 pub(super) struct Syntax {
-    /// The text with everything blanked out over which the parser would lose its way; nothing has moved.
+    /// The text with everything blanked out that the parser cannot recover from; other bytes keep their offsets.
     readable: String,
     pub(super) problems: Vec<Problem>,
-    /// Something may be missing from the document or stand in the wrong table.
+    /// Whether keys may be missing from the document or be in the wrong table.
     pub(super) torn: bool,
     /// Where each line starts.
     lines: Vec<usize>,
-    /// The lines about which nothing more should be said, by index in `lines`.
+    /// The lines about which no further problem is reported, by index in `lines`.
     torn_lines: Vec<bool>,
 }
 
-/// One complaint of the parser.
+/// One error of the parser.
 struct Fault {
     message: String,
     span: Range<usize>,
 }
 
 impl Syntax {
-    /// Parses until nothing is left over which the parser loses its way: after a key without a value it gives up, an
-    /// unclosed header swallows the next one, an unclosed bracket the rest of the file.
+    /// Parses until nothing is left that the parser cannot recover from: it stops after a key without a value, reads
+    /// the next header as a part of an unclosed one, and the rest of the file as a part of an unclosed bracket.
     pub(super) fn read(text: &str) -> Syntax {
         let lines: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let torn_lines = vec![false; lines.len()];
@@ -49,17 +49,17 @@ impl Syntax {
         syntax
     }
 
-    /// What can be made out of the file.
+    /// The part of the file that is valid TOML.
     pub(super) fn document(&self) -> DeTable<'_> {
         DeTable::parse_recoverable(&self.readable).0.into_inner()
     }
 
-    /// Whether what stands there may be a consequence of a syntax error.
+    /// Whether a problem there may be a consequence of a syntax error.
     pub(super) fn is_torn(&self, at: usize) -> bool {
         self.torn_lines[self.line(at)]
     }
 
-    /// Reports one kind of damage and blanks it out, or else all that is left. Returns whether another pass is needed.
+    /// Reports one kind of error and blanks it out, or else all that is left. Returns whether another pass is needed.
     fn pass(&mut self, text: &str) -> bool {
         let readable = self.readable.clone();
         let (document, errors) = DeTable::parse_recoverable(&readable);
@@ -108,7 +108,7 @@ impl Syntax {
         text[self.lines[line]..].trim_start_matches([' ', '\t']).starts_with('[')
     }
 
-    /// Whether the parser gives up after this fault, or reads on in the wrong table.
+    /// Whether the parser stops after this error, or continues in the wrong table.
     fn misleads(&self, text: &str, fault: &Fault) -> bool {
         let line = self.line(fault.span.start);
         let gives_up = ["key with no value", "missing value for key", "recursion limit"];
@@ -117,7 +117,7 @@ impl Syntax {
                 || fault.message != "duplicate key" && self.is_header(text, line))
     }
 
-    /// The lines that a fault makes unreadable: its own, and below a broken header its whole section.
+    /// The lines that an error makes unreadable: its own, and below a broken header its whole section.
     fn reach(&self, text: &str, line: usize) -> Range<usize> {
         if !self.is_header(text, line) {
             return line..line + 1;
@@ -269,7 +269,7 @@ fn unquoted_end(text: &str, span: &Range<usize>) -> Option<usize> {
     token.contains(['.', ':', '/']).then_some(span.start + token.len())
 }
 
-/// What to do with a value that is no number, boolean or date. Does not repeat it: it may be a secret.
+/// A hint for an unquoted value. Does not repeat it, because it may be a secret.
 fn unquoted_help(written: &str) -> String {
     let number = amount(written, Unit::Milliseconds).or_else(|| amount(written, Unit::Bytes));
     match (written.to_ascii_lowercase().as_str(), number) {

@@ -1,4 +1,4 @@
-//! Checks `[tls]`: addresses, files that are there, times; it opens no socket and understands no certificate.
+//! Checks `[tls]`: addresses, files, times. It opens no socket and parses no certificate.
 
 use std::{fs::File, io::ErrorKind, path::PathBuf};
 
@@ -12,7 +12,7 @@ use super::{
 /// The keys of `[tls]`.
 pub(super) const KEYS: &[&str] = &["listen", "certificate", "key", "expiry_warn_days", "reload_ms"];
 
-/// `server` is what `[server]` says, whose addresses are taken.
+/// `server` is the checked `[server]`, whose addresses may not be used twice.
 pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, server: &Server) -> Option<Tls> {
     let section = Section::open(report, "[tls]", KEYS, value)?;
     let mut tls = Tls::default();
@@ -47,7 +47,7 @@ fn check_file(report: &mut Report, section: &Section, key: &str) -> PathBuf {
     path
 }
 
-/// Why nothing can be read there, and how to mend it.
+/// Why the file cannot be used, and how to correct that.
 fn fault(text: &Text, path: &std::path::Path, key: &str) -> Option<(String, String)> {
     // Not repeated: it may be the key itself.
     if text.value.contains('\n') || text.value.contains("-----") {
@@ -60,7 +60,7 @@ fn fault(text: &Text, path: &std::path::Path, key: &str) -> Option<(String, Stri
         return Some((format!("`{key}` is empty"), "name a PEM file".to_owned()));
     }
     let shown = path.display();
-    // Looked at before it is opened: what is no file may make whoever opens it wait for ever.
+    // Checked before it is opened: opening something other than a file may block for ever.
     let metadata = std::fs::metadata(path);
     let metadata = metadata.and_then(|found| if found.is_file() { File::open(path)?.metadata() } else { Ok(found) });
     let (title, help) = match metadata {
@@ -75,7 +75,7 @@ fn fault(text: &Text, path: &std::path::Path, key: &str) -> Option<(String, Stri
             "a relative path starts at the folder of the configuration file".to_owned(),
         ),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            (format!("{shown} may not be read"), "look at its owner and mode".to_owned())
+            (format!("{shown} may not be read"), "check its owner and mode".to_owned())
         }
         Err(error) => (format!("{shown} cannot be read"), error.to_string()),
     };

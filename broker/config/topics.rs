@@ -26,7 +26,7 @@ pub(super) const KEYS: &[&str] = &[
     "on_failure",
 ];
 
-/// What may become of requests while the plugin is down.
+/// What may happen to requests while the plugin is down.
 const ON_FAILURE: [(&str, OnFailure); 2] = [("refuse", OnFailure::Refuse), ("pass", OnFailure::Pass)];
 
 /// The keys of a `delivery` that is written as a table.
@@ -38,10 +38,10 @@ const HISTORY_KEYS: &[&str] = &["messages", "bytes", "age_ms"];
 /// Most topic rules; looking one up tries them in order.
 const RULES_MAX: usize = 1_000;
 
-/// How a rule is written.
+/// A hint with an example of a rule.
 const EXAMPLE: &str = "write a line `[[topic]]`, and below it `pattern = \"chat.*\"`";
 
-/// `plugins` are the names that the file gives to plugins, whatever else is wrong with them.
+/// `plugins` are the names of the plugins in the file, valid or not.
 pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&str]) -> Vec<TopicRule> {
     let DeValue::Array(tables) = value.get_ref() else {
         let title = "topic rules are a list: `[[topic]]`, with two brackets";
@@ -104,7 +104,7 @@ fn check_rule<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&str]) -
     Some((rule, text.span))
 }
 
-/// The policy of a rule and the most that its subscribers may ask for.
+/// The policy of a rule and its `delivery_max`.
 fn check_delivery(report: &mut Report, section: &Section, rule: &mut TopicRule) {
     let most = section.text(report, "delivery_max", "\"latest\"");
     if let Some(most) = &most {
@@ -114,7 +114,7 @@ fn check_delivery(report: &mut Report, section: &Section, rule: &mut TopicRule) 
         }
     }
     let Some(value) = section.get("delivery") else {
-        // A subscription that names no policy gets what it may have.
+        // Without `delivery` the strongest allowed policy is the default.
         rule.delivery = match rule.delivery_max {
             Policy::Queue => Delivery::Queue,
             Policy::DropOldest => Delivery::DropOldest,
@@ -185,7 +185,7 @@ fn read_delivery<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<Delive
         .ok()
 }
 
-/// A number of milliseconds; whether it is in range is for the policy to say.
+/// A number of milliseconds; the policy checks its range.
 fn read_every_ms<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<u64> {
     let DeValue::Integer(integer) = value.get_ref() else {
         let problem = wrong_type("every_ms", value, "an integer (milliseconds)");
@@ -219,7 +219,7 @@ pub(super) fn check_plugin(report: &mut Report, name: &Text, plugins: &[&str]) {
     report.add(Problem::at(name.span.clone(), title).help(help));
 }
 
-/// Reports a pattern all of whose topics go to earlier rules.
+/// Reports a pattern whose topics all match earlier rules.
 fn check_reach(
     report: &mut Report,
     rules: &[TopicRule],
@@ -242,9 +242,9 @@ fn check_reach(
     report.add(takers.iter().fold(problem, |problem, taker| problem.also(spans[*taker].clone(), label)));
 }
 
-/// The earlier patterns that leave nothing to `pattern`, if they do. Several may be needed: `*` and `*.>` leave nothing
-/// to `>`. Names have a most number of tokens, so a final `>` is a few numbers of `*`; and as names are free, only one
-/// pattern can take all names of one length.
+/// The earlier patterns that together match every topic of `pattern`, if they do. Several may be needed: `*` and `*.>`
+/// cover `>`. The number of tokens is limited, so a final `>` is a finite number of patterns with `*`; and all names of
+/// one length can only be covered by a single pattern.
 fn takers(earlier: &[&Pattern], pattern: &Pattern) -> Option<Vec<usize>> {
     let taker = |pattern: &Pattern| earlier.iter().position(|earlier| earlier.covers(pattern));
     if let Some(taker) = taker(pattern) {
@@ -255,7 +255,7 @@ fn takers(earlier: &[&Pattern], pattern: &Pattern) -> Option<Vec<usize>> {
     let mut takers = Vec::new();
     for tail in 1..=TOPIC_TOKENS_MAX - tokens {
         let of_one_length = format!("{head}{}", vec!["*"; tail].join("."));
-        // Too long for any name to fit: nothing of this length is left to take.
+        // No name is so long: there is nothing to cover.
         let Ok(of_one_length) = Pattern::parse(&of_one_length) else {
             break;
         };
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_rules_out_of_reach() {
+    fn unreachable_rules_are_found() {
         let longest = ["*"; 16].join(".");
         let cases = [
             (vec![">"], "a.b", Some(vec![0])),

@@ -1,4 +1,4 @@
-//! HTTP/1.1 on one connection: routes requests and turns them into sessions. It knows no frames.
+//! HTTP/1.1 on one connection: routes requests, and turns them into sessions. It knows no frames.
 
 use std::convert::Infallible;
 use std::io;
@@ -50,7 +50,7 @@ const LIFETIME: Duration = Duration::from_secs(30);
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 8 * 1024;
 
-/// Seconds over which clients are spread that a limit has turned away.
+/// Seconds over which the retries of refused clients are spread.
 const LIMIT_SPREAD: u64 = 10;
 
 /// Serves requests until the connection ends or is upgraded to a WebSocket.
@@ -328,7 +328,7 @@ async fn hand_over(pending: PendingUpgrade, front: &Front) {
     }
 }
 
-/// Starts a session on a shard; `first` are bytes that were read already.
+/// Moves the stream to a shard and starts a session; `first` are bytes that were read already.
 fn start_session(
     broker: &Broker,
     stream: Stream,

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_owner_may_open_it_and_it_is_removed_with_the_broker() {
+    fn the_socket_is_private_to_its_owner_and_removed_with_the_broker() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("rialto/1.sock");
         let runtime = runtime();
@@ -157,12 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_socket_is_replaced_and_no_other_file() {
+    fn a_stale_socket_is_replaced_but_no_other_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("1.sock");
         let runtime = runtime();
         let _inside = runtime.enter();
-        drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket that nobody listens on soon"));
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket without a listener"));
         assert!(path.exists());
         drop(Control::bind(&path).expect("the old one is replaced"));
         fs::write(&path, "text").expect("a file");

@@ -1,5 +1,4 @@
-//! Takes the place of `tls` in a build without that feature: no address serves TLS, and a configuration that asks for it
-//! fails.
+//! Replaces `tls` in a build without that feature: no address serves TLS, and a configuration with `[tls]` fails.
 
 use std::net::SocketAddr;
 

@@ -103,7 +103,7 @@ mod tests {
         };
         let (written, _far) = tokio::join!(stream_guard.write_all(&[1; 60]), reading);
         written.expect("each part is taken in time, all of them in more than that");
-        let error = stream_guard.write_all(&[1; 60]).await.expect_err("nobody reads");
+        let error = stream_guard.write_all(&[1; 60]).await.expect_err("the peer does not read");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

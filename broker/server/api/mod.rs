@@ -1,5 +1,5 @@
-//! The HTTP API for programs: authentication, the codec, and the body within its limits. The requests themselves are carried out
-//! by `operations`.
+//! The HTTP API for programs: authentication, the codec, and the body within its limits. The requests themselves are
+//! carried out by `operations`.
 
 mod keys;
 mod operations;
@@ -100,7 +100,7 @@ impl Api {
             Authentication::Operator(operator) => Some(operator),
         };
         let Some(key) = found else {
-            return Err(fail(ErrorCode::Unauthorized, "an API key is needed: Authorization: Bearer KEY").last());
+            return Err(fail(ErrorCode::Unauthorized, "authentication required: send Authorization: Bearer KEY").last());
         };
         access::check_operation(key, operation).map_err(|failure| fault(failure).last())?;
         let Some(codec) = requested else {
@@ -126,7 +126,7 @@ async fn read(front: &Front, operation: ApiOperation, request: Request<Incoming>
         return Err(fault.status(StatusCode::LENGTH_REQUIRED));
     };
     let most = body_bytes_max(front, operation);
-    let too_large = || fail(ErrorCode::TooLarge, format!("the body may have {most} bytes"));
+    let too_large = || fail(ErrorCode::TooLarge, format!("the body exceeds {most} bytes"));
     if length > most {
         return Err(too_large());
     }
@@ -134,7 +134,7 @@ async fn read(front: &Front, operation: ApiOperation, request: Request<Incoming>
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(_)) => Err(fail(ErrorCode::BadRequest, "the body ended before its length".to_owned())),
         Err(_) => {
-            let fault = fail(ErrorCode::BadRequest, "the body took too long".to_owned());
+            let fault = fail(ErrorCode::BadRequest, "the body did not arrive in time".to_owned());
             Err(fault.status(StatusCode::REQUEST_TIMEOUT))
         }
     }

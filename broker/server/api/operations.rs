@@ -1,4 +1,4 @@
-//! The operations of the HTTP API: each becomes one request to the broker, made by the program that the API key stands for.
+//! The operations of the HTTP API: each becomes one request to the broker, made by the program with the API key.
 
 use rialto_protocol::{ApiAnswer, ApiRequest, Broadcast, Call, CloseCode, Disconnect, ErrorCode, Failure, History};
 use rialto_protocol::{Payload, PluginLine, Publish, Published, Reply, TopicLine, Topics};

@@ -13,7 +13,7 @@ pub(super) fn list(broker: &Broker) -> Vec<PluginLine> {
 /// Loads a plugin again.
 ///
 /// # Errors
-/// Why the plugin was not loaded; the old version goes on.
+/// Why the plugin was not loaded; the old version stays.
 pub(super) async fn reload(broker: &Broker, name: &str) -> Result<PluginLine, Failure> {
     broker.reload_plugin(name).await.map(line).map_err(|error| {
         let code = match error {

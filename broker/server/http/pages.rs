@@ -96,7 +96,7 @@ pub(in crate::server) fn respond(method: &Method, path: &str) -> Result<Response
         return Err(Rejection::new(StatusCode::NOT_FOUND, "not found"));
     };
     if method != Method::GET && method != Method::HEAD {
-        let rejection = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "pages are read only");
+        let rejection = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use GET or HEAD");
         return Err(rejection.with(header::ALLOW, "GET, HEAD"));
     }
     let mut response = Response::new(Body::complete(file.content));
@@ -111,7 +111,7 @@ pub(in crate::server) fn respond(method: &Method, path: &str) -> Result<Response
         headers.insert(name, HeaderValue::from_static(value));
     }
     if file.path.starts_with(CLIENT) {
-        // Pages of any origin may load the client; whether they may connect is the gate's business.
+        // Pages of any origin may load the client; whether they may connect is up to the origin check.
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
     Ok(response)
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_read_only_and_say_what_they_may_load() {
+    fn pages_allow_only_reads_and_have_a_content_security_policy() {
         let refused = |method, path| respond(&method, path).expect_err("refused").status;
         assert_eq!(refused(Method::POST, "/"), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(refused(Method::GET, "/web/../Cargo.toml"), StatusCode::NOT_FOUND);

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_that_trusted_proxies_saw_are_believed() {
+    fn only_addresses_added_by_trusted_proxies_count() {
         for (direct, lists, expected) in [
             ("192.0.2.1", &["203.0.113.9"][..], "192.0.2.1"),
             ("10.0.0.1", &["203.0.113.9"], "203.0.113.9"),

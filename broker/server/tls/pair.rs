@@ -189,7 +189,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn keys_of_every_kind_and_form_are_taken() {
+    fn keys_of_every_type_and_encoding_are_accepted() {
         let (curve, edwards) =
             (KeyPair::generate().expect("a key"), KeyPair::generate_for(&PKCS_ED25519).expect("a key"));
         let rsa = KeyPair::from_pem(RSA).expect("a key");
@@ -209,7 +209,7 @@ pub(super) mod tests {
             let certificate = issue(key, 100, 200);
             let pair = parse(&certificate, &written).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(pair.validity, Validity { from_s: 100, until_s: 200 });
-            // Both in one file, in any order, with what people write around them.
+            // Both in one file, in any order, with other text around them.
             for both in [format!("{written}{certificate}"), format!("Bag\r\n{certificate}\r\n{written}#\n")] {
                 assert!(parse(&both, &both).is_ok());
             }
@@ -227,7 +227,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn whatever_is_broken_is_named_with_its_file() {
+    fn each_fault_is_reported_with_its_file() {
         let (key, other) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
         let (good, good_key, other_key) = (issue(&key, 100, 200), key.serialize_pem(), other.serialize_pem());
         let der = key.serialize_der();

@@ -1,5 +1,5 @@
-//! Certificate reload: polls the files of the certificate and its key, takes a changed pair if it is usable, and warns before
-//! the certificate expires. It makes no connection.
+//! Certificate reload: polls the files of the certificate and its key, takes a changed pair if it is usable, and warns
+//! before the certificate expires. It makes no connection.
 
 use std::io;
 use std::sync::Arc;
@@ -122,7 +122,8 @@ impl Watch {
         Ok(pair)
     }
 
-    /// Reports the status of the certificate in use: always by metrics, and as a warning once a day if it is not valid for long.
+    /// Reports the status of the certificate in use: always by metrics, and as a warning once a day if it is not valid
+    /// for long.
     fn report(&mut self, now_s: i64) {
         let status = self.status(self.validity, now_s);
         self.metrics.tls_certificate_expires_s.set(u64::try_from(self.validity.until_s).unwrap_or(0));
@@ -157,7 +158,7 @@ mod tests {
     /// Most certificates here are valid from day 100 to day 200; this is within.
     const NOW_S: i64 = 150 * DAY as i64;
 
-    struct Looking {
+    struct Fixture {
         watch: Watch,
         metrics: Arc<Metrics>,
         folder: TempDir,
@@ -173,23 +174,23 @@ mod tests {
         std::fs::write(folder.join("k.pem"), key).expect("a file");
     }
 
-    fn looking(folder: TempDir) -> Looking {
+    fn looking(folder: TempDir) -> Fixture {
         let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
         let settings = config::Tls { certificate, key, ..config::Tls::default() };
         let metrics = Arc::new(Metrics::default());
         let (mut watch, _) = Watch::begin(settings, Arc::clone(&metrics), Clock::default()).expect("a good pair");
         watch.warned_s = None;
-        Looking { watch, metrics, folder }
+        Fixture { watch, metrics, folder }
     }
 
-    fn begin(first: &(String, String)) -> Looking {
+    fn begin(first: &(String, String)) -> Fixture {
         let folder = tempfile::tempdir().expect("a folder");
         write(folder.path(), first);
         looking(folder)
     }
 
-    impl Looking {
-        /// How many of so many looks took something new.
+    impl Fixture {
+        /// How many of so many polls loaded a new certificate.
         fn taken(&mut self, looks: usize, now_s: i64) -> usize {
             (0..looks).filter_map(|_| self.watch.poll(now_s)).count()
         }
@@ -210,7 +211,7 @@ mod tests {
         let mut looking = begin(&pair(100, 200));
         assert_eq!(looking.taken(3, NOW_S), 0, "nothing has changed");
         let (first, second) = (pair(100, 300), pair(100, 400));
-        // A certificate that is there before its key is no mistake.
+        // A certificate that is written before its key is no fault.
         std::fs::write(looking.folder.path().join("c.pem"), &first.0).expect("a file");
         assert_eq!(looking.taken(1, NOW_S), 0);
         write(looking.folder.path(), &first);
@@ -237,7 +238,7 @@ mod tests {
         }
         for gone in ["c.pem", "k.pem"] {
             write(&folder, &old);
-            assert_eq!(looking.taken(2, NOW_S), 0, "what is in use is not taken again");
+            assert_eq!(looking.taken(2, NOW_S), 0, "the certificate in use is not loaded again");
             std::fs::remove_file(folder.join(gone)).expect("it was there");
             std::fs::create_dir(folder.join(gone)).expect("a folder");
             assert_eq!(looking.taken(5, NOW_S), 0);
@@ -251,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_taken_when_it_becomes_valid() {
+    fn a_certificate_is_loaded_when_it_becomes_valid() {
         let mut looking = begin(&pair(100, 200));
         write(looking.folder.path(), &pair(160, 300));
         assert_eq!(looking.taken(3, NOW_S), 0);
         assert_eq!(looking.taken(1, 160 * DAY as i64 - 1), 0);
         assert_eq!(looking.taken(2, 160 * DAY as i64), 1);
         assert_eq!(looking.counted(), (1, 1));
-        // None is as bad as one that is over.
+        // Not yet valid counts like expired.
         write(looking.folder.path(), &pair(1, 290));
         assert_eq!(looking.taken(2, 301 * DAY as i64), 1);
         assert_eq!((looking.counted(), looking.expires()), ((2, 1), (290 * DAY, 1)));
@@ -287,10 +288,10 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_are_followed_wherever_they_lead() {
+    fn symbolic_links_are_followed() {
         use std::os::unix::fs::symlink;
 
-        // As Kubernetes does it: c.pem -> data/c.pem, data -> a folder, and only that link is exchanged.
+        // As in Kubernetes: c.pem -> data/c.pem, data -> a folder, and only that link is exchanged.
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path();
         for (name, pair) in [("one", pair(100, 200)), ("two", pair(100, 300))] {

@@ -5,9 +5,9 @@ use std::fmt;
 /// Why a request failed. Clients program against the text form, which never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
-    /// The frame or one of its fields is not what the protocol says.
+    /// The frame or one of its fields violates the protocol.
     BadRequest,
-    /// The session has not proved who it is.
+    /// Authentication is missing or has failed.
     Unauthorized,
     /// The session may not do this.
     Forbidden,
@@ -17,21 +17,21 @@ pub enum ErrorCode {
     TooLarge,
     /// A limit on a number is reached: subscriptions, topics, members.
     TooMany,
-    /// The session sends faster than it may.
+    /// The session exceeds a rate limit.
     RateLimited,
-    /// The plugin has too much to do at the moment; try again.
+    /// The plugin is busy: its mailbox is full; try again.
     Busy,
     /// The token or the position is out of date.
     Expired,
     /// The idempotency key was used with another payload.
     KeyReused,
-    /// A plugin refused; `detail` is the plugin's.
+    /// A plugin rejected the request; `detail` is from the plugin.
     Rejected,
-    /// A plugin failed: it trapped, took too long or exceeded a limit.
+    /// A plugin failed: it trapped, timed out or exceeded a limit.
     PluginFailed,
-    /// The broker cannot do this now, or this broker does not offer it.
+    /// The feature is not available now, or not enabled.
     Unavailable,
-    /// A fault of the broker itself.
+    /// An internal error of the broker.
     Internal,
 }
 
@@ -54,12 +54,12 @@ impl ErrorCode {
         Self::Internal,
     ];
 
-    /// The code that stands so in frames.
+    /// The code with this text form.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|code| code.as_str() == name)
     }
 
-    /// The code as it stands in frames.
+    /// The text form, as in frames.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
@@ -90,29 +90,29 @@ impl fmt::Display for ErrorCode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum CloseCode {
-    /// The connection did what it was for.
+    /// The connection is no longer needed.
     Normal = 1000,
     /// The broker is stopping.
     GoingAway = 1001,
-    /// The peer broke RFC 6455.
+    /// The peer violated RFC 6455.
     ProtocolError = 1002,
     /// A text frame on a MessagePack session, or a binary frame on a JSON session.
     UnsupportedData = 1003,
     /// Text that is not UTF-8.
     InvalidData = 1007,
-    /// The peer broke a rule of the broker, a deadline for instance.
+    /// The peer violated a rule of the broker, such as a deadline.
     PolicyViolation = 1008,
     /// A message over the limit.
     MessageTooBig = 1009,
-    /// A fault of the broker.
+    /// An internal error of the broker.
     InternalError = 1011,
-    /// The broker is full; come back later.
+    /// A limit of the broker is reached; try again later.
     TryAgainLater = 1013,
-    /// The session did not read fast enough for its delivery policy.
+    /// Slow consumer: the session did not read fast enough for its delivery policy.
     Slow = 4000,
-    /// The session did not prove who it is.
+    /// Authentication failed.
     Unauthorized = 4001,
-    /// The session's token ran out.
+    /// The session's token expired.
     TokenExpired = 4002,
     /// An operator or a plugin ended the session.
     Kicked = 4003,
@@ -120,7 +120,7 @@ pub enum CloseCode {
     NoPong = 4004,
     /// Too many sessions.
     TooMany = 4005,
-    /// The session sent too fast.
+    /// The session exceeded a rate limit.
     Rate = 4006,
     /// The broker hands its sessions over; resume elsewhere.
     DrainWithResume = 4008,
@@ -159,7 +159,7 @@ impl CloseCode {
         Self::ALL.into_iter().find(|code| code.number() == number)
     }
 
-    /// Whether a client should connect again, after the hint it was given.
+    /// Whether a client should reconnect, after the time that it was sent as a hint.
     pub const fn reconnect(self) -> bool {
         matches!(
             self,
