@@ -1,5 +1,5 @@
-//! Delivery policies and the budget of all outboxes, through real sockets with small receive buffers: what is not sent is
-//! told, and nobody else notices.
+//! Delivery policies and the budget of all outboxes, over real sockets with small receive buffers: skipped messages are
+//! reported as gaps, and other sessions are not affected.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;

@@ -1,5 +1,5 @@
-//! History, recovery and idempotency keys through real sockets: what a session that comes back is sent, what it is told that
-//! it will not see, and that a retry does nothing twice.
+//! History, recovery and idempotency keys over real sockets: missed messages are sent or reported as a gap, and a retry
+//! has no effect.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -20,7 +20,7 @@ mod union;
 use rialto::config::{History, TopicRule};
 use support::Running;
 
-/// A broker with two shards whose topics keep this.
+/// A broker with two shards and this history.
 fn keeping(history: History) -> Running {
     Running::with(|config| {
         config.topics = vec![TopicRule { history: Some(history), ..TopicRule::default() }];

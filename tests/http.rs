@@ -1,4 +1,4 @@
-//! Access without WebSocket: Server-Sent Events, long poll and the HTTP API, through real sockets and with curl.
+//! Access without WebSocket: Server-Sent Events, long poll and the HTTP API, over real sockets and with curl.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -33,7 +33,7 @@ use support::{Program, Running};
 
 const KEY: &str = "rialto_testkeytestkeytestkeytestkey";
 
-/// A key that is good for everything.
+/// A key for all operations and topics.
 fn api_key(name: &str, key: &str) -> ApiKey {
     ApiKey {
         name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! The bytes of all outboxes together: the largest give way first, and those that read notice nothing.
+//! The budget of all outboxes: the largest are shed first, and sessions that read are not affected.
 
 use rialto::Codec;
 use serde_json::json;
@@ -17,8 +17,8 @@ fn running() -> Running {
     })
 }
 
-/// Publishes 1,000-byte messages to a topic until `done`, and checks the budget all the while. `healthy` reads them, and so
-/// holds the publisher to the pace of its shard.
+/// Publishes 1,000-byte messages to a topic until `done`, and checks the budget meanwhile. `healthy` reads them, which
+/// limits the publisher to the rate of its shard.
 async fn publish_until(
     running: &Running,
     topic: &str,
@@ -32,7 +32,7 @@ async fn publish_until(
             reader.reads_to(topic, last).await;
         }
         let held = running.broker.metrics().outbox_bytes;
-        assert!(held <= BUDGET as u64 + slack, "{held} bytes wait");
+        assert!(held <= BUDGET as u64 + slack, "{held} bytes are queued");
         if done() {
             return last;
         }
@@ -41,7 +41,7 @@ async fn publish_until(
 }
 
 #[tokio::test]
-async fn what_policies_may_skip_gives_way_before_sessions_are_closed() {
+async fn backlogs_are_shed_before_sessions_are_closed() {
     let running = running();
     let mut readers = Vec::new();
     for index in 0..6 {
@@ -61,18 +61,18 @@ async fn what_policies_may_skip_gives_way_before_sessions_are_closed() {
         assert!(reader.account("t").gaps.iter().all(|(_, _, reason)| reason == "slow"));
     }
     assert_eq!(running.broker.metrics().sessions_slow_total, 0);
-    eventually("nothing waits any more", || running.broker.metrics().outbox_bytes == 0).await;
+    eventually("nothing is queued", || running.broker.metrics().outbox_bytes == 0).await;
 }
 
 #[tokio::test]
-async fn the_largest_outbox_gives_way_first_whichever_shard_has_it() {
+async fn the_largest_outbox_of_all_shards_is_shed_first() {
     for turn in 0..2 {
         let running = Running::with(|config| {
             config.limits.outbox_bytes = BUDGET;
             config.limits.outboxes_bytes = BUDGET;
             config.limits.write_ms = 60_000;
         });
-        // Sessions go to the two shards in turn, so that each topic has a shard of its own.
+        // Sessions are assigned to the two shards in turn, so that each topic has one shard.
         let mut readers = Vec::new();
         for index in 0..4 {
             let topic = if index % 2 == turn { "large" } else { "small" };
@@ -84,7 +84,7 @@ async fn the_largest_outbox_gives_way_first_whichever_shard_has_it() {
         healthy[turn].subscribe("large", json!("queue")).await;
         healthy[1 - turn].subscribe("small", json!("queue")).await;
         for (topic, part, reader) in [("small", 60_000, 1 - turn), ("large", 1_500_000, turn)] {
-            // Fills the buffers of the sockets, and then a part of each outbox.
+            // Fills the socket buffers, and then a part of each outbox.
             let before = running.broker.metrics().outbox_bytes;
             let filled = || running.broker.metrics().outbox_bytes >= before + part;
             publish_until(&running, topic, 0, &mut healthy[reader..=reader], filled).await;
@@ -103,8 +103,8 @@ async fn the_largest_outbox_gives_way_first_whichever_shard_has_it() {
 }
 
 #[tokio::test]
-async fn a_thousand_stalled_sessions_hurt_nobody_else() {
-    // Less than 500 outboxes take, and more than a begun frame for each of 1,000.
+async fn a_thousand_stalled_sessions_do_not_affect_others() {
+    // Less than 500 full outboxes, and more than a partly written frame for each of 1,000.
     let budget = 20_000_000;
     let running = Running::with(|config| {
         config.limits.outbox_bytes = 100_000;
@@ -125,12 +125,12 @@ async fn a_thousand_stalled_sessions_hurt_nobody_else() {
         let last = publish(&running, "t", 10, 4_000).await;
         healthy.reads_to("t", last).await;
         let held = running.broker.metrics().outbox_bytes;
-        // One turn brings each of them ten messages at most before the shard looks.
-        assert!(held <= budget as u64 + 41_000_000, "{held} bytes wait");
+        // One turn adds at most ten messages to each of them before the shard sheds.
+        assert!(held <= budget as u64 + 41_000_000, "{held} bytes are queued");
     }
     assert_eq!(healthy.account("t").gaps, []);
     assert!(running.broker.metrics().outboxes_shed_total > 0);
-    // Half of those that are left read on and can account for everything; the others vanish in the middle of a frame.
+    // Half of those that are left read on and received everything or a gap; the others reset in the middle of a frame.
     let last = publish(&running, "t", 1, 10).await;
     for (index, mut reader) in stalled.into_iter().enumerate() {
         if index % 40 == 1 {
@@ -144,5 +144,5 @@ async fn a_thousand_stalled_sessions_hurt_nobody_else() {
     }
     healthy.raw.reset();
     running.becomes_empty().await;
-    eventually("nothing waits any more", || running.broker.metrics().outbox_bytes == 0).await;
+    eventually("nothing is queued", || running.broker.metrics().outbox_bytes == 0).await;
 }

@@ -1,4 +1,4 @@
-//! Subscriptions that change or end while their session is behind: what waits is told before the answer.
+//! Subscriptions that change or end while their session is behind: the backlog is sent before the reply.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn policy(index: usize) -> Value {
 }
 
 #[tokio::test]
-async fn a_subscription_changes_its_policy_where_the_answer_stands() {
+async fn a_policy_changes_at_the_position_of_the_reply() {
     for codec in Codec::ALL {
         for (before, after) in (1..5).flat_map(|before| (0..5).map(move |after| (before, after))) {
             let running = Running::start();
@@ -33,7 +33,7 @@ async fn a_subscription_changes_its_policy_where_the_answer_stands() {
             publish(&running, "t", 50, 1_000).await;
             let mut request = json!({"type": "subscribe", "topic": "t", "delivery": policy(after)});
             let id = reader.ask(&mut request).await;
-            // The session is still behind; that the request arrives first does not matter for what must hold.
+            // The session is still behind; the request may also arrive first.
             tokio::time::sleep(Duration::from_millis(5)).await;
             let last = publish(&running, "t", 50, 1_000).await;
             let answer = reader.answer(id).await;
@@ -44,7 +44,7 @@ async fn a_subscription_changes_its_policy_where_the_answer_stands() {
 }
 
 #[tokio::test]
-async fn a_subscription_that_ends_tells_what_waits_and_nothing_more() {
+async fn unsubscribing_sends_the_backlog_and_nothing_more() {
     for codec in Codec::ALL {
         for index in 0..5 {
             let running = Running::start();
@@ -67,7 +67,7 @@ async fn a_subscription_that_ends_tells_what_waits_and_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_broker_that_stops_sends_what_waits() {
+async fn a_stopping_broker_sends_the_backlog() {
     for index in 0..5 {
         let mut running = Running::start();
         let mut reader = Reader::narrow(&running, Codec::Json).await;
@@ -84,9 +84,9 @@ async fn a_broker_that_stops_sends_what_waits() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Random subscriptions, publishes and pauses in reading: every subscriber can account for every offset.
+    /// Random subscriptions, publishes and pauses in reading: every offset is delivered or reported.
     #[test]
-    fn nothing_is_lost_whatever_is_subscribed_and_however_it_is_read(
+    fn every_offset_is_delivered_or_reported_as_a_gap(
         sessions in prop::collection::vec((any::<bool>(), prop::collection::vec(0..5_usize, 3)), 1..5),
         steps in prop::collection::vec((0..8_u8, 0..8_usize, 1..60_u64, 10..6_000_usize), 10..80),
     ) {
@@ -116,7 +116,7 @@ proptest! {
                         readers[reader].reads_to(topics[topic], to).await;
                     }
                     2 => tokio::time::sleep(Duration::from_millis(which as u64)).await,
-                    // A change that nobody waits for, and that is not even answered every second time.
+                    // A change without waiting for the reply, and every second one has no reply.
                     3 => {
                         let delivery = policy(which);
                         let mut request = json!({"type": "subscribe", "topic": topics[topic], "delivery": delivery});

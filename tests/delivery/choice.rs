@@ -1,4 +1,4 @@
-//! Who chooses the policy: the subscriber, within what the topic rule and the limits allow.
+//! The choice of the policy by subscribers, within the topic rule and the limits.
 
 use rialto::{Codec, Delivery, Policy};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::reader::{Reader, fill, publish};
 use crate::support::Running;
 
 #[tokio::test]
-async fn the_topic_rule_says_what_is_usual_and_what_is_the_most() {
+async fn the_topic_rule_sets_the_default_and_the_maximum() {
     let running = Running::with(|config| {
         config.topics[0].delivery = Delivery::Latest;
         config.topics[0].delivery_max = Policy::LatestBy;
@@ -33,7 +33,7 @@ async fn the_topic_rule_says_what_is_usual_and_what_is_the_most() {
 }
 
 #[tokio::test]
-async fn what_the_rule_says_is_there_for_everyone() {
+async fn the_field_of_the_rule_does_not_count_toward_the_limit() {
     let running = Running::with(|config| {
         config.topics[0].delivery = Delivery::new("latest_by", Some("/symbol"), None).unwrap();
         config.topics[0].delivery_max = Policy::LatestBy;
@@ -50,7 +50,7 @@ async fn what_the_rule_says_is_there_for_everyone() {
 }
 
 #[tokio::test]
-async fn where_the_rule_samples_nobody_is_sampled_more_often() {
+async fn a_rule_with_sample_sets_the_shortest_interval() {
     let running = Running::with(|config| {
         config.topics[0].delivery = Delivery::Sample { every_ms: 250 };
         config.topics[0].delivery_max = Policy::Sample;
@@ -72,7 +72,7 @@ async fn one_field_more_than_the_limit_is_too_many_until_another_is_free() {
     other.ok(by("t", "/b")).await;
     client.refused(by("t", "/c"), "too_many").await;
     client.ok(by("u", "/c")).await;
-    // Who is refused keeps what it had.
+    // A refused session keeps its subscription.
     client.publish("t", json!({"a": 1})).await;
     client.message().await;
     other.message().await;
@@ -84,7 +84,7 @@ async fn one_field_more_than_the_limit_is_too_many_until_another_is_free() {
 }
 
 #[tokio::test]
-async fn a_policy_that_is_none_is_a_bad_request() {
+async fn an_invalid_policy_is_a_bad_request() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut client = running.client(codec).await;

@@ -1,4 +1,4 @@
-//! What each policy keeps for a session that stops reading, and that it says what it skipped.
+//! What each policy keeps for a session that stops reading, and the gaps that it reports.
 
 use std::time::{Duration, Instant};
 
@@ -18,14 +18,14 @@ fn running() -> Running {
     })
 }
 
-/// Subscribes, stops reading, lets 500 messages of 1,000 bytes come while the socket is full, and reads on. Gives the
+/// Subscribes, stops reading, publishes 500 messages of 1,000 bytes while the socket is full, and reads on. Returns the
 /// reader and the last offset.
 async fn stalled(running: &Running, codec: Codec, delivery: Value) -> (Reader, u64) {
     let mut reader = Reader::narrow(running, codec).await;
     reader.subscribe("t", delivery).await;
     fill(running, "t").await;
     let last = publish(running, "t", 500, 1_000).await;
-    // When this is answered the shard has taken everything that came before.
+    // When this is answered the shard has handled everything before it.
     running.client(codec).await.ping().await;
     reader.reads_to("t", last).await;
     assert_eq!(reader.account("t").delivered.len() as u64 + reader.account("t").skipped(), last);
@@ -111,7 +111,7 @@ async fn queue_keeps_everything_or_closes() {
 }
 
 #[tokio::test]
-async fn sample_sends_the_last_message_now_and_then() {
+async fn sample_sends_the_latest_message_at_an_interval() {
     for codec in Codec::ALL {
         let running = running();
         let mut reader = Reader::wide(&running, codec).await;
@@ -127,11 +127,11 @@ async fn sample_sends_the_last_message_now_and_then() {
         let most = started.elapsed().as_millis() / 100 + 1;
         let account = reader.account("t").clone();
         assert!((2..=most as usize).contains(&account.delivered.len()), "{:?} in {most}", account.delivered);
-        assert!(account.delivered.first().is_some_and(|first| *first <= 5), "the first one comes at once");
+        assert!(account.delivered.first().is_some_and(|first| *first <= 5), "the first one is sent at once");
         assert_eq!(account.delivered.last(), Some(&last));
         assert!(account.gaps.iter().all(|(_, _, reason)| reason == "conflated"));
         assert_counted(&running, &reader, Policy::Sample);
-        // After a pause the next one comes at once, and alone it needs no gap.
+        // After a pause the next one is sent at once, and alone it needs no gap.
         let last = publish(&running, "t", 1, 100).await;
         reader.reads_to("t", last).await;
         assert_eq!(reader.account("t").gaps, account.gaps);
@@ -162,7 +162,7 @@ async fn sample_of_a_session_that_does_not_read_keeps_one_message() {
 }
 
 #[tokio::test]
-async fn a_session_that_keeps_up_gets_everything_whatever_its_policy() {
+async fn a_session_that_keeps_up_receives_everything_under_every_policy() {
     let running = running();
     for (codec, delivery) in Codec::ALL.into_iter().flat_map(|codec| {
         [json!("drop_oldest"), json!("latest"), json!({"policy": "latest_by", "field": "/key"})]

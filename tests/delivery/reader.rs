@@ -1,5 +1,5 @@
-//! A subscriber that reads when it is told to, and keeps account: every offset of a topic is delivered or told as
-//! skipped, once and in order.
+//! A subscriber that reads on request and checks that every offset of a topic is delivered or reported as skipped, once and
+//! in order.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::support::{Raw, Running, decode, within};
 
 const BUFFER_BYTES: u32 = 16 * 1024;
 
-/// What a subscriber was told of one topic.
+/// What a subscriber has received of one topic.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Account {
-    /// The last offset it knows of, delivered or skipped.
+    /// The last offset, delivered or skipped.
     pub(crate) last: u64,
     pub(crate) delivered: Vec<u64>,
     /// First and last offset and the reason of each gap.
@@ -32,7 +32,7 @@ pub(crate) struct Reader {
 }
 
 impl Account {
-    /// What begins after this offset.
+    /// The account of a subscription that begins after this offset.
     pub(crate) fn from(offset: u64) -> Self {
         Self { last: offset, ..Self::default() }
     }
@@ -41,7 +41,7 @@ impl Account {
         self.gaps.iter().map(|(from, to, _)| to - from + 1).sum()
     }
 
-    /// Takes a message or a gap into account. Anything but what must come next fails the test.
+    /// Adds a message or a gap. Anything but the next one fails the test.
     pub(crate) fn take(&mut self, push: &Value) {
         let number = |name: &str| push[name].as_u64().unwrap_or_else(|| panic!("no {name} in {push}"));
         if push["type"] == "message" {
@@ -79,18 +79,18 @@ impl Reader {
         assert_eq!(reply["type"], "ok", "{reply}");
         let offset = reply["position"]["offset"].as_u64().unwrap();
         if let Some(account) = self.accounts.get(topic) {
-            assert_eq!(account.last, offset, "the answer stands where the subscription changes");
+            assert_eq!(account.last, offset, "the reply is where the subscription changes");
         }
         self.accounts.entry(topic.to_owned()).or_insert_with(|| Account::from(offset));
     }
 
-    /// Asks, and reads until the answer.
+    /// Sends a request, and reads until the reply.
     pub(crate) async fn request(&mut self, mut request: Value) -> Value {
         let id = self.ask(&mut request).await;
         self.answer(id).await
     }
 
-    /// Asks and reads nothing.
+    /// Sends a request and reads nothing.
     pub(crate) async fn ask(&mut self, request: &mut Value) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
@@ -102,7 +102,7 @@ impl Reader {
         id
     }
 
-    /// Reads until the answer to an earlier request.
+    /// Reads until the reply to an earlier request.
     pub(crate) async fn answer(&mut self, id: u64) -> Value {
         loop {
             if let Some(place) = self.answers.iter().position(|answer| answer["id"] == id) {
@@ -112,7 +112,7 @@ impl Reader {
         }
     }
 
-    /// Reads until everything up to an offset of a topic was delivered or told.
+    /// Reads until everything up to an offset of a topic was delivered or reported.
     pub(crate) async fn reads_to(&mut self, topic: &str, offset: u64) {
         while self.account(topic).last < offset {
             assert!(self.step().await, "closed with {:?} at {:?}", self.closed, self.account(topic));
@@ -128,7 +128,7 @@ impl Reader {
         &self.accounts[topic]
     }
 
-    /// Takes one frame into account. False at the end.
+    /// Reads one frame. False at the end.
     pub(crate) async fn step(&mut self) -> bool {
         let Some(frame) = self.raw.frame().await else { return false };
         if frame.opcode == CLOSE {
@@ -148,7 +148,7 @@ impl Reader {
     }
 }
 
-/// Publishes so many messages of about so many bytes, with the keys 0 to 9 in turn. Gives the last offset.
+/// Publishes so many messages of about so many bytes, with the keys 0 to 9 in turn. Returns the last offset.
 pub(crate) async fn publish(running: &Running, topic: &str, count: u64, bytes: usize) -> u64 {
     let mut offset = 0;
     for index in 0..count {
@@ -159,18 +159,18 @@ pub(crate) async fn publish(running: &Running, topic: &str, count: u64, bytes: u
     offset
 }
 
-/// Publishes until bytes wait in an outbox and go on waiting: until a socket that nobody reads is full, and the system
-/// makes its buffers no larger.
+/// Publishes until bytes stay in an outbox: until a socket that is not read is full, and the system does not enlarge its
+/// buffers any more.
 pub(crate) async fn fill(running: &Running, topic: &str) -> u64 {
     let mut waited = 0;
     for _ in 0..2_000 {
         let offset = publish(running, topic, 10, 4_000).await;
-        // The shard needs a moment to write what it was given.
+        // The shard needs a moment to write.
         tokio::time::sleep(Duration::from_millis(1)).await;
         waited = if running.broker.metrics().outbox_bytes > 0 { waited + 1 } else { 0 };
         if waited == 50 {
             return offset;
         }
     }
-    panic!("80 MB do not fill a socket that nobody reads");
+    panic!("80 MB do not fill a socket that is not read");
 }

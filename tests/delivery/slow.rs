@@ -1,4 +1,4 @@
-//! Readers that drip, vanish in the middle of a frame, or are sent more than they can hold.
+//! Slow consumers: readers that read slowly, reset in the middle of a frame, or are sent more than their outbox takes.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ async fn the_system_buffers_little_for_a_slow_consumer() {
     let mut last = 0;
     for _ in 0..300 {
         last = publish(&running, "t", 1, 1_000).await;
-        // One at a time, as a source of news comes.
+        // One at a time, as in a feed.
         tokio::time::sleep(Duration::from_micros(200)).await;
     }
     reader.reads_to("t", last).await;
@@ -60,7 +60,7 @@ async fn the_system_buffers_little_for_a_slow_consumer() {
 }
 
 #[tokio::test]
-async fn a_client_that_disappears_within_a_frame_leaves_nothing() {
+async fn a_reset_within_a_frame_releases_everything() {
     let running = Running::start();
     for delivery in [json!("queue"), json!("latest"), json!({"policy": "sample", "every_ms": 3_600_000})] {
         let mut readers = Vec::new();
@@ -111,7 +111,7 @@ async fn a_message_larger_than_an_outbox_is_skipped_or_closes() {
 }
 
 #[tokio::test]
-async fn a_session_that_takes_nothing_for_long_is_cut_off_whatever_its_policy() {
+async fn a_session_without_write_progress_is_dropped_under_every_policy() {
     let running = Running::with(|config| config.limits.write_ms = 200);
     let mut reader = Reader::narrow(&running, Codec::Json).await;
     reader.subscribe("t", json!("latest")).await;

@@ -1,4 +1,4 @@
-//! Too few files for all who come: the broker waits without turning in circles, says so once, and goes on.
+//! The limit of open files: the broker waits without a busy loop, logs it once, and recovers.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use crate::process::{Process, SERVER};
 use crate::support::{Client, DEADLINE, eventually};
 
 #[tokio::test]
-async fn a_broker_without_files_left_waits_calmly_and_recovers() {
-    // Silent connections stay for as long as the test looks.
+async fn a_broker_without_free_files_pauses_and_recovers() {
+    // Idle connections stay open for the whole test.
     let mut process = Process::start_with_files(&format!("{SERVER}[limits]\nheader_ms = 60_000\n"), 64);
     let mut healthy = Client::connect(process.address, Codec::Json).await;
     let mut silent = Vec::new();
     for _ in 0..100 {
-        // The system takes them for the broker, which cannot take them from the system.
+        // The system establishes them, but the broker cannot accept them.
         silent.push(TcpStream::connect(process.address).await.unwrap());
     }
     let pid = process.child.id();
@@ -36,7 +36,7 @@ async fn a_broker_without_files_left_waits_calmly_and_recovers() {
     let begun = Instant::now();
     let mut back = loop {
         let connected = tokio::spawn(Client::connect(process.address, Codec::MessagePack)).await;
-        assert!(begun.elapsed() < DEADLINE, "it takes nobody any more");
+        assert!(begun.elapsed() < DEADLINE, "it accepts no connection any more");
         if let Ok(client) = connected {
             break client;
         }
@@ -46,12 +46,12 @@ async fn a_broker_without_files_left_waits_calmly_and_recovers() {
     drop((healthy, back));
     assert!(process.ends().await.success());
     let log = process.log();
-    // Once each time that it begins, and not each time that it tries.
+    // Once each time that it begins, and not for each attempt.
     assert!((1..=4).contains(&log.matches("cannot accept connections").count()), "{log}");
 }
 
 #[tokio::test]
-async fn a_flood_of_connections_takes_no_more_files_than_the_limits_allow() {
+async fn a_flood_of_connections_opens_no_more_files_than_the_limits_allow() {
     let limits = "[limits]\nconnections = 300\nconnections_per_address = 10_000\nsessions = 50\n";
     let process = Process::start_with_files(&format!("{SERVER}{limits}"), 1_024);
     let mut healthy = Client::connect(process.address, Codec::Json).await;
@@ -65,7 +65,7 @@ async fn a_flood_of_connections_takes_no_more_files_than_the_limits_allow() {
             most = most.max(std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count());
         }
     }
-    // Those that wait, those that are told, the sessions, and what the process has of its own.
+    // Waiting connections, refused connections, sessions, and the process's own files.
     assert!(most <= 300 + 128 + 50 + 64, "{most} files are open");
     healthy.ping().await;
     drop(flood);

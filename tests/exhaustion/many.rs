@@ -1,5 +1,5 @@
-//! Very many topics, and very many subscriptions of one session: each costs little, all together cost what the limits say, and
-//! it is given back.
+//! Very many topics, and very many subscriptions of one session: each needs little memory, all together stay within the
+//! limits, and the memory is released.
 
 use rialto::Codec;
 use serde_json::{Value, json};
@@ -11,11 +11,11 @@ use crate::support::{Client, Raw, encode, eventually};
 
 const TOPICS: u64 = 1_000_000;
 const HISTORY_BYTES: u64 = 32 << 20;
-/// What a topic takes from its first message until it is forgotten.
+/// The memory of a topic from its first message until it is removed.
 const TOPIC_BYTES: u64 = 1_024;
 
 const SUBSCRIPTIONS: usize = 100_000;
-/// What a subscription to a topic that nobody else needs takes: the topic and both ends of it.
+/// The memory of a subscription to a topic without other users: the topic, and both ends of the subscription.
 const SUBSCRIPTION_BYTES: u64 = 2_048;
 
 fn name(number: u64) -> String {
@@ -29,7 +29,7 @@ async fn kept(client: &mut Client, number: u64) -> usize {
 }
 
 #[tokio::test]
-async fn a_million_topics_of_one_message_take_what_history_may_take() {
+async fn a_million_topics_stay_within_history_bytes() {
     let limits = format!("[limits]\ntopics = 2_000_000\ntopic_idle_ms = 1_000\nhistory_bytes = {HISTORY_BYTES}\n");
     let rule = "[[topic]]\npattern = \">\"\nhistory = { messages = 10 }\n";
     let process = Process::start_frugal(&format!("{SERVER}{limits}{rule}"));
@@ -39,7 +39,7 @@ async fn a_million_topics_of_one_message_take_what_history_may_take() {
     for thousand in 0..TOPICS / 1_000 {
         let mut bytes = Vec::new();
         for number in thousand * 1_000..(thousand + 1) * 1_000 {
-            // Without an id there is no answer to wait for.
+            // Without an id there is no reply.
             let request = json!({"type": "publish", "topic": name(number), "data": number});
             bytes.extend(masked(FIN | publisher.data_opcode(), &encode(Codec::MessagePack, &request)));
         }
@@ -59,14 +59,14 @@ async fn a_million_topics_of_one_message_take_what_history_may_take() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_subscriptions_of_one_session_stay_small_and_none_counts_twice() {
+async fn a_hundred_thousand_subscriptions_use_little_memory_and_count_once() {
     let limits = "[limits]\nsubscriptions = 100_000\ntopics = 200_000\ntopic_idle_ms = 100\n";
     let process = Process::start_frugal(&format!("{SERVER}{limits}"));
     let before = resident(&process);
     for codec in Codec::ALL {
         let mut client = Client::connect(process.address, codec).await;
         let mut taken = 0;
-        // The second time everything is there already.
+        // The second time all are subscribed already.
         for round in 0..2 {
             for first in (0..SUBSCRIPTIONS).step_by(1_000) {
                 let topics: Vec<Value> =
@@ -90,7 +90,7 @@ async fn a_hundred_thousand_subscriptions_of_one_session_stay_small_and_none_cou
         client.ping().await;
         assert!(client.take_all().is_empty(), "subscribing twice delivers once");
         client.close().await;
-        // Tables shrink at once; what one thread has freed for another one the allocator gives back later.
+        // Tables shrink at once; the allocator releases later what one thread has freed for another.
         eventually("most memory is given back", || resident(&process) < before + taken / 2).await;
     }
 }

@@ -1,4 +1,5 @@
-//! Frames and messages that are promised, begun and never finished: each costs what has come in, at most its limit.
+//! Frames and messages that are announced, begun and never finished: each uses the memory of what has arrived, at most its
+//! limit.
 
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use crate::support::raw::{CONTINUATION, FIN, masked, promise};
 use crate::support::{Client, Raw, eventually};
 
 const MESSAGE_BYTES: u64 = 65_536;
-/// What a session, its socket and the frame reader that it has while a frame is open take.
+/// The memory of a session, its socket and the frame reader that it has while a frame is incomplete.
 const SESSION_BYTES: u64 = 24 * 1024;
-/// What threads keep for later, and what the system counts late: far less than what any of these tests makes the broker hold.
+/// Memory that threads cache, and that the system counts late: far less than any of these tests makes the broker use.
 pub(crate) const SLACK_BYTES: u64 = 12 << 20;
 
 pub(crate) fn resident(process: &Process) -> u64 {
@@ -23,7 +24,7 @@ pub(crate) fn resident(process: &Process) -> u64 {
 /// The most that was resident since [`forget_peak`].
 pub(crate) fn peak(process: &Process) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells it");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux reports it");
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
 }
 
@@ -44,7 +45,7 @@ async fn is_given_back(process: &Process, before: u64) {
 }
 
 #[tokio::test]
-async fn what_is_promised_beyond_the_limit_takes_nothing() {
+async fn an_announced_length_over_the_limit_allocates_nothing() {
     let process = Process::start_frugal(SERVER);
     let mut healthy = Client::connect(process.address, Codec::Json).await;
     let before = resident(&process);
@@ -64,7 +65,7 @@ async fn what_is_promised_beyond_the_limit_takes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_begun_and_not_finished_takes_at_most_its_limit_for_each_session() {
+async fn incomplete_messages_use_at_most_the_limit_per_session() {
     let process = Process::start_frugal(&format!("{SERVER}[limits]\nframe_ms = 3_000\n"));
     let mut healthy = Client::connect(process.address, Codec::MessagePack).await;
     let before = resident(&process);
@@ -74,12 +75,12 @@ async fn what_is_begun_and_not_finished_takes_at_most_its_limit_for_each_session
         for (index, raw) in held.iter_mut().enumerate() {
             let data = raw.data_opcode();
             let bytes = match index % 2 {
-                // A frame of which all but the last byte comes.
+                // A frame without its last byte.
                 0 => {
                     let whole = masked(FIN | data, &vec![b' '; MESSAGE_BYTES as usize]);
                     whole[..whole.len() - 1].to_vec()
                 }
-                // A message in fragments to which nothing but the end is missing.
+                // A message in fragments without its last one.
                 _ => {
                     let part = masked(CONTINUATION, &[b' '; 1_000]);
                     [masked(data, b""), part.repeat(65)].concat()
@@ -89,7 +90,7 @@ async fn what_is_begun_and_not_finished_takes_at_most_its_limit_for_each_session
         }
         healthy.ping().await;
         let taken = resident(&process).saturating_sub(before);
-        // A buffer that grows may be twice as large as what is in it.
+        // A growing buffer may be twice as large as its content.
         let allowed = SESSIONS as u64 * (2 * MESSAGE_BYTES + SESSION_BYTES) + SLACK_BYTES;
         assert!(taken < allowed, "{taken} bytes for {SESSIONS} sessions, {allowed} at most");
         for mut raw in held {

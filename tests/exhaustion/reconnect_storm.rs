@@ -1,4 +1,4 @@
-//! A broker that is killed while many are connected: all come back at once, and all get in, one after another.
+//! A reconnect storm: a broker with many sessions is killed, all clients reconnect at once, and all are admitted over time.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use crate::support::{Client, http_over, upgrade_request};
 
 const CLIENTS: usize = 500;
 
-/// Comes back as a client does: again and again, and after the hint where there is one.
+/// Reconnects as a client does: repeatedly, and after the hint where there is one.
 async fn comes_back(address: SocketAddr) -> (Client, u32) {
     let mut turned_away = 0;
     loop {
         if let Ok(stream) = TcpStream::connect(address).await {
             let answered = http_over(stream, &upgrade_request(address, &[])).await;
             match answered.status {
-                // There is room, so there is for a whole client too; or the next round says when.
+                // Admitted, so a session may follow; or the next attempt has the hint.
                 101 => {
                     if let Ok(client) = tokio::spawn(Client::connect(address, Codec::Json)).await {
                         return (client, turned_away);
@@ -46,7 +46,7 @@ async fn all_clients_reconnect_after_a_kill_spread_over_time() {
         let mut client = Client::connect(address, Codec::ALL[index % 2]).await;
         client.ping().await;
         there.push(client);
-        // No faster than they are let in.
+        // No faster than the rate limit.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     process.signal("KILL");

@@ -1,4 +1,4 @@
-//! Idempotency keys: a retry gets the first outcome, another request with the same key is refused.
+//! Idempotency keys: a retry returns the first outcome, another request with the same key is refused.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn request(topic: &str, data: Value, key: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_retry_gets_the_first_position_and_nobody_a_second_message() {
+async fn a_retry_returns_the_first_position_and_publishes_nothing() {
     let running = Running::start();
     let mut reader = running.client(Codec::Json).await;
     reader.subscribe("t").await;
@@ -40,7 +40,7 @@ async fn a_retry_gets_the_first_position_and_nobody_a_second_message() {
 }
 
 #[tokio::test]
-async fn keys_are_short_texts() {
+async fn keys_have_a_length_limit() {
     let running = Running::start();
     let mut client = running.client(Codec::MessagePack).await;
     client.refused(request("t", json!(1), ""), "bad_request").await;
@@ -102,7 +102,7 @@ async fn a_retry_with_a_key_returns_the_first_answer_and_publishes_once() {
         let mut client = running.raw(codec).await;
         client.request(&request("t", json!("once"), "k")).await;
         eventually("it has taken effect", || running.broker.metrics().messages_published_total == 1).await;
-        // Whatever the broker said of it, nobody has read it.
+        // The reply was not read.
         client.reset();
         let mut client = running.client(codec).await;
         let again = client.ok(request("t", json!("once"), "k")).await;
@@ -115,7 +115,7 @@ async fn a_retry_with_a_key_returns_the_first_answer_and_publishes_once() {
 }
 
 #[tokio::test]
-async fn a_restart_forgets_keys_and_the_new_epoch_tells_it() {
+async fn a_restart_drops_keys_and_begins_a_new_epoch() {
     let running = Running::start();
     let mut client = running.client(Codec::Json).await;
     let first = client.ok(request("t", json!(1), "k")).await;
@@ -130,7 +130,7 @@ async fn a_restart_forgets_keys_and_the_new_epoch_tells_it() {
 }
 
 #[tokio::test]
-async fn nobody_uses_up_a_key_of_the_program_that_embeds_the_broker() {
+async fn keys_of_the_embedding_program_are_separate_from_those_of_sessions() {
     let running = Running::start();
     let mut client = running.client(Codec::Json).await;
     client.ok(request("t", json!("mine"), "order-1")).await;

@@ -1,5 +1,5 @@
-//! Recovery against a simple model: a list of messages of which the newest are kept. Whatever is asked for, the session gets
-//! what the model says, and what it does not get it is told.
+//! Recovery against a simple model: a list of messages of which the newest are kept. A session receives what the model
+//! says, and a gap for the rest.
 
 use proptest::prelude::*;
 use rialto::{Codec, Payload};
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{keeping, messages};
 use crate::support::Running;
 
-/// One thing that happens.
+/// One step of the model.
 #[derive(Clone, Debug)]
 enum Step {
     Publish(u64),
@@ -70,7 +70,7 @@ async fn check(running: &Running, topic: &str, kept: u64, steps: Vec<Step>) {
                 let mut got = Vec::new();
                 while got.len() <= expected.len() {
                     if got.len() == expected.len() {
-                        // Nothing else comes before what is new.
+                        // Nothing else is sent before live messages.
                         head += 1;
                         running.broker.publish(topic, Payload::json(&head).unwrap()).await.unwrap();
                     }
@@ -92,7 +92,7 @@ async fn check(running: &Running, topic: &str, kept: u64, steps: Vec<Step>) {
 }
 
 #[test]
-fn whatever_happens_the_model_holds() {
+fn recovery_matches_the_model() {
     const KEPT: u64 = 20;
     let running = keeping(messages(20));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -100,7 +100,7 @@ fn whatever_happens_the_model_holds() {
     let config = ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(mut steps in steps())| {
         topics.set(topics.get() + 1);
-        // A position of a topic that nobody has published to is of no epoch yet.
+        // A topic without messages has no epoch yet.
         steps.insert(0, Step::Publish(1));
         runtime.block_on(check(&running, &format!("t{}", topics.get()), KEPT, steps));
     });

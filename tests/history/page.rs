@@ -1,5 +1,4 @@
-//! A past of many pages: it comes at the pace at which the session reads, joins what is new without a hole, and ends when
-//! the session does.
+//! Replays of many pages: they are sent as the session reads, join live messages without a gap, and end with the session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -22,7 +21,7 @@ async fn publish(running: &Running, count: u64, bytes: usize) -> String {
     epoch
 }
 
-/// Reads messages up to an offset; each must follow the one before, or a gap that says what is missing. Gives the gaps.
+/// Reads messages up to an offset; each must follow the previous one, or a gap. Returns the gaps.
 async fn read_to(client: &mut Client, mut at: u64, last: u64) -> Vec<(u64, u64)> {
     let mut gaps = Vec::new();
     while at < last {
@@ -41,7 +40,7 @@ async fn read_to(client: &mut Client, mut at: u64, last: u64) -> Vec<(u64, u64)>
 }
 
 #[tokio::test]
-async fn pages_join_what_is_published_meanwhile() {
+async fn pages_join_live_messages_without_a_gap() {
     for codec in Codec::ALL {
         let running = keeping(History { bytes: 100_000_000, ..messages(1_000_000) });
         let epoch = publish(&running, MANY, 100).await;
@@ -73,7 +72,7 @@ async fn pages_join_what_is_published_meanwhile() {
 }
 
 #[tokio::test]
-async fn more_says_that_there_is_more_than_a_page() {
+async fn more_is_set_if_there_is_more_than_a_page() {
     let running = keeping(messages(1_000));
     let epoch = publish(&running, 1_000, 10).await;
     for (offset, more) in [(0, true), (699, true), (700, false), (1_000, false)] {
@@ -85,8 +84,8 @@ async fn more_says_that_there_is_more_than_a_page() {
     }
 }
 
-/// The outbox never holds much more than a page, however long the past and however slow the reader; what is given up under
-/// it is told, and it is not closed for being slow.
+/// The outbox never holds much more than a page, for any length of history and any speed of the reader; trimmed
+/// messages are reported as a gap, and the session is not closed as a slow consumer.
 #[tokio::test]
 async fn a_slow_consumer_is_sent_pages_as_it_reads_and_gaps_for_trimmed_messages() {
     let running = Running::with(|config| {
@@ -102,12 +101,12 @@ async fn a_slow_consumer_is_sent_pages_as_it_reads_and_gaps_for_trimmed_messages
     let mut client = Client::upgraded(stream, &format!("ws://{}/ws", running.address), Codec::Json).await;
     let since = json!({"epoch": epoch, "offset": 0});
     client.ask(json!({"type": "subscribe", "topic": "t", "since": since})).await;
-    eventually("a page waits", || running.broker.metrics().outbox_bytes > 0).await;
+    eventually("a page is queued", || running.broker.metrics().outbox_bytes > 0).await;
     assert!(running.broker.metrics().outbox_bytes < 200_000);
-    // Twice as much as is kept: most of what the reader wanted goes.
+    // Twice as much as is kept: most of what the reader requested is trimmed.
     let last = 2 * MANY;
     publish(&running, MANY, 10_000).await;
-    assert!(running.broker.metrics().outbox_bytes < 200_000, "what is new does not wait in the outbox");
+    assert!(running.broker.metrics().outbox_bytes < 200_000, "live messages are not queued in the outbox");
     let gaps = read_to(&mut client, 0, last).await;
     assert_eq!(gaps.len(), 1, "{gaps:?}");
     assert_eq!(running.broker.metrics().sessions_slow_total, 0);
@@ -116,7 +115,7 @@ async fn a_slow_consumer_is_sent_pages_as_it_reads_and_gaps_for_trimmed_messages
 }
 
 #[tokio::test]
-async fn leaving_in_the_middle_leaves_nothing_behind() {
+async fn unsubscribing_during_a_replay_releases_everything() {
     let running = Running::with(|config| {
         config.topics[0].history = Some(History { bytes: 100_000_000, ..messages(10_000) });
         config.limits.topic_idle_ms = 50;
@@ -132,26 +131,26 @@ async fn leaving_in_the_middle_leaves_nothing_behind() {
     leaving.take_all();
     running.broker.publish("t", Payload::json(&"later").unwrap()).await.unwrap();
     leaving.ping().await;
-    assert!(leaving.take_all().is_empty(), "nothing comes after the answer");
+    assert!(leaving.take_all().is_empty(), "nothing is sent after the reply");
     let mut again = running.client(Codec::Json).await;
     for _ in 0..10 {
         again.ask(request.clone()).await;
     }
-    // The last of them is whole; what came before its answer belongs to the others.
+    // The last of them is complete; messages before its reply belong to the others.
     let reply = again.ok(request).await;
     again.take_all();
     assert_eq!(reply["recovered"], json!(true));
     read_to(&mut again, 0, MANY + 1).await;
-    eventually("one is left", || running.broker.metrics().subscriptions == 1).await;
+    eventually("one subscription is left", || running.broker.metrics().subscriptions == 1).await;
     assert_eq!(running.broker.topic("t").unwrap().subscribers, 1);
     again.close().await;
     leaving.close().await;
     running.becomes_empty().await;
-    eventually("the topic is forgotten", || running.broker.metrics().topics == 0).await;
+    eventually("the topic is removed", || running.broker.metrics().topics == 0).await;
 }
 
 #[tokio::test]
-async fn a_policy_chosen_meanwhile_holds_afterwards() {
+async fn a_policy_set_during_a_replay_applies_after_it() {
     let running = keeping(History { bytes: 100_000_000, ..messages(10_000) });
     let epoch = publish(&running, MANY, 1_000).await;
     let mut client = running.client(Codec::Json).await;
@@ -161,7 +160,7 @@ async fn a_policy_chosen_meanwhile_holds_afterwards() {
     read_to(&mut client, 0, MANY).await;
     eventually("it is subscribed", || running.broker.metrics().subscriptions == 1).await;
     publish(&running, 1, 10).await;
-    assert_eq!(client.message().await["offset"], MANY + 1, "the first sample comes at once");
+    assert_eq!(client.message().await["offset"], MANY + 1, "the first sample is sent at once");
     client.take_all();
     publish(&running, 2, 10).await;
     client.ping().await;
@@ -171,7 +170,7 @@ async fn a_policy_chosen_meanwhile_holds_afterwards() {
 }
 
 #[tokio::test]
-async fn the_past_goes_on_over_a_stream_that_has_been_full() {
+async fn a_replay_continues_after_the_stream_was_full() {
     for codec in Codec::ALL {
         let running = keeping(messages(1_000));
         publish(&running, 1_000, 20).await;
@@ -186,7 +185,7 @@ async fn the_past_goes_on_over_a_stream_that_has_been_full() {
 }
 
 #[tokio::test]
-async fn what_wanted_no_echo_is_not_in_the_past_of_its_publisher_either() {
+async fn messages_without_echo_are_not_replayed_to_their_publisher() {
     let running = keeping(messages(100));
     let mut client = running.client(Codec::Json).await;
     client.publish("t", json!(1)).await;

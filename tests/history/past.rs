@@ -1,4 +1,4 @@
-//! The request `history`: pages in both directions, and positions that lead nowhere.
+//! The request `history`: pages in both directions, and unknown positions.
 
 use rialto::config::History;
 use rialto::{Codec, ErrorCode, HistoryFrom, Payload, Position};
@@ -13,7 +13,7 @@ fn numbers(reply: &Value) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn pages_lead_in_both_directions() {
+async fn history_is_paged_in_both_directions() {
     for codec in Codec::ALL {
         let running = keeping(messages(8));
         let mut client = running.client(codec).await;
@@ -75,7 +75,7 @@ async fn a_history_request_from_an_unknown_position_fails() {
 }
 
 #[tokio::test]
-async fn an_embedder_reads_it_too_and_large_messages_come_one_by_one() {
+async fn an_embedder_reads_history_with_one_large_message_per_page() {
     let running = keeping(History { bytes: 10_000_000, ..messages(10) });
     for byte in 0..4_u8 {
         running.broker.publish("t", Payload::bytes(vec![byte; 600_000])).await.unwrap();
@@ -91,7 +91,7 @@ async fn an_embedder_reads_it_too_and_large_messages_come_one_by_one() {
 }
 
 #[tokio::test]
-async fn answers_are_sent_at_the_pace_of_the_reader() {
+async fn history_replies_are_sent_as_the_client_reads() {
     let running = keeping(History { bytes: 1 << 20, ..messages(1_000) });
     for _ in 0..16 {
         running.broker.publish("t", Payload::bytes(vec![7; 60_000])).await.unwrap();

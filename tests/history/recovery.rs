@@ -1,4 +1,4 @@
-//! Coming back with a position: everything that was missed, in order and once, or a plain word that it is not there.
+//! Recovery from a position: all missed messages, in order and once, or a gap.
 
 use rialto::Codec;
 use rialto::config::History;
@@ -8,7 +8,7 @@ use super::{keeping, messages};
 use crate::support::raw::{FIN, TEXT, masked};
 use crate::support::{Client, Raw, Running, encode, eventually};
 
-/// Publishes numbers and gives the last position.
+/// Publishes numbers and returns the last position.
 async fn publish(running: &Running, topic: &str, numbers: std::ops::RangeInclusive<u64>) -> Value {
     let mut client = running.client(Codec::Json).await;
     let mut position = Value::Null;
@@ -82,7 +82,7 @@ async fn trimmed_messages_are_reported_as_a_gap_and_nothing_is_sent_in_part() {
 }
 
 #[tokio::test]
-async fn last_is_what_there_is_where_since_leads_to_nothing() {
+async fn last_applies_where_recovery_fails() {
     let running = keeping(messages(5));
     let position = publish(&running, "t", 1..=9).await;
     let request = |since: Value, last: u64| json!({"type": "subscribe", "topic": "t", "since": since, "last": last});
@@ -95,7 +95,7 @@ async fn last_is_what_there_is_where_since_leads_to_nothing() {
     let mut client = running.client(Codec::MessagePack).await;
     let reply = client.ok(request(json!({"epoch": position["epoch"], "offset": 7}), 5)).await;
     assert_eq!(reply["recovered"], json!(true));
-    assert_eq!(offsets(&mut client, 2).await, [8, 9], "`last` has no say where nothing is missing");
+    assert_eq!(offsets(&mut client, 2).await, [8, 9], "`last` does not apply where recovery succeeds");
     let mut client = running.client(Codec::Json).await;
     let reply = client.ok(json!({"type": "subscribe", "topic": "t", "last": 2})).await;
     assert_eq!((reply.get("recovered"), &reply["more"]), (None, &json!(false)), "{reply}");
@@ -104,24 +104,24 @@ async fn last_is_what_there_is_where_since_leads_to_nothing() {
 }
 
 #[tokio::test]
-async fn a_topic_that_was_forgotten_goes_on_where_it_was() {
+async fn a_topic_that_is_loaded_again_continues_at_its_position() {
     let running = keeping(messages(5));
     let position = publish(&running, "t", 1..=3).await;
-    eventually("the topic is forgotten", || running.broker.metrics().topics == 0).await;
+    eventually("the topic is removed", || running.broker.metrics().topics == 0).await;
     let mut client = running.client(Codec::Json).await;
     let reply = since(&mut client, &position["epoch"], 1).await;
     assert_eq!((&reply["recovered"], &reply["position"]), (&json!(true), &position));
     assert_eq!(offsets(&mut client, 2).await, [2, 3]);
     client.close().await;
     running.becomes_empty().await;
-    eventually("the topic is forgotten again", || running.broker.metrics().topics == 0).await;
+    eventually("the topic is removed again", || running.broker.metrics().topics == 0).await;
 }
 
 #[tokio::test]
-async fn what_is_too_old_is_given_up() {
+async fn messages_over_the_age_limit_are_removed() {
     let running = keeping(History { age_ms: 50, ..messages(100) });
     let position = publish(&running, "t", 1..=3).await;
-    eventually("all is too old", || {
+    eventually("all are over the age limit", || {
         let past = running.broker.history("t", None, None).unwrap();
         past.messages.is_empty() && past.position.offset == 3
     })
@@ -132,12 +132,12 @@ async fn what_is_too_old_is_given_up() {
     assert_eq!(
         since(&mut client, &position["epoch"], 3).await["recovered"],
         json!(true),
-        "its position is still known"
+        "its position is still valid"
     );
 }
 
 #[tokio::test]
-async fn in_a_bulk_the_past_follows_the_reply() {
+async fn in_a_bulk_missed_messages_follow_the_reply() {
     let running = keeping(messages(5));
     let a = publish(&running, "a", 1..=3).await;
     let b = publish(&running, "b", 1..=9).await;
@@ -149,7 +149,7 @@ async fn in_a_bulk_the_past_follows_the_reply() {
         {"topic": "bad..name"},
     ]);
     client.send(&json!({"type": "subscribe", "id": 77, "topics": topics})).await;
-    // In the order of the wire: nothing of the past comes before the reply.
+    // In the order of the wire: no missed message is sent before the reply.
     let mut frames = Vec::new();
     while frames.len() < 4 {
         frames.extend({
@@ -169,7 +169,7 @@ async fn in_a_bulk_the_past_follows_the_reply() {
 }
 
 #[tokio::test]
-async fn subscribing_again_with_a_position_begins_again_from_there() {
+async fn resubscribing_with_a_position_restarts_the_replay() {
     let running = keeping(messages(100));
     let mut client = running.client(Codec::Json).await;
     client.subscribe("t").await;
@@ -190,7 +190,7 @@ async fn subscribing_again_with_a_position_begins_again_from_there() {
 }
 
 #[tokio::test]
-async fn leaving_before_a_bulk_is_answered_is_leaving() {
+async fn unsubscribing_before_a_bulk_is_answered_unsubscribes() {
     let running = keeping(messages(5));
     let position = publish(&running, "a", 1..=3).await;
     let mut client = running.client(Codec::Json).await;
@@ -206,19 +206,19 @@ async fn leaving_before_a_bulk_is_answered_is_leaving() {
     assert_eq!(running.broker.topic("a").unwrap().subscribers, 0);
 }
 
-/// Sends requests so that they arrive together, and gives what comes back until each is answered.
+/// Sends requests so that they arrive together, and returns all frames until each is answered.
 async fn together(raw: &mut Raw, requests: &[Value]) -> Vec<Value> {
     let frame = |request: &Value| masked(FIN | TEXT, &encode(Codec::Json, request));
     raw.send(&requests.iter().flat_map(frame).collect::<Vec<u8>>()).await;
-    let mut told = Vec::new();
-    while told.iter().filter(|frame: &&Value| frame.get("id").is_some()).count() < requests.len() {
-        told.push(raw.frame_value().await);
+    let mut received = Vec::new();
+    while received.iter().filter(|frame: &&Value| frame.get("id").is_some()).count() < requests.len() {
+        received.push(raw.frame_value().await);
     }
-    told
+    received
 }
 
 #[tokio::test]
-async fn what_follows_the_answer_is_not_in_its_gap() {
+async fn messages_after_the_reply_are_not_in_its_gap() {
     let running = Running::start();
     let position = publish(&running, "t", 1..=5).await;
     let mut raw = running.raw(Codec::Json).await;
@@ -226,14 +226,22 @@ async fn what_follows_the_answer_is_not_in_its_gap() {
     let subscribe = |id: u64| json!({"type": "subscribe", "id": id, "topic": "t", "since": since});
     let message = |id: u64| json!({"type": "publish", "id": id, "topic": "t", "data": id});
     for (first, head) in [(1, 5), (3, 6)] {
-        let mut told = together(&mut raw, &[subscribe(first), message(first + 1)]).await;
-        while !told.iter().any(|frame| frame["type"] == "message" || frame["to"] == head + 1) {
-            told.push(raw.frame_value().await);
+        let mut received = together(&mut raw, &[subscribe(first), message(first + 1)]).await;
+        while !received.iter().any(|frame| frame["type"] == "message" || frame["to"] == head + 1) {
+            received.push(raw.frame_value().await);
         }
-        told.retain(|frame| frame["id"] != first + 1);
-        assert_eq!((&told[0]["id"], &told[0]["position"]["offset"]), (&json!(first), &json!(head)), "{told:?}");
-        assert_eq!(told[1], json!({"type": "gap", "topic": "t", "from": 3, "to": head, "reason": "expired"}));
-        assert_eq!((&told[2]["type"], &told[2]["offset"]), (&json!("message"), &json!(head + 1)), "{told:?}");
+        received.retain(|frame| frame["id"] != first + 1);
+        assert_eq!(
+            (&received[0]["id"], &received[0]["position"]["offset"]),
+            (&json!(first), &json!(head)),
+            "{received:?}"
+        );
+        assert_eq!(received[1], json!({"type": "gap", "topic": "t", "from": 3, "to": head, "reason": "expired"}));
+        assert_eq!(
+            (&received[2]["type"], &received[2]["offset"]),
+            (&json!("message"), &json!(head + 1)),
+            "{received:?}"
+        );
     }
     drop(raw);
     running.becomes_empty().await;

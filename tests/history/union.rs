@@ -1,4 +1,4 @@
-//! Patterns beside the past: what a pattern selects while the past of a topic is on its way comes once, in its place there.
+//! Patterns and replays: a message that a pattern selects during the replay of its topic is delivered once, in order.
 
 use rialto::config::History;
 use rialto::{Codec, Payload};
@@ -9,7 +9,7 @@ use super::{keeping, messages};
 const MANY: u64 = 2_000;
 
 #[tokio::test]
-async fn a_pattern_does_not_overtake_the_past() {
+async fn a_pattern_does_not_overtake_a_replay() {
     for codec in Codec::ALL {
         let running = keeping(History { bytes: 100_000_000, ..messages(1_000_000) });
         let publish = async |count: u64| {
@@ -30,7 +30,7 @@ async fn a_pattern_does_not_overtake_the_past() {
         }
         let reply = client.reply(id).await;
         assert_eq!(reply["recovered"], true, "{reply}");
-        // What the pattern brought before the answer is not part of what follows it.
+        // Messages by the pattern before the reply are no part of what follows it.
         client.take_all();
         let last = running.broker.topic("t").unwrap().position.offset;
         for offset in 1..=last {

@@ -1,4 +1,4 @@
-//! All that a program needs, with curl alone: publish, read the past, follow a topic, break off and go on.
+//! A program with curl alone: publish, read the history, follow a topic, disconnect and resume.
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{KEY, start};
 
-/// curl, until it ends or this is dropped.
+/// A running curl, which is killed on drop.
 struct Curl {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -63,14 +63,14 @@ fn data(block: &[String]) -> Value {
 }
 
 #[test]
-fn curl_alone_publishes_reads_the_past_and_follows_a_topic_without_a_hole() {
+fn curl_publishes_reads_history_and_resumes_a_stream() {
     let (running, _) = start();
     let url = |path: &str| format!("http://{}{path}", running.address);
     let authorization = format!("Authorization: Bearer {KEY}");
     let post = |operation: &str, body: &str| {
         let (url, kind) = (url(&format!("/api/v1/{operation}")), "Content-Type: application/json");
-        let told = Curl::start(&["--header", &authorization, "--header", kind, "--data", body, &url]).all();
-        serde_json::from_str::<Value>(&told).unwrap()
+        let response = Curl::start(&["--header", &authorization, "--header", kind, "--data", body, &url]).all();
+        serde_json::from_str::<Value>(&response).unwrap()
     };
     let first = post("publish", r#"{"topic": "news", "data": "one", "key": "k1"}"#);
     assert_eq!(first["position"]["offset"], 1);

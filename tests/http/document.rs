@@ -1,5 +1,5 @@
-//! The OpenAPI document and the server say the same: every path and method that one names the other has. Whether answers are
-//! as described is held by `tests/api/run`.
+//! The OpenAPI document and the server agree on all paths and methods. `tests/api/run` compares responses with the
+//! document.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::support::{get, http};
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
 
 #[tokio::test]
-async fn each_path_and_method_of_the_document_is_served_and_no_other() {
+async fn only_the_paths_and_methods_of_the_document_are_served() {
     let (running, program) = start();
     let answered = get(running.address, "/api/v1/openapi.json").await;
     assert_eq!((answered.status, answered.header("content-type")), (200, Some("application/json")));
@@ -26,7 +26,7 @@ async fn each_path_and_method_of_the_document_is_served_and_no_other() {
     assert_eq!(paths.keys().cloned().collect::<BTreeSet<_>>(), served);
     for (path, operations) in paths {
         for method in METHODS {
-            // What answers GET answers HEAD too (RFC 9110 section 9.3.2).
+            // HEAD is allowed where GET is (RFC 9110 section 9.3.2).
             let described = operations.get(method).is_some() || (method == "head" && operations.get("get").is_some());
             if method == "head" && described {
                 continue;
@@ -44,7 +44,7 @@ async fn each_path_and_method_of_the_document_is_served_and_no_other() {
 }
 
 #[tokio::test]
-async fn the_document_names_every_code_and_operation_and_what_it_refers_to_exists() {
+async fn the_document_has_every_code_and_operation_and_no_dangling_reference() {
     let (running, _) = start();
     let text = get(running.address, "/api/v1/openapi.json").await.body;
     let document: Value = serde_json::from_str(&text).unwrap();

@@ -1,4 +1,4 @@
-//! A stream of events tells what a WebSocket tells, is a session while it lives, and ends when its client leaves.
+//! A Server-Sent Events stream has the frames of a WebSocket, is a session while it is open, and ends with its client.
 
 use rialto::Codec;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::support::{eventually, get};
 use crate::{start, start_with};
 
 #[tokio::test]
-async fn a_stream_gets_each_frame_as_a_websocket_does() {
+async fn a_stream_receives_the_same_frames_as_a_websocket() {
     let (running, program) = start();
     let mut client = running.client(Codec::Json).await;
     client.ok(json!({"type": "subscribe", "topics": [{"topic": "a"}, {"topic": "b.*"}]})).await;
@@ -22,7 +22,7 @@ async fn a_stream_gets_each_frame_as_a_websocket_does() {
         assert_eq!((&subscribed.data["id"], &subscribed.data["topic"]), (&json!(id), &json!(topic)));
     }
     assert!((1_000..5_000).contains(&stream.retry_ms.unwrap()));
-    // One after the other: topics have no order among each other.
+    // One after the other: there is no order between topics.
     for (topic, data) in [("a", json!(1)), ("b.c", json!({"x": "é\n\r\u{2028}"})), ("c", json!(0)), ("a", json!(null))]
     {
         program.ok("publish", json!({"topic": topic, "data": data})).await;
@@ -35,7 +35,7 @@ async fn a_stream_gets_each_frame_as_a_websocket_does() {
 }
 
 #[tokio::test]
-async fn payloads_with_line_breaks_arrive_whole() {
+async fn payloads_with_line_breaks_arrive_unchanged() {
     let (running, program) = start();
     let mut stream = Stream::open(running.address, "topic=a", None).await;
     let body = "{\"topic\":\"a\",\"data\":{\n \"x\":\r\n\r 1,\n\n\"y\":\"\\n\"}}";
@@ -44,7 +44,7 @@ async fn payloads_with_line_breaks_arrive_whole() {
 }
 
 #[tokio::test]
-async fn a_stream_is_a_session_until_its_client_leaves() {
+async fn a_stream_is_a_session_until_its_client_disconnects() {
     let (running, program) = start();
     let counted = || {
         let metrics = running.broker.metrics();
@@ -62,12 +62,12 @@ async fn a_stream_is_a_session_until_its_client_leaves() {
             assert_eq!(closing.data["code"], 4003);
             assert_eq!(stream.next().await, None);
         }
-        eventually("the session is gone", || counted() == (0, 0, 0)).await;
+        eventually("the session has ended", || counted() == (0, 0, 0)).await;
     }
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_an_idle_stream_is_noticed_at_once() {
+async fn a_disconnect_from_an_idle_stream_is_detected_at_once() {
     let (running, _) = start_with(|config| config.limits.ping_ms = 3_600_000);
     let streams =
         [Stream::open(running.address, "topic=a", None).await, Stream::open(running.address, "topic=a", None).await];
@@ -77,11 +77,11 @@ async fn a_client_that_leaves_an_idle_stream_is_noticed_at_once() {
 }
 
 #[tokio::test]
-async fn a_quiet_stream_is_kept_alive_by_comments() {
+async fn an_idle_stream_is_kept_alive_by_comments() {
     let (running, program) = start_with(|config| {
         config.limits.ping_ms = 50;
         config.limits.pong_ms = 5_000;
-        // Deadlines of requests are not those of streams.
+        // Request timeouts do not apply to streams.
         config.limits.header_ms = 200;
     });
     let mut stream = Stream::open(running.address, "topic=a", None).await;
@@ -93,7 +93,7 @@ async fn a_quiet_stream_is_kept_alive_by_comments() {
 }
 
 #[tokio::test]
-async fn streams_obey_the_limits_of_sessions() {
+async fn streams_count_toward_session_limits() {
     let (running, _) = start_with(|config| config.limits.sessions = 2);
     let one = Stream::open(running.address, "topic=a", None).await;
     let mut client = running.client(Codec::Json).await;
@@ -103,13 +103,13 @@ async fn streams_obey_the_limits_of_sessions() {
         assert!(full.header("retry-after").is_some());
     }
     drop(one);
-    eventually("there is a place", || running.broker.metrics().sessions == 1).await;
+    eventually("the slot is released", || running.broker.metrics().sessions == 1).await;
     let _two = Stream::open(running.address, "topic=a", None).await;
     client.ping().await;
 }
 
 #[tokio::test]
-async fn the_policy_and_the_past_are_chosen_in_the_query() {
+async fn delivery_policy_and_history_are_chosen_in_the_query() {
     let (running, program) = start();
     for number in 1..=5 {
         program.ok("publish", json!({"topic": "a", "data": number})).await;
@@ -126,7 +126,7 @@ async fn the_policy_and_the_past_are_chosen_in_the_query() {
         program.ok("publish", json!({"topic": "b", "data": number})).await;
     }
     program.ok("disconnect", json!({"session": session})).await;
-    // That one was skipped may be told; the other waits for its time.
+    // The gap for one may be reported; the other waits for the interval.
     let mut event = sampled.next().await.unwrap();
     if event.name == "gap" {
         event = sampled.next().await.unwrap();
@@ -135,7 +135,7 @@ async fn the_policy_and_the_past_are_chosen_in_the_query() {
 }
 
 #[tokio::test]
-async fn what_follows_the_request_on_its_connection_is_not_answered() {
+async fn further_requests_on_the_connection_of_a_stream_are_not_answered() {
     let (running, program) = start();
     let socket = TcpStream::connect(running.address).await.unwrap();
     let second = "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -1,4 +1,5 @@
-//! Who may use the HTTP API: no one without a key, each key for what it is good for, and no page of another origin.
+//! Authentication and authorization of the HTTP API: no access without a key, each key for its operations and topics,
+//! and no page of another origin.
 
 use rialto::ApiOperation;
 use rialto::topic::Pattern;
@@ -8,14 +9,14 @@ use crate::support::{Program, Running, get, http};
 use crate::{KEY, api_key, settle, start, start_with};
 
 #[tokio::test]
-async fn without_keys_in_the_configuration_there_is_no_such_api() {
+async fn without_keys_in_the_configuration_the_api_does_not_exist() {
     let running = Running::with(|config| {
         settle(config);
         config.api = None;
     });
     assert_eq!(get(running.address, "/api/v1/openapi.json").await.status, 404);
     let program = Program { address: running.address, key: KEY.to_owned() };
-    // A body is nothing that any other address takes.
+    // Other paths do not allow a body.
     assert_eq!(program.send("publish", "application/json", "{}").await.status, 400);
     assert_eq!(program.send("publish", "application/json", "").await.status, 404);
 }
@@ -51,13 +52,13 @@ async fn an_api_key_may_use_only_its_operations_and_topics() {
         ("disconnect", json!({"session": "a"})),
         ("call", json!({"plugin": "chat", "method": "members"})),
     ] {
-        let (status, told) = narrow.ask(operation, &body).await;
-        assert_eq!((status, &told["code"]), (403, &json!("forbidden")), "{operation} {body}: {told}");
+        let (status, response) = narrow.ask(operation, &body).await;
+        assert_eq!((status, &response["code"]), (403, &json!("forbidden")), "{operation} {body}: {response}");
     }
     program.ok("publish", json!({"topic": "news", "data": 1})).await;
-    let told = narrow.ok("broadcast", json!({"topics": ["news", "chat.a"], "data": 2})).await;
+    let response = narrow.ok("broadcast", json!({"topics": ["news", "chat.a"], "data": 2})).await;
     assert_eq!(
-        (&told["topics"][0]["error"]["code"], &told["topics"][1]["position"]["offset"]),
+        (&response["topics"][0]["error"]["code"], &response["topics"][1]["position"]["offset"]),
         (&json!("forbidden"), &json!(2))
     );
     let listed = narrow.ok("topics", json!({})).await;
@@ -66,7 +67,7 @@ async fn an_api_key_may_use_only_its_operations_and_topics() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_may_not_use_it_and_may_not_read_it() {
+async fn pages_of_other_origins_may_neither_use_nor_read_the_api() {
     let (running, program) =
         start_with(|config| config.server.allowed_origins = vec!["https://app.example".to_owned()]);
     let address = running.address;
@@ -90,7 +91,7 @@ async fn pages_of_other_origins_may_not_use_it_and_may_not_read_it() {
 }
 
 #[tokio::test]
-async fn idempotency_keys_of_programs_are_their_own() {
+async fn idempotency_keys_are_separate_for_each_api_key() {
     let (running, program) = start_with(|config| {
         config.api.as_mut().unwrap().keys.push(api_key("other", "rialto_other"));
     });
@@ -98,11 +99,11 @@ async fn idempotency_keys_of_programs_are_their_own() {
     let mut client = running.client(rialto::Codec::Json).await;
     client.ok(json!({"type": "publish", "topic": "a", "data": "mine", "key": "k"})).await;
     for (offset, who) in [(2, &program), (3, &other)] {
-        let told = who.ok("publish", json!({"topic": "a", "data": offset, "key": "k"})).await;
-        assert_eq!(told["position"]["offset"], offset);
+        let response = who.ok("publish", json!({"topic": "a", "data": offset, "key": "k"})).await;
+        assert_eq!(response["position"]["offset"], offset);
         let again = who.ok("publish", json!({"topic": "a", "data": offset, "key": "k"})).await;
-        assert_eq!((&again["position"], &again["duplicate"]), (&told["position"], &json!(true)));
-        let (status, told) = who.ask("publish", &json!({"topic": "a", "data": "else", "key": "k"})).await;
-        assert_eq!((status, &told["code"]), (409, &json!("key_reused")));
+        assert_eq!((&again["position"], &again["duplicate"]), (&response["position"], &json!(true)));
+        let (status, response) = who.ask("publish", &json!({"topic": "a", "data": "else", "key": "k"})).await;
+        assert_eq!((status, &response["code"]), (409, &json!("key_reused")));
     }
 }

@@ -1,4 +1,4 @@
-//! What each operation of the HTTP API does, in both codecs.
+//! The operations of the HTTP API, in both codecs.
 
 use rialto::Codec;
 use serde_json::json;
@@ -9,30 +9,31 @@ use crate::support::{all_bytes_answered, decode, encode};
 use crate::{start, start_with};
 
 #[tokio::test]
-async fn a_program_s_message_reaches_every_session_and_the_history() {
+async fn a_message_of_a_program_reaches_every_session_and_the_history() {
     let (running, program) = start();
     let mut clients = [running.client(Codec::Json).await, running.client(Codec::MessagePack).await];
     for client in &mut clients {
         client.subscribe("news").await;
     }
-    let told = program.ok("publish", json!({"topic": "news", "data": {"a": [1, null]}})).await;
+    let response = program.ok("publish", json!({"topic": "news", "data": {"a": [1, null]}})).await;
     for client in &mut clients {
         let message = client.message().await;
-        assert_eq!((&message["data"], &message["offset"]), (&json!({"a": [1, null]}), &told["position"]["offset"]));
+        assert_eq!((&message["data"], &message["offset"]), (&json!({"a": [1, null]}), &response["position"]["offset"]));
     }
     program.ok("publish", json!({"topic": "news", "bytes": "AAEC"})).await;
     assert_eq!(clients[0].message().await["bytes"], "AAEC");
     let past = program.ok("history", json!({"topic": "news", "limit": 1})).await;
     assert_eq!((&past["messages"][0]["bytes"], &past["more"]), (&json!("AAEC"), &json!(true)));
-    let since = &told["position"];
+    let since = &response["position"];
     let past = program.ok("history", json!({"topic": "news", "since": since})).await;
     assert_eq!(past["messages"].as_array().unwrap().len(), 1, "{past}");
-    let (status, told) = program.ask("history", &json!({"topic": "news", "since": {"epoch": "e", "offset": 1}})).await;
-    assert_eq!((status, &told["code"]), (410, &json!("expired")));
+    let (status, response) =
+        program.ask("history", &json!({"topic": "news", "since": {"epoch": "e", "offset": 1}})).await;
+    assert_eq!((status, &response["code"]), (410, &json!("expired")));
 }
 
 #[tokio::test]
-async fn what_is_asked_in_messagepack_is_answered_so() {
+async fn a_messagepack_request_has_a_messagepack_response() {
     let (running, program) = start();
     for (body, status) in [(json!({"topic": "a", "bytes": {"$bin": "AAEC"}}), 200), (json!({"topic": "a"}), 400)] {
         let body = encode(Codec::MessagePack, &body);
@@ -49,10 +50,10 @@ async fn what_is_asked_in_messagepack_is_answered_so() {
         let (head, body) = (String::from_utf8_lossy(&answer[..end]), &answer[end + 4..]);
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
         assert!(head.contains("\r\ncontent-type: application/msgpack\r\n"), "{head}");
-        let told = decode(Codec::MessagePack, body);
+        let response = decode(Codec::MessagePack, body);
         match status {
-            200 => assert_eq!(told["position"]["offset"], 1),
-            _ => assert_eq!(told["code"], "bad_request"),
+            200 => assert_eq!(response["position"]["offset"], 1),
+            _ => assert_eq!(response["code"], "bad_request"),
         }
     }
     let past = program.ok("history", json!({"topic": "a"})).await;
@@ -60,26 +61,26 @@ async fn what_is_asked_in_messagepack_is_answered_so() {
 }
 
 #[tokio::test]
-async fn a_broadcast_tells_the_outcome_of_each_topic_and_is_idempotent() {
+async fn a_broadcast_returns_the_outcome_of_each_topic_and_is_idempotent() {
     let (_running, program) = start();
     let topics: Vec<String> = (0..1_000).map(|number| format!("room.{number}")).collect();
     let body = json!({"topics": topics, "data": "hello", "key": "k"});
     for duplicate in [json!(null), json!(true)] {
-        let told = program.ok("broadcast", body.clone()).await;
-        let outcomes = told["topics"].as_array().unwrap();
+        let response = program.ok("broadcast", body.clone()).await;
+        let outcomes = response["topics"].as_array().unwrap();
         assert_eq!(outcomes.len(), 1_000);
         for (topic, outcome) in topics.iter().zip(outcomes) {
             assert_eq!((&outcome["topic"], &outcome["position"]["offset"]), (&json!(topic), &json!(1)));
             assert_eq!(outcome["duplicate"], duplicate);
         }
     }
-    let told = program.ok("broadcast", json!({"topics": ["a..b", "a"], "data": 1})).await;
-    assert_eq!(told["topics"][0]["error"]["code"], "bad_request");
-    assert_eq!(told["topics"][1]["position"]["offset"], 1);
+    let response = program.ok("broadcast", json!({"topics": ["a..b", "a"], "data": 1})).await;
+    assert_eq!(response["topics"][0]["error"]["code"], "bad_request");
+    assert_eq!(response["topics"][1]["position"]["offset"], 1);
     let (status, _) = program.ask("broadcast", &json!({"topics": vec!["a"; 1_001], "data": 1})).await;
     assert_eq!(status, 400);
     let (status, _) = program.ask("broadcast", &json!({"topics": ["a"], "data": 1, "key": ""})).await;
-    assert_eq!(status, 400, "what is wrong for all topics is told once");
+    assert_eq!(status, 400, "an error for all topics is returned once");
 }
 
 #[tokio::test]
@@ -90,22 +91,22 @@ async fn topics_are_listed_by_name_and_page_by_page() {
     for topic in ["b.3", "a", "b.1", "c"] {
         program.ok("publish", json!({"topic": topic, "data": 1})).await;
     }
-    let names = |told: &serde_json::Value| -> Vec<String> {
-        told["topics"].as_array().unwrap().iter().map(|line| line["topic"].as_str().unwrap().to_owned()).collect()
+    let names = |response: &serde_json::Value| -> Vec<String> {
+        response["topics"].as_array().unwrap().iter().map(|line| line["topic"].as_str().unwrap().to_owned()).collect()
     };
     let (mut all, mut body) = (Vec::new(), json!({"limit": 2}));
     loop {
-        let told = program.ok("topics", body.clone()).await;
-        all.extend(names(&told));
-        if told["more"] == false {
+        let response = program.ok("topics", body.clone()).await;
+        all.extend(names(&response));
+        if response["more"] == false {
             break;
         }
         body["after"] = json!(all.last());
     }
     assert_eq!(all, ["a", "b.1", "b.2", "b.3", "c"]);
-    let told = program.ok("topics", json!({"pattern": "b.*"})).await;
-    assert_eq!(names(&told), ["b.1", "b.2", "b.3"]);
-    let (one, two) = (&told["topics"][0], &told["topics"][1]);
+    let response = program.ok("topics", json!({"pattern": "b.*"})).await;
+    assert_eq!(names(&response), ["b.1", "b.2", "b.3"]);
+    let (one, two) = (&response["topics"][0], &response["topics"][1]);
     assert_eq!((&one["position"]["offset"], &one["subscribers"]), (&json!(1), &json!(0)));
     assert_eq!((&two["position"]["offset"], &two["subscribers"]), (&json!(0), &json!(1)));
     assert_eq!(program.ask("topics", &json!({"pattern": "b..*"})).await.0, 400);
@@ -113,7 +114,7 @@ async fn topics_are_listed_by_name_and_page_by_page() {
 }
 
 #[tokio::test]
-async fn sessions_are_ended_by_their_id_with_the_code_that_is_asked_for() {
+async fn a_session_is_disconnected_by_its_id_with_the_requested_code() {
     let (running, program) = start();
     let mut clients = Vec::new();
     for _ in 0..4 {
@@ -140,7 +141,7 @@ async fn sessions_are_ended_by_their_id_with_the_code_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn all_sessions_of_a_user_are_ended_and_no_other() {
+async fn all_sessions_of_a_user_are_disconnected_and_no_others() {
     use rialto::Codec::Json;
 
     let (running, program) = start();
@@ -167,8 +168,8 @@ async fn programs_and_streams_see_presence() {
     let (running, program) = start_with(|config| config.limits.presence_grace_ms = 0);
     let mut stream = Stream::open(running.address, "topic=a&presence=true", None).await;
     let session = stream.event("welcome").await.data["session"].clone();
-    let told = program.ok("presence", json!({"topic": "a"})).await;
-    assert_eq!(told, json!({"count": 1, "members": [{"session": session, "user": null}]}));
+    let response = program.ok("presence", json!({"topic": "a"})).await;
+    assert_eq!(response, json!({"count": 1, "members": [{"session": session, "user": null}]}));
     assert_eq!(stream.event("subscribed").await.data["count"], 1);
     let mut client = running.client(Codec::Json).await;
     client.subscribe("a").await;

@@ -1,4 +1,4 @@
-//! Long poll: at once with what was missed, else with what comes in time; no hole between two polls.
+//! Long poll: responds at once with missed messages, else with those that arrive in time; no gap between two polls.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,16 +17,16 @@ async fn poll(address: SocketAddr, query: &str) -> Value {
     serde_json::from_str(&answered.body).unwrap()
 }
 
-fn since(told: &Value) -> String {
-    format!("since={}:{}", told["position"]["epoch"].as_str().unwrap(), told["position"]["offset"])
+fn since(response: &Value) -> String {
+    format!("since={}:{}", response["position"]["epoch"].as_str().unwrap(), response["position"]["offset"])
 }
 
-fn data(told: &Value) -> Vec<Value> {
-    told["messages"].as_array().unwrap().iter().map(|message| message["data"].clone()).collect()
+fn data(response: &Value) -> Vec<Value> {
+    response["messages"].as_array().unwrap().iter().map(|message| message["data"].clone()).collect()
 }
 
 #[tokio::test]
-async fn polls_one_after_the_other_see_each_message_once() {
+async fn consecutive_polls_receive_each_message_once() {
     let (running, program) = start();
     let address = running.address;
     let publish = async {
@@ -35,12 +35,12 @@ async fn polls_one_after_the_other_see_each_message_once() {
         }
     };
     let follow = async {
-        let mut told = poll(address, "topic=a&wait_ms=0&last=300").await;
-        let mut seen = data(&told);
+        let mut response = poll(address, "topic=a&wait_ms=0&last=300").await;
+        let mut seen = data(&response);
         while seen.len() < 200 {
-            told = poll(address, &format!("topic=a&{}", since(&told))).await;
-            assert_eq!(told["recovered"], true, "{told}");
-            seen.extend(data(&told));
+            response = poll(address, &format!("topic=a&{}", since(&response))).await;
+            assert_eq!(response["recovered"], true, "{response}");
+            seen.extend(data(&response));
         }
         seen
     };
@@ -50,7 +50,7 @@ async fn polls_one_after_the_other_see_each_message_once() {
 }
 
 #[tokio::test]
-async fn a_poll_waits_for_the_first_message_and_no_longer_than_it_was_asked_to() {
+async fn a_poll_waits_for_the_first_message_up_to_wait_ms() {
     let (running, program) = start_with(|config| {
         config.limits.header_ms = 200;
         config.limits.write_ms = 200;
@@ -63,11 +63,11 @@ async fn a_poll_waits_for_the_first_message_and_no_longer_than_it_was_asked_to()
     running.becomes_empty().await;
     let waits = poll(address, "topic=a");
     let comes = async {
-        eventually("the poll is there", || running.broker.metrics().subscriptions == 1).await;
+        eventually("the poll has subscribed", || running.broker.metrics().subscriptions == 1).await;
         program.ok("publish", json!({"topic": "a", "data": "now"})).await;
     };
-    let (told, ()) = tokio::join!(waits, comes);
-    assert_eq!((data(&told), &told["position"]["offset"]), (vec![json!("now")], &json!(1)));
+    let (response, ()) = tokio::join!(waits, comes);
+    assert_eq!((data(&response), &response["position"]["offset"]), (vec![json!("now")], &json!(1)));
 }
 
 #[tokio::test]
@@ -75,14 +75,14 @@ async fn a_poll_that_missed_more_than_a_page_reports_more() {
     let (running, program) = start();
     let topics = json!({"topics": vec!["a"; 700], "data": "x"});
     program.ok("broadcast", topics).await;
-    let mut told = poll(running.address, "topic=a&last=700").await;
-    let mut pages = vec![(told["messages"].as_array().unwrap().len(), told["more"].clone())];
-    while told["more"] == true {
-        told = poll(running.address, &format!("topic=a&{}", since(&told))).await;
-        pages.push((told["messages"].as_array().unwrap().len(), told["more"].clone()));
+    let mut response = poll(running.address, "topic=a&last=700").await;
+    let mut pages = vec![(response["messages"].as_array().unwrap().len(), response["more"].clone())];
+    while response["more"] == true {
+        response = poll(running.address, &format!("topic=a&{}", since(&response))).await;
+        pages.push((response["messages"].as_array().unwrap().len(), response["more"].clone()));
     }
     assert_eq!(pages, [(300, json!(true)), (300, json!(true)), (100, json!(false))]);
-    assert_eq!(told["position"]["offset"], 700);
+    assert_eq!(response["position"]["offset"], 700);
 }
 
 #[tokio::test]
@@ -94,41 +94,44 @@ async fn a_poll_reports_gaps() {
     for number in 1..=5 {
         program.ok("publish", json!({"topic": "a", "data": number})).await;
     }
-    let told = poll(running.address, &format!("topic=a&{}&last=10", since(&first))).await;
-    assert_eq!((data(&told), &told["recovered"]), (vec![json!(4), json!(5)], &json!(false)));
-    let gap = &told["gaps"][0];
+    let response = poll(running.address, &format!("topic=a&{}&last=10", since(&first))).await;
+    assert_eq!((data(&response), &response["recovered"]), (vec![json!(4), json!(5)], &json!(false)));
+    let gap = &response["gaps"][0];
     assert_eq!((&gap["from"], &gap["to"], &gap["reason"]), (&json!(1), &json!(3), &json!("expired")));
-    let told = poll(running.address, "topic=a&since=other:5").await;
-    assert_eq!((data(&told), &told["recovered"], &told["gaps"][0]["reason"]), (vec![], &json!(false), &json!("reset")));
-    assert_eq!(told["position"]["offset"], 5);
-    let told = poll(running.address, "topic=new&since=other:5").await;
-    assert_eq!((data(&told), &told["recovered"]), (vec![], &json!(false)), "at once: the position is another");
+    let response = poll(running.address, "topic=a&since=other:5").await;
+    assert_eq!(
+        (data(&response), &response["recovered"], &response["gaps"][0]["reason"]),
+        (vec![], &json!(false), &json!("reset"))
+    );
+    assert_eq!(response["position"]["offset"], 5);
+    let response = poll(running.address, "topic=new&since=other:5").await;
+    assert_eq!((data(&response), &response["recovered"]), (vec![], &json!(false)), "at once: the position is another");
 }
 
 #[tokio::test]
 async fn a_poll_of_a_topic_without_history_reports_gaps() {
     let (running, program) = start_with(|config| config.topics[0].history = None);
     let address = running.address;
-    let told = poll(address, "topic=a&last=5&wait_ms=0").await;
+    let response = poll(address, "topic=a&last=5&wait_ms=0").await;
     running.becomes_empty().await;
-    let waits = async { poll(address, &format!("topic=a&{}", since(&told))).await };
+    let waits = async { poll(address, &format!("topic=a&{}", since(&response))).await };
     let comes = async {
-        eventually("the poll is there", || running.broker.metrics().subscriptions == 1).await;
+        eventually("the poll has subscribed", || running.broker.metrics().subscriptions == 1).await;
         program.ok("publish", json!({"topic": "a", "data": 1})).await;
     };
-    let (told, ()) = tokio::join!(waits, comes);
-    assert_eq!((data(&told), &told["recovered"]), (vec![json!(1)], &json!(true)));
+    let (response, ()) = tokio::join!(waits, comes);
+    assert_eq!((data(&response), &response["recovered"]), (vec![json!(1)], &json!(true)));
     program.ok("publish", json!({"topic": "a", "data": 2})).await;
-    let told = poll(address, &format!("topic=a&{}", since(&told))).await;
-    assert_eq!((&told["recovered"], &told["gaps"][0]["to"]), (&json!(false), &json!(2)));
+    let response = poll(address, &format!("topic=a&{}", since(&response))).await;
+    assert_eq!((&response["recovered"], &response["gaps"][0]["to"]), (&json!(false), &json!(2)));
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_a_waiting_poll_leaves_no_session() {
+async fn a_disconnect_during_a_poll_ends_its_session() {
     let (running, _) = start();
     let mut socket = TcpStream::connect(running.address).await.unwrap();
     socket.write_all(b"GET /poll?topic=a HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    eventually("the poll is there", || running.broker.metrics().subscriptions == 1).await;
+    eventually("the poll has subscribed", || running.broker.metrics().subscriptions == 1).await;
     drop(socket);
     within("the end", running.becomes_empty()).await;
 }

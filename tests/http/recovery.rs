@@ -1,4 +1,4 @@
-//! A stream that breaks off goes on where it was: each message once, in order, or the client is told.
+//! A stream is resumed where it was: each message once and in order, or a gap.
 
 use rialto::Codec;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::support::{Program, Running};
 use crate::{KEY, settle, start, start_with};
 
 #[tokio::test]
-async fn however_often_a_stream_breaks_off_each_message_arrives_once_and_in_order() {
+async fn a_stream_that_is_resumed_often_receives_each_message_once_and_in_order() {
     let (running, program) = start();
     let topics = ["a", "b", "c"];
     let query = "topic=a&topic=b&topic=c&last=1000";
@@ -26,7 +26,7 @@ async fn however_often_a_stream_breaks_off_each_message_arrives_once_and_in_orde
         while ended < topics.len() {
             let mut stream = Stream::open(running.address, query, Some(&id)).await;
             streams += 1;
-            // Breaks off after another number of messages each time, also before the first.
+            // Disconnects after another number of messages each time, also before the first.
             for _ in 0..(streams * 5 % 13) {
                 let message = stream.message().await;
                 let place = topics.iter().position(|topic| message.data["topic"] == *topic).unwrap();
@@ -47,7 +47,7 @@ async fn however_often_a_stream_breaks_off_each_message_arrives_once_and_in_orde
 }
 
 #[tokio::test]
-async fn the_id_of_a_stream_that_has_heard_nothing_counts_too() {
+async fn a_stream_is_resumed_from_the_id_before_its_first_message() {
     let (running, program) = start();
     program.ok("publish", json!({"topic": "a", "data": "before"})).await;
     let id = Stream::open(running.address, "topic=a", None).await.event("subscribed").await.id;
@@ -56,7 +56,7 @@ async fn the_id_of_a_stream_that_has_heard_nothing_counts_too() {
     let subscribed = stream.event("subscribed").await;
     assert_eq!((&subscribed.data["recovered"], &subscribed.id), (&json!(true), &String::new()));
     assert_eq!(stream.message().await.data["data"], "meanwhile");
-    // Broken off before the first of the last messages that were asked for: they are sent again.
+    // Disconnected before the first of the requested last messages: they are sent again.
     let id = Stream::open(running.address, "topic=a&last=2", None).await.event("subscribed").await.id;
     let mut stream = Stream::open(running.address, "topic=a&last=2", Some(&id)).await;
     assert_eq!(stream.message().await.data["data"], "before");
@@ -64,7 +64,7 @@ async fn the_id_of_a_stream_that_has_heard_nothing_counts_too() {
 }
 
 #[tokio::test]
-async fn topics_that_are_added_or_left_out_do_not_move_those_that_stay() {
+async fn adding_or_removing_topics_keeps_the_positions_of_the_others() {
     let (running, program) = start();
     let mut stream = Stream::open(running.address, "topic=a&topic=b", None).await;
     for topic in ["a", "b"] {
@@ -103,7 +103,7 @@ async fn trimmed_messages_and_a_new_epoch_are_reported() {
     for number in [4, 5] {
         assert_eq!(stream.message().await.data["data"], number);
     }
-    // Whoever breaks off after the gap is not told of it again.
+    // A client that has received the gap is not sent it again.
     let mut again = Stream::open(running.address, "topic=a", Some(&gap.id)).await;
     assert_eq!(again.message().await.data["data"], 4);
 

@@ -1,4 +1,4 @@
-//! Clients that take nothing of their stream: they are ended as slow, and nobody else waits for them.
+//! Clients that do not read their stream: they are closed as slow consumers, and others are not affected.
 
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ async fn a_stream_that_is_not_read_is_closed_as_a_slow_consumer() {
         assert_eq!(reader.message().await.data["offset"], offset);
         assert_eq!(client.message().await["offset"], offset);
     }
-    eventually("its session is gone", || running.broker.metrics().sessions == 2).await;
-    // What it was sent it can still read; then it is told, if there was time for that, and the stream is over.
+    eventually("its session has ended", || running.broker.metrics().sessions == 2).await;
+    // It can still read what was sent; then `closing`, if there was time for that, and the end of the stream.
     let (mut last, mut closing) = (0, None);
     while let Some(event) = idle.next().await {
         match &*event.name {
@@ -49,7 +49,7 @@ async fn a_stream_that_is_not_read_is_closed_as_a_slow_consumer() {
 }
 
 #[tokio::test]
-async fn a_connection_that_takes_nothing_at_all_ends_after_its_time() {
+async fn a_connection_without_any_write_progress_times_out() {
     let (running, program) = start_with(|config| {
         config.limits.write_ms = 300;
         config.limits.unsent_bytes = 4_096;

@@ -1,4 +1,4 @@
-//! A broker that stops tells its streams, and cuts off what is no session.
+//! A broker that stops sends `closing` to its streams, and closes connections that are not sessions.
 
 use rialto::Codec;
 use serde_json::json;
@@ -25,12 +25,12 @@ async fn streams_are_sent_closing_with_a_retry_hint_when_the_broker_stops() {
 }
 
 #[tokio::test]
-async fn a_poll_that_waits_is_answered_and_a_connection_that_asks_nothing_is_cut_off() {
+async fn at_the_stop_a_waiting_poll_is_answered_and_an_idle_connection_closed() {
     let (mut running, _) = start();
     let idle = TcpStream::connect(running.address).await.unwrap();
     let poll = TcpStream::connect(running.address).await.unwrap();
     let answered = tokio::spawn(everything_answered(poll, b"GET /poll?topic=a HTTP/1.1\r\nHost: a\r\n\r\n"));
-    eventually("the poll is there", || running.broker.metrics().subscriptions == 1).await;
+    eventually("the poll has subscribed", || running.broker.metrics().subscriptions == 1).await;
     running.begin_stop();
     let answer = within("an answer", answered).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");

@@ -9,7 +9,7 @@ use crate::support::{everything_answered, get, http, within};
 use crate::{start, start_with};
 
 #[tokio::test]
-async fn each_wrong_request_to_the_api_has_its_status() {
+async fn each_invalid_api_request_has_its_status() {
     let (running, program) = start();
     let address = running.address;
     let mut witness = running.client(Codec::Json).await;
@@ -50,26 +50,26 @@ async fn each_wrong_request_to_the_api_has_its_status() {
         }
         witness.ping().await;
     }
-    // Of two lengths that differ hyper says so itself.
+    // Two different lengths are rejected by hyper itself.
     let differ = whole("POST", path, &format!("{good}Content-Length: 21\r\n"), body);
     assert_eq!(http(address, &differ).await.status, 400);
     assert_eq!(running.broker.metrics().messages_published_total, 1);
 }
 
 #[tokio::test]
-async fn a_payload_as_large_as_any_is_taken_and_one_byte_more_is_not() {
+async fn a_payload_of_exactly_the_limit_is_accepted() {
     let (_running, program) = start_with(|config| config.limits.message_bytes = 1_000);
     let text = |bytes: usize| json!({"topic": "a", "data": "x".repeat(bytes - 2)});
     program.ok("publish", text(1_000)).await;
-    let (status, told) = program.ask("publish", &text(1_001)).await;
-    assert_eq!((status, &told["code"]), (413, &json!("too_large")));
+    let (status, response) = program.ask("publish", &text(1_001)).await;
+    assert_eq!((status, &response["code"]), (413, &json!("too_large")));
     assert_eq!(program.ask("publish", &text(6_000)).await.0, 413);
 }
 
 #[tokio::test]
 async fn bodies_of_several_requests_on_one_connection_are_separated() {
     let (running, program) = start();
-    // Line feeds, and what looks like requests, inside of bodies.
+    // Line feeds, and what looks like requests, inside bodies.
     let texts = ["\n\n", "GET / HTTP/1.1\nHost: a\n\n", "POST /api/v1/publish HTTP/1.1\r\nContent-Length: 3\r\n\r\n"];
     let mut all = String::new();
     for text in texts.iter().cycle().take(30) {
@@ -90,7 +90,7 @@ async fn bodies_of_several_requests_on_one_connection_are_separated() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_costs_its_sender_only() {
+async fn a_body_that_does_not_arrive_times_out() {
     let (running, program) = start_with(|config| config.limits.frame_ms = 200);
     let head = format!(
         "POST /api/v1/publish HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
@@ -108,7 +108,7 @@ async fn a_body_that_does_not_come_costs_its_sender_only() {
 }
 
 #[tokio::test]
-async fn each_wrong_request_for_a_stream_or_a_poll_has_its_status_and_leaves_no_session() {
+async fn each_invalid_stream_or_poll_request_has_its_status_and_no_session() {
     let (running, _) = start_with(|config| {
         config.topics[0].pattern = rialto::topic::Pattern::parse("a.>").unwrap();
         config.limits.subscriptions = 3;
@@ -140,7 +140,7 @@ async fn each_wrong_request_for_a_stream_or_a_poll_has_its_status_and_leaves_no_
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_get_no_stream_and_those_that_are_listed_may_read_it() {
+async fn streams_are_readable_only_for_pages_of_allowed_origins() {
     let (running, _) = start_with(|config| config.server.allowed_origins = vec!["https://app.example".to_owned()]);
     for (headers, status, readable) in [
         ("", 200, None),

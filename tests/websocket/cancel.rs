@@ -1,5 +1,5 @@
-//! Sessions that are ended at every point of what they read and write: what was begun is dropped, and what is on the wire
-//! stays whole.
+//! Sessions that are ended at every byte that they read or write: incomplete requests are dropped, and frames on the wire
+//! stay whole.
 
 use std::time::Duration;
 
@@ -21,32 +21,32 @@ fn said(codec: Codec) -> Vec<u8> {
     [masked(FIN | data, &subscribe), parts.concat()].concat()
 }
 
-/// Opens a session through a pipe that holds so few bytes that every write is a part of one.
+/// Opens a session over a pipe so small that every write is a partial one.
 fn open(running: &Running, codec: Codec) -> DuplexStream {
     let (near, far) = tokio::io::duplex(7);
     running.broker.serve_websocket(far, codec);
     near
 }
 
-/// Says the first bytes and hears everything until the end.
-async fn hears(near: DuplexStream, bytes: Vec<u8>) -> Vec<Wire> {
+/// Sends the bytes and reads everything until the end.
+async fn exchange(near: DuplexStream, bytes: Vec<u8>) -> Vec<Wire> {
     let (mut reading, mut writing) = tokio::io::split(near);
     let speaks = async {
-        // The broker may be gone before it has read everything.
+        // The broker may close before it has read everything.
         let _ = writing.write_all(&bytes).await;
         writing
     };
     let listens = async {
-        let mut heard = Vec::new();
-        let _ = within("the end", reading.read_to_end(&mut heard)).await;
-        heard
+        let mut received = Vec::new();
+        let _ = within("the end", reading.read_to_end(&mut received)).await;
+        received
     };
-    let (_writing, heard) = tokio::join!(speaks, listens);
-    frames(&heard)
+    let (_writing, received) = tokio::join!(speaks, listens);
+    frames(&received)
 }
 
 #[tokio::test]
-async fn a_session_that_is_ended_at_any_byte_says_one_close_behind_whole_frames() {
+async fn a_session_ended_at_any_byte_sends_one_close_after_whole_frames() {
     let running = Running::with(|config| {
         config.limits.frame_ms = 150;
         config.limits.ping_ms = 150;
@@ -54,11 +54,11 @@ async fn a_session_that_is_ended_at_any_byte_says_one_close_behind_whole_frames(
     });
     for codec in Codec::ALL {
         let bytes = said(codec);
-        let sessions = (0..=bytes.len()).map(|cut| hears(open(&running, codec), bytes[..cut].to_vec()));
-        for (cut, heard) in futures_util::future::join_all(sessions).await.into_iter().enumerate() {
-            let closes = heard.iter().filter(|frame| frame.opcode == CLOSE).count();
-            let last = heard.last().expect("a last frame");
-            assert_eq!((closes, last.opcode), (1, CLOSE), "{cut}: {heard:?}");
+        let sessions = (0..=bytes.len()).map(|cut| exchange(open(&running, codec), bytes[..cut].to_vec()));
+        for (cut, received) in futures_util::future::join_all(sessions).await.into_iter().enumerate() {
+            let closes = received.iter().filter(|frame| frame.opcode == CLOSE).count();
+            let last = received.last().expect("a last frame");
+            assert_eq!((closes, last.opcode), (1, CLOSE), "{cut}: {received:?}");
             assert!([1008, 4004].contains(&last.code()), "{cut}: {}", last.code());
         }
         let mut witness = Witness::new(&running).await;
@@ -69,21 +69,21 @@ async fn a_session_that_is_ended_at_any_byte_says_one_close_behind_whole_frames(
 }
 
 #[tokio::test]
-async fn sessions_dropped_at_any_point_leave_nothing_and_no_partial_close() {
+async fn sessions_dropped_at_any_point_release_everything_and_send_no_partial_close() {
     for codec in Codec::ALL {
         let running = Running::start();
         let bytes = said(codec);
         let sessions: Vec<_> =
-            (0..=bytes.len()).map(|cut| tokio::spawn(hears(open(&running, codec), bytes[..cut].to_vec()))).collect();
+            (0..=bytes.len()).map(|cut| tokio::spawn(exchange(open(&running, codec), bytes[..cut].to_vec()))).collect();
         while running.broker.metrics().sessions < sessions.len() as u64 {
             tokio::task::yield_now().await;
         }
-        // No time at all to say goodbye: the tasks are dropped at whatever they wait for.
+        // No time for a closing handshake: the tasks are dropped wherever they wait.
         running.broker.shutdown(Duration::ZERO).await;
         for session in sessions {
             match session.await {
-                Ok(heard) => assert!(heard.iter().filter(|frame| frame.opcode == CLOSE).count() <= 1),
-                // Cut off in the middle of a frame, as it must be when there is no time.
+                Ok(received) => assert!(received.iter().filter(|frame| frame.opcode == CLOSE).count() <= 1),
+                // Dropped in the middle of a frame, because there is no time to finish it.
                 Err(error) => assert!(error.to_string().contains("within a frame"), "{error}"),
             }
         }

@@ -1,4 +1,4 @@
-//! The certificate as clients see it: replaced while the broker runs, broken, too old, too young.
+//! The certificate as clients see it: replaced while the broker runs, invalid, expired, not yet valid.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn running(files: &Files, expiry_warn_days: u32) -> Running {
     Running::with(|config| config.tls = Some(rialto::config::Tls { expiry_warn_days, ..files.settings() }))
 }
 
-/// What a new connection is shown.
+/// The certificate of a new connection.
 async fn seen(running: &Running) -> CertificateDer<'static> {
     let stream = Hello::default().connect(running.tls_address.unwrap()).await.expect("handshakes go on");
     shown(&stream)
@@ -25,7 +25,7 @@ async fn counts(running: &Running, what: &str, holds: impl Fn(&Snapshot) -> bool
 }
 
 #[tokio::test]
-async fn a_replaced_certificate_is_shown_to_new_connections_and_old_sessions_go_on() {
+async fn a_replaced_certificate_is_used_for_new_connections_and_sessions_stay() {
     let (first, second) = (Certificate::good(), Certificate::valid(now_s() - 60, now_s() + 50 * 86_400));
     let files = Files::with(&first);
     let running = running(&files, 14);
@@ -41,7 +41,7 @@ async fn a_replaced_certificate_is_shown_to_new_connections_and_old_sessions_go_
     assert_eq!((counted.tls_certificate_expires_unix_s, counted.tls_reloads_total), (first.until_s, 0));
 
     files.write(&second.pem, &second.key_pem);
-    counts(&running, "it is taken", |counted| counted.tls_reloads_total == 1).await;
+    counts(&running, "it is loaded", |counted| counted.tls_reloads_total == 1).await;
     assert_eq!(running.broker.metrics().tls_certificate_expires_unix_s, second.until_s);
     assert!(hello.connect(running.tls_address.unwrap()).await.is_err(), "the first is shown no more");
     let stream = Hello::trusting(&second).connect(running.tls_address.unwrap()).await.unwrap();
@@ -58,7 +58,7 @@ async fn a_replaced_certificate_is_shown_to_new_connections_and_old_sessions_go_
 }
 
 #[tokio::test]
-async fn a_broken_pair_is_not_taken_and_the_next_good_one_is() {
+async fn an_invalid_pair_is_rejected_and_the_next_valid_one_is_loaded() {
     let (first, second) = (Certificate::good(), Certificate::good());
     let files = Files::with(&first);
     let running = running(&files, 14);
@@ -81,20 +81,20 @@ async fn a_broken_pair_is_not_taken_and_the_next_good_one_is() {
         assert_eq!(seen(&running).await, first.der());
     }
     std::fs::remove_file(files.key()).unwrap();
-    counts(&running, "it is gone", |counted| counted.tls_reload_errors_total == 6).await;
+    counts(&running, "it is missing", |counted| counted.tls_reload_errors_total == 6).await;
     assert_eq!(seen(&running).await, first.der());
-    // Long enough for several looks: the same is complained about once.
+    // Long enough for several polls: the same fault is logged once.
     tokio::time::sleep(Duration::from_millis(300)).await;
 
     files.write(&second.pem, &second.key_pem);
-    counts(&running, "it is taken", |counted| counted.tls_reloads_total == 1).await;
+    counts(&running, "it is loaded", |counted| counted.tls_reloads_total == 1).await;
     assert_eq!(seen(&running).await, second.der());
     let counted = running.broker.metrics();
     assert_eq!((counted.tls_reload_errors_total, counted.tls_certificate_expires_soon), (6, 0));
 }
 
 #[tokio::test]
-async fn a_certificate_outside_its_time_is_served_until_a_better_one_comes() {
+async fn an_expired_certificate_is_served_until_a_valid_one_is_loaded() {
     let day = 86_400;
     let good = Certificate::good();
     for (from_s, until_s, soon) in [
@@ -110,7 +110,7 @@ async fn a_certificate_outside_its_time_is_served_until_a_better_one_comes() {
         assert_eq!((counted.tls_certificate_expires_unix_s, counted.tls_certificate_expires_soon), (until_s, soon));
         assert_eq!(seen(&running).await, certificate.der());
         files.write(&good.pem, &good.key_pem);
-        counts(&running, "it is taken", |counted| counted.tls_reloads_total == 1).await;
+        counts(&running, "it is loaded", |counted| counted.tls_reloads_total == 1).await;
         assert_eq!(seen(&running).await, good.der());
         let counted = running.broker.metrics();
         assert_eq!((counted.tls_certificate_expires_unix_s, counted.tls_certificate_expires_soon), (good.until_s, 0));

@@ -31,7 +31,7 @@ async fn a_legal_close_is_echoed_exactly_once() {
 }
 
 #[tokio::test]
-async fn an_illegal_close_is_answered_with_what_is_wrong_with_it() {
+async fn an_illegal_close_is_answered_with_the_code_of_its_violation() {
     let running = Running::start();
     for codec in Codec::ALL {
         for (payload, expected) in [
@@ -55,7 +55,7 @@ async fn an_illegal_close_is_answered_with_what_is_wrong_with_it() {
 }
 
 #[tokio::test]
-async fn what_follows_a_close_is_ignored() {
+async fn frames_after_a_close_are_ignored() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut listener = running.client(codec).await;

@@ -7,7 +7,7 @@ use crate::support::raw::{FIN, masked};
 use crate::support::{Client, Running, decode};
 use crate::witness::Witness;
 
-/// A map of values that are encoded already, right or wrong.
+/// A map of encoded values, valid or not.
 fn map(codec: Codec, entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let parts = entries.iter().map(|(key, value)| match codec {
         Codec::Json => [format!("\"{key}\":").as_bytes(), value].concat(),
@@ -39,7 +39,7 @@ fn nested(codec: Codec, depth: usize) -> Vec<u8> {
     (1..depth).fold(empty.to_vec(), |inner, _| array(codec, &inner))
 }
 
-/// What breaks a rule, and a part of the sentence that says so.
+/// Invalid values, each with a part of its error message.
 fn faults(codec: Codec) -> Vec<(&'static str, Vec<u8>)> {
     let is_json = codec == Codec::Json;
     let either = |json: &'static [u8], msgpack: &'static [u8]| if is_json { json.to_vec() } else { msgpack.to_vec() };
@@ -65,7 +65,7 @@ fn faults(codec: Codec) -> Vec<(&'static str, Vec<u8>)> {
     faults
 }
 
-/// A right frame but for the one value, which stands in each place that a value can have.
+/// Frames that are valid but for one value, with the value in every place.
 fn frames_around(codec: Codec, value: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let id = if codec == Codec::Json { b"700".to_vec() } else { b"\xcd\x02\xbc".to_vec() };
     let (one, value) = (if codec == Codec::Json { b"1".to_vec() } else { b"\x01".to_vec() }, value.to_vec());
@@ -73,7 +73,7 @@ fn frames_around(codec: Codec, value: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let since = map(codec, &[("epoch", say("e")), ("offset", one.clone()), ("zzz", value.clone())]);
     let delivery = map(codec, &[("policy", say("latest")), ("zzz", value.clone())]);
     let topics = array(codec, &map(codec, &[("topic", say("t")), ("zzz", value.clone())]));
-    // The id stands last: what comes before it must not hide it.
+    // The id is last: what is before it must not hide it.
     let publish = |field| {
         map(
             codec,
@@ -124,14 +124,18 @@ async fn an_invalid_value_is_rejected_anywhere_in_a_frame_and_reported_to_its_se
                 let what = format!("{} {part} as {place}", codec.name());
                 session.send_bytes(frame).await;
                 session.ping().await;
-                let told = session.take_all();
-                assert_eq!(told.len(), 1, "{what}: {told:?}");
-                // The id stands last, and cannot be read in a frame that is not even JSON before that.
+                let received = session.take_all();
+                assert_eq!(received.len(), 1, "{what}: {received:?}");
+                // The id is last, and cannot be read in a frame that is invalid JSON before it.
                 let is_frame = codec == Codec::MessagePack || part != "key is not a string";
                 let id = if is_frame { json!(700) } else { json!(null) };
                 let expected = (&json!("error"), &json!("bad_request"), &id);
-                assert_eq!((&told[0]["type"], &told[0]["code"], &told[0]["id"]), expected, "{what}: {told:?}");
-                assert!(told[0]["message"].as_str().unwrap().contains(part), "{what}: {told:?}");
+                assert_eq!(
+                    (&received[0]["type"], &received[0]["code"], &received[0]["id"]),
+                    expected,
+                    "{what}: {received:?}"
+                );
+                assert!(received[0]["message"].as_str().unwrap().contains(part), "{what}: {received:?}");
             }
             witness.is_well().await;
         }
@@ -158,7 +162,7 @@ async fn a_value_at_the_limit_is_accepted_in_every_place_of_a_frame() {
 }
 
 #[tokio::test]
-async fn an_unknown_field_may_stand_twice() {
+async fn an_unknown_field_may_be_duplicated() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut session = running.client(codec).await;
@@ -182,7 +186,7 @@ fn amplification(codec: Codec, bytes: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_payload_of_a_mebibyte_of_small_maps_arrives_as_it_was_sent() {
+async fn a_payload_of_a_mebibyte_of_small_maps_arrives_unchanged() {
     let running = Running::with(|config| {
         config.limits.message_bytes = 1 << 20;
         config.limits.outbox_bytes = 4 << 20;

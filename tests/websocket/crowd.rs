@@ -1,4 +1,4 @@
-//! More connections than there are places: who is told what, who is let in again, and that those inside notice nothing.
+//! Connection and session limits: the response to refused clients, and that open sessions are not affected.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -17,7 +17,7 @@ fn address(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, last)
 }
 
-/// The status that an upgrade from this address gets, and the seconds after which to try again.
+/// The status of an upgrade from this address, and its Retry-After.
 async fn status(running: &Running, source: Ipv4Addr) -> (u16, Option<u64>) {
     let stream = open_from(source, running.address).await;
     let answered = http_over(stream, &upgrade_request(running.address, &[])).await;
@@ -32,7 +32,7 @@ async fn connections_per_address_are_limited() {
     for codec in [Codec::Json, Codec::MessagePack] {
         there.push(Raw::connect_from(address(2), running.address, codec).await);
     }
-    // One that is no session yet is a connection too.
+    // A connection that is not a session yet counts, too.
     let silent = open_from(address(2), running.address).await;
     eventually("it is counted", || running.broker.metrics().connections == 1).await;
     let (code, seconds) = status(&running, address(2)).await;
@@ -46,7 +46,7 @@ async fn connections_per_address_are_limited() {
     let back = within("a place", async { while status(&running, address(2)).await.0 != 101 {} });
     back.await;
     there.swap_remove(0).reset();
-    eventually("a session's end gives its place back", || running.broker.metrics().sessions <= 7).await;
+    eventually("the slot is released with the session", || running.broker.metrics().sessions <= 7).await;
     within("a place", async { while status(&running, address(2)).await.0 != 101 {} }).await;
 }
 
@@ -61,15 +61,15 @@ async fn connections_over_the_limit_are_rejected_and_sessions_stay() {
     for _ in 0..50 {
         silent.push(TcpStream::connect(running.address).await.unwrap());
     }
-    eventually("all places are taken", || running.broker.metrics().connections == 50).await;
+    eventually("the limit is reached", || running.broker.metrics().connections == 50).await;
     let answered = http(running.address, &upgrade_request(running.address, &[])).await;
     assert_eq!((answered.status, answered.header("connection")), (503, Some("close")));
     assert!(answered.header("retry-after").is_some(), "{answered:?}");
-    // Far more than may be told.
+    // Far more than are answered.
     for _ in 0..400 {
         silent.push(TcpStream::connect(running.address).await.unwrap());
     }
-    eventually("all were looked at", || running.broker.metrics().connections_refused_total == 401).await;
+    eventually("all were counted", || running.broker.metrics().connections_refused_total == 401).await;
     assert!(running.broker.metrics().connections <= 50 + 128, "{:?}", running.broker.metrics());
     witness.is_well().await;
     for mut stream in silent {
@@ -77,7 +77,7 @@ async fn connections_over_the_limit_are_rejected_and_sessions_stay() {
         let _ = within("the end of a silent connection", stream.read_to_end(&mut rest)).await;
         assert!(!rest.starts_with(b"HTTP/1.1 101"));
     }
-    eventually("nobody is left", || running.broker.metrics().connections == 0).await;
+    eventually("no connection is left", || running.broker.metrics().connections == 0).await;
     running.client(Codec::Json).await.ping().await;
     witness.is_well().await;
 }
@@ -100,14 +100,14 @@ async fn a_flood_from_many_addresses_leaves_slots_for_others() {
             running.client(Codec::MessagePack).await.ping().await;
         }
     }
-    eventually("all 2,000 were looked at", || {
+    eventually("all 2,000 were counted", || {
         let counted = running.broker.metrics();
         counted.connections + counted.connections_refused_total >= 2_000
     })
     .await;
     assert!(running.broker.metrics().connections_refused_total > 0);
     drop(flood);
-    eventually("nobody is left", || running.broker.metrics().connections == 0).await;
+    eventually("no connection is left", || running.broker.metrics().connections == 0).await;
     witness.is_well().await;
 }
 
@@ -123,7 +123,7 @@ async fn sessions_per_user_are_limited_and_named_after_the_user() {
         let first = enter("shylock", codec).await;
         let second = enter("shylock", codec).await;
         assert_eq!(first.welcome["user"], "shylock");
-        // What a refused session has said already is not heard.
+        // Requests of a refused session have no effect.
         let (mut near, far) = tokio::io::duplex(4_096);
         let publish = encode(codec, &json!({"type": "publish", "topic": "t", "data": 1}));
         let opcode = if codec == Codec::Json { 1 } else { 2 };
@@ -137,7 +137,7 @@ async fn sessions_per_user_are_limited_and_named_after_the_user() {
         assert_eq!(running.broker.metrics().messages_published_total, 0);
         let other = enter("antonio", codec).await;
         first.close().await;
-        eventually("the session is gone", || running.broker.metrics().sessions == 2).await;
+        eventually("the session has ended", || running.broker.metrics().sessions == 2).await;
         let mut again = enter("shylock", codec).await;
         again.ping().await;
         for session in [second, other, again] {
@@ -148,7 +148,7 @@ async fn sessions_per_user_are_limited_and_named_after_the_user() {
 }
 
 #[tokio::test]
-async fn an_embedder_s_stream_that_finds_the_broker_full_is_closed_with_1013() {
+async fn a_stream_of_an_embedder_over_the_session_limit_is_closed_with_1013() {
     let running = Running::with(|config| config.limits.sessions = 1);
     let (near, far) = tokio::io::duplex(4_096);
     running.broker.serve_websocket(far, Codec::Json);
@@ -162,7 +162,7 @@ async fn an_embedder_s_stream_that_finds_the_broker_full_is_closed_with_1013() {
 #[tokio::test]
 async fn the_rate_limit_for_new_sessions_spreads_a_reconnect_storm() {
     let running = Running::with(|config| config.limits.admissions_per_s = 10);
-    let come = |_| async {
+    let connect = |_| async {
         let mut waited = HashSet::new();
         loop {
             let stream = within("a connection", TcpStream::connect(running.address)).await.unwrap();
@@ -178,41 +178,41 @@ async fn the_rate_limit_for_new_sessions_spreads_a_reconnect_storm() {
             }
         }
     };
-    let sessions = futures_util::future::join_all((0..60).map(come)).await;
+    let sessions = futures_util::future::join_all((0..60).map(connect)).await;
     let hints: HashSet<u64> = sessions.into_iter().flatten().collect();
     assert!(!hints.is_empty() && hints.iter().all(|hint| (1..=31).contains(hint)), "{hints:?}");
-    eventually("all have begun", || running.broker.metrics().sessions_opened_total == 60).await;
+    eventually("all were opened", || running.broker.metrics().sessions_opened_total == 60).await;
     assert!(running.broker.metrics().connections_refused_total > 0);
 }
 
 #[tokio::test]
-async fn a_session_that_is_refused_takes_no_place() {
+async fn a_refused_session_does_not_count() {
     let running = Running::with(|config| config.limits.connections_per_address = 2);
     for _ in 0..20 {
         let stream = open_from(address(2), running.address).await;
         let wrong = upgrade_request(running.address, &[("Sec-WebSocket-Key", "short")]);
         assert_eq!(http_over(stream, &wrong).await.status, 400);
     }
-    eventually("all have gone", || running.broker.metrics().connections == 0).await;
+    eventually("all were closed", || running.broker.metrics().connections == 0).await;
     let mut raw = Raw::connect_from(address(2), running.address, Codec::Json).await;
     raw.request(&json!({"type": "ping", "id": 1})).await;
     assert_eq!(raw.frame_value().await["type"], Value::from("pong"));
 }
 
 #[tokio::test]
-async fn a_connection_cut_off_during_the_upgrade_holds_no_permit() {
+async fn a_reset_during_the_upgrade_releases_the_permit() {
     let running = Running::with(|config| config.limits.sessions = 50);
     let request = upgrade_request(running.address, &[]);
     for round in 0..3_000 {
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
-        // The reset meets the answer at every moment of its way.
+        // The reset meets the response at every moment.
         (0..round % 7).for_each(|_| std::thread::yield_now());
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
         drop(stream);
     }
     running.becomes_empty().await;
-    eventually("all places are free", || running.broker.metrics().connections == 0).await;
+    eventually("all slots are released", || running.broker.metrics().connections == 0).await;
     let raw = Raw::connect(running.address, Codec::Json).await;
     drop(raw);
 }

@@ -1,4 +1,4 @@
-//! Peers that stop in the middle: dead ones, slow ones, ones that never read. Each costs only itself.
+//! Timeouts: peers that are dead, slow, or never read. Other sessions are not affected.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::support::raw::{CLOSE, CONTINUATION, FIN, PING, PONG, masked, promise};
 use crate::support::{Client, Raw, Running, decode, encode, within};
 
-/// The code that a `closing` tells, and whether it says when to come back.
-fn told(closing: &serde_json::Value) -> (u64, bool) {
+/// The code of a `closing`, and whether it has a retry hint.
+fn code_and_hint(closing: &serde_json::Value) -> (u64, bool) {
     assert_eq!(closing["type"], "closing");
     (closing["code"].as_u64().unwrap(), closing["retry_after_ms"].is_u64())
 }
@@ -24,7 +24,7 @@ async fn a_peer_that_answers_no_ping_is_closed_with_4004_and_one_that_does_stays
         let mut alive = running.raw(codec).await;
         let mut dead = running.raw(codec).await;
         let answering = async {
-            // Ten pings are far more than a dead peer gets.
+            // Ten pings are far more than a dead peer is sent.
             for _ in 0..10 {
                 let ping = alive.frame().await.expect("a ping");
                 assert_eq!(ping.opcode, PING);
@@ -38,7 +38,7 @@ async fn a_peer_that_answers_no_ping_is_closed_with_4004_and_one_that_does_stays
         assert_eq!(kinds, [PING, dead.data_opcode(), CLOSE], "one ping, the reason, the end");
         assert_eq!(rest[2].code(), 4004);
         let closing = decode(codec, &rest[1].payload);
-        assert_eq!(told(&closing), (4004, true));
+        assert_eq!(code_and_hint(&closing), (4004, true));
     }
 }
 
@@ -71,20 +71,20 @@ async fn a_frame_that_was_begun_and_not_finished_is_closed_with_1008() {
 }
 
 #[tokio::test]
-async fn dribbling_bytes_does_not_win_time() {
+async fn single_bytes_do_not_extend_the_frame_timeout() {
     let running = Running::with(|config| config.limits.frame_ms = 300);
     for codec in Codec::ALL {
         let mut raw = running.raw(codec).await;
         raw.send(&promise(FIN | raw.data_opcode(), 60_000)).await;
         let dribble = async {
-            // A hundred bytes at this pace take ten times longer than a frame may.
+            // A hundred bytes at this pace take ten times the frame timeout.
             for _ in 0..100 {
                 raw.try_send(b"x").await;
                 if let Ok(frame) = tokio::time::timeout(Duration::from_millis(30), raw.frame()).await {
                     return frame.map(|frame| frame.opcode);
                 }
             }
-            panic!("a frame may take as long as it likes");
+            panic!("a frame has no timeout");
         };
         let first = dribble.await;
         assert!(first == Some(raw.data_opcode()), "the reason comes first: {first:?}");
@@ -93,7 +93,7 @@ async fn dribbling_bytes_does_not_win_time() {
 }
 
 #[tokio::test]
-async fn silence_between_frames_is_no_offence_however_the_last_one_was_written() {
+async fn an_idle_session_does_not_time_out_after_any_frame() {
     let running = Running::with(|config| config.limits.frame_ms = 100);
     for codec in Codec::ALL {
         let ping = encode(codec, &json!({"type": "ping", "id": 1}));
@@ -108,11 +108,11 @@ async fn silence_between_frames_is_no_offence_however_the_last_one_was_written()
             raw.send(&frame).await;
             let first = raw.frame().await.expect("an answer");
             if first.opcode == CLOSE {
-                // Strictness about the length is a choice; then it is this code.
+                // A strict check of the length closes with this code.
                 assert_eq!(first.code(), 1002);
                 continue;
             }
-            // What is tested is that nothing happens: four times the deadline of a frame.
+            // The test is that nothing happens in four times the frame timeout.
             tokio::time::sleep(Duration::from_millis(400)).await;
             raw.request(&json!({"type": "ping", "id": 2})).await;
             let answer = raw.frame_value().await;
@@ -126,7 +126,7 @@ async fn lazy(running: &Running, codec: Codec) -> Raw {
     subscribed(Raw::connect(running.address, codec).await).await
 }
 
-/// The same with the smallest receive buffer. Reading from it again is slow even where nothing is wrong.
+/// The same with the smallest receive buffer, which makes reading slow.
 async fn narrow(running: &Running, codec: Codec) -> Raw {
     subscribed(Raw::connect_narrow(running.address, codec).await).await
 }
@@ -137,7 +137,7 @@ async fn subscribed(mut raw: Raw) -> Raw {
     raw
 }
 
-/// Publishes until the broker has closed a session as slow. Whoever is healthy gets the time to read each message.
+/// Publishes until the broker has closed a slow consumer. A healthy client has the time to read each message.
 async fn publish_until_slow(running: &Running, mut healthy: Option<&mut Client>) {
     let payload = Payload::json(&"x".repeat(8_000)).unwrap();
     for offset in 1..20_000 {
@@ -149,11 +149,11 @@ async fn publish_until_slow(running: &Running, mut healthy: Option<&mut Client>)
             return;
         }
     }
-    panic!("a session that never reads is still there");
+    panic!("a session that never reads is still open");
 }
 
 #[tokio::test]
-async fn a_reader_that_never_reads_is_closed_and_others_of_the_same_topic_get_everything() {
+async fn a_slow_consumer_is_closed_and_others_of_the_topic_receive_everything() {
     for codec in Codec::ALL {
         let running = Running::with(|config| config.limits.outbox_bytes = 262_144);
         let slow = narrow(&running, codec).await;
@@ -163,7 +163,7 @@ async fn a_reader_that_never_reads_is_closed_and_others_of_the_same_topic_get_ev
         healthy.publish("t", json!("after")).await;
         assert_eq!(healthy.message().await["data"], "after");
         healthy.close().await;
-        // It still reads nothing, not even why it is closed.
+        // It still reads nothing, not even the `closing`.
         running.becomes_empty().await;
         drop(slow);
     }
@@ -180,7 +180,7 @@ async fn a_slow_consumer_that_reads_in_time_is_sent_4000_and_a_retry_hint() {
     publish_until_slow(&running, None).await;
     let rest = slow.rest().await;
     let [messages @ .., closing, close] = &rest[..] else { panic!("{} frames", rest.len()) };
-    assert_eq!((close.code(), told(&decode(codec, &closing.payload))), (4000, (4000, true)));
+    assert_eq!((close.code(), code_and_hint(&decode(codec, &closing.payload))), (4000, (4000, true)));
     for (index, message) in messages.iter().enumerate() {
         let message = decode(codec, &message.payload);
         assert_eq!(message["offset"], index as u64 + 1, "whole messages without a hole before the end");
@@ -204,14 +204,14 @@ async fn a_write_that_makes_no_progress_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_peer_that_asks_without_reading_is_not_read_and_then_cut_off() {
+async fn a_peer_that_sends_without_reading_is_stopped_and_then_dropped() {
     let request = encode(Codec::Json, &json!({"type": "ping", "id": 1, "data": "x".repeat(50_000)}));
     for (what, frame) in [("requests", masked(FIN | 1, &request)), ("pings", masked(FIN | PING, &[0; 125]).repeat(400))]
     {
         let running = Running::with(|config| config.limits.write_ms = 200);
         let mut greedy = Raw::connect_narrow(running.address, Codec::Json).await;
         let asking = async {
-            // Far more answers than every buffer on the way can hold.
+            // Far more replies than all buffers can hold.
             for _ in 0..2_000 {
                 greedy.try_send(&frame).await;
             }

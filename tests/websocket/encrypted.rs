@@ -1,4 +1,4 @@
-//! What is encrypted and not yet taken: nothing of it is stranded, and it keeps nobody alive who does not read.
+//! Encrypted bytes that the socket has not taken yet: all of them are flushed, and they do not keep a slow consumer alive.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn running(change: impl FnOnce(&mut rialto::config::Config)) -> (Files, Running)
     let files = Files::with(&Certificate::good());
     let running = Running::with(|config| {
         config.tls = Some(files.settings());
-        // No ping may push along what was left behind.
+        // No ping may flush what was left.
         config.limits.ping_ms = 600_000;
         change(config);
     });
@@ -31,7 +31,7 @@ async fn narrow(running: &Running, receive_bytes: u32) -> TlsStream<TcpStream> {
     hello.connect(running.tls_address.unwrap()).await.unwrap()
 }
 
-/// A session that has subscribed, so far as that is written; nothing of the answers is looked at.
+/// A session that has sent a subscribe; replies are not read.
 async fn subscribed(running: &Running, receive_bytes: u32) -> TlsStream<TcpStream> {
     let mut stream = narrow(running, receive_bytes).await;
     let request = encode(Codec::Json, &json!({"type": "subscribe", "topic": "t", "id": 1}));
@@ -62,7 +62,7 @@ async fn four_mebibytes_reach_a_slow_reader_without_a_further_send() {
     }
     publish(&running, 70, 60_000).await;
     let waits = || running.broker.metrics().outbox_bytes;
-    eventually("nearly all of both backlogs waits", || waits() > 7 << 20).await;
+    eventually("nearly all of both backlogs is queued", || waits() > 7 << 20).await;
     for reader in &mut readers {
         for index in 0..70 {
             let message = reader.message().await;
@@ -70,7 +70,7 @@ async fn four_mebibytes_reach_a_slow_reader_without_a_further_send() {
             assert_eq!(message["data"][1].as_str().map(str::len), Some(60_000));
         }
     }
-    eventually("nothing waits", || waits() == 0).await;
+    eventually("nothing is queued", || waits() == 0).await;
     for reader in readers {
         reader.close().await;
     }
@@ -78,15 +78,15 @@ async fn four_mebibytes_reach_a_slow_reader_without_a_further_send() {
 }
 
 #[tokio::test]
-async fn the_last_bytes_of_a_message_are_not_stranded() {
-    // Around the sizes of a record and of what is encrypted ahead, where a rest would be left behind.
+async fn the_last_bytes_of_a_message_are_flushed() {
+    // Around the sizes of a record and of what is encrypted ahead, where a rest could be left.
     let (_files, running) = running(|config| config.limits.unsent_bytes = 4_096);
     for bytes in [16_000, 16_300, 16_384, 32_768, 65_400, 65_536, 65_600, 131_072, 200_000] {
         let mut reader = subscribed(&running, 1).await;
         publish(&running, 1, bytes).await;
         let mut got = Vec::new();
         let end = format!("{}\"]}}", "x".repeat(20));
-        // By and by, so that the socket is full at any place.
+        // Step by step, so that the socket is full at every position.
         while !got.ends_with(end.as_bytes()) {
             let mut some = [0; 1_000];
             let count = within("more", reader.read(&mut some)).await.unwrap();
@@ -110,10 +110,10 @@ async fn a_client_that_does_not_read_is_closed_and_a_slow_one_is_not() {
     publish(&running, 3, 60_000).await;
     let (mut got, mut gone_after) = (0, None);
     let began = Instant::now();
-    // What is encrypted at once takes longer to read than a write may stand still.
+    // What is encrypted at once takes longer to read than the write timeout.
     while got < 180_000 {
         let mut some = [0; 2_048];
-        let count = within("more", slow.read(&mut some)).await.expect("whoever reads stays");
+        let count = within("more", slow.read(&mut some)).await.expect("a client that reads stays");
         assert!(count > 0, "closed after {got}");
         got += count;
         if gone_after.is_none() && running.broker.metrics().sessions == 3 {
@@ -132,7 +132,7 @@ async fn a_client_that_does_not_read_is_closed_and_a_slow_one_is_not() {
 }
 
 #[tokio::test]
-async fn policies_skip_behind_tls_as_they_do_without() {
+async fn delivery_policies_apply_over_tls_too() {
     let (_files, running) = running(|config| config.limits.outbox_bytes = 100_000);
     let mut reader = Client::upgraded(narrow(&running, 1).await, URL, Codec::MessagePack).await;
     reader.ok(json!({"type": "subscribe", "topic": "t", "delivery": "latest"})).await;

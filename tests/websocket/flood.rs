@@ -1,4 +1,4 @@
-//! Floods of frames that are no requests: bounded by a pace, and nobody else notices.
+//! Floods of frames other than valid requests: rate limits close the session, and others are not affected.
 
 use rialto::Codec;
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::support::raw::{CLOSE, FIN, PING, PONG, masked};
 use crate::support::{Raw, Running, encode, eventually};
 use crate::witness::Witness;
 
-/// Sends the same frame without end and expects to be closed for it.
+/// Sends the same frame until the session is closed.
 async fn is_closed_with_1008(running: &Running, codec: Codec, what: &str, frame: &[u8]) {
     let mut raw = running.raw(codec).await;
     let flood = frame.repeat(1_000);
@@ -15,9 +15,9 @@ async fn is_closed_with_1008(running: &Running, codec: Codec, what: &str, frame:
         raw.try_send(&flood).await;
     }
     let rest = raw.rest().await;
-    let close = rest.last().unwrap_or_else(|| panic!("{what}: cut off without a Close"));
+    let close = rest.last().unwrap_or_else(|| panic!("{what}: dropped without a Close"));
     assert_eq!((close.opcode, close.code()), (CLOSE, 1008), "{} {what}", codec.name());
-    // A second's worth, what came in while that passed, and the closing.
+    // The burst of one second, what arrived meanwhile, and the closing.
     assert!(rest.len() < 1_000, "{what}: {} answers to 10,000 frames", rest.len());
 }
 
@@ -43,7 +43,7 @@ async fn rate_limits_for_pings_pongs_and_bad_requests_close_with_1008() {
 }
 
 #[tokio::test]
-async fn a_burst_of_one_second_s_worth_is_allowed() {
+async fn a_burst_within_the_rate_limit_is_allowed() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut raw = running.raw(codec).await;
@@ -69,12 +69,12 @@ async fn a_client_that_pings_without_reading_is_answered_once_and_closed() {
     let mut witness = Witness::new(&running).await;
     for codec in Codec::ALL {
         let mut raw = Raw::connect_narrow(running.address, codec).await;
-        // The requests fill the socket; then only pings come.
+        // The replies to requests fill the socket; then only pings follow.
         let large = encode(codec, &json!({"type": "ping", "id": 1, "data": "x".repeat(60_000)}));
         for _ in 0..4 {
             raw.send(&masked(FIN | raw.data_opcode(), &large)).await;
         }
-        eventually("something waits for the peer", || running.broker.metrics().outbox_bytes > 0).await;
+        eventually("something is queued for the peer", || running.broker.metrics().outbox_bytes > 0).await;
         let mut largest = 0;
         let sessions = running.broker.metrics().sessions;
         while running.broker.metrics().sessions == sessions {

@@ -1,4 +1,4 @@
-//! WebSocket frames, right and wrong: the close code of each flaw, and what a client may do that looks odd.
+//! WebSocket frames: the close code of each violation, and unusual frames that are valid.
 
 use rialto::Codec;
 use serde_json::json;
@@ -14,8 +14,8 @@ fn publish(codec: Codec) -> Vec<u8> {
     encode(codec, &json!({"type": "publish", "topic": "t", "data": "must not arrive"}))
 }
 
-/// Sends each case on a session of its own and expects the code; healthy sessions before and after each, and nothing
-/// is delivered.
+/// Sends each case in another session and expects the close code. Healthy sessions before and after are not affected, and
+/// nothing is delivered.
 async fn each_closes(codec: Codec, cases: Vec<(&str, Vec<u8>, u16)>) {
     let running = Running::start();
     let mut witness = Witness::new(&running).await;
@@ -25,7 +25,7 @@ async fn each_closes(codec: Codec, cases: Vec<(&str, Vec<u8>, u16)>) {
         let mut raw = running.raw(codec).await;
         raw.try_send(&bytes).await;
         let rest = raw.rest().await;
-        let closed = rest.last().unwrap_or_else(|| panic!("{what}: cut off without a Close")).code();
+        let closed = rest.last().unwrap_or_else(|| panic!("{what}: dropped without a Close")).code();
         assert_eq!(closed, code, "{} {what}: {rest:?}", codec.name());
         assert_eq!(rest.len(), 1, "{what}: who breaks the rules of WebSocket gets a Close and nothing else");
         witness.is_well().await;
@@ -80,7 +80,7 @@ async fn frames_that_rfc_6455_forbids_close_with_1002() {
 }
 
 #[tokio::test]
-async fn a_message_of_the_other_kind_closes_with_1003() {
+async fn a_message_of_the_wrong_type_closes_with_1003() {
     each_closes(
         Codec::Json,
         vec![
@@ -123,7 +123,7 @@ async fn text_that_is_not_utf_8_closes_with_1007() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_closes_with_1009_before_it_arrives() {
+async fn an_announced_length_over_the_limit_closes_with_1009() {
     for codec in Codec::ALL {
         let data = data(codec);
         let large = vec![b' '; 65_537];
@@ -192,7 +192,7 @@ async fn bytes_may_arrive_one_by_one() {
 }
 
 #[tokio::test]
-async fn many_frames_may_arrive_at_once_even_right_behind_the_upgrade() {
+async fn many_frames_may_arrive_at_once_even_with_the_upgrade() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut first = Vec::new();
@@ -222,7 +222,7 @@ async fn pings_are_answered_with_their_payload_and_pongs_are_not_answered() {
 }
 
 #[tokio::test]
-async fn an_empty_text_is_a_bad_request_and_not_the_end() {
+async fn an_empty_text_is_a_bad_request_and_does_not_close() {
     let running = Running::start();
     let mut raw = running.raw(Codec::Json).await;
     raw.send(&masked(FIN | TEXT, b"")).await;

@@ -1,4 +1,4 @@
-//! However a client leaves, nothing of it stays behind.
+//! Gauges after every kind of disconnect: all resources of a client are released.
 
 use rialto::Codec;
 use serde_json::json;
@@ -17,7 +17,7 @@ async fn subscribed(running: &Running, codec: Codec) -> Raw {
 }
 
 #[tokio::test]
-async fn sessions_and_subscriptions_return_to_zero_however_a_client_leaves() {
+async fn gauges_return_to_zero_after_every_kind_of_disconnect() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut closing = subscribed(&running, codec).await;
@@ -47,7 +47,7 @@ async fn sessions_and_subscriptions_return_to_zero_however_a_client_leaves() {
 }
 
 #[tokio::test]
-async fn clients_that_leave_during_the_upgrade_leave_nothing() {
+async fn disconnects_during_the_upgrade_release_everything() {
     let running = Running::start();
     let mut witness = Witness::new(&running).await;
     let request = crate::support::upgrade_request(running.address, &[]);

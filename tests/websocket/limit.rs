@@ -1,4 +1,4 @@
-//! The bounds of everything that outsiders can make grow, and what who meets them is told.
+//! Limits on everything that clients can make grow, and the error at each of them.
 
 use rialto::Codec;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ async fn a_session_over_the_limit_is_rejected_with_retry_after() {
     assert!(refused.header("retry-after").expect("a hint").parse::<u64>().unwrap() > 0);
     second.ping().await;
     first.close().await;
-    eventually("there is room again", || running.broker.metrics().sessions == 1).await;
+    eventually("below the limit again", || running.broker.metrics().sessions == 1).await;
     running.client(Codec::Json).await.ping().await;
 }
 
@@ -37,12 +37,12 @@ async fn one_subscription_more_than_the_limit_is_too_many_until_another_ends() {
         assert_eq!(reply["topics"][1]["error"]["code"], "too_many");
         assert_eq!(running.broker.metrics().subscriptions, 2);
         client.close().await;
-        eventually("the session is gone", || running.broker.metrics().sessions == 0).await;
+        eventually("the session has ended", || running.broker.metrics().sessions == 0).await;
     }
 }
 
 #[tokio::test]
-async fn a_refused_subscription_takes_no_place() {
+async fn a_refused_subscription_does_not_count() {
     let running = Running::with(|config| {
         config.limits.subscriptions = 2;
         config.limits.topics = 1;
@@ -73,20 +73,20 @@ async fn one_topic_more_than_the_limit_is_too_many_until_one_is_no_longer_needed
         client.ok(json!({"type": "unsubscribe", "topic": "b"})).await;
         let started = std::time::Instant::now();
         while client.request(json!({"type": "subscribe", "topic": "c"})).await["type"] != "ok" {
-            assert!(started.elapsed() < crate::support::DEADLINE, "topic \"b\" is needed by nobody and still there");
+            assert!(started.elapsed() < crate::support::DEADLINE, "topic \"b\" is unused and still in memory");
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
 }
 
 #[tokio::test]
-async fn an_idle_topic_is_forgotten_and_begins_a_new_epoch() {
+async fn an_idle_topic_is_removed_and_begins_a_new_epoch() {
     let running = Running::with(|config| config.limits.topic_idle_ms = 50);
     let mut reader = running.client(Codec::Json).await;
     let kept = reader.subscribe("kept").await;
     let mut client = running.client(Codec::MessagePack).await;
     let before = client.publish("idle", json!(1)).await;
-    eventually("the idle topic is forgotten", || running.broker.metrics().topics == 1).await;
+    eventually("the idle topic is removed", || running.broker.metrics().topics == 1).await;
     let after = client.publish("idle", json!(1)).await;
     assert_eq!((&before["offset"], &after["offset"]), (&json!(1), &json!(1)));
     assert_ne!(before["epoch"], after["epoch"]);

@@ -1,4 +1,4 @@
-//! Random damage to sessions that were valid: the broker closes or carries on, says only legal things and never falls.
+//! Random damage to valid sessions: the broker closes the session or goes on, sends only valid frames and never panics.
 
 use rialto::Codec;
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::support::raw::{CONTINUATION, FIN, PING, masked};
 use crate::support::{Raw, Running, encode};
 use crate::witness::Witness;
 
-/// A small generator with a fixed seed: what fails once fails again.
+/// A small generator with a fixed seed, so that failures are reproducible.
 struct Noise(u64);
 
 impl Noise {
@@ -36,7 +36,7 @@ impl Noise {
     }
 }
 
-/// What a client might say in one session, as bytes on the wire.
+/// The requests of a valid session, as bytes on the wire.
 fn valid(codec: Codec) -> Vec<u8> {
     let data = if codec == Codec::Json { 1 } else { 2 };
     let mut bytes = Vec::new();
@@ -56,7 +56,7 @@ fn valid(codec: Codec) -> Vec<u8> {
     bytes
 }
 
-/// Sends what `make` gives on so many connections of each codec, while a healthy session looks on.
+/// Sends what `make` returns on so many connections of each codec, while a healthy session checks that it is not affected.
 async fn hurts_nobody(rounds: usize, mut make: impl FnMut(&Raw) -> Vec<u8>) {
     let running = Running::start();
     let mut witness = Witness::new(&running).await;
@@ -78,7 +78,7 @@ async fn hurts_nobody(rounds: usize, mut make: impl FnMut(&Raw) -> Vec<u8>) {
 }
 
 #[tokio::test]
-async fn damaged_sessions_are_closed_or_carried_on_and_hurt_nobody() {
+async fn damaged_sessions_do_not_affect_other_sessions() {
     let mut noise = Noise(0x5eed_0123_4567_89ab);
     hurts_nobody(300, |raw| {
         let mut bytes = valid(raw.codec);
@@ -89,7 +89,7 @@ async fn damaged_sessions_are_closed_or_carried_on_and_hurt_nobody() {
 }
 
 #[tokio::test]
-async fn noise_in_place_of_frames_payloads_and_requests_hurts_nobody() {
+async fn random_bytes_do_not_affect_other_sessions() {
     let mut noise = Noise(0xfeed_0123_4567_89ab);
     hurts_nobody(200, |raw| {
         let length = noise.below(400);

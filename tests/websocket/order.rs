@@ -12,7 +12,7 @@ use crate::support::{Client, Running, plain};
 
 const EACH: u64 = 500;
 
-/// Values that are easily damaged on the way from one codec to the other.
+/// Values that are easily damaged in the conversion from one codec to the other.
 fn values() -> Vec<Value> {
     vec![
         Value::Null,
@@ -41,12 +41,12 @@ fn request(codec: Codec, n: u64) -> Value {
     json!({"type": "publish", "topic": "t", "bytes": bytes})
 }
 
-/// What arrives of a request in the other codec, as a JSON session sees it.
+/// The payload of a request in the other codec, as a JSON session receives it.
 fn arrived(request: &Value) -> Value {
     plain(request.get("data").or(request.get("bytes")).unwrap())
 }
 
-/// Publishes all without waiting for the acks in between; gives the offsets in the acks.
+/// Publishes everything without waiting for acks in between. Returns the offsets in the acks.
 async fn publish_all(mut client: Client) -> Vec<u64> {
     let mut ids = Vec::new();
     for n in 0..EACH {
@@ -65,7 +65,7 @@ async fn json_and_msgpack_sessions_see_the_same_thousand_messages_each_encoded_o
     let running = Running::start();
     assert_eq!(running.broker.shards(), 2);
     let mut readers = Vec::new();
-    // Sessions go to the shards in turn: in this order both shards have both codecs.
+    // Sessions are assigned to the shards in turn: in this order both shards have both codecs.
     for codec in [Codec::Json, Codec::Json, Codec::MessagePack, Codec::MessagePack].repeat(3) {
         let mut reader = running.client(codec).await;
         reader.subscribe("t").await;
@@ -122,7 +122,7 @@ async fn a_codec_without_subscribers_costs_nothing() {
     assert_eq!((counted.frames_encoded_json_total, counted.frames_encoded_msgpack_total), (1, 0));
 }
 
-/// Publishes to `t` as fast as it goes, on a thread of its own, until it is dropped.
+/// Publishes to `t` as fast as possible, on another thread, until it is dropped.
 struct Flood {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -136,7 +136,7 @@ impl Flood {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
                 while !stopped.load(Relaxed) {
-                    // In bursts, with a pause that lets a client that parses every message come along.
+                    // In bursts, with a pause in which a client that parses every message catches up.
                     for _ in 0..20 {
                         broker.publish("t", Payload::json(&1).unwrap()).await.unwrap();
                     }
@@ -158,7 +158,7 @@ impl Drop for Flood {
     }
 }
 
-/// The clients of these tests read less than the flood brings, and only as much as is needed.
+/// A large outbox: the clients of these tests read only as many messages as they need.
 fn roomy() -> Running {
     Running::with(|config| config.limits.outbox_bytes = 1 << 30)
 }

@@ -1,4 +1,4 @@
-//! The HTTP side: pages and their headers, and every way in which a request does not become a session.
+//! HTTP: pages and their headers, and every way in which an upgrade is refused.
 
 use rialto::Codec;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -12,7 +12,7 @@ fn get(path: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_pages_are_served_with_a_policy_that_lets_only_our_own_files_run() {
+async fn the_pages_are_served_with_a_content_security_policy_for_own_files() {
     let running = Running::start();
     let page = http(running.address, &get("/")).await;
     assert_eq!(page.status, 200);
@@ -32,7 +32,7 @@ async fn the_pages_are_served_with_a_policy_that_lets_only_our_own_files_run() {
 }
 
 #[tokio::test]
-async fn each_wrong_request_has_its_status_and_nobody_else_notices() {
+async fn each_invalid_request_has_its_status_and_affects_no_other_client() {
     let running = Running::start();
     let mut witness = Witness::new(&running).await;
     let address = running.address;
@@ -98,7 +98,7 @@ async fn the_origin_check_allows_the_own_origin_and_the_listed_ones() {
 }
 
 #[tokio::test]
-async fn compression_that_is_offered_is_not_agreed_to() {
+async fn offered_compression_is_declined() {
     let running = Running::start();
     let offer = [("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")];
     let answered = http(running.address, &upgrade_request(running.address, &offer)).await;
@@ -106,7 +106,7 @@ async fn compression_that_is_offered_is_not_agreed_to() {
 }
 
 #[tokio::test]
-async fn without_pages_there_is_only_the_websocket() {
+async fn without_pages_only_the_websocket_is_served() {
     let running = Running::with(|config| config.server.page = false);
     assert_eq!(http(running.address, &get("/")).await.status, 404);
     running.client(Codec::Json).await.ping().await;

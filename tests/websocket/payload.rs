@@ -1,4 +1,4 @@
-//! Payloads: what goes in comes out, whichever codec it came in and whichever it leaves in.
+//! Payloads: what is published is what is delivered, in every combination of codecs.
 
 use rialto::Codec;
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ async fn a_bin_inside_data_is_base64_text_in_json() {
 async fn floating_point_numbers_cross_the_codecs_to_the_last_bit() {
     let running = Running::start();
     let [mut json_client, mut msgpack_client] = pair(&running).await;
-    // A fixed walk through numbers of all sizes, and some that careless parsers get wrong.
+    // A fixed sequence of numbers of all sizes, and some that careless parsers misread.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut numbers = vec![0.1 + 0.2, 2.638344616030823e-256, 9007199254740993.0, 51.248_178_375_505_404, -0.0];
     while numbers.len() < 2_000 {
@@ -88,7 +88,7 @@ async fn msgpack_numbers_are_written_in_json_so_that_they_read_back_the_same() {
 }
 
 #[tokio::test]
-async fn depth_32_is_carried_and_depth_33_is_refused_in_both_codecs() {
+async fn depth_32_is_accepted_and_depth_33_is_refused_in_both_codecs() {
     let running = Running::start();
     let [mut one, mut other] = pair(&running).await;
     for client in [&mut one, &mut other] {
@@ -101,10 +101,10 @@ async fn depth_32_is_carried_and_depth_33_is_refused_in_both_codecs() {
         for depth in [33, 100, 1_000] {
             client.send(&json!({"type": "publish", "topic": "t", "data": nested(depth)})).await;
             client.ping().await;
-            let told = client.take_all();
-            assert_eq!(told.len(), 1, "{told:?}");
-            assert_eq!(told[0]["code"], "bad_request");
-            assert!(told[0]["message"].as_str().unwrap().contains("32"), "{told:?}");
+            let received = client.take_all();
+            assert_eq!(received.len(), 1, "{received:?}");
+            assert_eq!(received[0]["code"], "bad_request");
+            assert!(received[0]["message"].as_str().unwrap().contains("32"), "{received:?}");
         }
     }
 }
@@ -122,7 +122,7 @@ async fn unknown_fields_are_ignored_alike_in_both_codecs() {
 }
 
 #[tokio::test]
-async fn a_frame_of_exactly_the_limit_is_carried() {
+async fn a_frame_of_exactly_the_limit_is_accepted() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut raw = running.raw(codec).await;
@@ -136,7 +136,7 @@ async fn a_frame_of_exactly_the_limit_is_carried() {
 }
 
 #[tokio::test]
-async fn whitespace_and_escapes_of_a_json_publisher_reach_no_meaning() {
+async fn whitespace_and_escapes_in_json_do_not_change_the_meaning() {
     let running = Running::start();
     let [mut json_client, mut msgpack_client] = pair(&running).await;
     let text =

@@ -1,4 +1,4 @@
-//! Peers that ask faster than they read, and what they must not be able to do to the broker or to themselves.
+//! Back-pressure: peers that send requests faster than they read replies.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::support::{Client, Raw, Running, decode, encode, eventually};
 const FLOOD_BYTES: usize = 256 << 20;
 
 #[tokio::test]
-async fn answers_that_nobody_reads_do_not_pile_up() {
+async fn unread_replies_stop_the_reading_of_requests() {
     let running = Running::start();
     let mut healthy = running.client(Codec::Json).await;
     for codec in Codec::ALL {
@@ -21,10 +21,10 @@ async fn answers_that_nobody_reads_do_not_pile_up() {
             let mut flooder = running.raw(codec).await;
             let blob = masked(FIN | flooder.data_opcode(), &encode(codec, &request)).repeat(10_000);
             let mut sent = 0;
-            // The broker stops reading a session whose answers are not read, so sending comes to a stand.
+            // The broker stops reading a session whose replies are not read, so that sending blocks.
             while timeout(Duration::from_millis(500), flooder.send(&blob)).await.is_ok() {
                 sent += blob.len();
-                assert!(sent < FLOOD_BYTES, "{request} is answered for ever although nobody reads");
+                assert!(sent < FLOOD_BYTES, "{request} is answered for ever although no reply is read");
             }
             healthy.ping().await;
             flooder.reset();
@@ -35,7 +35,7 @@ async fn answers_that_nobody_reads_do_not_pile_up() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_not_read_is_not_blamed_for_its_silence() {
+async fn a_session_under_back_pressure_does_not_time_out() {
     let running = Running::with(|config| {
         config.limits.frame_ms = 400;
         config.limits.ping_ms = 100;
@@ -45,12 +45,12 @@ async fn a_session_that_is_not_read_is_not_blamed_for_its_silence() {
         let mut raw = Raw::connect_narrow(running.address, codec).await;
         let ping = encode(codec, &json!({"type": "ping", "id": 1, "data": "x".repeat(50_000)}));
         let frames = masked(FIN | raw.data_opcode(), &ping).repeat(20);
-        // Two segments that part a frame: all that was begun is finished, only not yet read by the broker, which holds
-        // the session because it does not read the answers.
+        // A frame in two segments: it is complete, but not read by the broker, which does not read the session because the
+        // session does not read its replies.
         let (first, second) = frames.split_at(frames.len() / 2 + 7);
         raw.send(first).await;
         raw.send(second).await;
-        // What is tested is that nothing happens: several times every deadline.
+        // The test is that nothing happens in several times every timeout.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let mut answers = 0;
         while answers < 20 {
@@ -85,8 +85,8 @@ async fn sessions_that_begin_during_the_shutdown_are_sent_closing() {
                 })
             })
             .collect();
-        eventually("sessions come", || running.broker.metrics().sessions_opened_total > 20).await;
-        // Nobody has to be cut off at the deadline, which is far away.
+        eventually("sessions are opened", || running.broker.metrics().sessions_opened_total > 20).await;
+        // No session has to be dropped at the deadline, which is far away.
         assert!(running.broker.shutdown(Duration::from_secs(30)).await);
         for task in storm {
             task.abort();

@@ -1,4 +1,4 @@
-//! What proxies say about whom they speak for is believed only of those that are trusted.
+//! Proxy headers: they count only from trusted proxies.
 
 use std::net::Ipv4Addr;
 
@@ -15,11 +15,11 @@ fn behind_a_proxy(config: &mut Config) {
     config.limits.connections_per_address = 2;
 }
 
-/// Opens a session with these headers and keeps it; gives its status.
+/// Opens a session with these headers and keeps it. Returns the status.
 async fn enter(running: &Running, source: Ipv4Addr, headers: &[(&str, &str)]) -> (u16, tokio::net::TcpStream) {
     use std::os::fd::AsFd as _;
     let stream = open_from(source, running.address).await;
-    // The answer is read over a copy of the socket, so that the session outlives it.
+    // The response is read from a copy of the socket, so that the session stays open.
     let copy = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned().unwrap());
     let answered = http_over(stream, &upgrade_request(running.address, headers)).await;
     (answered.status, tokio::net::TcpStream::from_std(copy).unwrap())
@@ -31,7 +31,7 @@ async fn limits_per_address_apply_to_the_clients_of_a_trusted_proxy() {
     let mut there = Vec::new();
     for client in ["203.0.113.1", "203.0.113.2", "203.0.113.3"] {
         for expected in [101, 101, 429] {
-            // What the client itself claims stands in front of what the proxy appends.
+            // What the client itself sends is before what the proxy appends.
             let forwarded = format!("198.51.100.{}, {client}", there.len());
             let (status, stream) = enter(&running, PROXY, &[("X-Forwarded-For", &forwarded)]).await;
             assert_eq!(status, expected, "{client}");
@@ -40,9 +40,9 @@ async fn limits_per_address_apply_to_the_clients_of_a_trusted_proxy() {
     }
     drop(there);
     running.becomes_empty().await;
-    // A session that was cut off before it began may hold its place for a moment longer.
+    // A session that was dropped before it began may hold its slot for a moment longer.
     let again = async { while enter(&running, PROXY, &[("X-Forwarded-For", "203.0.113.1")]).await.0 != 101 {} };
-    within("a place that is free again", again).await;
+    within("a slot that is released", again).await;
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn malformed_proxy_headers_are_ignored() {
 }
 
 #[tokio::test]
-async fn a_page_behind_a_proxy_that_speaks_tls_is_the_broker_s_own() {
+async fn a_page_behind_a_tls_proxy_has_the_own_origin() {
     let running = Running::with(behind_a_proxy);
     let (secure, plain) = (format!("https://{}", running.address), format!("http://{}", running.address));
     for (source, origin, proto, expected) in [

@@ -1,5 +1,5 @@
-//! Subscriptions that begin and end faster than their answers come, while messages are published: what arrives is what the
-//! order of the requests says, and a session that is gone in the middle of it leaves nothing.
+//! Subscribes and unsubscribes faster than their replies, while messages are published: deliveries match the order of the
+//! requests, and a disconnect in the middle releases everything.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::support::{DEADLINE, Raw, Running};
 
 const REQUESTS: u64 = 200;
 
-/// Publishes until the task that this gives is aborted.
+/// Publishes until the returned task is aborted.
 fn flood(running: &Running) -> tokio::task::JoinHandle<()> {
     let broker = running.broker.clone();
     tokio::spawn(async move {
@@ -29,7 +29,7 @@ async fn ask_all(session: &mut Raw) {
     }
 }
 
-/// Reads what all of that brings; gives the number of messages.
+/// Reads all replies and messages. Returns the number of messages.
 async fn ask_and_read(running: &Running, codec: Codec) -> u64 {
     let mut session = Raw::connect(running.address, codec).await;
     ask_all(&mut session).await;
@@ -38,7 +38,7 @@ async fn ask_and_read(running: &Running, codec: Codec) -> u64 {
         let frame = session.frame_value().await;
         if frame["type"] == "ok" {
             answered += 1;
-            assert_eq!(frame["id"], answered, "answers about one topic come in the order of the requests");
+            assert_eq!(frame["id"], answered, "replies about one topic are in the order of the requests");
             next = frame["position"]["offset"].as_u64().map(|offset| offset + 1);
         } else {
             assert_eq!(frame["type"], "message", "{frame}");
@@ -54,7 +54,7 @@ async fn ask_and_read(running: &Running, codec: Codec) -> u64 {
 }
 
 #[tokio::test]
-async fn what_arrives_between_two_answers_is_what_the_first_one_says() {
+async fn messages_between_two_replies_match_the_first_one() {
     let running = Running::with(|config| config.limits.requests_in_flight = 256);
     let publisher = flood(&running);
     for codec in Codec::ALL {
@@ -68,13 +68,13 @@ async fn what_arrives_between_two_answers_is_what_the_first_one_says() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_leaves_nothing() {
+async fn a_disconnect_in_the_middle_of_requests_releases_everything() {
     let running = Running::start();
     let publisher = flood(&running);
     for round in 0..20 {
         let mut session = Raw::connect(running.address, Codec::ALL[round % 2]).await;
         ask_all(&mut session).await;
-        // After so many answers and messages.
+        // After so many replies and messages.
         for _ in 0..round * 7 {
             session.frame_value().await;
         }

@@ -1,4 +1,4 @@
-//! Requests that are wrong in any way: each gets exactly one typed error, its session goes on, nobody else notices.
+//! Invalid requests: each is answered with one error, its session stays open, and others are not affected.
 
 use rialto::Codec;
 use serde_json::{Value, json};
@@ -6,24 +6,29 @@ use serde_json::{Value, json};
 use crate::support::{Client, Running, encode};
 use crate::witness::Witness;
 
-/// Sends one message and gives all that the broker says to it.
-async fn told(client: &mut Client, bytes: Vec<u8>) -> Vec<Value> {
+/// Sends one message and returns all replies.
+async fn received(client: &mut Client, bytes: Vec<u8>) -> Vec<Value> {
     client.send_bytes(bytes).await;
     client.ping().await;
     client.take_all()
 }
 
-/// Sends wrong messages, each to a session of its own, with healthy sessions before and after.
+/// Sends invalid messages, each in another session, with healthy sessions before and after.
 async fn each_is_refused(codec: Codec, cases: impl IntoIterator<Item = (String, Vec<u8>, &'static str)>) {
     let running = Running::start();
     let mut witness = Witness::new(&running).await;
     let mut session = running.client(codec).await;
     session.subscribe("t").await;
     for (what, bytes, code) in cases {
-        let told = told(&mut session, bytes).await;
-        assert_eq!(told.len(), 1, "{} {what}: {told:?}", codec.name());
-        assert_eq!((&told[0]["type"], &told[0]["code"]), (&json!("error"), &json!(code)), "{what}: {}", told[0]);
-        let message = told[0]["message"].as_str().expect("a sentence");
+        let received = received(&mut session, bytes).await;
+        assert_eq!(received.len(), 1, "{} {what}: {received:?}", codec.name());
+        assert_eq!(
+            (&received[0]["type"], &received[0]["code"]),
+            (&json!("error"), &json!(code)),
+            "{what}: {}",
+            received[0]
+        );
+        let message = received[0]["message"].as_str().expect("a sentence");
         assert!(
             !message.is_empty() && message.len() < 500 && !message.contains(char::is_control),
             "{what}: {message:?}"
@@ -34,7 +39,7 @@ async fn each_is_refused(codec: Codec, cases: impl IntoIterator<Item = (String, 
     assert_eq!(session.message().await["data"], "still here");
 }
 
-/// Requests that mean the same in both codecs, and the code each gets. All have an id that can be read.
+/// Invalid requests for both codecs, and the error code of each. All have a readable id.
 fn wrong_requests() -> Vec<(Value, &'static str)> {
     let long = "x".repeat(256);
     let tokens = ["a"; 17].join(".");
@@ -113,16 +118,16 @@ fn wrong_requests() -> Vec<(Value, &'static str)> {
 }
 
 #[tokio::test]
-async fn a_wrong_request_is_answered_by_its_id_with_one_typed_error() {
+async fn an_invalid_request_is_answered_with_its_id_and_one_error_code() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut witness = Witness::new(&running).await;
         let mut session = running.client(codec).await;
         for (mut request, code) in wrong_requests() {
             request["id"] = json!(4_000_000_000_u64);
-            let told = told(&mut session, encode(codec, &request)).await;
-            assert_eq!(told.len(), 1, "{request}: {told:?}");
-            let error = &told[0];
+            let received = received(&mut session, encode(codec, &request)).await;
+            assert_eq!(received.len(), 1, "{request}: {received:?}");
+            let error = &received[0];
             let expected = (&json!("error"), &json!(code), &request["id"]);
             assert_eq!((&error["type"], &error["code"], &error["id"]), expected, "{request}: {error}");
             let message = error["message"].as_str().expect("a sentence");
@@ -135,7 +140,7 @@ async fn a_wrong_request_is_answered_by_its_id_with_one_typed_error() {
 }
 
 #[tokio::test]
-async fn a_wrong_id_is_named_and_not_repeated() {
+async fn an_invalid_id_is_reported_and_not_echoed() {
     for codec in Codec::ALL {
         let ids = [json!(0), json!(-1), json!("1"), json!(1.5), json!(null), json!([1]), json!({"id": 1}), json!(true)];
         let cases = ids.into_iter().map(|id| {
@@ -147,7 +152,7 @@ async fn a_wrong_id_is_named_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn the_largest_id_is_repeated_unchanged() {
+async fn the_largest_id_is_echoed_unchanged() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut client = running.client(codec).await;
@@ -157,7 +162,7 @@ async fn the_largest_id_is_repeated_unchanged() {
 }
 
 #[tokio::test]
-async fn an_id_may_be_used_again_even_before_the_answer() {
+async fn an_id_may_be_reused_before_the_reply() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut client = running.client(codec).await;
@@ -171,7 +176,7 @@ async fn an_id_may_be_used_again_even_before_the_answer() {
 }
 
 #[tokio::test]
-async fn frames_that_are_no_map_are_refused() {
+async fn frames_other_than_maps_are_refused() {
     for codec in Codec::ALL {
         let values = [json!([]), json!(["ping", 1]), json!("ping"), json!(5), json!(null), json!(true), json!(1.5)];
         let cases = values.into_iter().map(|value| (value.to_string(), encode(codec, &value), "bad_request"));
@@ -180,7 +185,7 @@ async fn frames_that_are_no_map_are_refused() {
 }
 
 #[tokio::test]
-async fn broken_json_is_refused() {
+async fn malformed_json_is_refused() {
     let publish = |data: &str| format!(r#"{{"type":"publish","topic":"t","id":9,"data":{data}}}"#);
     let mut cases: Vec<String> = [
         "",
@@ -223,7 +228,7 @@ async fn broken_json_is_refused() {
     each_is_refused(Codec::Json, cases.into_iter().map(named)).await;
 }
 
-/// A publish whose data are the given bytes, written by hand.
+/// A publish with the given bytes as encoded data.
 fn publish_msgpack(data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x83, 0xa4];
     bytes.extend_from_slice(b"type\xa7publish\xa5topic\xa1t\xa4data");
@@ -232,7 +237,7 @@ fn publish_msgpack(data: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn broken_msgpack_is_refused() {
+async fn malformed_msgpack_is_refused() {
     let ping = b"\x81\xa4type\xa4ping";
     let mut cases: Vec<(&str, Vec<u8>)> = vec![
         ("nothing", vec![]),
@@ -294,7 +299,7 @@ async fn broken_msgpack_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_whose_payload_is_refused_is_answered_by_its_id() {
+async fn a_request_with_an_invalid_payload_is_answered_with_its_id() {
     let running = Running::start();
     let deep = |codec| {
         let data = (0..40).fold(json!(1), |inner, _| json!([inner]));
@@ -312,13 +317,13 @@ async fn a_request_whose_payload_is_refused_is_answered_by_its_id() {
         ("MessagePack, an extension", Codec::MessagePack, extension),
     ] {
         let mut client = running.client(codec).await;
-        let told = told(&mut client, bytes).await;
-        assert_eq!((told.len(), &told[0]["id"]), (1, &json!(700)), "{what}: {told:?}");
+        let received = received(&mut client, bytes).await;
+        assert_eq!((received.len(), &received[0]["id"]), (1, &json!(700)), "{what}: {received:?}");
     }
 }
 
 #[tokio::test]
-async fn a_topic_of_exactly_the_limit_is_good() {
+async fn a_topic_of_exactly_the_limit_is_accepted() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut client = running.client(codec).await;
@@ -331,7 +336,7 @@ async fn a_topic_of_exactly_the_limit_is_good() {
 }
 
 #[tokio::test]
-async fn coming_back_with_a_position_says_whether_anything_was_missed() {
+async fn subscribing_with_a_position_reports_whether_anything_was_missed() {
     let running = Running::start();
     for (codec, topic) in Codec::ALL.into_iter().zip(["a", "b"]) {
         let mut client = running.client(codec).await;

@@ -1,4 +1,4 @@
-//! What a session may ask and what it gets: welcome, subscribe, publish, unsubscribe, ping, the end.
+//! The requests of a session and their replies: welcome, subscribe, publish, unsubscribe, ping, close.
 
 use rialto::{Codec, Payload};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ async fn welcome_is_the_first_frame_and_identifies_the_session() {
 }
 
 #[tokio::test]
-async fn a_publish_is_acked_with_the_position_under_which_subscribers_get_it() {
+async fn a_publish_is_acked_with_the_position_that_subscribers_receive() {
     let running = Running::start();
     for (codec, topic) in Codec::ALL.into_iter().zip(["a.json", "a.msgpack"]) {
         let mut client = running.client(codec).await;
@@ -46,7 +46,7 @@ async fn a_publish_is_acked_with_the_position_under_which_subscribers_get_it() {
 }
 
 #[tokio::test]
-async fn a_rule_may_reveal_the_publisher_whom_nobody_can_forge() {
+async fn a_rule_may_reveal_the_publisher_which_cannot_be_forged() {
     let running = Running::with(|config| config.topics[0].reveal_publisher = true);
     let mut reader = running.client(Codec::Json).await;
     reader.subscribe("a").await;
@@ -100,15 +100,15 @@ async fn subscribing_twice_delivers_once() {
 }
 
 #[tokio::test]
-async fn several_topics_are_subscribed_at_once_and_one_that_is_refused_spares_the_others() {
+async fn a_refused_topic_of_a_bulk_subscribe_does_not_affect_the_others() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut client = running.client(codec).await;
         let topics = json!([{"topic": "a"}, {"topic": "$sys"}, {"topic": "b", "presence": false}, {"topic": "a..b"}]);
         let reply = client.ok(json!({"type": "subscribe", "topics": topics})).await;
         let outcomes = reply["topics"].as_array().expect("one outcome each");
-        let told: Vec<&Value> = outcomes.iter().map(|outcome| &outcome["topic"]).collect();
-        assert_eq!(told, ["a", "$sys", "b", "a..b"]);
+        let received: Vec<&Value> = outcomes.iter().map(|outcome| &outcome["topic"]).collect();
+        assert_eq!(received, ["a", "$sys", "b", "a..b"]);
         assert!(outcomes[0]["position"]["epoch"].is_string() && outcomes[2]["position"]["offset"].is_u64());
         assert_eq!(
             (&outcomes[1]["error"]["code"], &outcomes[3]["error"]["code"]),
@@ -137,7 +137,7 @@ async fn requests_without_an_id_are_answered_only_with_errors() {
 }
 
 #[tokio::test]
-async fn a_ping_of_the_protocol_brings_its_data_back_and_the_time() {
+async fn a_protocol_ping_returns_its_data_and_the_time() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut client = running.client(codec).await;
@@ -151,7 +151,7 @@ async fn a_ping_of_the_protocol_brings_its_data_back_and_the_time() {
 }
 
 #[tokio::test]
-async fn connect_tells_an_anonymous_session_that_it_is_one() {
+async fn connect_reports_an_anonymous_session() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut client = running.client(codec).await;
@@ -162,7 +162,7 @@ async fn connect_tells_an_anonymous_session_that_it_is_one() {
 }
 
 #[tokio::test]
-async fn a_stream_that_an_embedding_program_brings_is_a_session_like_any_other() {
+async fn a_stream_of_an_embedding_program_is_an_ordinary_session() {
     let running = Running::start();
     let mut other = running.client(Codec::Json).await;
     other.subscribe("a").await;
@@ -182,7 +182,7 @@ async fn a_stream_that_an_embedding_program_brings_is_a_session_like_any_other()
 }
 
 #[tokio::test]
-async fn a_broker_that_stops_says_so_before_it_closes_with_1001() {
+async fn a_stopping_broker_sends_closing_and_closes_with_1001() {
     let mut running = Running::start();
     let mut clients = Vec::new();
     for codec in Codec::ALL {

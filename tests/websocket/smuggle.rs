@@ -1,4 +1,4 @@
-//! Requests that a proxy in front of the broker could read otherwise than the broker does, and answers that nobody reads.
+//! Request smuggling: requests that a proxy could parse differently from the broker; and responses that are not read.
 
 use std::time::Instant;
 
@@ -66,7 +66,7 @@ async fn good_requests_may_follow_each_other_and_end_in_a_session() {
     let first =
         "GET /web/base.css HTTP/1.1\r\nHost: a\r\n\r\n\r\nHEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
     let mut bytes = format!("{first}{}", upgrade_request(running.address, &[])).into_bytes();
-    // Bytes behind the upgrade are frames, whatever they look like.
+    // Bytes after the upgrade are frames, even if they look like requests.
     bytes.extend(masked(FIN | TEXT, b"{\"type\":\"ping\",\n\"id\":1,\"data\":\"GET / HTTP/1.1\\r\\n\"}"));
     let mut stream = within("a connection", TcpStream::connect(running.address)).await.unwrap();
     stream.write_all(&bytes).await.unwrap();
@@ -84,7 +84,7 @@ async fn good_requests_may_follow_each_other_and_end_in_a_session() {
 }
 
 #[tokio::test]
-async fn frames_behind_a_request_that_is_refused_are_not_heard() {
+async fn frames_after_a_refused_upgrade_are_ignored() {
     let running = Running::start();
     let mut listener = running.client(Codec::Json).await;
     listener.subscribe("t").await;
@@ -100,7 +100,7 @@ async fn frames_behind_a_request_that_is_refused_are_not_heard() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_its_pages_is_closed() {
+async fn a_client_that_does_not_read_responses_is_closed() {
     let running = Running::with(|config| config.limits.write_ms = 300);
     let mut witness = Witness::new(&running).await;
     let socket = TcpSocket::new_v4().unwrap();
@@ -123,17 +123,17 @@ async fn an_idle_http_connection_is_closed() {
 }
 
 #[tokio::test]
-async fn a_connection_is_closed_after_its_most_requests() {
+async fn a_connection_is_closed_at_the_limit_of_requests() {
     let running = Running::start();
     let asked = "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n".repeat(150);
     let answer = all_of(&running, asked.as_bytes()).await;
-    // The last one may be lost to the reset that what is left unread brings about.
+    // The last one may be lost to the reset because of unread bytes.
     let answers = answer.matches("HTTP/1.1 404").count();
     assert!((1..=100).contains(&answers), "{answers} answers");
 }
 
 #[tokio::test]
-async fn heads_and_addresses_beyond_their_limits_are_refused() {
+async fn heads_and_paths_over_their_limits_are_refused() {
     let running = Running::start();
     for (what, request) in [
         ("a long header", format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(9_000))),

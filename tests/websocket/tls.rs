@@ -28,7 +28,7 @@ fn start() -> (Certificate, Files, Running) {
     (certificate, files, running)
 }
 
-/// Everything until the other side closes the connection, in whatever way.
+/// Everything until the peer closes the connection, in any way.
 async fn rest(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = within("the end", stream.read_to_end(&mut bytes)).await;
@@ -54,7 +54,7 @@ async fn sessions_with_and_without_tls_share_a_topic_in_both_codecs() {
     for client in &mut clients {
         client.subscribe("room").await;
     }
-    // From nothing to much more than a record of TLS or a frame reader's buffer holds.
+    // From nothing to much more than the size of a TLS record or of a frame reader's buffer.
     for (round, length) in [0, 1, 1_000, 16_384, 60_000].into_iter().enumerate() {
         for speaker in 0..clients.len() {
             let data = json!({"round": round, "from": speaker, "text": "x".repeat(length)});
@@ -72,7 +72,7 @@ async fn sessions_with_and_without_tls_share_a_topic_in_both_codecs() {
 }
 
 #[tokio::test]
-async fn http_is_the_only_protocol_inside() {
+async fn http_1_1_is_the_only_alpn_protocol() {
     let (_, _files, running) = start();
     let address = running.tls_address.unwrap();
     for (protocols, agreed) in
@@ -88,7 +88,7 @@ async fn http_is_the_only_protocol_inside() {
 }
 
 #[tokio::test]
-async fn pages_are_served_and_what_is_sent_too_early_is_not_lost() {
+async fn pages_are_served_and_early_data_is_not_lost() {
     let (_, _files, running) = start();
     let address = running.tls_address.unwrap();
     let mut stream = Hello::default().connect(address).await.unwrap();
@@ -136,8 +136,8 @@ async fn plain_text_on_a_tls_port_is_rejected() {
         assert!(end.is_empty() || end[0] == 21, "{end:?}");
     }
     eventually("they count", || running.broker.metrics().tls_handshake_errors_total == 7).await;
-    assert!(began.elapsed() < Duration::from_secs(5), "nobody waited for a deadline");
-    // Nor is it a mistake to look whether the port is open.
+    assert!(began.elapsed() < Duration::from_secs(5), "no timeout was needed");
+    // A port scan is no error, either.
     drop(TcpStream::connect(address).await.unwrap());
     Client::upgraded(Hello::default().connect(address).await.unwrap(), URL, Codec::Json).await.close().await;
     assert_eq!(running.broker.metrics().tls_handshake_errors_total, 7);
@@ -148,12 +148,12 @@ async fn tls_on_a_plain_port_is_closed() {
     let (_, _files, running) = start();
     let began = Instant::now();
     assert!(Hello::default().connect(running.address).await.is_err());
-    assert!(began.elapsed() < Duration::from_secs(5), "nobody waited for a deadline");
+    assert!(began.elapsed() < Duration::from_secs(5), "no timeout was needed");
     running.client(Codec::Json).await.close().await;
 }
 
 #[tokio::test]
-async fn a_handshake_that_stands_still_ends_at_the_deadline() {
+async fn a_stalled_handshake_times_out() {
     let files = Files::with(&Certificate::good());
     let running = running(&files, |config| config.limits.header_ms = 300);
     let address = running.tls_address.unwrap();
@@ -169,7 +169,7 @@ async fn a_handshake_that_stands_still_ends_at_the_deadline() {
             stalled.push(stream);
         }
     }
-    // A handshake that was finished and is followed by no request.
+    // A handshake without a request.
     let mut silent = Hello::default().connect(address).await.unwrap();
     let began = Instant::now();
     witness.is_well().await;
@@ -214,7 +214,7 @@ async fn subscribed(entrance: std::net::SocketAddr, codec: Codec) -> Raw {
 }
 
 #[tokio::test]
-async fn sessions_return_to_zero_however_a_client_leaves() {
+async fn gauges_return_to_zero_after_every_kind_of_tls_disconnect() {
     let (_, _files, running) = start();
     let address = running.tls_address.unwrap();
     let entrance = tunnel(address).await;
@@ -224,7 +224,7 @@ async fn sessions_return_to_zero_however_a_client_leaves() {
         closing.send(&masked(FIN | 0x8, &1000_u16.to_be_bytes())).await;
         let frames = closing.rest().await;
         assert_eq!((frames.len(), frames[0].code()), (1, 1000), "{frames:?}");
-        // With a goodbye of TLS and none of WebSocket, and in the middle of a frame.
+        // With a TLS close_notify but no WebSocket Close, and in the middle of a frame.
         for bytes in [vec![], promise(FIN | closing.data_opcode(), 1_000)] {
             let mut finished = subscribed(entrance, codec).await;
             finished.send(&bytes).await;
@@ -253,19 +253,19 @@ async fn sessions_return_to_zero_however_a_client_leaves() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_is_announced_in_tls_too() {
+async fn the_end_of_a_session_is_a_tls_close_notify() {
     let (_, _files, running) = start();
     let mut stream = Hello::default().connect(running.tls_address.unwrap()).await.unwrap();
     stream.write_all(upgrade_request(running.address, &[]).as_bytes()).await.unwrap();
     stream.write_all(&masked(FIN | 0x8, &1000_u16.to_be_bytes())).await.unwrap();
     let mut answer = Vec::new();
-    // An end without the goodbye of TLS would be an error.
-    within("the end", stream.read_to_end(&mut answer)).await.expect("a goodbye");
+    // An end without close_notify would be an error.
+    within("the end", stream.read_to_end(&mut answer)).await.expect("a close_notify");
     assert!(answer.ends_with(b"\x88\x02\x03\xe8"), "one Close, the last of all: {answer:?}");
 }
 
 #[tokio::test]
-async fn a_broker_may_listen_with_tls_only_and_says_when_it_cannot() {
+async fn a_broker_may_listen_with_tls_only_and_reports_bind_errors() {
     let certificate = Certificate::good();
     let files = Files::with(&certificate);
     let broker = rialto::Broker::builder().start().unwrap();
@@ -283,7 +283,7 @@ async fn a_broker_may_listen_with_tls_only_and_says_when_it_cannot() {
     let client = Client::upgraded(stream, URL, Codec::Json).await;
     drop(stop);
     within("the server", serving).await.unwrap();
-    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(address).await.is_err(), "it is no longer listened on");
     client.close().await;
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

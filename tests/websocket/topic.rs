@@ -1,12 +1,12 @@
-//! Names of topics through the wire: what is none is refused with one code whatever asks for it, and names that only look
-//! alike are different topics.
+//! Topic names: invalid ones are refused with the same code in every request, and names that only look alike are different
+//! topics.
 
 use rialto::Codec;
 use serde_json::json;
 
 use crate::support::Running;
 
-/// Names that are none, and what the broker says of them.
+/// Invalid names and their errors.
 fn bad() -> Vec<(String, &'static str)> {
     let own =
         ["", ".", "a.", ".a", "a..b", "..", "a b", "a\tb", "a\nb", "\0", "a\u{7f}", "a.\u{85}", "a*", "a>", ">.a"];
@@ -22,7 +22,7 @@ fn bad() -> Vec<(String, &'static str)> {
 }
 
 #[tokio::test]
-async fn what_is_no_topic_is_refused_whatever_asks_for_it() {
+async fn invalid_topic_names_are_refused_in_every_request() {
     let running = Running::start();
     for codec in Codec::ALL {
         let mut client = running.client(codec).await;
@@ -42,7 +42,8 @@ async fn what_is_no_topic_is_refused_whatever_asks_for_it() {
 
 #[tokio::test]
 async fn names_that_look_alike_are_different_topics() {
-    // Latin and Cyrillic, composed and not, fullwidth, a ligature, cases, and what other systems read as paths or escapes.
+    // Latin and Cyrillic, composed and not, fullwidth, a ligature, upper and lower case, and what looks like paths or
+    // escapes.
     let names =
         ["a", "а", "é", "e\u{301}", "ａ", "ﬁ", "fi", "A", "a.b", "a/b", "a\\b", "%61", "a%2eb", "_", "-", "a_b"];
     let running = Running::start();

@@ -1,11 +1,11 @@
-//! A healthy session that shows that nobody else notices what a bad one does.
+//! Healthy sessions that check that an abusive one does not affect them.
 
 use rialto::Codec;
 use serde_json::json;
 
 use crate::support::{Client, Running};
 
-/// One healthy session per codec, both on a topic of their own.
+/// One healthy session per codec, both subscribed to another topic.
 pub(crate) struct Witness {
     sessions: Vec<Client>,
     said: u64,
@@ -30,7 +30,7 @@ impl Witness {
         }
     }
 
-    /// Each session publishes, and each receives that and nothing else.
+    /// Each session publishes, and each receives these messages and no others.
     pub(crate) async fn is_well(&mut self) {
         for speaker in 0..self.sessions.len() {
             self.said += 1;
