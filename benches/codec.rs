@@ -1,4 +1,4 @@
-//! What one request and one message cost in each codec: `cargo bench --bench codec`. Compare ratios within one run.
+//! The cost of one request and one message in each codec: `cargo bench --bench codec`. Compare ratios within one run.
 
 #![allow(missing_docs, reason = "a bench is a program, not a library")]
 
@@ -18,7 +18,7 @@ fn json(bytes: usize) -> Vec<u8> {
     format!(r#"{{"sequence":123456,"time":1795367328796,"price":101.25,"text":"{text}"}}"#).into_bytes()
 }
 
-/// A JSON array of about so many bytes: many small values of all kinds.
+/// A JSON array of about so many bytes: many small values of all types.
 fn small_values(bytes: usize) -> Vec<u8> {
     let item = r#"{"id":"ACME","at":[1,-2,3.25],"ok":true,"note":"a \"quote\"","none":null}"#;
     format!("[{}]", vec![item; bytes / item.len()].join(",")).into_bytes()

@@ -1,5 +1,5 @@
-//! What a healthy client waits for while hostile sockets lean on the broker, and when those are gone:
-//! `cargo bench --bench door`. It only prints; all else is in `benches/rig`.
+//! The latency of a healthy client beside hostile connections, and after these are closed: `cargo bench --bench door`. It
+//! only prints; all else is in `benches/rig`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
 
@@ -22,7 +22,7 @@ use rialto_bench::{date, process};
 
 const RIALTO: &str = env!("CARGO_BIN_EXE_rialto");
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers");
-/// From so many cores on, the hostile sockets get one that nobody else has.
+/// From so many cores on, the hostile connections have one core for themselves.
 const CORES_FOR_ALL: usize = 4;
 const HOSTILE_CORE: usize = 3;
 
@@ -84,7 +84,7 @@ fn measure(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     Ok(if reasons.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Those of a broker that is told nothing else.
+/// The defaults of a broker.
 fn deadlines() -> Deadlines {
     let limits = Limits::default();
     Deadlines {

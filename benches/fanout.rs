@@ -1,5 +1,5 @@
-//! How Rialto's fan-out compares with a floor and with other servers: `benches/run`, or `cargo bench --bench fanout`
-//! where the others are installed. It only prints and writes; all else is in `benches/rig`.
+//! Compares Rialto's fan-out with a baseline and with other servers: `benches/run`, or `cargo bench --bench fanout` if the
+//! others are installed. It only prints and writes; all else is in `benches/rig`.
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
@@ -30,7 +30,7 @@ use rialto_bench::{chart, date, floor, listing, process};
 const PLUGIN_MESSAGES: usize = 500_000;
 
 const RIALTO: &str = env!("CARGO_BIN_EXE_rialto");
-/// Where results lie and installed peers are looked for.
+/// The folder of results and of installed peers.
 const TARGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target");
 
 fn main() -> ExitCode {
@@ -88,7 +88,7 @@ fn measure_plugins(options: &Options, rounds: u32) -> Vec<PluginRound> {
     (0..rounds).map(|_| plugins::round(messages)).collect()
 }
 
-/// As a person would type it; what cargo adds is left out.
+/// The command as typed, without what cargo adds.
 fn command() -> String {
     let words = std::env::args().skip(1).filter(|word| word != "--bench");
     ["benches/run".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
@@ -108,7 +108,7 @@ fn publish(report: &Report, markdown: bool) -> Result<ExitCode, Box<dyn Error>> 
     Ok(if reasons.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// One line on a terminal that says how far the comparison is.
+/// The progress line on a terminal.
 struct Ticker {
     is_terminal: bool,
     begun: Instant,
@@ -125,7 +125,7 @@ impl Ticker {
         if self.is_terminal && is_time {
             self.told = Some(Instant::now());
             eprint!("\r\x1b[K{}", moment.line(self.begun.elapsed()));
-            // A progress line that cannot be shown is none that is missed.
+            // A progress line that cannot be written is no error.
             let _ = std::io::stderr().flush();
         }
     }

@@ -1,5 +1,5 @@
-//! What a hook costs: one Rust source that accepts every message as it is, natively and as a component, beside a topic without a
-//! plugin; and messages through the chat plugin. `cargo bench --bench hook`. Compare ratios within one run.
+//! The cost of a hook: one Rust source that accepts every message unchanged, natively and as a component, beside a topic
+//! without a plugin; and messages through the chat plugin. `cargo bench --bench hook`. Compare ratios within one run.
 
 #![allow(missing_docs, reason = "a bench is a program, not a library")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails by panicking and prints its figures")]

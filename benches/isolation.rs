@@ -1,5 +1,5 @@
-//! What plugins that misbehave cost a session that has nothing to do with them: one row for each way to misbehave that the tests
-//! know, for broken versions loaded again and again, and for a component that keeps the compiler busy.
+//! The effect of misbehaving plugins on the latency of unrelated sessions: one row for each kind of fault that the tests know,
+//! for invalid versions that are reloaded repeatedly, and for a component that keeps the compiler busy.
 //! `cargo bench --bench isolation`, or `… -- compiler` for the rows that have this word. Each row has its own idle time just
 //! before it; compare the two, since the absolute times are the machine's.
 
@@ -26,7 +26,7 @@ use rialto::Codec;
 use serde_json::json;
 use support::Client;
 
-/// How long a session is watched while nothing happens, and while something does.
+/// How long a session is measured while idle, and during the faults.
 const WATCHED: Duration = Duration::from_millis(2_500);
 
 /// Between two calls of the plugin: few enough that it is not quarantined, which would end the row.
@@ -83,7 +83,7 @@ async fn misbehave(letter: char) -> Row {
     watch(&hosted, calls).await
 }
 
-/// Asks for the reload of a plugin whose file has become a version that cannot start.
+/// Reloads a plugin whose file is a version that cannot start.
 async fn broken_versions() -> Row {
     let hosted = Hosted::compiled_by(compiler(), |_, _| {});
     hosted.replace(&component::empty("(func $trap unreachable) (start $trap)"));
@@ -96,7 +96,7 @@ async fn broken_versions() -> Row {
     watch(&hosted, reloads).await
 }
 
-/// Asks for the reload of a plugin whose file has become a component that takes too long to compile.
+/// Reloads a plugin whose file is a component that takes too long to compile.
 async fn compiled_for_long() -> Row {
     let hosted = Hosted::compiled_by(compiler(), |config, plugin| {
         (config.sandbox.compile_ms, plugin.component_bytes) = (COMPILE_MS, 256 << 20);
@@ -109,7 +109,7 @@ async fn compiled_for_long() -> Row {
     watch(&hosted, reload).await
 }
 
-/// The times of a session while nothing happens, and then while something does.
+/// The latencies of a session while idle, and then during faults.
 async fn watch(hosted: &Hosted, trouble: impl Future<Output = ()>) -> Row {
     let mut other = hosted.client(Codec::Json).await;
     other.subscribe("open").await;
@@ -147,7 +147,7 @@ async fn round_trips(client: &mut Client, time: Duration) -> Vec<Duration> {
     times
 }
 
-/// The times of one session while nothing happens, and while something does.
+/// The latencies of one session while idle, and during faults.
 struct Row {
     idle: Vec<Duration>,
     busy: Vec<Duration>,

@@ -1,4 +1,4 @@
-//! What a delivery costs without the operating system: sessions over streams in memory that take everything, or nothing.
+//! The cost of a delivery without the operating system: sessions over in-memory streams that accept everything, or nothing.
 //! `cargo bench --bench outbox`. Compare ratios within one run.
 
 #![allow(missing_docs, reason = "a bench is a program, not a library")]
@@ -21,7 +21,7 @@ const MESSAGES: u64 = 256;
 criterion_group!(outbox, keeping_up, full);
 criterion_main!(outbox);
 
-/// A client without a network: it sends one request, and takes what it is sent until it has had enough.
+/// A client without a network: it sends one request, and reads until it has received enough.
 struct Client {
     request: Vec<u8>,
     room: usize,
@@ -91,7 +91,7 @@ fn broker(delivery: &Value, room: usize) -> Broker {
     for _ in 0..SESSIONS {
         broker.serve_websocket(Client::new(delivery, room), Codec::Json);
     }
-    // One that always takes everything shows when the others were dealt with.
+    // A session that accepts everything shows when the others were handled.
     broker.serve_websocket(Client::new(&json!("queue"), usize::MAX), Codec::Json);
     while broker.metrics().subscriptions < SESSIONS + 1 {
         std::thread::sleep(Duration::from_millis(1));
@@ -99,7 +99,7 @@ fn broker(delivery: &Value, room: usize) -> Broker {
     broker
 }
 
-/// Publishes and waits until the shard has dealt with all of it. `takers` sessions get everything.
+/// Publishes and waits until the shard has handled everything. `takers` sessions receive everything.
 fn publish(runtime: &tokio::runtime::Runtime, broker: &Broker, payload: &Payload, takers: u64) {
     let target = broker.metrics().messages_delivered_total + takers * MESSAGES;
     runtime.block_on(async {
@@ -144,6 +144,6 @@ fn keeping_up(criterion: &mut Criterion) {
 
 fn full(criterion: &mut Criterion) {
     let by = json!({"policy": "latest_by", "field": "/symbol"});
-    // Each takes its welcome and its answer, and a part of the first message.
+    // Each accepts its welcome and its reply, and a part of the first message.
     measure(criterion, "deliver_to_sessions_that_are_full", 600, &[json!("drop_oldest"), json!("latest"), by]);
 }

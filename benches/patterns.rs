@@ -1,5 +1,5 @@
-//! What a publish costs among 100,000 topics and 10,000 subscriptions by pattern that select few of them or none, beside one
-//! topic alone. `cargo bench --bench patterns`. Exit code 1 when a client's publishes cost more than 1.5 times as much.
+//! The cost of a publish with 100,000 topics and 10,000 subscriptions by pattern that select few or none of them, compared with
+//! a single topic. `cargo bench --bench patterns`. Exit code 1 if a client's publishes cost more than 1.5 times as much.
 //!
 //! Costs are processor time: a client's publish is read, decoded, given its position and acknowledged by its shard; a call of
 //! `Broker::publish` is the bare rest of that, on the caller's thread. What a shard then does for subscribers runs beside it;
@@ -28,14 +28,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const TOPICS: usize = 100_000;
 const PATTERNS: usize = 10_000;
-/// Those among the patterns that select a topic, each one of its own.
+/// The patterns that select a topic, each another one.
 const SELECTING: usize = 100;
 const SUBSCRIBERS: usize = 10;
 const PUBLISHES: usize = 200_000;
 const ROUNDS: usize = 9;
 const RATIO_MAX: f64 = 1.5;
 
-/// A client without a network: it sends its requests and takes all that it is sent.
+/// A client without a network: it sends its requests and reads everything.
 struct Client {
     requests: Arc<Vec<u8>>,
     sent: usize,
@@ -104,7 +104,7 @@ impl AsyncWrite for Client {
     }
 }
 
-/// Who publishes.
+/// The publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Publisher {
     /// A client, by a session.
@@ -133,7 +133,7 @@ impl Row {
         config.server.shards = 1;
         config.limits.topics = 2 * TOPICS;
         config.limits.subscriptions = 1_000_000;
-        // The publisher shall not wait: its own cost is measured.
+        // No back-pressure on the publisher: its own cost is measured.
         config.limits.inbox_messages = 1 << 20;
         config.limits.message_bytes = 1 << 20;
         config.limits.outbox_bytes = 64 << 20;
@@ -154,7 +154,7 @@ impl Row {
             assert!(started.elapsed() < Duration::from_secs(60), "{:?}", broker.metrics());
             std::thread::sleep(Duration::from_millis(1));
         }
-        // In the order in which they are published to, so that the bench itself finds them at once.
+        // In the order of publishing, so that the bench itself has no cache misses.
         let mut seed = 1_u64;
         let mut random = || {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -165,7 +165,7 @@ impl Row {
         let (topics, requests) = (names, Arc::default());
         let (costs, times) = (Vec::new(), Vec::new());
         let mut row = Self { name, broker, publisher: Publisher::Call, topics, requests, subscribers, costs, times };
-        // Brings all into memory, and what each topic remembers of the patterns.
+        // Loads all topics, and their cached patterns.
         row.round(runtime);
         (row.costs, row.times) = (Vec::new(), Vec::new());
         if publisher == Publisher::Client {
@@ -179,7 +179,7 @@ impl Row {
         row
     }
 
-    /// Publishes once to each name and waits until all of it was dealt with.
+    /// Publishes once to each name and waits until everything was handled.
     fn round(&mut self, runtime: &Runtime) {
         let before = self.broker.metrics();
         let (started, used) = (Instant::now(), self.used());
@@ -247,7 +247,7 @@ fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
     [values[0], values[values.len() / 2], values[values.len() - 1]]
 }
 
-/// Measures four brokers by turns and prints a row for each. Gives the ratio of the last to the first.
+/// Measures four brokers in turn and prints a row for each. Returns the ratio of the last to the first.
 fn compare(publisher: Publisher, subscribers: usize) -> f64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let sizes = [(1, 0), (1, PATTERNS), (TOPICS, 0), (TOPICS, PATTERNS)];

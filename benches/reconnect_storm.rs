@@ -1,6 +1,6 @@
-//! Thousands of subscribed clients whose broker is killed while publishers go on, and is started again: when all of them are
-//! back and have everything, and what that takes: `cargo bench --bench reconnect_storm -- --members 5000`. The history checker judges the
-//! run; exit code 1 when it finds anything. Clients and broker share the machine's cores.
+//! A reconnect storm: thousands of subscribed clients whose broker is killed during publishes and restarted. Measures the time
+//! until all have reconnected and recovered: `cargo bench --bench reconnect_storm -- --members 5000`. The history checker judges
+//! the run; exit code 1 if it finds a fault. Clients and broker share the machine's cores.
 
 #![allow(missing_docs, reason = "a bench is a program, not a library")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]

@@ -1,4 +1,4 @@
-//! The time of a publish that a plugin accepts as it is, while its mailbox is never empty.
+//! The time of a publish that a plugin accepts unchanged, while its mailbox is never empty.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Kind, start};
 
-/// How many publish at once: enough that the plugin's thread never waits, few enough that nobody is told that it is busy.
+/// Concurrent publishes: enough that the plugin's thread never waits, few enough that its mailbox is never full.
 const PUBLISHERS: usize = 256;
 
 /// A topic of the plugin that accepts everything.

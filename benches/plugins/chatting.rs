@@ -1,5 +1,5 @@
-//! Messages through the chat plugin: sessions behind real sockets, each alone in its room, all rooms in one instance. One
-//! message is parsed, given its author and sent back by the plugin, and arrives at the session again.
+//! Messages through the chat plugin: sessions over real sockets, each alone in its room, all rooms in one instance. The plugin
+//! parses each message, adds its author and publishes it, and the session receives it.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use super::{Kind, start};
 use crate::support::Raw;
 use crate::support::raw::{FIN, TEXT, masked};
 
-/// How many speak at once.
+/// Concurrent sessions.
 const SESSIONS: usize = 8;
 
-/// How many messages are written with one call of the system, as a session that has much to say does.
+/// Messages per write, as of a busy session.
 const WRITTEN_AT_ONCE: usize = 64;
 
-/// Messages a second of about so many, from the first that is written to the last that has come back.
+/// Messages per second for about so many, from the first that is written to the last that is received.
 pub(crate) fn chat_messages_per_second(kind: Kind, messages: usize) -> f64 {
     let (config, broker) = start(kind, "chat", "plugins/dist/chat.wasm", Chat::default);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -47,13 +47,13 @@ pub(crate) fn chat_messages_per_second(kind: Kind, messages: usize) -> f64 {
         .block_on(async { futures_util::future::join_all((0..SESSIONS).map(|room| enter(address, room))).await });
     let published = broker.metrics().messages_published_total;
     let started = Instant::now();
-    // They stay, since who leaves is announced by one more message.
+    // They stay, because a leave is announced by one more message.
     let stayed = runtime.block_on(futures_util::future::join_all(
         sessions.into_iter().enumerate().map(|(room, session)| speak(session, room, batches)),
     ));
     let taken = started.elapsed();
     let said = (batches * SESSIONS * WRITTEN_AT_ONCE) as u64;
-    // Nothing was refused, so what came back is what was said.
+    // Nothing was refused, so what was received is what was sent.
     assert_eq!(broker.metrics().messages_published_total - published, said);
     assert_eq!(broker.metrics().plugin_failures_total, 0);
     drop((stop, stayed));
@@ -75,7 +75,7 @@ async fn enter(address: SocketAddr, room: usize) -> Raw {
     raw
 }
 
-/// Says its messages as fast as they are taken, and reads until all have come back.
+/// Sends its messages as fast as possible, and reads until all are received.
 async fn speak(raw: Raw, room: usize, batches: usize) -> TcpStream {
     let (mut reader, mut writer) = raw.into_stream().into_split();
     let text = "I hear and I forget. I see and I remember. I do and I understand.";

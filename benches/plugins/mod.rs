@@ -1,5 +1,5 @@
-//! What plugins cost, measured in this process: hooks of one Rust source natively and as a component, and the chat plugin
-//! behind real sockets. It judges nothing.
+//! The cost of plugins, measured in this process: hooks of one Rust source natively and as a component, and the chat plugin
+//! over real sockets. It judges nothing.
 #![allow(dead_code, unused_imports, reason = "each bench uses a part of this")]
 
 mod agreeing;

@@ -1,8 +1,8 @@
-//! A plugin that accepts every message as it is. Benches run it natively and as a component, to see what the sandbox costs.
+//! A plugin that accepts every message unchanged. Benches run it natively and as a component, to measure the sandbox.
 
 use rialto_plugin::prelude::*;
 
-/// Accepts everything: all hooks are the ones that a plugin has by default.
+/// Accepts everything: all hooks have their default implementation.
 #[derive(Debug, Default)]
 pub struct Agree;
 

@@ -1,4 +1,4 @@
-//! Asks a server whether it accepts WebSocket sessions yet. It measures nothing.
+//! Checks whether a server accepts WebSocket sessions yet. It measures nothing.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,9 +1,9 @@
-//! How much processor time others took while something was measured: figures of a busy machine say little.
+//! The processor time of other processes during a measurement: figures of a busy machine are not meaningful.
 
 use std::fs;
 use std::time::Instant;
 
-/// From this share of a core on, others disturb.
+/// From this share of a core on, other processes disturb the measurement.
 pub const DISTURBING_CORES: f64 = 0.15;
 
 /// The kernel counts in hundredths of a second.

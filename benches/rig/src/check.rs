@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_message_is_told_and_whose_fault_it_is() {
+    fn a_lost_message_is_reported_with_its_cause() {
         for (server, outcome) in
             [(RIALTO, Outcome::Broken), ("floor, batched", Outcome::Broken), ("x", Outcome::Theirs)]
         {

@@ -1,5 +1,5 @@
-//! One session with Rialto over a blocking socket, in either codec: whole frames, and every way to leave. What is waited
-//! for has a deadline; it measures nothing.
+//! One session with Rialto over a blocking socket, in either codec: whole frames, and every way to disconnect. Waiting has a
+//! deadline; it measures nothing.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -44,7 +44,7 @@ impl Client {
         }
     }
 
-    /// Sends a request with a new id and gives the id.
+    /// Sends a request with a new id and returns the id.
     pub(crate) fn ask(&mut self, mut request: Value) -> Result<u64, LoadError> {
         let id = self.next_id;
         self.next_id += 1;
@@ -55,7 +55,7 @@ impl Client {
         Ok(id)
     }
 
-    /// Sends a request and waits for its reply; whatever comes before it is dropped.
+    /// Sends a request and waits for its reply; frames before it are dropped.
     pub(crate) fn request(&mut self, request: Value) -> Result<Value, LoadError> {
         let id = self.ask(request)?;
         loop {
@@ -72,7 +72,7 @@ impl Client {
         if reply["type"] == "error" { Err(refused(what, &reply)) } else { Ok(reply) }
     }
 
-    /// Subscribes; gives the offset after which messages follow.
+    /// Subscribes. Returns the offset after which messages follow.
     pub(crate) fn subscribe(&mut self, topic: &str) -> Result<u64, LoadError> {
         let reply = self.ok("subscribe", json!({"type": "subscribe", "topic": topic}))?;
         reply["position"]["offset"].as_u64().ok_or_else(|| strange(Some(reply)))
@@ -83,7 +83,7 @@ impl Client {
         self.frame()?.ok_or_else(|| strange(None))
     }
 
-    /// The next frame of the protocol; none when the broker has closed the session or hung up.
+    /// The next frame of the protocol; none when the broker has closed the session or the connection.
     pub(crate) fn frame(&mut self) -> Result<Option<Value>, LoadError> {
         loop {
             let rest = &self.buffer[self.taken..];
@@ -108,7 +108,7 @@ impl Client {
         }
     }
 
-    /// Says goodbye and waits until the broker, which goes first, has hung up.
+    /// Sends a Close and waits until the broker has closed the connection.
     pub(crate) fn close(mut self) -> Result<(), LoadError> {
         self.out.clear();
         frame::append_client(CLOSE, &[&NORMAL], &mut self.out);
@@ -119,7 +119,7 @@ impl Client {
         self.reset()
     }
 
-    /// Says that nothing more will come, and goes.
+    /// Shuts down the writing side, and disconnects.
     pub(crate) fn finish(self) -> Result<(), LoadError> {
         match self.stream.shutdown(Shutdown::Write) {
             Err(error) if !is_end(&error) => Err(LoadError::system("a socket cannot be shut down")(error)),
@@ -127,7 +127,7 @@ impl Client {
         }
     }
 
-    /// Hangs up with a reset.
+    /// Disconnects with a reset.
     pub(crate) fn reset(self) -> Result<(), LoadError> {
         let linger = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         linger.map_err(LoadError::system("a socket cannot be reset"))
@@ -137,7 +137,7 @@ impl Client {
     pub(crate) fn begin(&mut self, request: &Value) {
         self.out.clear();
         append(self.codec, request, &mut self.out);
-        // It may have hung up already, which is nothing that a client on its way out minds.
+        // The broker may have closed already, which does not matter here.
         let _ = self.stream.write_all(&self.out[..self.out.len() / 2]);
     }
 
@@ -148,7 +148,7 @@ impl Client {
         let _ = self.stream.write_all(&self.out.repeat(times));
     }
 
-    /// Reads what there is. False means that the broker has hung up.
+    /// Reads what there is. False means that the broker has closed the connection.
     fn fill(&mut self) -> Result<bool, LoadError> {
         self.buffer.drain(..self.taken);
         self.taken = 0;
@@ -204,7 +204,7 @@ pub(crate) fn refused(what: &'static str, error: &Value) -> LoadError {
     LoadError::Refused { what, reason: format!("{}: {}", error["code"], error["message"]) }
 }
 
-/// What came instead of what was expected.
+/// An unexpected frame.
 pub(crate) fn strange(frame: Option<Value>) -> LoadError {
     let what = frame.map_or_else(|| "the end of the session".to_owned(), |frame| frame.to_string());
     LoadError::Strange { what: format!("{what}, which was not expected") }

@@ -246,7 +246,7 @@ mod tests {
     use crate::plan::{SATURATED, SATURATED_WIDE};
 
     #[test]
-    fn what_rows_are_about_is_measured_in_turn_and_the_rest_once() {
+    fn compared_rows_are_measured_in_turn_and_others_once() {
         let nowhere = Places { path: vec!["/nowhere".into()], peers: "/nowhere".into() };
         let peers = ["uWS=plain:exec:/uws {port}", "other=mqtt:ws://127.0.0.1:1/#2"];
         let also = peers.iter().map(|text| text.parse().expect("it is well formed")).collect();

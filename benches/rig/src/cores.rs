@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_aloud_what_is_not_pinned() {
+    fn unpinned_processes_are_reported() {
         let nowhere = Places { path: Vec::new(), peers: PathBuf::from("/nowhere") };
         let cores = Cores::share(2, &nowhere);
         assert!(cores.notes[0].contains("taskset"), "{:?}", cores.notes);

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn leaves_out_who_is_not_wanted_and_says_who_is_missing() {
+    fn unselected_peers_are_left_out_and_missing_ones_reported() {
         let places = Places { path: vec!["/nowhere".into()], peers: "/nowhere".into() };
         let also = vec!["uWebSockets=plain:exec:/tmp/server {port}".parse().expect("it is well formed")];
         let options = Options { also, without: vec!["floor".to_owned(), "nchan".to_owned()], ..Options::default() };

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn half_and_half_is_as_quick_as_the_mean_of_both() {
+    fn a_mixed_load_is_compared_with_the_mean_of_both() {
         let run = |scenario, millions| sample::measurement(RIALTO, scenario, 0, millions, 0.3);
         let measurements = [run(SATURATED, 2.0), run(SATURATED_MSGPACK, 3.0), run(SATURATED_BOTH, 2.4)];
         let rounds = row(&measurements, false, "same, MessagePack and JSON").rounds;
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_history_costs_is_told_in_percent() {
+    fn the_cost_of_history_is_reported_in_percent() {
         let run = |server, scenario, cpu| sample::measurement(server, scenario, 0, 2.0, cpu);
         let measurements = [run(RIALTO, SATURATED, 0.50), run(RIALTO_KEEPING, SATURATED_KEPT, 0.52)];
         assert!(close(&row(&measurements, false, "history, acks").rounds, &[4.0]));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_measured_and_what_is_due_is_told() {
+    fn missing_and_due_measurements_are_reported() {
         let none = rows(&Measured { rounds: 3, measurements: &[], idle: &[], plugins: &[] }, false);
         assert_eq!(none.len(), 13);
         assert!(none.iter().all(|row| matches!(row.verdict, Verdict::NotMeasured(_) | Verdict::Due(_))), "{none:?}");

@@ -1,5 +1,5 @@
-//! The yardstick: the fastest simple server there can be. One thread, epoll, no envelope, no order to keep, nothing to
-//! recover; it speaks the Plain dialect and trusts its clients.
+//! The baseline: the fastest simple server. One thread, epoll, no envelope, no order, no recovery; it speaks the Plain dialect
+//! and trusts its clients.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};

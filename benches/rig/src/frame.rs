@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_refused() {
+    fn invalid_frames_are_refused() {
         assert_eq!(split(&[0xc1, 0]), Err(FrameError::Reserved(0xc1)));
         assert_eq!(split(&[0x81, 127, 0, 0, 0, 1, 0, 0, 0, 0]), Err(FrameError::TooLong(1 << 32)));
     }

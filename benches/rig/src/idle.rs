@@ -1,5 +1,4 @@
-//! What sessions cost that only wait: opens many, reads the server's memory before and after, and makes sure that they are
-//! alive.
+//! The memory of idle sessions: opens many, reads the server's memory before and after, and checks that they are alive.
 
 use std::time::{Duration, Instant};
 

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_ends_is_told_with_its_last_words() {
+    fn a_program_that_exits_is_reported_with_its_last_output() {
         let shell = |_: SocketAddr, _: &Path| Launch {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), "echo no such option >&2; exit 3".into()],
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_told() {
+    fn a_missing_program_is_reported() {
         let nothing = |_: SocketAddr, _: &Path| Launch { program: "/nowhere/server".into(), ..Launch::default() };
         let error = Running::start(Dialect::Plain, &Pin::default(), nothing).expect_err("there is no such program");
         assert!(error.to_string().starts_with("/nowhere/server: "), "{error}");

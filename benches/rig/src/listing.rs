@@ -189,7 +189,7 @@ mod tests {
     use crate::sample;
 
     #[test]
-    fn nothing_is_left_out_silently() {
+    fn the_listing_is_complete() {
         for shown in [text(&sample::report()), markdown(&sample::report())] {
             let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
             for part in [

@@ -1,4 +1,4 @@
-//! What the bench is told on its command line.
+//! The command line of the fan-out bench.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_it_does_not_understand() {
+    fn unknown_arguments_are_reported() {
         for (line, problem) in [
             ("--fast", "no option `--fast`"),
             ("--rounds", "needs a value"),

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_kept_whatever_happens() {
+    fn a_rate_does_not_depend_on_deliveries() {
         let mut pacer = pacer(Pace::PerSecond(1000), 1);
         let due: Vec<_> = std::iter::from_fn(|| pacer.due(99, 2_500_000)).collect();
         assert_eq!(due, [0, 1_000_000, 2_000_000]);

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_versions_in_what_programs_say() {
+    fn versions_are_found_in_program_output() {
         let cases = [
             ("nats-server: v2.15.1", Some("2.15.1")),
             ("nginx version: nginx/1.22.1", Some("1.22.1")),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_in_the_path_and_then_among_the_peers() {
+    fn peers_are_looked_up_in_the_path_first() {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let below = folder.path().join("debian/usr/sbin");
         std::fs::create_dir_all(&below).expect("folders can be made");

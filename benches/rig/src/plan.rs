@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_out_what_is_not_wanted() {
+    fn unselected_rows_are_left_out() {
         let plan = Plan::full(1).only(&["both codecs".to_owned(), "idle".to_owned()]);
         assert_eq!((names(&plan), plan.idle_sessions), (vec![SATURATED_BOTH], 10_000));
         assert_eq!(Plan::full(1).only(&["saturated".to_owned()]).idle_sessions, 0);

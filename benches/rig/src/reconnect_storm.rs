@@ -1,4 +1,4 @@
-//! What the bench of the reconnect storm is told on its command line.
+//! The command line of the reconnect storm bench.
 
 use crate::options::{OptionsError, number};
 

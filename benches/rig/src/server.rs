@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn each_load_goes_to_whom_it_is_meant_for() {
+    fn each_load_is_sent_to_its_peer() {
         let floor = Server::Floor { program: "/bench".into(), batched: true };
         for (server, expected) in [
             (rialto(1, false), [true, true, false, false]),

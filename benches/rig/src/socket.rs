@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_right_answer_is_taken() {
+    fn only_the_expected_reply_is_accepted() {
         let right = format!("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {ACCEPT}\r\n\r\n");
         assert!(accepts(&right));
         for wrong in ["", "HTTP/1.1 101 x\r\n\r\n", &right.replace("101", "200"), &right.replace("s3p", "S3P")] {

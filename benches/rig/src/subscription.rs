@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_late_from_doubled_and_counts_the_rest_as_lost() {
+    fn late_and_duplicate_deliveries_are_told_apart_and_the_rest_is_lost() {
         // Sequences as they come in, what they are, and how many of 6 are lost.
         type Case = (&'static [u64], &'static [Arrival], u64);
         let cases: &[Case] = &[
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_left_lost_only_what_was_overtaken() {
+    fn a_disconnected_subscriber_lost_only_overtaken_messages() {
         let mut subscription = Subscription::default();
         for sequence in [0, 2, 5] {
             subscription.arrive(sequence);

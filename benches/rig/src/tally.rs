@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_done_when_nobody_waits_for_them() {
+    fn messages_are_done_when_no_subscriber_waits() {
         let (mut tally, places) = tally(1, 3, true);
         tally.counted_ns = 0..2;
         places.iter().for_each(|place| tally.position(*place, 0, 0));

@@ -40,7 +40,7 @@ fn serve(serve: impl FnOnce(TcpListener) + Send + 'static) -> SocketAddr {
 }
 
 #[test]
-fn both_floors_are_faultless() {
+fn both_baselines_deliver_without_faults() {
     for batched in [true, false] {
         let address = serve(move |listener| floor::serve(listener, batched).unwrap());
         for (pace, topics, stalled) in [(Pace::Window(8), 1, 0), (Pace::PerSecond(100), 3, 0), (Pace::Window(4), 1, 1)]
@@ -56,7 +56,7 @@ fn both_floors_are_faultless() {
 }
 
 #[test]
-fn large_messages_come_in_pieces() {
+fn large_messages_arrive_in_fragments() {
     let address = serve(|listener| floor::serve(listener, true).unwrap());
     let measured = run(address, &Scenario { payload_bytes: 700_000, ..scenario(Pace::Window(1)) }).unwrap();
     assert!(measured.faults.none() && measured.published > 1, "{measured:?}");
@@ -79,7 +79,7 @@ fn wrongs_are_found() {
 }
 
 #[test]
-fn says_why_there_is_no_measurement() {
+fn a_missing_measurement_has_a_reason() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let busy = serve(|listener| {
         for stream in listener.incoming() {

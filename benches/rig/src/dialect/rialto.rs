@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_recognised_without_taking_them_apart() {
+    fn messages_are_recognized_without_parsing() {
         for codec in Codec::ALL {
             for (offset, bytes) in [(1, 30), (127, 31), (128, 32), (300, 255), (70_000, 256), (1 << 40, 70_000)] {
                 let content = write(Stamp { topic: 0xab, sequence: 7, time_ns: 9 }, bytes);
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_broker_understands_what_is_asked() {
+    fn the_broker_accepts_the_requests() {
         for codec in Codec::ALL {
             let content = write(Stamp { topic: 1, sequence: 2, time_ns: 3 }, 126);
             let rialto = Rialto::new(codec, content.len(), Some("\"queue\""), true);

@@ -1,4 +1,4 @@
-//! One hostile connection: opens itself without waiting, says what its kind says, and notices when the broker hangs up.
+//! One hostile connection: opens itself without blocking, sends what its kind sends, and detects when the broker closes it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;

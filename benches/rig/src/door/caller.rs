@@ -1,4 +1,4 @@
-//! A healthy client that calls again and again, one thing after another, and notes how long it waits for each.
+//! A healthy client that repeats a few operations in turn and records the latency of each.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

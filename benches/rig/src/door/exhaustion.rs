@@ -1,5 +1,5 @@
-//! Keeps as many hostile connections open as wanted, of all kinds in equal parts, on a thread of its own; whichever
-//! the broker ends is replaced at once, until nobody is to be replaced any more.
+//! Keeps a number of hostile connections open, of all kinds in equal parts, on another thread. Those that the broker closes are
+//! replaced at once, until the end of the measurement.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_ended_is_replaced_until_it_is_lifted() {
+    fn ended_attackers_are_replaced_until_the_end() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let mut attack = Attack::lay(plan(&listener)).expect("it begins");
         let (came, coming) = channel();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_let_in_is_told_apart() {
+    fn refused_connections_are_counted_separately() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let plan = plan(&listener);
         drop(listener);

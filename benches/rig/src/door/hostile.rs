@@ -1,5 +1,5 @@
-//! The kinds of hostile connections: what each says, what it never does, and by when a broker must be rid of it. Plain
-//! values.
+//! The kinds of hostile connections: what each sends, what it never does, and the timeout within which a broker must close it.
+//! Plain values.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_request_but_those_for_an_upgrade_and_for_pages_is_whole() {
+    fn only_upgrade_and_page_requests_are_complete() {
         for kind in Kind::ALL {
             let mut said = kind.greeting();
             said.extend((0..10_000).map_while(|dripped| kind.drip(dripped)));

@@ -1,4 +1,4 @@
-//! The rounds at the door in words and tables, for a terminal. It computes nothing but what is shown.
+//! The rounds as text and tables, for a terminal. It computes nothing but what is shown.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What a healthy client waits for at a broker's door while thousands of hostile connections lean on it, and when those
-//! are gone. The hostile ones are kept as many as wanted for as long as it is measured; then nobody replaces them.
+//! The latency of a healthy client while thousands of hostile connections are open, and after they are closed. During the
+//! measurement hostile connections that the broker closes are replaced; then they are not.
 
 mod attacker;
 mod caller;

@@ -1,4 +1,4 @@
-//! What the bench of the door is told on its command line.
+//! The command line of the bench with hostile connections.
 
 use std::path::PathBuf;
 
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_it_does_not_understand() {
+    fn unknown_arguments_are_reported() {
         for (line, problem) in
             [("--fast", "no option `--fast`"), ("--sockets", "needs a value"), ("--rounds 0", "1 to 100")]
         {

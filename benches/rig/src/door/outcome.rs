@@ -1,4 +1,4 @@
-//! What the rounds at the door came to: ratios with their bounds, and what must be so besides. Computed, not measured.
+//! The results of the rounds: ratios with their bounds, and further conditions. Computed, not measured.
 
 use std::time::Duration;
 
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_time_and_quick_enough_holds() {
+    fn figures_within_their_limits_pass() {
         let good = round(Duration::from_micros(190), Duration::from_millis(6_400));
         assert_eq!(reasons(&[good.clone(), good]), Vec::<String>::new());
     }

@@ -1,5 +1,5 @@
-//! All hostile connections and the one thread that serves them: who is due comes, who was ended comes again, who drips
-//! drips.
+//! All hostile connections and the one thread that serves them: opens those that are due, replaces closed ones, and sends
+//! single bytes.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_absent_peer_is_told_with_what_to_do() {
+    fn a_missing_peer_is_reported_with_a_hint() {
         let nowhere = Places { path: vec!["/nowhere".into()], peers: "/nowhere".into() };
         let (there, absent) = find(&nowhere);
         assert_eq!(there, []);

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listens_where_it_is_told_and_drops_nothing() {
+    fn listens_on_the_given_address_and_drops_nothing() {
         let text = config("127.0.0.1:4711".parse().expect("an address"), Path::new("/tmp/some"));
         assert!(text.contains("\nlistener 4711 127.0.0.1\nsocket_domain ipv4\nprotocol websockets\n"), "{text}");
         assert!(text.contains("\nmax_queued_messages 0\n"), "{text}");

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn has_one_worker_and_both_doors() {
+    fn has_one_worker_and_both_endpoints() {
         let folder = Path::new("/tmp/some \"folder\"");
         let text = config("127.0.0.1:4711".parse().expect("an address"), folder, Path::new("/modules/nchan.so"));
         for line in [

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_follows_is_taken() {
+    fn only_consecutive_messages_are_accepted() {
         let account = || {
             let mut account = Account { begin: 7, offset: 7, numbers: HashMap::new() };
             for (offset, by, number) in [(8, "json", 1), (9, "msgpack", 1), (10, "json", 2)] {
