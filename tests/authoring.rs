@@ -1,6 +1,4 @@
 //! From an empty folder to logic in a running broker, in each language, by the commands that an author types.
-#![cfg(all(feature = "plugins", feature = "cli"))]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

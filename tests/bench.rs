@@ -1,6 +1,4 @@
 //! `rialto bench` as a person meets it: against the binary's own broker, its floor, and nobody.
-#![cfg(all(unix, feature = "cli"))]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};

@@ -1,8 +1,4 @@
 //! The chat component as it is shipped, through real sockets: names, messages, announcements, rooms.
-#![cfg(feature = "plugins")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::path::Path;
 
@@ -11,7 +7,7 @@ use rialto::topic::Pattern;
 use rialto::{Broker, Codec};
 use serde_json::{Value, json};
 
-use support::{Client, Running};
+use crate::support::{Client, Running};
 
 const LOBBY: &str = "chat.lobby";
 
@@ -209,7 +205,7 @@ async fn the_room_is_notified_and_the_name_is_freed_however_a_member_leaves() {
             assert_eq!(event(&mut bob).await, json!({"kind": "joined", "name": "Ada"}), "{way}");
             match way {
                 "unsubscribe" => ada.request(&json!({"type": "unsubscribe", "topic": LOBBY, "id": 3})).await,
-                "close" => ada.send(&support::raw::masked(0x88, &[3, 232])).await,
+                "close" => ada.send(&crate::support::raw::masked(0x88, &[3, 232])).await,
                 "reset" => ada.reset(),
                 _ => drop(ada),
             }
@@ -297,12 +293,12 @@ async fn a_departure_reaches_the_room_however_full_the_broker_is() {
     }
     while ada.frame_value().await["id"] != 2 {}
     // She breaks the rules, is told goodbye and does not hang up: her subscription is over, her session is not.
-    ada.send(&support::raw::unmasked(support::raw::FIN | support::raw::CLOSE, &[])).await;
-    while ada.frame().await.unwrap().opcode != support::raw::CLOSE {}
+    ada.send(&crate::support::raw::unmasked(crate::support::raw::FIN | crate::support::raw::CLOSE, &[])).await;
+    while ada.frame().await.unwrap().opcode != crate::support::raw::CLOSE {}
     // Meanwhile the room, in which nobody is, has to make way, and the broker is full again.
     while other.request(json!({"type": "subscribe", "topic": "new"})).await["type"] == "error" {}
     ada.reset();
-    support::eventually("her session is over", || running.broker.metrics().sessions == 1).await;
+    crate::support::eventually("her session is over", || running.broker.metrics().sessions == 1).await;
     other.ok(json!({"type": "unsubscribe", "topic": "new"})).await;
     while other.request(json!({"type": "subscribe", "topic": LOBBY})).await["type"] == "error" {}
     assert_eq!(claim(&mut other, LOBBY, "Ada").await["data"]["members"], json!(["Ada"]));

@@ -1,28 +1,19 @@
 //! The client for Rust against a real broker: what it sends is understood, and it comes back after every cut, with all that was
 //! missed.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
-#[path = "client/cut.rs"]
 mod cut;
-#[path = "client/door.rs"]
 mod door;
-#[path = "client/held.rs"]
 mod held;
-#[path = "client/presence.rs"]
 mod presence;
-#[path = "client/restart.rs"]
 mod restart;
-#[path = "client/session.rs"]
 mod session;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::{Running, within};
 use rialto::config::{Config, History, TopicRule};
 use rialto_client::{Builder, Client, Codec, Event, Events, Item, Message, Subscription};
-use support::{Running, within};
 
 /// A broker whose topics keep what they need for recovery.
 fn keeping(change: impl FnOnce(&mut Config)) -> Running {

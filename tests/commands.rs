@@ -1,18 +1,14 @@
 //! The commands that speak to a broker, as a person and a shell meet them: what they print, how they work in pipes, what they
 //! say when something is wrong.
-#![cfg(all(unix, feature = "cli"))]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use crate::support::{DEADLINE, Running};
 use rialto::config::{History, TopicRule};
 use serde_json::{Value, json};
-use support::{DEADLINE, Running};
 
 fn broker(listen: Option<SocketAddr>) -> Running {
     Running::with(|config| {

@@ -1,28 +1,19 @@
 //! Operating a running broker: the control socket, the commands that use it, signals, watched files, and the same by the
 //! HTTP API with a key.
-#![cfg(all(unix, feature = "cli", feature = "plugins"))]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
-#[path = "support/component.rs"]
-mod component;
-#[path = "support/process.rs"]
-mod process;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use component::{empty, hostile};
-use process::{Process, SERVER};
+use crate::support::component::{empty, hostile};
+use crate::support::process::{Process, SERVER};
+use crate::support::{Client, Program, Running, eventually};
 use rialto::config::{Api, ApiKey, PluginConfig};
 use rialto::topic::Pattern;
 use rialto::{ApiOperation, Codec};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use support::{Client, Program, Running, eventually};
 
 const OWN: &str = "[[topic]]\npattern = \"own.*\"\nplugin = \"own\"\n[plugin.own]\npath = \"plugin.wasm\"\n";
 
@@ -173,7 +164,7 @@ async fn a_socket_that_is_named_must_be_had_and_none_is_none() {
     let first = Process::start(&named, None);
     let (good, text) = said(&plugin(&first, &["status", "--control", path.to_str().unwrap()]));
     assert_eq!((good, text.as_str()), (true, "no plugins\n"));
-    let (code, text) = process::fails(&named, None);
+    let (code, text) = crate::support::process::fails(&named, None);
     assert_eq!(code, Some(1));
     assert!(text.contains("another broker listens there"), "{text}");
     let none = Process::start(&format!("{SERVER}control = \"\"\n"), None);

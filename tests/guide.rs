@@ -1,6 +1,4 @@
 //! Every command of the plugin guide, typed in its order into an empty folder.
-#![cfg(all(feature = "plugins", feature = "cli", unix))]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,24 +1,15 @@
 //! History, recovery and idempotency keys over real sockets: missed messages are sent or reported as a gap, and a retry
 //! has no effect.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
-#[path = "history/key.rs"]
 mod key;
-#[path = "history/model.rs"]
 mod model;
-#[path = "history/page.rs"]
 mod page;
-#[path = "history/past.rs"]
 mod past;
-#[path = "history/recovery.rs"]
 mod recovery;
-#[path = "history/union.rs"]
 mod union;
 
+use crate::support::Running;
 use rialto::config::{History, TopicRule};
-use support::Running;
 
 /// A broker with two shards and this history.
 fn keeping(history: History) -> Running {

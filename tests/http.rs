@@ -1,27 +1,14 @@
 //! Access without WebSocket: Server-Sent Events, long poll and the HTTP API, over real sockets and with curl.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
-#[path = "http/curl.rs"]
 mod curl;
-#[path = "http/document.rs"]
 mod document;
-#[path = "http/events.rs"]
 mod events;
-#[path = "http/key.rs"]
 mod key;
-#[path = "http/operation.rs"]
 mod operation;
-#[path = "http/poll.rs"]
 mod poll;
-#[path = "http/recovery.rs"]
 mod recovery;
-#[path = "http/slow.rs"]
 mod slow;
-#[path = "http/stop.rs"]
 mod stop;
-#[path = "http/wrong.rs"]
 mod wrong;
 
 use rialto::ApiOperation;
@@ -29,7 +16,7 @@ use rialto::config::{Api, ApiKey, Config, History};
 use rialto::topic::Pattern;
 use sha2::{Digest as _, Sha256};
 
-use support::{Program, Running};
+use crate::support::{Program, Running};
 
 const KEY: &str = "rialto_testkeytestkeytestkeytestkey";
 

@@ -1,8 +1,4 @@
 //! The market component as it is shipped, through real sockets: snapshots, ticks, feeds, and no work for nobody.
-#![cfg(feature = "plugins")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::path::Path;
 
@@ -12,7 +8,7 @@ use rialto::config::{Config, PluginConfig, TopicRule};
 use rialto::topic::Pattern;
 use serde_json::{Value, json};
 
-use support::{Client, Running, eventually};
+use crate::support::{Client, Running, eventually};
 
 const SALT: &str = "market.SALT";
 

@@ -1,21 +1,14 @@
 //! Presence through real sockets: who is there, who comes and goes, who only seems to have gone, and what it costs when there
 //! are many.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
-#[path = "presence/crowd.rs"]
 mod crowd;
-#[path = "presence/grace.rs"]
 mod grace;
-#[path = "presence/list.rs"]
 mod list;
-#[path = "presence/race.rs"]
 mod race;
 
+use crate::support::{Client, Running};
 use rialto::config::{Config, TopicRule};
 use serde_json::{Value, json};
-use support::{Client, Running};
 
 /// A broker with two shards whose topics know who is present.
 fn attended(change: impl FnOnce(&mut Config)) -> Running {

@@ -1,24 +1,15 @@
 //! The binary as an operator runs it: its output, shutdown, and errors at the start.
-#![cfg(all(unix, feature = "cli", feature = "plugins"))]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
-#[path = "support/component.rs"]
-mod component;
-#[path = "support/process.rs"]
-mod process;
-
-use process::{Process, SERVER, command, fails};
+use crate::support::process::{Process, SERVER, command, fails};
+use crate::support::{Client, Raw, http};
 use rialto::Codec;
 use serde_json::json;
-use support::{Client, Raw, http};
 
 #[tokio::test]
 async fn it_prints_what_it_serves_with_the_real_port_and_serves_it() {
     let plugin = "[[topic]]\npattern = \"own.*\"\nplugin = \"obliging\"\n[[topic]]\npattern = \">\"\n\
                   [plugin.obliging]\npath = \"plugin.wasm\"\n";
-    let process = Process::start(&format!("{SERVER}{plugin}"), Some(&component::empty("")));
+    let process = Process::start(&format!("{SERVER}{plugin}"), Some(&crate::support::component::empty("")));
     let (banner, address) = (&process.banner, process.address);
     assert_ne!(address.port(), 0);
     for part in [
@@ -86,7 +77,7 @@ async fn a_second_signal_ends_it_at_once() {
 async fn stuck(settings: &str) -> (Process, Client) {
     let plugin = "[[topic]]\npattern = \"hostile.*\"\nplugin = \"hostile\"\n\
                   [plugin.hostile]\npath = \"plugin.wasm\"\nhook_ms = 60_000\n";
-    let process = Process::start(&format!("{SERVER}{settings}{plugin}"), Some(&component::hostile()));
+    let process = Process::start(&format!("{SERVER}{settings}{plugin}"), Some(&crate::support::component::hostile()));
     let mut client = Client::connect(process.address, Codec::Json).await;
     client.ask(json!({"type": "publish", "topic": "hostile.a", "data": "l"})).await;
     client.ping().await;
@@ -117,7 +108,7 @@ async fn a_second_signal_ends_it_at_once_even_with_a_stuck_plugin() {
 #[tokio::test]
 async fn what_a_plugin_logs_can_neither_forge_lines_nor_move_the_cursor() {
     let plugin = "[[topic]]\npattern = \"hostile.*\"\nplugin = \"hostile\"\n[plugin.hostile]\npath = \"plugin.wasm\"\n";
-    let mut process = Process::start(&format!("{SERVER}{plugin}"), Some(&component::hostile()));
+    let mut process = Process::start(&format!("{SERVER}{plugin}"), Some(&crate::support::component::hostile()));
     let mut client = Client::connect(process.address, Codec::Json).await;
     client.publish("hostile.a", json!("c")).await;
     client.refused(json!({"type": "publish", "topic": "hostile.a", "data": "t"}), "plugin_failed").await;
@@ -170,17 +161,17 @@ fn a_missing_plugin_is_shown_with_its_line() {
 #[test]
 fn a_plugin_that_does_not_start_is_named_with_its_reason() {
     let config = format!("{SERVER}[plugin.hostile]\npath = \"plugin.wasm\"\n[plugin.hostile.config]\nstart = \"S\"\n");
-    let (code, error) = fails(&config, Some(&component::hostile()));
+    let (code, error) = fails(&config, Some(&crate::support::component::hostile()));
     assert_eq!(code, Some(1));
     assert!(error.contains("plugin \"hostile\"") && error.contains("good sentence"), "{error}");
     let config = format!("{SERVER}[plugin.none]\npath = \"plugin.wasm\"\n");
-    let (code, error) = fails(&config, Some(&component::module("(module)")));
+    let (code, error) = fails(&config, Some(&crate::support::component::module("(module)")));
     assert_eq!(code, Some(1));
     assert!(error.contains("plugin \"none\"") && error.contains("core module"), "{error}");
 }
 
 #[cfg(feature = "tls")]
-fn tls(files: &support::tls::Files) -> String {
+fn tls(files: &crate::support::tls::Files) -> String {
     let (certificate, key) = (files.certificate(), files.key());
     format!("[tls]\nlisten = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}\n")
 }
@@ -188,7 +179,7 @@ fn tls(files: &support::tls::Files) -> String {
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn it_prints_where_it_serves_with_tls_and_serves_it() {
-    use support::tls::{Certificate, Files, Hello, now_s};
+    use crate::support::tls::{Certificate, Files, Hello, now_s};
 
     let good = Certificate::good();
     let over = Certificate::valid(now_s() - 200_000, now_s() - 100_000);
@@ -216,7 +207,7 @@ async fn it_prints_where_it_serves_with_tls_and_serves_it() {
 #[cfg(feature = "tls")]
 #[test]
 fn a_key_of_another_certificate_is_named_and_nothing_is_served() {
-    use support::tls::{Certificate, Files};
+    use crate::support::tls::{Certificate, Files};
 
     let files = Files::with(&Certificate::good());
     std::fs::write(files.key(), Certificate::good().key_pem).unwrap();

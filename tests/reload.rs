@@ -1,24 +1,17 @@
 //! Plugin reload under load: sockets, subscriptions, state and timers stay, no message is lost,
 //! doubled or moved, and a new version that does not run changes nothing.
-#![cfg(feature = "plugins")]
 #![allow(clippy::print_stderr, reason = "the figures are part of the test")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
-#[path = "support/component.rs"]
-mod component;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use component::{component, empty, hostile, source, world};
+use crate::support::component::{component, empty, hostile, source, world};
+use crate::support::{Client, DEADLINE, Running, within};
 use rialto::config::{Config, PluginConfig, TopicRule};
 use rialto::topic::Pattern;
 use rialto::{Codec, ReloadError};
 use serde_json::json;
-use support::{Client, DEADLINE, Running, within};
 use tempfile::TempDir;
 
 /// Reloads of the long test, and messages per second meanwhile.

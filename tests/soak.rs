@@ -1,16 +1,12 @@
 //! Soak test: a few seconds of sessions that begin and end in every way, after which nothing of them is left. It is a program of its own
 //! because it counts what the whole process holds; `cargo bench --bench soak` does the same for as long as one likes.
-#![cfg(all(target_os = "linux", feature = "plugins"))]
 
-mod support;
-
-#[path = "soak/soaked.rs"]
 #[allow(dead_code, reason = "this uses a part of it")]
 mod soaked;
 
 use std::time::Duration;
 
-use soaked::{Soaked, is_given_back};
+use self::soaked::{Soaked, is_given_back};
 
 const WARM_UP: Duration = Duration::from_secs(2);
 const SOAK: Duration = Duration::from_secs(5);

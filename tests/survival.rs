@@ -2,40 +2,18 @@
 //! memory: whatever happens, the history checker finds nothing. A program of its own, because it takes both cores.
 //!
 //! `RIALTO_SURVIVAL_SEED=n` runs one seed, `RIALTO_SURVIVAL_SEEDS=n` so many; `tests/survival/run` does both.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
-#[path = "support/dice.rs"]
-mod dice;
-#[path = "support/fault/mod.rs"]
-mod fault;
-#[cfg(all(target_os = "linux", feature = "cli"))]
-#[path = "support/process.rs"]
-mod process;
-
-#[path = "survival/book.rs"]
 mod book;
-#[path = "survival/client.rs"]
 mod client;
-#[path = "survival/follower.rs"]
 mod follower;
-#[path = "survival/library/mod.rs"]
 mod library;
-#[path = "survival/link.rs"]
 mod link;
-#[path = "survival/outbound.rs"]
 mod outbound;
-#[path = "survival/proxy.rs"]
 mod proxy;
 #[cfg(all(target_os = "linux", feature = "cli"))]
-#[path = "survival/reconnect_storm/mod.rs"]
 mod reconnect_storm;
-#[path = "survival/run.rs"]
 mod run;
-#[path = "survival/stage.rs"]
 mod stage;
-#[path = "survival/views.rs"]
 mod views;
 
 use rialto_checker::{Event, Summary, check};

@@ -3,7 +3,7 @@
 use rialto::Codec;
 use serde_json::json;
 
-use crate::reader::{Reader, publish};
+use crate::delivery::reader::{Reader, publish};
 use crate::support::{Running, eventually};
 
 const BUDGET: usize = 2_000_000;

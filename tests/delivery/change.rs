@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rialto::Codec;
 use serde_json::{Value, json};
 
-use crate::reader::{Reader, fill, publish};
+use crate::delivery::reader::{Reader, fill, publish};
 use crate::support::{Running, eventually};
 
 const POLICIES: [&str; 5] = [

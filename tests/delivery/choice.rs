@@ -3,7 +3,7 @@
 use rialto::{Codec, Delivery, Policy};
 use serde_json::{Value, json};
 
-use crate::reader::{Reader, fill, publish};
+use crate::delivery::reader::{Reader, fill, publish};
 use crate::support::Running;
 
 #[tokio::test]

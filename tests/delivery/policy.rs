@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rialto::{Codec, Policy};
 use serde_json::{Value, json};
 
-use crate::reader::{Reader, fill, publish};
+use crate::delivery::reader::{Reader, fill, publish};
 use crate::support::{Running, eventually};
 
 const OUTBOX_BYTES: usize = 100_000;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rialto::{Codec, Payload};
 use serde_json::json;
 
-use crate::reader::{Reader, fill, publish};
+use crate::delivery::reader::{Reader, fill, publish};
 use crate::support::{Running, eventually};
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use rialto::Codec;
 use rialto_bench::process::Family;
 use tokio::net::TcpStream;
 
-use crate::process::{Process, SERVER};
+use crate::support::process::{Process, SERVER};
 use crate::support::{Client, DEADLINE, eventually};
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use rialto::Codec;
 use serde_json::{Value, json};
 
 use super::memory::{SLACK_BYTES, peak, resident};
-use crate::process::{Process, SERVER};
+use crate::support::process::{Process, SERVER};
 use crate::support::raw::{FIN, masked};
 use crate::support::{Client, Raw, encode, eventually};
 

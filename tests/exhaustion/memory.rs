@@ -7,7 +7,7 @@ use rialto::Codec;
 use rialto_bench::holding::Holding;
 use serde_json::json;
 
-use crate::process::{Process, SERVER};
+use crate::support::process::{Process, SERVER};
 use crate::support::raw::{CONTINUATION, FIN, masked, promise};
 use crate::support::{Client, Raw, eventually};
 

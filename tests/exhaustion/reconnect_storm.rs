@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rialto::Codec;
 use tokio::net::TcpStream;
 
-use crate::process::{Process, SERVER};
+use crate::support::process::{Process, SERVER};
 use crate::support::{Client, http_over, upgrade_request};
 
 const CLIENTS: usize = 500;

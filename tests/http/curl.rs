@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::{KEY, start};
+use crate::http::{KEY, start};
 
 /// A running curl, which is killed on drop.
 struct Curl {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rialto::ApiOperation;
 use serde_json::Value;
 
-use crate::start;
+use crate::http::start;
 use crate::support::{get, http};
 
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];

@@ -4,9 +4,9 @@ use rialto::Codec;
 use serde_json::json;
 use tokio::net::TcpStream;
 
+use crate::http::{start, start_with};
 use crate::support::events::Stream;
 use crate::support::{eventually, get};
-use crate::{start, start_with};
 
 #[tokio::test]
 async fn a_stream_receives_the_same_frames_as_a_websocket() {

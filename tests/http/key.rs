@@ -5,8 +5,8 @@ use rialto::ApiOperation;
 use rialto::topic::Pattern;
 use serde_json::json;
 
+use crate::http::{KEY, api_key, settle, start, start_with};
 use crate::support::{Program, Running, get, http};
-use crate::{KEY, api_key, settle, start, start_with};
 
 #[tokio::test]
 async fn without_keys_in_the_configuration_the_api_does_not_exist() {

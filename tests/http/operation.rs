@@ -4,9 +4,9 @@ use rialto::Codec;
 use serde_json::json;
 use tokio::net::TcpStream;
 
+use crate::http::{start, start_with};
 use crate::support::events::Stream;
 use crate::support::{all_bytes_answered, decode, encode};
-use crate::{start, start_with};
 
 #[tokio::test]
 async fn a_message_of_a_program_reaches_every_session_and_the_history() {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use crate::http::{start, start_with};
 use crate::support::{eventually, get, within};
-use crate::{start, start_with};
 
 async fn poll(address: SocketAddr, query: &str) -> Value {
     let answered = get(address, &format!("/poll?{query}")).await;

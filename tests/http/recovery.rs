@@ -3,9 +3,9 @@
 use rialto::Codec;
 use serde_json::json;
 
+use crate::http::{KEY, settle, start, start_with};
 use crate::support::events::Stream;
 use crate::support::{Program, Running};
-use crate::{KEY, settle, start, start_with};
 
 #[tokio::test]
 async fn a_stream_that_is_resumed_often_receives_each_message_once_and_in_order() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rialto::Codec;
 use serde_json::json;
 
-use crate::start_with;
+use crate::http::start_with;
 use crate::support::events::Stream;
 use crate::support::{eventually, within};
 

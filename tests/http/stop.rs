@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::start;
+use crate::http::start;
 use crate::support::events::Stream;
 use crate::support::{eventually, everything_answered, within};
 

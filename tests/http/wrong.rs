@@ -5,8 +5,8 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use crate::http::{start, start_with};
 use crate::support::{everything_answered, get, http, within};
-use crate::{start, start_with};
 
 #[tokio::test]
 async fn each_invalid_api_request_has_its_status() {

@@ -3,7 +3,7 @@
 use rialto::Codec;
 use serde_json::{Value, json};
 
-use crate::subscriber::Subscriber;
+use crate::patterns::subscriber::Subscriber;
 use crate::support::Running;
 
 const POLICIES: [&str; 5] = [

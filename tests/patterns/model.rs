@@ -7,7 +7,7 @@ use rialto::Codec;
 use rialto::topic::{Pattern, Topic};
 use serde_json::{Value, json};
 
-use crate::subscriber::Subscriber;
+use crate::patterns::subscriber::Subscriber;
 use crate::support::Running;
 
 #[derive(Clone, Debug)]

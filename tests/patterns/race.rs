@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use rialto::{Broker, Codec, Payload};
 use serde_json::json;
 
-use crate::subscriber::Subscriber;
+use crate::patterns::subscriber::Subscriber;
 use crate::support::Running;
 
 const TOPICS: [&str; 4] = ["a.x", "a.y", "b.x", "b.y"];

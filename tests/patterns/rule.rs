@@ -5,7 +5,7 @@ use rialto::topic::Pattern;
 use rialto::{Codec, Delivery, Policy};
 use serde_json::json;
 
-use crate::subscriber::Subscriber;
+use crate::patterns::subscriber::Subscriber;
 use crate::support::Running;
 
 fn add(config: &mut Config, pattern: &str, change: impl FnOnce(&mut TopicRule)) {

@@ -3,7 +3,7 @@
 use rialto::Codec;
 use serde_json::{Value, json};
 
-use crate::puppet::{counted, id, running, steps, subscribed};
+use crate::plugin_hooks::puppet::{counted, id, running, steps, subscribed};
 use crate::support::{Client, Running};
 
 /// One effect of each kind; `SELF` and `OTHER` stand for sessions.

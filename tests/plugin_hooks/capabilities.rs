@@ -3,7 +3,7 @@
 use rialto::Codec;
 use serde_json::json;
 
-use crate::puppet::{id, running, steps};
+use crate::plugin_hooks::puppet::{id, running, steps};
 
 #[tokio::test]
 async fn what_is_not_granted_is_refused() {

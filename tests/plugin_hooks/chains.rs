@@ -5,7 +5,7 @@ use rialto::config::PluginConfig;
 use rialto_plugin::prelude::*;
 use serde_json::{Value, json};
 
-use crate::puppet::own;
+use crate::plugin_hooks::puppet::own;
 use crate::support::{Running, eventually};
 
 /// Hands every message on to the topic of the other one.

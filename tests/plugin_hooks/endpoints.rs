@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::puppet::{running, steps, subscribed};
+use crate::plugin_hooks::puppet::{running, steps, subscribed};
 use crate::support::{Running, get, within};
 
 type Socket = WebSocketStream<TcpStream>;

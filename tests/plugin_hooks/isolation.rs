@@ -4,7 +4,7 @@ use rialto::Codec;
 use rialto::config::Isolation;
 use serde_json::{Value, json};
 
-use crate::puppet::{counted, running, subscribed};
+use crate::plugin_hooks::puppet::{counted, running, subscribed};
 use crate::support::{Client, eventually};
 
 async fn call(client: &mut Client, topic: &str, method: &str, data: Value) -> Value {

@@ -5,7 +5,7 @@ use rialto::config::{Isolation, PluginConfig};
 use rialto_plugin::prelude::*;
 use serde_json::json;
 
-use crate::puppet::own;
+use crate::plugin_hooks::puppet::own;
 use crate::support::Running;
 
 /// Answers with its greeting, which no default has, and how often it was called.

@@ -4,7 +4,7 @@ use rialto::config::OnFailure;
 use rialto::{Codec, PluginHealth};
 use serde_json::json;
 
-use crate::puppet::{running, steps, subscribed};
+use crate::plugin_hooks::puppet::{running, steps, subscribed};
 use crate::support::eventually;
 
 #[tokio::test]

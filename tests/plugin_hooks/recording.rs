@@ -8,7 +8,7 @@ use rialto_plugin::{Session, prelude::*};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::puppet::{Puppet, running, steps, subscribed};
+use crate::plugin_hooks::puppet::{Puppet, running, steps, subscribed};
 use crate::support::{Client, Running};
 
 fn recorded(folder: &TempDir, record: usize) -> Running {

@@ -7,7 +7,7 @@ use rialto::Codec;
 use rialto::config::PluginConfig;
 use serde_json::json;
 
-use crate::puppet::own;
+use crate::plugin_hooks::puppet::own;
 use crate::support::Running;
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use rialto::Codec;
 use serde_json::{Value, json};
 
-use crate::puppet::{id, running, steps, subscribed};
+use crate::plugin_hooks::puppet::{id, running, steps, subscribed};
 use crate::support::eventually;
 
 #[tokio::test]

@@ -12,8 +12,8 @@ use rialto::config::Config;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::component::{empty, module, source};
-use crate::hosted::start_with;
+use crate::plugins::hosted::start_with;
+use crate::support::component::{empty, module, source};
 
 fn rialto() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_rialto"))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rialto::Codec;
 use serde_json::{Value, json};
 
-use crate::hosted::{Hosted, call, publish};
+use crate::plugins::hosted::{Hosted, call, publish};
 use crate::support::{Client, eventually};
 
 /// The promise of the issue: one error within this.

@@ -3,7 +3,7 @@
 use rialto::Codec;
 use serde_json::{Value, json};
 
-use crate::hosted::{Hosted, call, publish};
+use crate::plugins::hosted::{Hosted, call, publish};
 use crate::support::Client;
 
 /// Whether the key of `$effects` is in the plugin's state.

@@ -3,8 +3,8 @@
 use rialto::{Codec, ErrorCode, Payload};
 use serde_json::{Value, json};
 
-use crate::hosted::{Hosted, call, publish};
-use crate::letters::{ANYWHERE, DEADLINE, RETURNED, TRAP};
+use crate::plugins::hosted::{Hosted, call, publish};
+use crate::plugins::letters::{ANYWHERE, DEADLINE, RETURNED, TRAP};
 use crate::support::{Client, Running};
 
 /// Checks one failed request and that everything goes on.

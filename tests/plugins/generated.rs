@@ -3,9 +3,9 @@
 
 use rialto::{Broker, ErrorCode, Failure, Payload};
 
-use crate::component::{module, source};
-use crate::dice::Dice;
-use crate::hosted::start_with;
+use crate::plugins::hosted::start_with;
+use crate::support::component::{module, source};
+use crate::support::dice::Dice;
 
 const SEEDS: u64 = 120;
 

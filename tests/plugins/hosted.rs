@@ -10,8 +10,8 @@ use rialto::{Broker, Builder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::component;
 use crate::support::Running;
+use crate::support::component;
 
 /// A broker whose topics `hostile.>` belong to the hostile plugin; all others are open.
 pub(crate) struct Hosted {

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::component::{component, empty, hostile, module, source, world};
-use crate::hosted::start;
+use crate::plugins::hosted::start;
+use crate::support::component::{component, empty, hostile, module, source, world};
 
 /// What the operator is told about a component that is refused.
 fn refused(wasm: &[u8]) -> String {

@@ -5,8 +5,8 @@ use std::process::{Command, Output};
 
 use rialto::Codec;
 
-use crate::component::{component, hostile, source, world};
-use crate::hosted::{Hosted, call, publish};
+use crate::plugins::hosted::{Hosted, call, publish};
+use crate::support::component::{component, hostile, source, world};
 
 /// What a broker records while the plugin is made to fail in these ways.
 async fn recorded(folder: &Path, letters: &[char]) -> Vec<PathBuf> {

@@ -277,14 +277,14 @@ fn what_a_document_names_and_the_tree_does_not_have_is_found() {
             "pub(crate) enum Plan {\n    Live,\n    Gap(u64),\n}\npub(crate) fn decide() {}\n",
         ),
     ];
-    let tree = Tree::of(Path::new(env!("CARGO_MANIFEST_DIR")), &sources);
+    let tree = Tree::of(&crate::root(), &sources);
     let problems = |text: &str| {
         let document = Document { path: "broker/ARCHITECTURE.md".to_owned(), text: text.to_owned() };
         tree.problems(&document, true)
     };
     let good = [
         "`Hub::deliver` (`hub/mod.rs`), `budget::decide()`, `Plan::Gap`, `Plan`, `hub/`, `broker/lib.rs`, `PROTOCOL.md`",
-        "`tests/{structure,websocket}.rs`, `rialto.toml`, `/ws`, `application/json`, `http/1.1`, `rialto.v1.msgpack`",
+        "`tests/{integration,websocket}.rs`, `rialto.toml`, `/ws`, `application/json`, `http/1.1`, `rialto.v1.msgpack`",
         "[the tests](../tests/FAULTS.md), [a page](https://rialto.example/none), `crate::hub::Hub::deliver`",
         "```\ncargo run; tests/run --seeds 3; nowhere/at/all.rs\n```",
     ];

@@ -1,6 +1,6 @@
 //! Names that the tree no longer uses, of types, files and paths: a change that brings one back fails here.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Source, none, sources};
 use crate::code::Code;
@@ -128,7 +128,7 @@ fn paths_in(text: &str) -> Vec<(usize, &str)> {
 
 /// All files that may name a path of the repository, and their texts.
 fn texts() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = &crate::root();
     let mut found = vec![("README.md".to_owned(), std::fs::read_to_string(root.join("README.md")).unwrap())];
     let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|folder| root.join(folder)).collect();
     while let Some(folder) = folders.pop() {

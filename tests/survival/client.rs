@@ -9,13 +9,13 @@ use rialto_checker::Fact;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::dice::Dice;
 use super::follower::Follower;
 use super::link::{Link, Over};
 use super::outbound::Outbound;
 use super::run::TOPICS;
 use super::stage::{Phase, Stage};
 use super::views::{View, position};
+use crate::support::dice::Dice;
 
 /// How long a client waits for anything at all: the broker pings far more often.
 const SILENCE: Duration = Duration::from_millis(1_500);

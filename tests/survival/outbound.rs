@@ -9,8 +9,8 @@ use rialto_checker::Fact;
 use serde_json::{Value, json};
 
 use super::book::Book;
-use super::dice::Dice;
 use super::views::{payload, position};
+use crate::support::dice::Dice;
 
 /// One message.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! The fault proxy itself: what it does is what the seed says, and without faults it changes nothing.
 
-use super::fault::plan::Plan;
+use crate::support::fault::plan::Plan;
 
 #[test]
 fn a_seed_decides_everything() {

@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 
 use super::book::Book;
 use super::client::Client;
-use super::dice::Dice;
-use super::fault::FaultProxy;
 use super::stage::{Phase, Stage};
-use super::support::Running;
+use crate::support::Running;
+use crate::support::dice::Dice;
+use crate::support::fault::FaultProxy;
 
 /// Clients of a run.
 const CLIENTS: u64 = 50;

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use super::book::Book;
 use super::follower::Follower;
-use super::support::Client;
 use super::views::{payload, position};
+use crate::support::Client;
 
 /// What clients are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use crate::support::raw::{CLOSE, CONTINUATION, FIN, PING, Wire, frames, masked};
 use crate::support::{Running, encode, within};
-use crate::witness::Witness;
+use crate::websocket::witness::Witness;
 
 /// Several messages, one of them in fragments with a ping between.
 fn said(codec: Codec) -> Vec<u8> {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::raw::{FIN, masked};
 use crate::support::{Client, Running, decode};
-use crate::witness::Witness;
+use crate::websocket::witness::Witness;
 
 /// A map of encoded values, valid or not.
 fn map(codec: Codec, entries: &[(&str, Vec<u8>)]) -> Vec<u8> {

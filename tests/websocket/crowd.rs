@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::support::raw::{FIN, masked, open_from};
 use crate::support::{Client, Raw, Running, encode, eventually, http, http_over, upgrade_request, within};
-use crate::witness::Witness;
+use crate::websocket::witness::Witness;
 
 fn address(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, last)

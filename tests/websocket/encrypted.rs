@@ -11,7 +11,7 @@ use tokio_rustls::client::TlsStream;
 use crate::support::raw::masked;
 use crate::support::tls::{Certificate, Files, Hello};
 use crate::support::{Client, Running, encode, eventually, upgrade_request, within};
-use crate::witness::Witness;
+use crate::websocket::witness::Witness;
 
 const URL: &str = "wss://localhost/ws";
 

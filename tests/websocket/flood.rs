@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::raw::{CLOSE, FIN, PING, PONG, masked};
 use crate::support::{Raw, Running, encode, eventually};
-use crate::witness::Witness;
+use crate::websocket::witness::Witness;
 
 /// Sends the same frame until the session is closed.
 async fn is_closed_with_1008(running: &Running, codec: Codec, what: &str, frame: &[u8]) {

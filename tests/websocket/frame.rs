@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::raw::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, masked, promise, unmasked};
 use crate::support::{Raw, Running, Wire, encode};
-use crate::witness::Witness;
+use crate::websocket::witness::Witness;
 
 const RESERVED_BITS: [u8; 3] = [0x40, 0x20, 0x10];
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::raw::{FIN, masked, promise};
 use crate::support::{Raw, Running, eventually};
-use crate::witness::Witness;
+use crate::websocket::witness::Witness;
 
 async fn subscribed(running: &Running, codec: Codec) -> Raw {
     let mut raw = running.raw(codec).await;

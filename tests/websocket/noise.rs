@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::raw::{CONTINUATION, FIN, PING, masked};
 use crate::support::{Raw, Running, encode};
-use crate::witness::Witness;
+use crate::websocket::witness::Witness;
 
 /// A small generator with a fixed seed, so that failures are reproducible.
 struct Noise(u64);

@@ -6,8 +6,8 @@ use rialto::Codec;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::support::raw::{FIN, masked};
-use super::support::{Client, Raw, Running, decode, encode, eventually};
+use crate::support::raw::{FIN, masked};
+use crate::support::{Client, Raw, Running, decode, encode, eventually};
 
 /// More than the buffers of a loopback connection and of a session can take.
 const FLOOD_BYTES: usize = 256 << 20;

@@ -4,7 +4,7 @@ use rialto::Codec;
 use serde_json::{Value, json};
 
 use crate::support::{Client, Running, encode};
-use crate::witness::Witness;
+use crate::websocket::witness::Witness;
 
 /// Sends one message and returns all replies.
 async fn received(client: &mut Client, bytes: Vec<u8>) -> Vec<Value> {

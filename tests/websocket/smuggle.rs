@@ -8,7 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::raw::{FIN, TEXT, masked};
 use crate::support::{Running, eventually, everything_answered, upgrade_request, within};
-use crate::witness::Witness;
+use crate::websocket::witness::Witness;
 
 async fn all_of(running: &Running, bytes: &[u8]) -> String {
     let stream = within("a connection", TcpStream::connect(running.address)).await.unwrap();

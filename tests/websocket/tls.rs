@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use crate::support::raw::{FIN, masked, promise};
 use crate::support::tls::{Certificate, Files, Hello, shown, tunnel};
 use crate::support::{Client, Raw, Running, eventually, http, upgrade_request, within};
-use crate::witness::Witness;
+use crate::websocket::witness::Witness;
 
 const URL: &str = "wss://localhost/ws";
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::dice::Dice;
+use crate::support::dice::Dice;
 
 /// What happens to one direction of a connection at one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

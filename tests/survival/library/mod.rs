@@ -11,11 +11,11 @@ use rialto::Codec;
 use rialto_checker::{Event, Fact};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::dice::Dice;
-use super::fault::FaultProxy;
 use super::run::{KEYS_MS, TOPICS, WITHIN, broker, empty, kill};
 use super::stage::{Phase, Stage};
-use super::support::Running;
+use crate::support::Running;
+use crate::support::dice::Dice;
+use crate::support::fault::FaultProxy;
 use desk::Desk;
 use program::Program;
 

@@ -10,12 +10,12 @@ use rialto_client::{Client, GapReason, Item, Position, Resumed, Subscription};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use super::super::dice::Dice;
 use super::super::follower::Follower;
 use super::super::run::TOPICS;
 use super::super::stage::{Phase, Stage};
 use super::super::views::{View, payload};
 use super::desk::{Desk, reader};
+use crate::support::dice::Dice;
 
 /// Publishes that are under way at once.
 const UNDER_WAY: usize = 6;

@@ -8,12 +8,12 @@ use rialto::Codec;
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 
-use super::super::dice::Dice;
 use super::super::follower::Follower;
 use super::super::link::{Link, NoSession, Over};
 use super::super::stage::{Phase, Stage};
 use super::super::views::View;
 use super::{ROOMS, Return, open, pause, room};
+use crate::support::dice::Dice;
 
 /// Past messages that a member asks for where there is nothing to go on from: all.
 const LAST: u64 = 100_000;

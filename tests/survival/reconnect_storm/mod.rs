@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use rialto_checker::Fact;
 use tokio::task::JoinSet;
 
-use super::process::Process;
 use super::stage::{Phase, Stage};
+use crate::support::process::Process;
 use member::{Member, Tally};
 use publisher::Publisher;
 pub(crate) use told::{Return, Told};
@@ -119,7 +119,7 @@ fn memory(process: &Process, name: &str) -> u64 {
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The time to wait before the next attempt: anything up to a bound that doubles, or the hint and a second of that.
-fn pause(dice: &mut super::dice::Dice, attempt: u32, hint: Option<u64>) -> Duration {
+fn pause(dice: &mut crate::support::dice::Dice, attempt: u32, hint: Option<u64>) -> Duration {
     let most = match hint {
         Some(_) => 1_000,
         None => (100 << attempt.min(6)).min(5_000),

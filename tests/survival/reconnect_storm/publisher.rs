@@ -8,12 +8,12 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::super::dice::Dice;
 use super::super::follower::Follower;
 use super::super::link::{Link, NoSession, Over};
 use super::super::outbound::Outbound;
 use super::super::stage::{Phase, Stage};
 use super::{ROOMS, open, pause, room};
+use crate::support::dice::Dice;
 
 /// Between two messages.
 const PACE: Duration = Duration::from_millis(80);

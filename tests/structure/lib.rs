@@ -1,14 +1,11 @@
 //! The structure of the source and its documents: which module may import which, how long files are, how they begin, what
 //! they are called, and whether everything that the documents name exists.
+#![cfg(test)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "structure/code.rs"]
 mod code;
-#[path = "structure/documents.rs"]
 mod documents;
-#[path = "structure/folders.rs"]
 mod folders;
-#[path = "structure/names.rs"]
 mod names;
 
 use std::collections::BTreeMap;
@@ -48,6 +45,11 @@ const LINES_MAX: usize = 600;
 const LINES_USUAL: usize = 400;
 const NAMES: [&str; 4] = ["utils", "common", "types", "helpers"];
 
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 /// A source file, its path from the root of the repository.
 struct Source {
     path: String,
@@ -77,7 +79,7 @@ impl Source {
 }
 
 fn sources(folder: &str) -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = &root();
     let mut found = Vec::new();
     let mut folders = vec![root.join(folder)];
     while let Some(folder) = folders.pop() {
@@ -108,7 +110,7 @@ fn level(module: &str) -> Option<usize> {
 
 /// What `lib.rs` re-exports at the crate root, with its module: `crate::Broker` is from `crate::broker`.
 fn re_exported() -> BTreeMap<String, String> {
-    let lib = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("broker/lib.rs")).unwrap();
+    let lib = std::fs::read_to_string(root().join("broker/lib.rs")).unwrap();
     let mut re_exported = BTreeMap::new();
     for line in lib.lines().filter_map(|line| line.strip_prefix("pub use ")?.strip_suffix(';')) {
         let Some((module, items)) = line.split_once("::") else { continue };
@@ -180,7 +182,7 @@ fn every_module_of_the_order_exists() {
         sources("broker").iter().filter_map(|source| source.module().map(str::to_owned)).collect();
     there.dedup();
     let missing = ORDER.iter().flat_map(|line| line.iter()).filter(|module| !there.iter().any(|one| one == *module));
-    none(missing.map(|module| format!("tests/structure.rs: module `{module}` does not exist")).collect());
+    none(missing.map(|module| format!("tests/structure/lib.rs: module `{module}` does not exist")).collect());
 }
 
 #[test]
@@ -253,7 +255,7 @@ fn wrong_imports_are_found() {
 
 #[test]
 fn every_test_that_the_table_of_faults_names_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = &root();
     let table = std::fs::read_to_string(root.join("tests/FAULTS.md")).unwrap();
     let mut named = 0;
     for (path, name) in table.split('`').filter_map(|word| word.split_once(".rs::")) {
@@ -275,13 +277,13 @@ const CHECKED: [&str; 5] =
     ["README.md", "CHANGELOG.md", "broker/ARCHITECTURE.md", "broker/PROTOCOL.md", "tests/checker/README.md"];
 
 fn document(path: &str) -> Document {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let text = std::fs::read_to_string(root().join(path)).unwrap();
     Document { path: path.to_owned(), text }
 }
 
 #[test]
 fn documents_name_only_what_exists() {
-    let tree = Tree::of(Path::new(env!("CARGO_MANIFEST_DIR")), &all_sources());
+    let tree = Tree::of(&root(), &all_sources());
     let mut problems = Vec::new();
     for path in CHECKED {
         let mut document = document(path);
