@@ -6,6 +6,7 @@
 
 mod plugins;
 #[path = "../tests/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "a bench uses a part of it")]
 mod support;
 
 use std::error::Error;

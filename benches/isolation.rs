@@ -6,25 +6,24 @@
 #![allow(missing_docs, reason = "a bench is a program, not a library")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails by panicking and prints its figures")]
 
-#[path = "../tests/support/component.rs"]
-mod component;
-#[path = "../tests/plugins/hosted.rs"]
-#[allow(dead_code, reason = "this uses a part of it")]
-mod hosted;
-#[path = "../tests/plugins/letters.rs"]
+#[path = "../tests/plugins"]
 #[allow(dead_code, reason = "the bench needs the letters, not the kinds of failure")]
-mod letters;
+mod plugins {
+    pub(crate) mod hosted;
+    pub(crate) mod letters;
+}
 #[path = "../tests/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "a bench uses a part of it")]
 mod support;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hosted::{Hosted, call};
-use letters::{ANYWHERE, RETURNED};
+use plugins::hosted::{Hosted, call};
+use plugins::letters::{ANYWHERE, RETURNED};
 use rialto::Codec;
 use serde_json::json;
-use support::Client;
+use support::{Client, component};
 
 /// How long a session is measured while idle, and during the faults.
 const WATCHED: Duration = Duration::from_millis(2_500);

@@ -6,33 +6,26 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
 #![allow(clippy::unwrap_used, reason = "a bench ends by panicking")]
 
-#[path = "../tests/survival/book.rs"]
-mod book;
-#[path = "../tests/support/dice.rs"]
-mod dice;
-#[path = "../tests/survival/follower.rs"]
-mod follower;
-#[path = "../tests/survival/link.rs"]
-mod link;
-#[path = "../tests/survival/outbound.rs"]
-mod outbound;
-#[path = "../tests/support/process.rs"]
-mod process;
-#[path = "../tests/survival/reconnect_storm/mod.rs"]
-mod reconnect_storm;
-#[path = "../tests/survival/stage.rs"]
-mod stage;
 #[path = "../tests/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "a bench uses a part of it")]
 mod support;
-#[path = "../tests/survival/views.rs"]
-mod views;
+#[path = "../tests/survival"]
+mod survival {
+    pub(crate) mod book;
+    pub(crate) mod follower;
+    pub(crate) mod link;
+    pub(crate) mod outbound;
+    pub(crate) mod reconnect_storm;
+    pub(crate) mod stage;
+    pub(crate) mod views;
+}
 
 use std::process::ExitCode;
 
-use reconnect_storm::Plan;
 use rialto_bench::reconnect_storm::{HELP, Options, Task};
 use rialto_bench::{date, door, machine::Machine};
 use rialto_checker::check;
+use survival::reconnect_storm::{self, Plan};
 
 fn main() -> ExitCode {
     match Task::parse(std::env::args().skip(1)) {

@@ -5,9 +5,12 @@
 #![allow(missing_docs, reason = "a bench is a program, not a library")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
 
-#[path = "../tests/soak/soaked.rs"]
-mod soaked;
+#[path = "../tests/soak"]
+mod soak {
+    pub(crate) mod soaked;
+}
 #[path = "../tests/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "a bench uses a part of it")]
 mod support;
 
 use std::process::ExitCode;
@@ -17,7 +20,7 @@ use rialto_bench::number::{bytes, micros};
 use rialto_bench::soak::options::{HELP, Task};
 use rialto_bench::soak::slope::slope;
 use rialto_bench::soak::{Sample, Toll};
-use soaked::{Soaked, is_given_back};
+use soak::soaked::{Soaked, is_given_back};
 
 const WARM_UP: Duration = Duration::from_secs(10);
 const EVERY: Duration = Duration::from_secs(10);

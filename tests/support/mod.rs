@@ -1,4 +1,5 @@
 //! What the tests share: a real broker on a free port, an independent client, a raw socket.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod client;
 #[cfg(feature = "plugins")]

@@ -160,6 +160,13 @@ impl Raw {
         let _ = self.stream.shutdown().await;
     }
 
+    /// The connection itself, once everything that came has been read.
+    #[allow(dead_code, reason = "for benches")]
+    pub(crate) fn into_stream(self) -> TcpStream {
+        assert!(self.buffer.is_empty(), "something was not read");
+        self.stream
+    }
+
     async fn fill(&mut self) -> bool {
         matches!(within("bytes", self.stream.read_buf(&mut self.buffer)).await, Ok(count) if count > 0)
     }
