@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Source, none, sources};
 use crate::code::Code;
 
-/// Old names of types in `broker/`.
+/// Old names of types in `broker/` and `sdk/`.
 const TYPES: &[&str] = &[
     "Answering",
     "Asking",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_protocol::{Failure, Gap, HeardMessage, Limits, Member, Payload, Position, Present};
+use rialto_protocol::{Failure, Gap, Limits, Member, Payload, Position, Present, ReceivedMessage};
 
 use crate::Ending;
 
@@ -67,7 +67,7 @@ pub struct Resumed {
 #[non_exhaustive]
 pub enum Item {
     /// A message.
-    Message(HeardMessage),
+    Message(ReceivedMessage),
     /// Messages that will not come.
     Gap(Gap),
     /// The subscription goes on in a new session.

@@ -57,8 +57,8 @@ pub use event::{Event, Item, Resumed, Session};
 pub use request::{Call, History, Ping, Pong, Presence, Publish, Sent};
 pub use rialto_protocol::value::ValueError;
 pub use rialto_protocol::{
-    Answered, Codec, Delivery, Encoding, ErrorCode, Failure, Gap, GapReason, HeardMessage as Message, Limits, Member,
-    Past, PastMessage, Payload, Pointer, Position, Present, Published, Subscribed,
+    Answered, Codec, Delivery, Encoding, ErrorCode, Failure, Gap, GapReason, Limits, Member, Past, PastMessage,
+    Payload, Pointer, Position, Present, Published, ReceivedMessage as Message, Subscribed,
 };
 pub use subscription::Subscription;
 pub use topic::Topic;

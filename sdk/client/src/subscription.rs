@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rialto_protocol::{Delivery, Failure, HeardMessage, Operation, Outcome, Subscribe, Subscribed};
+use rialto_protocol::{Delivery, Failure, Operation, Outcome, ReceivedMessage, Subscribe, Subscribed};
 use tokio::sync::mpsc;
 
 use crate::Error;
@@ -46,7 +46,7 @@ impl Subscription {
     }
 
     /// The next message; passes over everything else, gaps too. None as with [`Subscription::next`].
-    pub async fn next_message(&mut self) -> Option<HeardMessage> {
+    pub async fn next_message(&mut self) -> Option<ReceivedMessage> {
         loop {
             if let Item::Message(message) = self.next().await? {
                 return Some(message);

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::value::msgpack::{Scalar, scalar};
-use crate::value::{Standing, ValueError, json, msgpack};
+use crate::value::{Validity, ValueError, json, msgpack};
 use crate::{Codec, Payload};
 
 /// Why bytes are not a frame that a broker sends.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum HeardError {
+pub enum FrameError {
     /// They are no value.
     #[error("the frame: {0}")]
     Frame(ValueError),
@@ -42,8 +42,8 @@ pub(crate) struct Entries<'b> {
 
 impl<'b> Entries<'b> {
     /// Reads a whole frame.
-    pub(crate) fn of(codec: Codec, frame: &'b Bytes) -> Result<Self, HeardError> {
-        Self::read(codec, frame, frame).map_err(HeardError::Frame)?.ok_or(HeardError::NoMap)
+    pub(crate) fn of(codec: Codec, frame: &'b Bytes) -> Result<Self, FrameError> {
+        Self::read(codec, frame, frame).map_err(FrameError::Frame)?.ok_or(FrameError::NoMap)
     }
 
     /// Reads a map in a frame; none when the bytes are something else. Values are only passed over: those that are used are
@@ -58,9 +58,9 @@ impl<'b> Entries<'b> {
             }
         };
         let is_map = match codec {
-            Codec::Json => json::entries(raw, Standing::Checked, take),
+            Codec::Json => json::entries(raw, Validity::Checked, take),
             Codec::MessagePack => {
-                msgpack::entries(raw, Standing::Checked, |key, value| take(key.map(Cow::Borrowed), value))
+                msgpack::entries(raw, Validity::Checked, |key, value| take(key.map(Cow::Borrowed), value))
             }
         }?;
         fault.map_or(Ok(is_map.then_some(Self { codec, frame, entries })), Err)
@@ -70,7 +70,7 @@ impl<'b> Entries<'b> {
         self.entries.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
-    pub(crate) fn text(&self, name: &'static str) -> Result<Option<Cow<'b, str>>, HeardError> {
+    pub(crate) fn text(&self, name: &'static str) -> Result<Option<Cow<'b, str>>, FrameError> {
         self.decode(name, "a string", |raw| match self.codec {
             Codec::Json => json::text(raw).ok(),
             Codec::MessagePack => match scalar(raw)? {
@@ -81,7 +81,7 @@ impl<'b> Entries<'b> {
     }
 
     /// A text that may also be null, which is none.
-    pub(crate) fn text_or_null(&self, name: &'static str) -> Result<Option<Cow<'b, str>>, HeardError> {
+    pub(crate) fn text_or_null(&self, name: &'static str) -> Result<Option<Cow<'b, str>>, FrameError> {
         let is_null = self.raw(name).is_some_and(|raw| match self.codec {
             Codec::Json => raw == b"null",
             Codec::MessagePack => matches!(scalar(raw), Some(Scalar::Null)),
@@ -89,7 +89,7 @@ impl<'b> Entries<'b> {
         if is_null { Ok(None) } else { self.text(name) }
     }
 
-    pub(crate) fn number(&self, name: &'static str) -> Result<Option<u64>, HeardError> {
+    pub(crate) fn number(&self, name: &'static str) -> Result<Option<u64>, FrameError> {
         self.decode(name, "a whole number", |raw| match self.codec {
             Codec::Json => serde_json::from_slice(raw).ok(),
             Codec::MessagePack => match scalar(raw)? {
@@ -99,7 +99,7 @@ impl<'b> Entries<'b> {
         })
     }
 
-    pub(crate) fn flag(&self, name: &'static str) -> Result<Option<bool>, HeardError> {
+    pub(crate) fn flag(&self, name: &'static str) -> Result<Option<bool>, FrameError> {
         self.decode(name, "true or false", |raw| match self.codec {
             Codec::Json => serde_json::from_slice(raw).ok(),
             Codec::MessagePack => match scalar(raw)? {
@@ -109,12 +109,12 @@ impl<'b> Entries<'b> {
         })
     }
 
-    pub(crate) fn map(&self, name: &'static str) -> Result<Option<Self>, HeardError> {
+    pub(crate) fn map(&self, name: &'static str) -> Result<Option<Self>, FrameError> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
         match Self::read(self.codec, self.frame, raw) {
             Ok(Some(map)) => Ok(Some(map)),
-            Ok(None) => Err(HeardError::Kind(name, "a map")),
-            Err(error) => Err(HeardError::Value(name, error)),
+            Ok(None) => Err(FrameError::Kind(name, "a map")),
+            Err(error) => Err(FrameError::Value(name, error)),
         }
     }
 
@@ -122,19 +122,19 @@ impl<'b> Entries<'b> {
     pub(crate) fn each<T>(
         &self,
         name: &'static str,
-        make: impl Fn(&Self) -> Result<T, HeardError>,
-    ) -> Result<Option<Vec<T>>, HeardError> {
+        make: impl Fn(&Self) -> Result<T, FrameError>,
+    ) -> Result<Option<Vec<T>>, FrameError> {
         let Some(items) = self.items(name)? else { return Ok(None) };
         let make_one = |raw| match Self::read(self.codec, self.frame, raw) {
             Ok(Some(map)) => make(&map),
-            Ok(None) => Err(HeardError::Kind(name, "a list of maps")),
-            Err(error) => Err(HeardError::Value(name, error)),
+            Ok(None) => Err(FrameError::Kind(name, "a list of maps")),
+            Err(error) => Err(FrameError::Value(name, error)),
         };
         items.into_iter().map(make_one).collect::<Result<_, _>>().map(Some)
     }
 
     /// The texts of a list; items of other kinds are passed over.
-    pub(crate) fn texts(&self, name: &'static str) -> Result<Option<Vec<String>>, HeardError> {
+    pub(crate) fn texts(&self, name: &'static str) -> Result<Option<Vec<String>>, FrameError> {
         let Some(items) = self.items(name)? else { return Ok(None) };
         let text = |raw| match self.codec {
             Codec::Json => json::text(raw).ok().map(Cow::into_owned),
@@ -146,7 +146,7 @@ impl<'b> Entries<'b> {
         Ok(Some(items.into_iter().filter_map(text).collect()))
     }
 
-    fn items(&self, name: &'static str) -> Result<Option<Vec<&'b [u8]>>, HeardError> {
+    fn items(&self, name: &'static str) -> Result<Option<Vec<&'b [u8]>>, FrameError> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
         let mut items = Vec::new();
         let is_list = match self.codec {
@@ -155,13 +155,13 @@ impl<'b> Entries<'b> {
         };
         match is_list {
             Ok(true) => Ok(Some(items)),
-            Ok(false) => Err(HeardError::Kind(name, "a list")),
-            Err(error) => Err(HeardError::Value(name, error)),
+            Ok(false) => Err(FrameError::Kind(name, "a list")),
+            Err(error) => Err(FrameError::Value(name, error)),
         }
     }
 
     /// The payload in `data` or `bytes`.
-    pub(crate) fn payload(&self) -> Result<Option<Payload>, HeardError> {
+    pub(crate) fn payload(&self) -> Result<Option<Payload>, FrameError> {
         if let Some(payload) = self.value("data")? {
             return Ok(Some(payload));
         }
@@ -176,10 +176,10 @@ impl<'b> Entries<'b> {
     }
 
     /// The value of a field as a payload.
-    pub(crate) fn value(&self, name: &'static str) -> Result<Option<Payload>, HeardError> {
+    pub(crate) fn value(&self, name: &'static str) -> Result<Option<Payload>, FrameError> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
         let payload = Payload::new(self.codec.into(), self.frame.slice_ref(raw));
-        payload.map(Some).map_err(|error| HeardError::Value(name, error))
+        payload.map(Some).map_err(|error| FrameError::Value(name, error))
     }
 
     fn decode<T>(
@@ -187,8 +187,8 @@ impl<'b> Entries<'b> {
         name: &'static str,
         expected: &'static str,
         decode: impl FnOnce(&'b [u8]) -> Option<T>,
-    ) -> Result<Option<T>, HeardError> {
+    ) -> Result<Option<T>, FrameError> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
-        decode(raw).map(Some).ok_or(HeardError::Kind(name, expected))
+        decode(raw).map(Some).ok_or(FrameError::Kind(name, expected))
     }
 }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 
 use crate::value::msgpack::{Scalar, scalar};
-use crate::value::{Standing, ValueError, json, msgpack};
+use crate::value::{Validity, ValueError, json, msgpack};
 use crate::{Codec, Payload};
 
 /// The fields that requests know. Others are checked like these and then passed over.
@@ -74,19 +74,19 @@ impl<'b> Fields<'b> {
     /// Reads a frame as far as that can be done and checks every value in it. With it comes what is wrong first, a sentence
     /// for the sender; what follows that is read for its `id` only.
     pub(crate) fn read(codec: Codec, frame: &'b [u8]) -> (Self, Result<(), String>) {
-        let (fields, outcome) = Self::gather(codec, frame, Standing::New);
+        let (fields, outcome) = Self::gather(codec, frame, Validity::Unchecked);
         let outcome = outcome.and_then(|is_map| if is_map { Ok(()) } else { Err("the frame is not a map".to_owned()) });
         (fields, outcome)
     }
 
     /// Reads a map within a frame, whose values have been checked with the frame; none when it is something else.
     fn inner(codec: Codec, raw: &'b [u8]) -> Result<Option<Self>, String> {
-        let (fields, is_map) = Self::gather(codec, raw, Standing::Checked);
+        let (fields, is_map) = Self::gather(codec, raw, Validity::Checked);
         Ok(is_map?.then_some(fields))
     }
 
     /// Reads a map field by field; says no when it is something else.
-    fn gather(codec: Codec, bytes: &'b [u8], standing: Standing) -> (Self, Result<bool, String>) {
+    fn gather(codec: Codec, bytes: &'b [u8], validity: Validity) -> (Self, Result<bool, String>) {
         let mut fields = Self { codec, values: [None; NAMES.len()] };
         let mut fault = None;
         let mut take = |key: Result<Cow<'b, str>, ValueError>, value| {
@@ -96,8 +96,8 @@ impl<'b> Fields<'b> {
             }
         };
         let read = match codec {
-            Codec::Json => json::entries(bytes, standing, take),
-            Codec::MessagePack => msgpack::entries(bytes, standing, |key, value| take(key.map(Cow::Borrowed), value)),
+            Codec::Json => json::entries(bytes, validity, take),
+            Codec::MessagePack => msgpack::entries(bytes, validity, |key, value| take(key.map(Cow::Borrowed), value)),
         };
         (fields, fault.map_or_else(|| read.map_err(describe), Err))
     }

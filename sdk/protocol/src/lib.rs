@@ -34,9 +34,10 @@ pub use api::{ApiAnswer, ApiOperation, ApiRequest, Broadcast, Disconnect, Sessio
 pub use code::{CloseCode, ErrorCode};
 pub use codec::Codec;
 pub use delivery::{Delivery, DeliveryError, Key, Policy};
-pub use entries::HeardError;
+pub use entries::FrameError;
 pub use frame::{
-    Closing, Failure, Frame, Gap, GapReason, Greeting, Heard, HeardMessage, Limits, Member, Position, Welcome,
+    Closing, Failure, Frame, Gap, GapReason, Greeting, Limits, Member, Position, ReceivedFrame, ReceivedMessage,
+    Welcome,
 };
 pub use payload::{Encoding, Payload};
 pub use plugins::{PluginFailureLine, PluginLine};

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use rialto_protocol::{
-    Answered, Call, Closing, Codec, Connect, Delivery, ErrorCode, Failure, Frame, Gap, GapReason, Heard, HeardError,
-    History, HistoryFrom, Limits, Member, Operation, Past, PastMessage, Payload, Pointer, Position, Present, Publish,
-    Published, Reply, Request, Subscribe, Subscribed, Welcome,
+    Answered, Call, Closing, Codec, Connect, Delivery, ErrorCode, Failure, Frame, FrameError, Gap, GapReason, History,
+    HistoryFrom, Limits, Member, Operation, Past, PastMessage, Payload, Pointer, Position, Present, Publish, Published,
+    ReceivedFrame, Reply, Request, Subscribe, Subscribed, Welcome,
 };
 use serde_json::{Value, json};
 
@@ -159,11 +159,11 @@ fn reply(codec: Codec) -> impl Strategy<Value = Reply> {
     ]
 }
 
-fn hear(codec: Codec, frame: &Frame<'_>, check: impl FnOnce(Heard<'_>)) {
+fn hear(codec: Codec, frame: &Frame<'_>, check: impl FnOnce(ReceivedFrame<'_>)) {
     let mut out = Vec::new();
     frame.encode(codec, &mut out);
     let out = Bytes::from(out);
-    check(Heard::decode(codec, &out).unwrap_or_else(|error| panic!("{error}: {out:?}")));
+    check(ReceivedFrame::decode(codec, &out).unwrap_or_else(|error| panic!("{error}: {out:?}")));
 }
 
 proptest! {
@@ -184,7 +184,7 @@ proptest! {
         (codec, reply) in codec().prop_flat_map(|codec| (Just(codec), reply(codec))), id in 1_u64..,
     ) {
         hear(codec, &Frame::Ok { id, reply: &reply }, |heard| {
-            let Heard::Ok { id: heard_id, answer } = heard else { panic!("{heard:?}") };
+            let ReceivedFrame::Ok { id: heard_id, answer } = heard else { panic!("{heard:?}") };
             assert_eq!(heard_id, id);
             match reply.clone() {
                 Reply::Unsubscribed => {}
@@ -209,40 +209,40 @@ proptest! {
         let (offset, time) = numbers;
         let message = Frame::Message { topic: &topic, offset, time, from: from.as_ref(), payload: &body };
         hear(codec, &message, |heard| {
-            let Heard::Message(heard) = heard else { panic!("{heard:?}") };
+            let ReceivedFrame::Message(heard) = heard else { panic!("{heard:?}") };
             assert_eq!((heard.topic, heard.offset, heard.time), (topic.clone(), offset, time));
             assert_eq!((heard.from, heard.payload), (from.clone(), body.clone()));
         });
         let gap = Gap { topic: topic.clone(), from: offset, to: time, reason };
-        hear(codec, &Frame::Gap(&gap), |heard| assert!(matches!(&heard, Heard::Gap(one) if *one == gap), "{heard:?}"));
+        hear(codec, &Frame::Gap(&gap), |heard| assert!(matches!(&heard, ReceivedFrame::Gap(one) if *one == gap), "{heard:?}"));
         hear(codec, &Frame::Join { topic: &topic, member: &who }, |heard| {
-            let is_right = matches!(&heard, Heard::Join { topic: t, member } if *t == topic && *member == who);
+            let is_right = matches!(&heard, ReceivedFrame::Join { topic: t, member } if *t == topic && *member == who);
             assert!(is_right, "{heard:?}");
         });
         hear(codec, &Frame::Leave { topic: &topic, member: &who }, |heard| {
-            let is_right = matches!(&heard, Heard::Leave { topic: t, member } if *t == topic && *member == who);
+            let is_right = matches!(&heard, ReceivedFrame::Leave { topic: t, member } if *t == topic && *member == who);
             assert!(is_right, "{heard:?}");
         });
         hear(codec, &Frame::Presence { topic: &topic, present: &here }, |heard| {
-            let is_right = matches!(&heard, Heard::Presence { topic: t, present } if *t == topic && *present == here);
+            let is_right = matches!(&heard, ReceivedFrame::Presence { topic: t, present } if *t == topic && *present == here);
             assert!(is_right, "{heard:?}");
         });
         hear(codec, &Frame::Error { id, failure: &why }, |heard| {
-            assert!(matches!(&heard, Heard::Error { id: i, failure } if *i == id && *failure == why), "{heard:?}");
+            assert!(matches!(&heard, ReceivedFrame::Error { id: i, failure } if *i == id && *failure == why), "{heard:?}");
         });
         hear(codec, &Frame::Pong { id, payload: Some(&body), time }, |heard| {
-            let Heard::Pong { id: heard_id, payload, time: heard_time } = heard else { panic!("{heard:?}") };
+            let ReceivedFrame::Pong { id: heard_id, payload, time: heard_time } = heard else { panic!("{heard:?}") };
             assert_eq!((heard_id, payload.as_ref(), heard_time), (id, Some(&body), time));
         });
         let closing = Closing { code: 4000, message: topic.to_string(), retry_after_ms };
         hear(codec, &Frame::Closing(&closing), |heard| {
-            assert!(matches!(&heard, Heard::Closing(one) if *one == closing), "{heard:?}");
+            assert!(matches!(&heard, ReceivedFrame::Closing(one) if *one == closing), "{heard:?}");
         });
         let limits = Limits { message_bytes: 65_536, subscriptions: 1_000, outbox_bytes: 1 << 20 };
         let (server, node, features) = ("rialto/0.1.0", &*topic, &["recovery", "keys"][..]);
         let welcome = Welcome { member: &who, server, node, ping_ms: time, features, limits };
         hear(codec, &Frame::Welcome(welcome), |heard| {
-            let Heard::Welcome(heard) = heard else { panic!("{heard:?}") };
+            let ReceivedFrame::Welcome(heard) = heard else { panic!("{heard:?}") };
             assert_eq!((heard.member, heard.limits, heard.ping_ms), (who.clone(), limits, time));
             assert_eq!((heard.server, heard.node, heard.features), (server.to_owned(), node.to_owned(), vec!["recovery".to_owned(), "keys".to_owned()]));
         });
@@ -251,7 +251,7 @@ proptest! {
     #[test]
     fn no_bytes_make_a_client_panic(codec in codec(), bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let bytes = Bytes::from(bytes);
-        if let Ok(Heard::Ok { answer, .. }) = Heard::decode(codec, &bytes) {
+        if let Ok(ReceivedFrame::Ok { answer, .. }) = ReceivedFrame::decode(codec, &bytes) {
             let _ = (answer.connected(), answer.subscribed(), answer.published(), answer.past(), answer.present());
         }
     }
@@ -269,7 +269,7 @@ proptest! {
             Codec::MessagePack => rmp_serde::to_vec(&map).unwrap(),
         };
         let bytes = Bytes::from(bytes);
-        if let Ok(Heard::Ok { answer, .. }) = Heard::decode(codec, &bytes) {
+        if let Ok(ReceivedFrame::Ok { answer, .. }) = ReceivedFrame::decode(codec, &bytes) {
             let _ = (answer.connected(), answer.subscribed(), answer.published(), answer.past(), answer.present());
         }
     }
@@ -288,16 +288,20 @@ fn frames_that_are_new_to_this_version_are_kept_whole() {
     for codec in Codec::ALL {
         let value = json!({"type": "x-order", "price": 12, "deep": [[1]]});
         let bytes = frame(codec, &value);
-        let Heard::Unknown { kind, frame } = Heard::decode(codec, &bytes).unwrap() else { panic!("known?") };
+        let ReceivedFrame::Unknown { kind, frame } = ReceivedFrame::decode(codec, &bytes).unwrap() else {
+            panic!("known?")
+        };
         assert_eq!((kind.as_str(), frame.content()), ("x-order", &bytes));
         let bytes = self::frame(codec, &json!({"type": "error", "code": "a_later_one", "message": "m", "more": 1}));
-        let Heard::Error { failure, .. } = Heard::decode(codec, &bytes).unwrap() else { panic!("no error?") };
+        let ReceivedFrame::Error { failure, .. } = ReceivedFrame::decode(codec, &bytes).unwrap() else {
+            panic!("no error?")
+        };
         assert_eq!((failure.code, failure.message.as_str()), (ErrorCode::Internal, "m"));
         let bytes =
             self::frame(codec, &json!({"type": "unsubscribed", "topic": "t", "code": "forbidden", "message": "m"}));
-        let heard = Heard::decode(codec, &bytes).unwrap();
+        let heard = ReceivedFrame::decode(codec, &bytes).unwrap();
         assert!(
-            matches!(&heard, Heard::Unsubscribed { failure, .. } if failure.code == ErrorCode::Forbidden),
+            matches!(&heard, ReceivedFrame::Unsubscribed { failure, .. } if failure.code == ErrorCode::Forbidden),
             "{heard:?}"
         );
     }
@@ -313,7 +317,7 @@ fn a_gap_is_a_gap_whatever_its_reason() {
             ("unknown", GapReason::Unknown),
         ] {
             let bytes = frame(codec, &json!({"type": "gap", "topic": "t", "from": 1, "to": 2, "reason": reason}));
-            let Heard::Gap(gap) = Heard::decode(codec, &bytes).unwrap() else { panic!("no gap?") };
+            let ReceivedFrame::Gap(gap) = ReceivedFrame::decode(codec, &bytes).unwrap() else { panic!("no gap?") };
             assert_eq!((gap.from, gap.to, gap.reason), (1, 2, expected), "{codec:?} {reason}");
         }
     }
@@ -350,11 +354,11 @@ fn what_is_wrong_with_a_frame_is_named() {
             (json!({"type": "closing", "code": 70_000}), "field \"code\" is not a close code"),
         ] {
             let bytes = frame(codec, &value);
-            let error = Heard::decode(codec, &bytes).expect_err(expected);
+            let error = ReceivedFrame::decode(codec, &bytes).expect_err(expected);
             assert_eq!(error.to_string(), expected, "{codec:?} {value}");
         }
         let bytes = Bytes::from_static(b"\xc1");
-        assert!(matches!(Heard::decode(codec, &bytes), Err(HeardError::Frame(_))));
+        assert!(matches!(ReceivedFrame::decode(codec, &bytes), Err(FrameError::Frame(_))));
     }
 }
 
@@ -367,7 +371,7 @@ fn history_carries_messages_as_deep_as_they_were_published() {
     let reply = Reply::Past(Past { messages: vec![message], position, more: false });
     for codec in Codec::ALL {
         hear(codec, &Frame::Ok { id: 1, reply: &reply }, |heard| {
-            let Heard::Ok { answer, .. } = heard else { panic!("{heard:?}") };
+            let ReceivedFrame::Ok { answer, .. } = heard else { panic!("{heard:?}") };
             assert_eq!(answer.past().unwrap().messages.len(), 1);
         });
     }

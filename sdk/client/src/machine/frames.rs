@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rialto_protocol::{
-    Answer, Failure, Gap, GapReason, Heard, HeardError, HeardMessage, Operation, Outcome, Subscribe,
+    Answer, Failure, FrameError, Gap, GapReason, Operation, Outcome, ReceivedFrame, ReceivedMessage, Subscribe,
 };
 
 use super::requests::read;
@@ -20,35 +20,39 @@ impl Machine {
             return;
         }
         self.alive(now);
-        let heard = Heard::decode(self.settings.codec, frame);
+        let heard = ReceivedFrame::decode(self.settings.codec, frame);
         if let Err(error) = heard.and_then(|heard| self.take(now, heard)) {
             self.drop_connection(now, &format!("the broker sent what is no frame of the protocol: {error}"));
         }
     }
 
-    fn take(&mut self, now: Moment, heard: Heard<'_>) -> Result<(), HeardError> {
+    fn take(&mut self, now: Moment, heard: ReceivedFrame<'_>) -> Result<(), FrameError> {
         match heard {
-            Heard::Welcome(greeting) => self.greeted(now, greeting),
-            Heard::Ok { id, answer } => self.take_answer(now, id, &answer)?,
-            Heard::Error { id: Some(id), failure } => self.take_failure(now, id, failure),
+            ReceivedFrame::Welcome(greeting) => self.greeted(now, greeting),
+            ReceivedFrame::Ok { id, answer } => self.take_answer(now, id, &answer)?,
+            ReceivedFrame::Error { id: Some(id), failure } => self.take_failure(now, id, failure),
             // A request without an id has no ticket that waits for its outcome.
-            Heard::Error { id: None, .. } | Heard::Pong { id: None, .. } => {}
-            Heard::Pong { id: Some(id), time, .. } => self.take_pong(id, time),
-            Heard::Message(message) => self.take_message(message),
-            Heard::Gap(gap) => self.take_gap(gap),
-            Heard::Join { topic, member } => self.take_for(&Arc::clone(&topic), Item::Join { topic, member }),
-            Heard::Leave { topic, member } => self.take_for(&Arc::clone(&topic), Item::Leave { topic, member }),
-            Heard::Presence { topic, present } => self.take_for(&Arc::clone(&topic), Item::Presence { topic, present }),
-            Heard::Unsubscribed { topic, failure } => self.unsubscribed(now, &topic, failure),
-            Heard::Closing(closing) => self.closing = Some(closing),
-            Heard::Unknown { kind, frame } if kind.starts_with("x-") => self.emit(Event::Pushed { kind, frame }),
+            ReceivedFrame::Error { id: None, .. } | ReceivedFrame::Pong { id: None, .. } => {}
+            ReceivedFrame::Pong { id: Some(id), time, .. } => self.take_pong(id, time),
+            ReceivedFrame::Message(message) => self.take_message(message),
+            ReceivedFrame::Gap(gap) => self.take_gap(gap),
+            ReceivedFrame::Join { topic, member } => self.take_for(&Arc::clone(&topic), Item::Join { topic, member }),
+            ReceivedFrame::Leave { topic, member } => self.take_for(&Arc::clone(&topic), Item::Leave { topic, member }),
+            ReceivedFrame::Presence { topic, present } => {
+                self.take_for(&Arc::clone(&topic), Item::Presence { topic, present })
+            }
+            ReceivedFrame::Unsubscribed { topic, failure } => self.unsubscribed(now, &topic, failure),
+            ReceivedFrame::Closing(closing) => self.closing = Some(closing),
+            ReceivedFrame::Unknown { kind, frame } if kind.starts_with("x-") => {
+                self.emit(Event::Pushed { kind, frame })
+            }
             // A later broker's frame.
-            Heard::Unknown { .. } => {}
+            ReceivedFrame::Unknown { .. } => {}
         }
         Ok(())
     }
 
-    fn take_answer(&mut self, now: Moment, id: u64, answer: &Answer<'_>) -> Result<(), HeardError> {
+    fn take_answer(&mut self, now: Moment, id: u64, answer: &Answer<'_>) -> Result<(), FrameError> {
         if self.is_authentication(id) {
             self.authenticated(now, answer.connected()?);
         } else if let Some(asked) = self.pending_subscribes.remove(&id) {
@@ -77,7 +81,7 @@ impl Machine {
         }
     }
 
-    fn take_message(&mut self, message: HeardMessage) {
+    fn take_message(&mut self, message: ReceivedMessage) {
         let (mut is_past, mut own) = (false, None);
         if let Some(entry) = self.subscriptions.get(&message.topic) {
             own = Some(entry.stream);
@@ -97,7 +101,7 @@ impl Machine {
     }
 
     /// A message of a topic whose own subscription is there.
-    fn take_own_message(&mut self, message: HeardMessage) {
+    fn take_own_message(&mut self, message: ReceivedMessage) {
         let Some(entry) = self.subscriptions.get(&message.topic) else { return };
         let hole = entry.cursor.hole_before(message.offset).filter(|_| !entry.is_quiet);
         let (stream, is_new) = (entry.stream, entry.cursor.message(message.offset));

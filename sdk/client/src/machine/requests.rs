@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use rialto_protocol::{Answer, Answered, HeardError, Operation, Outcome, Past, Present, Published};
+use rialto_protocol::{Answer, Answered, FrameError, Operation, Outcome, Past, Present, Published};
 
 use super::{Action, Ticket};
 use crate::Error;
@@ -144,7 +144,7 @@ impl Requests {
 }
 
 /// Reads the answer to a request.
-pub(crate) fn read(operation: &Operation<'_>, answer: &Answer<'_>) -> Result<Reply, HeardError> {
+pub(crate) fn read(operation: &Operation<'_>, answer: &Answer<'_>) -> Result<Reply, FrameError> {
     match operation {
         Operation::Publish(_) => answer.published().map(Reply::Published),
         Operation::Call(_) => answer.answered().map(Reply::Answered),

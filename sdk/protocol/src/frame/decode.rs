@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::entries::{Entries, HeardError};
+use crate::entries::{Entries, FrameError};
 use crate::reply::Answer;
 use crate::{Closing, Codec, ErrorCode, Failure, Gap, GapReason, Limits, Member, Payload, Position, Present};
 
 /// One frame from broker to session, as the session hears it.
 #[derive(Clone, Debug)]
-pub enum Heard<'b> {
+pub enum ReceivedFrame<'b> {
     /// The broker speaks first.
     Welcome(Greeting),
     /// A request succeeded.
@@ -37,7 +37,7 @@ pub enum Heard<'b> {
         time: u64,
     },
     /// A message of a topic.
-    Message(HeardMessage),
+    Message(ReceivedMessage),
     /// Messages are missing.
     Gap(Gap),
     /// Somebody came.
@@ -98,7 +98,7 @@ pub struct Greeting {
 
 /// A message of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeardMessage {
+pub struct ReceivedMessage {
     /// The topic.
     pub topic: Arc<str>,
     /// Its offset.
@@ -111,12 +111,12 @@ pub struct HeardMessage {
     pub payload: Payload,
 }
 
-impl<'b> Heard<'b> {
+impl<'b> ReceivedFrame<'b> {
     /// Decodes the content of one WebSocket message. Payloads are parts of the frame, not copies.
     ///
     /// # Errors
-    /// [`HeardError`] where a frame of a known type is not what the protocol says. Unknown fields are passed over.
-    pub fn decode(codec: Codec, frame: &'b Bytes) -> Result<Self, HeardError> {
+    /// [`FrameError`] where a frame of a known type is not what the protocol says. Unknown fields are passed over.
+    pub fn decode(codec: Codec, frame: &'b Bytes) -> Result<Self, FrameError> {
         let entries = Entries::of(codec, frame)?;
         let kind = needed("type", entries.text("type"))?;
         match &*kind {
@@ -138,7 +138,7 @@ impl<'b> Heard<'b> {
             "unsubscribed" => Ok(Self::Unsubscribed { topic: topic(&entries)?, failure: failure(&entries)? }),
             "closing" => closing(&entries).map(Self::Closing),
             unknown => {
-                let whole = Payload::new(codec.into(), frame.clone()).map_err(HeardError::Frame)?;
+                let whole = Payload::new(codec.into(), frame.clone()).map_err(FrameError::Frame)?;
                 Ok(Self::Unknown { kind: unknown.to_owned(), frame: whole })
             }
         }
@@ -146,33 +146,33 @@ impl<'b> Heard<'b> {
 }
 
 /// A field that must be there.
-pub(crate) fn needed<T>(name: &'static str, field: Result<Option<T>, HeardError>) -> Result<T, HeardError> {
-    field?.ok_or(HeardError::Missing(name))
+pub(crate) fn needed<T>(name: &'static str, field: Result<Option<T>, FrameError>) -> Result<T, FrameError> {
+    field?.ok_or(FrameError::Missing(name))
 }
 
-pub(crate) fn topic(entries: &Entries<'_>) -> Result<Arc<str>, HeardError> {
+pub(crate) fn topic(entries: &Entries<'_>) -> Result<Arc<str>, FrameError> {
     Ok(Arc::from(&*needed("topic", entries.text("topic"))?))
 }
 
-pub(crate) fn position(entries: &Entries<'_>) -> Result<Option<Position>, HeardError> {
+pub(crate) fn position(entries: &Entries<'_>) -> Result<Option<Position>, FrameError> {
     let Some(position) = entries.map("position")? else { return Ok(None) };
     let epoch = needed("epoch", position.text("epoch"))?;
     Ok(Some(Position { epoch: Arc::from(&*epoch), offset: needed("offset", position.number("offset"))? }))
 }
 
-pub(crate) fn member(entries: &Entries<'_>) -> Result<Member, HeardError> {
+pub(crate) fn member(entries: &Entries<'_>) -> Result<Member, FrameError> {
     let session = needed("session", entries.text("session"))?;
     let user = entries.text_or_null("user")?;
     Ok(Member { session: Arc::from(&*session), user: user.map(|user| Arc::from(&*user)) })
 }
 
 /// Who published a message, where that is told.
-pub(crate) fn publisher(entries: &Entries<'_>) -> Result<Option<Member>, HeardError> {
+pub(crate) fn publisher(entries: &Entries<'_>) -> Result<Option<Member>, FrameError> {
     entries.map("from")?.map(|from| member(&from)).transpose()
 }
 
 /// A code that this version does not know is a fault like any other.
-pub(crate) fn failure(entries: &Entries<'_>) -> Result<Failure, HeardError> {
+pub(crate) fn failure(entries: &Entries<'_>) -> Result<Failure, FrameError> {
     let code = needed("code", entries.text("code"))?;
     Ok(Failure {
         code: ErrorCode::from_name(&code).unwrap_or(ErrorCode::Internal),
@@ -182,16 +182,16 @@ pub(crate) fn failure(entries: &Entries<'_>) -> Result<Failure, HeardError> {
     })
 }
 
-pub(crate) fn present(entries: &Entries<'_>) -> Result<Option<Present>, HeardError> {
+pub(crate) fn present(entries: &Entries<'_>) -> Result<Option<Present>, FrameError> {
     let Some(count) = entries.number("count")? else { return Ok(None) };
     Ok(Some(Present { count, members: entries.each("members", member)? }))
 }
 
-fn passing(entries: &Entries<'_>) -> Result<Member, HeardError> {
+fn passing(entries: &Entries<'_>) -> Result<Member, FrameError> {
     member(&needed("member", entries.map("member"))?)
 }
 
-fn greeting(entries: &Entries<'_>) -> Result<Greeting, HeardError> {
+fn greeting(entries: &Entries<'_>) -> Result<Greeting, FrameError> {
     let limits = needed("limits", entries.map("limits"))?;
     let limit = |name| Ok(usize::try_from(needed(name, limits.number(name))?).unwrap_or(usize::MAX));
     Ok(Greeting {
@@ -208,8 +208,8 @@ fn greeting(entries: &Entries<'_>) -> Result<Greeting, HeardError> {
     })
 }
 
-fn message(entries: &Entries<'_>) -> Result<HeardMessage, HeardError> {
-    Ok(HeardMessage {
+fn message(entries: &Entries<'_>) -> Result<ReceivedMessage, FrameError> {
+    Ok(ReceivedMessage {
         topic: topic(entries)?,
         offset: needed("offset", entries.number("offset"))?,
         time: needed("time", entries.number("time"))?,
@@ -218,7 +218,7 @@ fn message(entries: &Entries<'_>) -> Result<HeardMessage, HeardError> {
     })
 }
 
-fn gap(entries: &Entries<'_>) -> Result<Gap, HeardError> {
+fn gap(entries: &Entries<'_>) -> Result<Gap, FrameError> {
     let reason = needed("reason", entries.text("reason"))?;
     Ok(Gap {
         topic: topic(entries)?,
@@ -228,10 +228,10 @@ fn gap(entries: &Entries<'_>) -> Result<Gap, HeardError> {
     })
 }
 
-fn closing(entries: &Entries<'_>) -> Result<Closing, HeardError> {
+fn closing(entries: &Entries<'_>) -> Result<Closing, FrameError> {
     let code = needed("code", entries.number("code"))?;
     Ok(Closing {
-        code: u16::try_from(code).map_err(|_| HeardError::Kind("code", "a close code"))?,
+        code: u16::try_from(code).map_err(|_| FrameError::Kind("code", "a close code"))?,
         message: entries.text("message")?.unwrap_or_default().into_owned(),
         retry_after_ms: entries.number("retry_after_ms")?,
     })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::reply::{Present, Reply};
 use crate::{ErrorCode, Payload};
 
-pub use self::decode::{Greeting, Heard, HeardMessage};
+pub use self::decode::{Greeting, ReceivedFrame, ReceivedMessage};
 pub(crate) use self::decode::{failure, needed, position, present, publisher, topic};
 
 /// A place in the order of a topic.

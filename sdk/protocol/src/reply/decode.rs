@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::entries::{Entries, HeardError};
+use crate::entries::{Entries, FrameError};
 use crate::frame::{failure, needed, position, present, publisher, topic};
 use crate::{Answered, Failure, Past, PastMessage, Present, Published, Subscribed};
 
@@ -31,7 +31,7 @@ impl<'b> Answer<'b> {
     ///
     /// # Errors
     /// As all readings: a field is missing or of another kind.
-    pub fn connected(&self) -> Result<Connected, HeardError> {
+    pub fn connected(&self) -> Result<Connected, FrameError> {
         let user = self.0.text_or_null("user")?.map(|user| Arc::from(&*user));
         Ok(Connected { user, expires_at: self.0.number("expires_at")? })
     }
@@ -40,7 +40,7 @@ impl<'b> Answer<'b> {
     ///
     /// # Errors
     /// See [`Answer::connected`].
-    pub fn subscribed(&self) -> Result<Vec<Outcome>, HeardError> {
+    pub fn subscribed(&self) -> Result<Vec<Outcome>, FrameError> {
         let each = |item: &Entries<'_>| match item.map("error")? {
             Some(error) => Ok(Err((topic(item)?, failure(&error)?))),
             None => subscribed(item).map(Ok),
@@ -55,7 +55,7 @@ impl<'b> Answer<'b> {
     ///
     /// # Errors
     /// See [`Answer::connected`].
-    pub fn published(&self) -> Result<Published, HeardError> {
+    pub fn published(&self) -> Result<Published, FrameError> {
         Ok(Published { position: position(&self.0)?, duplicate: self.is_duplicate()? })
     }
 
@@ -63,7 +63,7 @@ impl<'b> Answer<'b> {
     ///
     /// # Errors
     /// See [`Answer::connected`].
-    pub fn answered(&self) -> Result<Answered, HeardError> {
+    pub fn answered(&self) -> Result<Answered, FrameError> {
         Ok(Answered { payload: self.0.payload()?, duplicate: self.is_duplicate()? })
     }
 
@@ -71,7 +71,7 @@ impl<'b> Answer<'b> {
     ///
     /// # Errors
     /// See [`Answer::connected`].
-    pub fn past(&self) -> Result<Past, HeardError> {
+    pub fn past(&self) -> Result<Past, FrameError> {
         let message = |item: &Entries<'_>| {
             Ok(PastMessage {
                 offset: needed("offset", item.number("offset"))?,
@@ -91,16 +91,16 @@ impl<'b> Answer<'b> {
     ///
     /// # Errors
     /// See [`Answer::connected`].
-    pub fn present(&self) -> Result<Present, HeardError> {
+    pub fn present(&self) -> Result<Present, FrameError> {
         needed("count", present(&self.0))
     }
 
-    fn is_duplicate(&self) -> Result<bool, HeardError> {
+    fn is_duplicate(&self) -> Result<bool, FrameError> {
         Ok(self.0.flag("duplicate")?.unwrap_or(false))
     }
 }
 
-fn subscribed(entries: &Entries<'_>) -> Result<Subscribed, HeardError> {
+fn subscribed(entries: &Entries<'_>) -> Result<Subscribed, FrameError> {
     Ok(Subscribed {
         topic: topic(entries)?,
         position: position(entries)?,

@@ -55,8 +55,8 @@ impl Sink for Discard {
 
 /// Whether bytes have been held to the rules for values before.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Standing {
-    New,
+pub(crate) enum Validity {
+    Unchecked,
     Checked,
 }
 

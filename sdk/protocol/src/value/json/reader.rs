@@ -8,7 +8,7 @@ use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
 use crate::DEPTH_MAX;
-use crate::value::{Discard, Sink, Standing, ValueError};
+use crate::value::{Discard, Sink, Validity, ValueError};
 
 /// Makes sure that bytes are Unicode, so that nothing has to look at that again.
 pub(super) fn unicode(bytes: &[u8]) -> Result<&str, ValueError> {
@@ -32,14 +32,14 @@ pub(super) fn value(text: &str, sink: &mut impl Sink) -> Result<(), ValueError> 
 /// serde_json passes over a value without going deeper into its own calls, and keeps one byte for each level that is open.
 pub(crate) fn entries<'b>(
     bytes: &'b [u8],
-    standing: Standing,
+    validity: Validity,
     mut each: impl FnMut(Result<Cow<'b, str>, ValueError>, Result<&'b [u8], ValueError>),
 ) -> Result<bool, ValueError> {
     let mut reader = Deserializer::from_str(unicode(bytes)?);
     let read = reader.deserialize_map(Entries(|key: &'b RawValue, raw: &'b RawValue| {
-        let checked = match standing {
-            Standing::New => value(raw.get(), &mut Discard),
-            Standing::Checked => Ok(()),
+        let checked = match validity {
+            Validity::Unchecked => value(raw.get(), &mut Discard),
+            Validity::Checked => Ok(()),
         };
         each(text(key.get().as_bytes()), checked.map(|()| raw.get().as_bytes()));
     }));

@@ -2,7 +2,7 @@
 
 use super::reader::{Reader, Scalar, Token};
 use crate::DEPTH_MAX;
-use crate::value::{Discard, Sink, Standing, ValueError};
+use crate::value::{Discard, Sink, Validity, ValueError};
 
 /// Reads bytes that are one value.
 pub(super) fn whole(bytes: &[u8], sink: &mut impl Sink) -> Result<(), ValueError> {
@@ -14,7 +14,7 @@ pub(super) fn whole(bytes: &[u8], sink: &mut impl Sink) -> Result<(), ValueError
 /// Gives the entries of a map one after the other, values as they are written; says no when it is something else.
 pub(crate) fn entries<'b>(
     bytes: &'b [u8],
-    standing: Standing,
+    validity: Validity,
     mut each: impl FnMut(Result<&'b str, ValueError>, Result<&'b [u8], ValueError>),
 ) -> Result<bool, ValueError> {
     let mut reader = Reader::new(bytes);
@@ -26,9 +26,9 @@ pub(crate) fn entries<'b>(
             reader.skip_from(start)?;
         }
         let start = reader.position();
-        let passed = match standing {
-            Standing::New => value(&mut reader, &mut Discard),
-            Standing::Checked => reader.skip(),
+        let passed = match validity {
+            Validity::Unchecked => value(&mut reader, &mut Discard),
+            Validity::Checked => reader.skip(),
         };
         let is_right = passed.is_ok();
         each(key, passed.map(|()| &bytes[start..reader.position()]));
