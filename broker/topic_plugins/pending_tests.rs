@@ -214,8 +214,9 @@ async fn run(seed: u64) -> usize {
         );
         assert_eq!(has_timer, number > 1);
     }
-    let timers = driver.log.timers("p").expect("read").len() as u64;
-    assert_eq!((timers, broker.plugins()[0].timers as u64), (last, last));
+    assert_eq!(driver.log.timers("p").expect("read").len() as u64, last);
+    // The last answer may come before the plugin's thread has taken its own timer.
+    until("the plugin has the timers that are kept", || broker.plugins()[0].timers as u64 == last).await;
     well
 }
 
