@@ -143,7 +143,7 @@ fn errors_are_reported() {
     assert!(text.contains("`rialto plugin new NAME` makes one"), "{text}");
     does(folder.path(), &["plugin", "new", "hello"]);
     let text = fails(folder.path(), &["plugin", "new", "hello"]);
-    assert!(text.contains("is there already"), "{text}");
+    assert!(text.contains("already exists"), "{text}");
     let project = folder.path().join("hello");
     std::fs::write(project.join("src/lib.rs"), "fn broken( {").unwrap();
     let text = fails(&project, &["plugin", "build"]);

@@ -91,7 +91,7 @@ fn says_what_cannot_be_measured() {
     for (args, expected) in [
         (&[nobody.as_str()][..], "= help: start the server, or name the address where it listens"),
         (&["wss://localhost"], "the load speaks no TLS"),
-        (&[&nobody, "--delivery", "latest"], "texts have quotes"),
+        (&[&nobody, "--delivery", "latest"], "a string has quotes"),
         (&[&nobody, "--json", "/nowhere/figures.json"], "cannot write /nowhere/figures.json"),
         (&[&nobody, "--pid", "4294967295"], "process 4294967295 cannot be read"),
     ] {
