@@ -1,6 +1,9 @@
 //! A session: turns the requests of one client into operations of the broker, and checks their form. It knows no socket and no
 //! transport.
 
+#[cfg(test)]
+mod late_read_tests;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -10,7 +13,9 @@ use rialto_protocol::{
 };
 use rialto_protocol::{Subscribe, Welcome};
 
-use crate::broker::{Broker, CallTarget, PluginCall, PublishRequest, SubscribeOptions, check_key, parse_topic};
+use crate::broker::{
+    Broker, CallTarget, PluginCall, PublishRequest, SubscribeOptions, SubscribeRequest, check_key, parse_topic,
+};
 use crate::collections::small_map::SmallMap;
 use crate::config::Limits;
 use crate::hub::{InFlight, Push, SessionKey, What};
@@ -160,27 +165,48 @@ impl Session {
             return self.subscribe_one(request, responder);
         }
         let parts = responder.split(requests.iter().map(|request| Arc::from(&*request.topic)), subscribed_all);
-        for (request, part) in requests.into_iter().zip(parts) {
-            self.subscribe_one(request, part);
+        let mut requests = requests.into_iter().zip(parts);
+        while let Some((request, part)) = requests.next() {
+            let request = self.subscribe_request(request, part);
+            let pending = request.and_then(|request| self.broker.begin_subscribe(&self.caller, request));
+            if let Some(pending) = pending {
+                let rest = requests.filter_map(|(request, part)| self.subscribe_request(request, part));
+                return pending.then(rest.collect());
+            }
         }
     }
 
     fn subscribe_one(&mut self, request: Subscribe<'_>, responder: Responder) {
+        let request = self.subscribe_request(request, responder);
+        if let Some(pending) = request.and_then(|request| self.broker.begin_subscribe(&self.caller, request)) {
+            pending.then(Vec::new());
+        }
+    }
+
+    /// What the broker is asked for; none for a request that is answered already.
+    fn subscribe_request(&mut self, request: Subscribe<'_>, responder: Responder) -> Option<SubscribeRequest> {
         if let Some(pattern) = pattern(&request.topic) {
-            return self.subscribe_pattern(&request, pattern, responder);
+            self.subscribe_pattern(&request, pattern, responder);
+            return None;
         }
         let topic = match parse_topic(&request.topic) {
             Ok(topic) => topic,
-            Err(failure) => return responder.fail(failure),
+            Err(failure) => {
+                responder.fail(failure);
+                return None;
+            }
         };
         let state = match self.subscriptions.get(&topic).cloned() {
             Some(state) => state,
             None if self.has_room() => self.add(&topic),
-            None => return responder.fail(self.too_many_subscriptions()),
+            None => {
+                responder.fail(self.too_many_subscriptions());
+                return None;
+            }
         };
         let Subscribe { since, last, delivery, presence, .. } = request;
-        let options = SubscribeOptions { since, last, delivery, field: None, presence };
-        self.broker.subscribe(&self.caller, &topic, options, responder.telling(&state));
+        let options = SubscribeOptions { since, last, kept: None, delivery, field: None, presence };
+        Some(SubscribeRequest { topic, options, responder: responder.telling(&state) })
     }
 
     /// Subscribes to a pattern.
@@ -285,9 +311,11 @@ impl Session {
     fn history(&self, history: &History<'_>, responder: Responder) {
         let History { topic, from, limit } = history;
         let caller = Caller::Session(&self.caller);
-        let read = |topic| self.broker.history_as(caller, self.is_admitted(&topic), &topic, from.clone(), *limit);
-        match parse_topic(topic).and_then(read) {
-            Ok(past) => responder.ok(Reply::Past(past)),
+        match parse_topic(topic) {
+            Ok(topic) => {
+                let admitted = self.is_admitted(&topic);
+                self.broker.accept_history(caller, admitted, &topic, from.clone(), *limit, responder);
+            }
             Err(failure) => responder.fail(failure),
         }
     }

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use rialto_protocol::{Delivery, ErrorCode, Failure, Gap, Position, Reply, Subscribed};
 
 use super::Broker;
+use super::kept_past::PendingSubscribe;
 use crate::access::Action;
 use crate::engine::{Retired, View};
 use crate::hub::{FieldPlace, Subscribe, SubscribeReply, Subscription, TooManyFields};
 use crate::presence::{PresenceFollower, PresenceView, TopicPresence};
 use crate::request::caller::{Caller, CallerSession};
 use crate::request::responder::{PartStart, Responder};
-use crate::store::{Span, StoreError};
 use crate::topic::Topic;
 use crate::topics::TopicEntry;
-use crate::topics::recovery::{Plan, plan};
-use crate::topics::replay::{PAGE, Reading};
+use crate::topics::recovery::KeptRange;
+use crate::topics::replay::ReplayReader;
 
 /// The options of a subscribe.
 #[derive(Debug, Default)]
@@ -25,12 +25,21 @@ pub(crate) struct SubscribeOptions {
     pub(crate) since: Option<Position>,
     /// How many past messages to send first, or where nothing leads on from `since`.
     pub(crate) last: Option<u64>,
+    /// What of the past is kept, where it was read.
+    pub(crate) kept: Option<KeptRange>,
     /// The delivery policy; none means the topic's own.
     pub(crate) delivery: Option<Delivery>,
     /// What is reserved for the policy.
     pub(crate) field: Option<FieldPlace>,
     /// Whether joins and leaves are reported to it.
     pub(crate) presence: bool,
+}
+
+/// One topic that a session subscribes to.
+pub(crate) struct SubscribeRequest {
+    pub(crate) topic: Topic,
+    pub(crate) options: SubscribeOptions,
+    pub(crate) responder: Responder,
 }
 
 /// How a session leaves a topic.
@@ -43,30 +52,49 @@ pub(crate) enum Departure {
 }
 
 impl Broker {
-    /// Subscribes a session, after asking the topic's plugin if there is one.
-    pub(crate) fn subscribe(
+    /// Subscribes a session, after asking the topic's plugin if there is one. Returns the subscribe if it has to wait for the store:
+    /// what the session subscribes to after that follows it, and its later requests are not read until it is answered, so that
+    /// all take effect in their order.
+    pub(crate) fn begin_subscribe(
+        &self,
+        caller: &CallerSession,
+        request: SubscribeRequest,
+    ) -> Option<PendingSubscribe> {
+        let SubscribeRequest { topic, mut options, responder } = request;
+        match self.check_subscribe(caller, &topic, &mut options) {
+            Ok(entry) => self.read_kept(entry, caller, options, responder),
+            Err(failure) => {
+                responder.fail(failure);
+                None
+            }
+        }
+    }
+
+    /// All that can refuse a subscribe before anybody is asked: not the store, and not the topic's plugin.
+    fn check_subscribe(
         &self,
         caller: &CallerSession,
         topic: &Topic,
-        mut options: SubscribeOptions,
+        options: &mut SubscribeOptions,
+    ) -> Result<Arc<TopicEntry>, Failure> {
+        let action = Action::Subscribe { delivery: options.delivery.as_ref() };
+        self.check(Caller::Session(caller), action, topic)?;
+        let entry = self.core.topics.entry(topic, &self.core.engine)?;
+        self.choose(&entry, options)?;
+        if options.presence {
+            presence_of(&entry)?;
+        }
+        Ok(entry)
+    }
+
+    /// Asks the topic's plugin if there is one, and lets the session in.
+    pub(super) fn decide_subscribe(
+        &self,
+        entry: Arc<TopicEntry>,
+        caller: &CallerSession,
+        options: SubscribeOptions,
         responder: Responder,
     ) {
-        let action = Action::Subscribe { delivery: options.delivery.as_ref() };
-        let found = self
-            .check(Caller::Session(caller), action, topic)
-            .and_then(|()| self.core.topics.entry(topic, &self.core.engine));
-        let entry = match found {
-            Ok(entry) => entry,
-            Err(failure) => return responder.fail(failure),
-        };
-        if let Err(failure) = self.choose(&entry, &mut options) {
-            return responder.fail(failure);
-        }
-        if options.presence
-            && let Err(failure) = presence_of(&entry)
-        {
-            return responder.fail(failure);
-        }
         match self.deciding_logic(&entry) {
             Ok(None) => self.join(entry, caller, options, responder),
             Ok(Some(logic)) => logic.subscribe(self, entry, caller, options, responder),
@@ -120,7 +148,7 @@ impl Broker {
         options: &mut SubscribeOptions,
         responder: Responder,
     ) {
-        let SubscribeOptions { since, last, delivery, field, presence } = std::mem::take(options);
+        let SubscribeOptions { since, last, kept, delivery, field, presence } = std::mem::take(options);
         let session = caller.key;
         let delivery = delivery.unwrap_or_else(|| entry.options.delivery.clone());
         let (topic, position): (Arc<str>, _) = (entry.stream.topic().as_str().into(), view.position());
@@ -128,13 +156,11 @@ impl Broker {
         let hub = &self.core.hub;
         let mut planned = None;
         if since.is_some() || last.is_some() {
-            match self.plan_recovery(view, since.as_ref(), last) {
-                Ok((plan, more)) => {
-                    subscribed.more = Some(more);
-                    planned = Some(plan);
-                }
-                Err(error) => return responder.fail(error.to_failure()),
-            }
+            // Of a topic without a history nothing was read, and nothing is kept.
+            let kept = kept.unwrap_or_else(|| KeptRange::new(position.clone()));
+            let (plan, more) = kept.plan(since.as_ref(), last, &position);
+            subscribed.more = Some(more);
+            planned = Some(plan);
         }
         entry.reach.enter(session.shard());
         let (mut replay, mut gap) = (None, None);
@@ -146,7 +172,7 @@ impl Broker {
                 gap = plan.gap;
             } else if plan.gap.is_some() || plan.after.is_some() {
                 let after = plan.after.unwrap_or(position.offset);
-                replay = Some(Reading::new(hub, self.core.clock, entry, session, after, plan.gap).into_replay());
+                replay = Some(ReplayReader::new(hub, self.core.clock, entry, session, after, plan.gap).into_replay());
             }
         }
         subscribed.position = Some(position);
@@ -182,23 +208,6 @@ impl Broker {
             let presence = entry.presence.as_ref().zip(known).map(follower);
             responder.ok_starting(reply, PartStart { replay: replay_id, presence });
         }
-    }
-
-    /// What of the past a subscription gets, and whether that is more than one page.
-    fn plan_recovery(
-        &self,
-        view: &View<'_>,
-        since: Option<&Position>,
-        last: Option<u64>,
-    ) -> Result<(Plan, bool), StoreError> {
-        let (position, now) = (view.position(), self.core.clock.now());
-        let kept = view.read(Span::After(position.offset), PAGE, now)?.first.unwrap_or(position.offset + 1);
-        let plan = plan(since, last, &position, kept);
-        let more = match plan.after {
-            Some(after) => view.read(Span::After(after), PAGE, now)?.more,
-            None => false,
-        };
-        Ok((plan, more))
     }
 
     fn count_recovery(&self, recovered: Option<bool>) {
@@ -281,6 +290,17 @@ mod tests {
         Responder::session(broker.core.hub.clone(), caller.key, Some(1), in_flight.enter())
     }
 
+    fn subscribe(
+        broker: &Broker,
+        caller: &CallerSession,
+        topic: Topic,
+        options: SubscribeOptions,
+        responder: Responder,
+    ) {
+        let pending = broker.begin_subscribe(caller, SubscribeRequest { topic, options, responder });
+        assert!(pending.is_none(), "memory completes every read at once");
+    }
+
     /// What can be asked for, apart and together.
     fn options() -> Vec<SubscribeOptions> {
         let since = |epoch: &str, offset| Some(Position { epoch: epoch.into(), offset });
@@ -301,7 +321,7 @@ mod tests {
         let topic = Topic::parse("a").expect("a topic");
         for (options, serial) in options().into_iter().zip(1..) {
             let (caller, asked) = (caller(serial), format!("{options:?}"));
-            let subscribe = || broker.subscribe(&caller, &topic, options, responder(&broker, &caller));
+            let subscribe = || subscribe(&broker, &caller, topic.clone(), options, responder(&broker, &caller));
             let mut commands = commands_of(subscribe);
             // Those that follow who is present are sent that somebody came: that is another matter.
             commands.retain(|command| *command != "deliver");
@@ -322,7 +342,7 @@ mod tests {
                     let SubscribeOptions { since, last, presence, .. } = &options;
                     let (since, last, presence) = (since.clone(), *last, *presence);
                     let options = SubscribeOptions { since, last, presence, ..SubscribeOptions::default() };
-                    broker.subscribe(&caller, &Topic::parse(name).expect("a topic"), options, part);
+                    subscribe(&broker, &caller, Topic::parse(name).expect("a topic"), options, part);
                 }
             });
             let commands: Vec<_> = commands.into_iter().filter(|command| *command != "deliver").collect();

@@ -115,8 +115,8 @@ impl World {
             let visible = stream.join(|view| view.position().offset).expect("not retired");
             assert_eq!(visible, seen.delivered.len() as u64);
             let all = Page { messages: usize::MAX, bytes: usize::MAX };
-            let read = stream.join(|view| view.read(Span::After(0), all, Now::default()));
-            let past = read.expect("not retired").expect("read");
+            let view = stream.now().expect("not retired");
+            let past = view.begin_read(Span::After(0), all, Now::default()).wait().expect("read");
             assert!(past.messages.iter().all(|message| message.offset <= visible) && !past.more);
             let kept = past.messages.iter().map(|message| message.payload.parse::<String>().expect("a text"));
             assert!(!stream.has_history() || kept.eq(seen.delivered.iter().map(|(_, text)| text.clone())));

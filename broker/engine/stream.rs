@@ -9,7 +9,8 @@ use crate::clock::Now;
 use crate::identity::StreamId;
 use crate::message::{Draft, Message, SharedMessage};
 use crate::store::{
-    Batch, Begun, KeptKey, KeptMessage, Key, KeyRecord, Outcome, Page, Past, Retention, Scope, Span, Store, StoreError,
+    Batch, Begun, KeptKey, KeptMessage, Key, KeyRecord, Outcome, Page, Past, Reading, Retention, Scope, Span, Store,
+    StoreError,
 };
 use crate::topic::Topic;
 
@@ -135,6 +136,15 @@ impl Stream {
     pub(crate) fn join<T>(&self, join: impl FnOnce(&View<'_>) -> T) -> Result<T, Retired> {
         let state = self.lock()?;
         Ok(join(&self.view(state.progress.visible)))
+    }
+
+    /// The topic as it stands, for reads that need no exact moment: it may have changed since.
+    ///
+    /// # Errors
+    /// [`Retired`].
+    pub(crate) fn now(&self) -> Result<View<'_>, Retired> {
+        let visible = self.lock()?.progress.visible;
+        Ok(self.view(visible))
     }
 
     /// Ends the stream for good if `unused` says that nobody needs it. Nobody can join while it is asked.
@@ -329,23 +339,6 @@ impl Stream {
         Some(KeptMessage { message: Arc::clone(message), epoch: Arc::clone(&self.epoch), retention })
     }
 
-    /// What is kept may already hold more than is visible.
-    fn read_visible(&self, visible: u64, span: Span, page: Page, now: Now) -> Result<Past, StoreError> {
-        let span = match span {
-            Span::Before(offset) => Span::Before(offset.min(visible.saturating_add(1))),
-            after => after,
-        };
-        let mut past = self.store.read(&self.topic, span, page, now)?;
-        let seen = past.messages.partition_point(|message| message.offset <= visible);
-        if seen < past.messages.len() || (past.more && past.messages.last().is_some_and(|last| last.offset == visible))
-        {
-            past.messages.truncate(seen);
-            past.more &= matches!(span, Span::Before(_));
-        }
-        past.first = past.first.filter(|first| *first <= visible);
-        Ok(past)
-    }
-
     /// What the keys of its requests are unique in.
     pub(crate) fn scope(&self) -> Scope {
         Scope::Topic(self.topic.clone())
@@ -372,16 +365,30 @@ impl View<'_> {
         self.stream.position(self.visible)
     }
 
-    /// Past messages.
-    ///
-    /// # Errors
-    /// When the store cannot read them.
-    pub(crate) fn read(&self, span: Span, page: Page, now: Now) -> Result<Past, StoreError> {
-        match self.stream.keeping.retention {
-            Some(_) => self.stream.read_visible(self.visible, span, page, now),
-            None => Ok(Past::default()),
+    /// Begins to read past messages, up to the position of this view, however much later the read completes.
+    pub(crate) fn begin_read(&self, span: Span, page: Page, now: Now) -> Reading {
+        if self.stream.keeping.retention.is_none() {
+            return Reading::Complete(Ok(Past::default()));
         }
+        let visible = self.visible;
+        let span = match span {
+            Span::Before(offset) => Span::Before(offset.min(visible.saturating_add(1))),
+            after => after,
+        };
+        let reading = self.stream.store.begin_read(&self.stream.topic, span, page, now);
+        reading.map(move |past| up_to(visible, past, span))
     }
+}
+
+/// What is visible of a page: what is kept may already be more.
+fn up_to(visible: u64, mut past: Past, span: Span) -> Past {
+    let seen = past.messages.partition_point(|message| message.offset <= visible);
+    if seen < past.messages.len() || (past.more && past.messages.last().is_some_and(|last| last.offset == visible)) {
+        past.messages.truncate(seen);
+        past.more &= matches!(span, Span::Before(_));
+    }
+    past.first = past.first.filter(|first| *first <= visible);
+    past
 }
 
 #[cfg(test)]
@@ -481,7 +488,7 @@ mod tests {
         assert_eq!((offset(publish(&after, None)), &after.epoch), (2, &before.epoch));
         let all = Page { messages: 10, bytes: 1_000 };
         let past =
-            after.join(|view| view.read(Span::After(0), all, Now::default())).expect("not retired").expect("read");
+            after.now().expect("not retired").begin_read(Span::After(0), all, Now::default()).wait().expect("read");
         assert_eq!(past.messages.len(), 2);
     }
 

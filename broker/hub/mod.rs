@@ -18,6 +18,7 @@ pub(crate) use self::routing::audience::{Audience, FieldPlace, TooManyFields};
 pub(crate) use self::routing::patterns::{Patterns, Selectors, TooManyPatterns};
 pub(crate) use self::routing::reach::Reach;
 pub(crate) use self::session::in_flight::{InFlight, InFlightGuard};
+pub(crate) use self::session::live_buffer::LIVE_MESSAGES_MAX;
 pub(crate) use self::session::push::{Push, What};
 pub(crate) use self::session::replay::{NextPage, Page, Replay};
 pub(crate) use self::session::signals::{Ending, Signals};
@@ -176,8 +177,14 @@ impl Hub {
         self.replays.fetch_add(1, Relaxed)
     }
 
-    /// Sends a session a page of the history that its shard has requested. For the last page the caller holds the
-    /// topic's order.
+    /// Holds live messages from here on for a replay whose page is being read, so that they follow that page. The caller holds
+    /// the topic's order.
+    pub(crate) fn hold_live(&self, session: SessionKey, replay: u64) {
+        self.inboxes[session.shard()].push(Command::HoldLive { session, replay });
+    }
+
+    /// Sends a session a page of the history that its shard has requested. For a page that live messages follow at once,
+    /// the caller holds the topic's order.
     pub(crate) fn page(&self, session: SessionKey, replay: u64, page: Page) {
         self.inboxes[session.shard()].push(Command::Page { session, replay, page: Box::new(page) });
     }

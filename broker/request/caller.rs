@@ -131,6 +131,11 @@ impl AssignedTopics {
         self.lock().list.as_ref().map_or(0, |list| list.len())
     }
 
+    /// Whether the session has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
     /// Marks the session as ended, so that no topic is added any more. Returns the topics.
     pub(crate) fn end(&self) -> Vec<Topic> {
         let mut topics = self.lock();
@@ -155,6 +160,6 @@ mod tests {
         assert!(assigned.remove(&a) && !assigned.remove(&a) && assigned.len() == 0);
         assert!(assigned.add(&b, 1));
         assert_eq!(assigned.end(), [b]);
-        assert!(!assigned.add(&a, 1) && assigned.end().is_empty());
+        assert!(assigned.has_ended() && !assigned.add(&a, 1) && assigned.end().is_empty());
     }
 }

@@ -76,6 +76,19 @@ impl Responder {
         !matches!(self.to, Some(To::Part { .. }))
     }
 
+    /// Counts the request as so many until it is answered: a session of which that many may be in flight is not read meanwhile.
+    pub(crate) fn count_as(&mut self, requests: usize) {
+        match &mut self.to {
+            Some(To::Session { in_flight: Some(in_flight), .. }) => in_flight.count_as(requests),
+            Some(To::Part { bulk, .. }) => {
+                if let Some(whole) = &mut *bulk.whole.lock().unwrap_or_else(PoisonError::into_inner) {
+                    whole.count_as(requests);
+                }
+            }
+            _ => {}
+        }
+    }
+
     pub(crate) fn ok(mut self, reply: Reply) {
         self.complete(Ok(reply));
     }

@@ -30,6 +30,6 @@ impl StoreError {
     /// What a client gets: it may try again. The operator's log gets the reason.
     pub(crate) fn to_failure(&self) -> Failure {
         tracing::error!(error = %self, "a request failed because of the store");
-        Failure::new(ErrorCode::Unavailable, "the broker cannot keep this now").retry_after_ms(RETRY_MS)
+        Failure::new(ErrorCode::Unavailable, "storage is unavailable, try again later").retry_after_ms(RETRY_MS)
     }
 }

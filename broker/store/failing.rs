@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 
 use super::{
-    Batch, Begun, End, Key, KeyRecord, Log, MemoryStore, NamedTimer, Page, Past, Scope, Span, StateEntry, Store,
+    Batch, Begun, End, Key, KeyRecord, Log, MemoryStore, NamedTimer, Page, Reading, Scope, Span, StateEntry, Store,
     StoreError,
 };
 use crate::clock::Now;
@@ -65,8 +65,8 @@ impl Store for FailingStore {
         self.within.end(topic)
     }
 
-    fn read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> Result<Past, StoreError> {
-        self.within.read(topic, span, page, now)
+    fn begin_read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> Reading {
+        self.within.begin_read(topic, span, page, now)
     }
 
     fn recall(&self, scope: &Scope, key: &Key, now: Now) -> Result<Option<KeyRecord>, StoreError> {

@@ -12,6 +12,9 @@ mod log;
 mod memory;
 #[cfg(test)]
 pub(crate) mod model;
+#[cfg(test)]
+pub(crate) mod model_reads;
+mod reading;
 
 use std::fmt;
 use std::ops::Bound;
@@ -22,6 +25,7 @@ pub(crate) use self::error::StoreError;
 pub(crate) use self::key::{Digest, Key, KeyOwner, KeyRecord, Outcome, Scope};
 pub(crate) use self::log::{Begun, Log, Ticket};
 pub(crate) use self::memory::MemoryStore;
+pub(crate) use self::reading::{ReadResult, ReadTicket, Reading};
 
 use crate::clock::Now;
 use crate::message::SharedMessage;
@@ -50,8 +54,17 @@ pub(crate) trait Store: Log + fmt::Debug + Send + Sync {
     /// Where the kept order of a topic ends; none when nothing of it is kept.
     fn end(&self, topic: &Topic) -> Result<Option<End>, StoreError>;
 
-    /// Messages of a topic that are kept.
-    fn read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> Result<Past, StoreError>;
+    /// Begins to read messages of a topic that are kept. It does not wait for a disk, so it may be called under a topic's lock
+    /// and on a shard's thread; a read that takes time completes later, on a thread of the store's own, and in no order among
+    /// reads. What it finds is what is kept at some moment between the two. Each read completes, with an error where a disk
+    /// does not answer.
+    fn begin_read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> Reading;
+
+    /// Reads and waits for that.
+    #[cfg(test)]
+    fn read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> ReadResult {
+        self.begin_read(topic, span, page, now).wait()
+    }
 
     /// What a request with this key came to, if that is still known.
     fn recall(&self, scope: &Scope, key: &Key, now: Now) -> Result<Option<KeyRecord>, StoreError>;

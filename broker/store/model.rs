@@ -1,12 +1,13 @@
-//! A log for tests that delays commits, fails, and answers in doubt, all from a seed. What it keeps is in memory.
+//! A log for tests that delays commits and reads, fails, and answers in doubt, all from a seed. What it keeps is in memory.
 
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::log::{Completer, Ticket};
+use super::model_reads::ModelReads;
 use super::{
-    Batch, Begun, End, Key, KeyRecord, Log, MemoryStore, NamedTimer, Page, Past, Scope, Span, StateEntry, Store,
+    Batch, Begun, End, Key, KeyRecord, Log, MemoryStore, NamedTimer, Page, Reading, Scope, Span, StateEntry, Store,
     StoreError,
 };
 use crate::clock::Now;
@@ -20,6 +21,7 @@ const QUEUE_MAX: usize = 64;
 pub(crate) struct ModelLog {
     kept: MemoryStore,
     queue: Mutex<Queue>,
+    reads: ModelReads,
 }
 
 #[derive(Debug)]
@@ -40,12 +42,28 @@ impl ModelLog {
     /// The same, whose messages and keys may take so many bytes.
     fn with_room(bytes_max: usize, seed: u64, failures: u64) -> Self {
         let queue = Queue { random: seed | 1, waiting: VecDeque::new(), failures, is_failing: false };
-        Self { kept: MemoryStore::new(bytes_max, Arc::default()), queue: Mutex::new(queue) }
+        let reads = ModelReads::default();
+        Self { kept: MemoryStore::new(bytes_max, Arc::default()), queue: Mutex::new(queue), reads }
     }
 
     /// Lets so many of eight commits fail from now on.
     pub(crate) fn set_failures(&self, failures: u64) {
         self.lock().failures = failures;
+    }
+
+    /// The same with reads that by the seed complete late, and fail.
+    pub(crate) fn with_reads(mut self, reads: ModelReads) -> Self {
+        self.reads = reads;
+        self
+    }
+
+    pub(crate) fn reads(&self) -> &ModelReads {
+        &self.reads
+    }
+
+    /// Completes one read, if one waits that may complete. Whether one did.
+    pub(crate) fn read_turn(&self) -> bool {
+        self.reads.turn(&self.kept)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -134,8 +152,8 @@ impl Store for ModelLog {
         self.kept.end(topic)
     }
 
-    fn read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> Result<Past, StoreError> {
-        self.kept.read(topic, span, page, now)
+    fn begin_read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> Reading {
+        self.reads.begin(&self.kept, topic, span, page, now)
     }
 
     fn recall(&self, scope: &Scope, key: &Key, now: Now) -> Result<Option<KeyRecord>, StoreError> {

@@ -11,7 +11,7 @@ use rialto_plugin::prelude::*;
 use rialto_protocol::{ErrorCode, Failure, Member};
 use tokio::sync::oneshot;
 
-use crate::broker::{Broker, SubscribeOptions};
+use crate::broker::{Broker, SubscribeOptions, SubscribeRequest};
 use crate::clock::Now;
 use crate::config::{self, History, TopicRule};
 use crate::identity::SessionKey;
@@ -236,7 +236,9 @@ fn caller(serial: u64) -> CallerSession {
 
 fn subscribe(broker: &Broker, caller: &CallerSession, topic: &str) -> oneshot::Receiver<RequestResult> {
     let (responder, outcome) = Responder::caller();
-    broker.subscribe(caller, &Topic::parse(topic).expect("a topic"), SubscribeOptions::default(), responder);
+    let (topic, options) = (Topic::parse(topic).expect("a topic"), SubscribeOptions::default());
+    let pending = broker.begin_subscribe(caller, SubscribeRequest { topic, options, responder });
+    assert!(pending.is_none(), "nothing is read for it");
     outcome
 }
 

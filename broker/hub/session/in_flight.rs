@@ -43,6 +43,15 @@ impl InFlight {
     }
 }
 
+impl InFlightGuard {
+    /// Counts the request as so many, if it does not count as more already.
+    pub(crate) fn count_as(&mut self, requests: usize) {
+        let more = requests.saturating_sub(self.requests);
+        self.in_flight.in_flight.fetch_add(more, AcqRel);
+        self.requests += more;
+    }
+}
+
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.in_flight.in_flight.fetch_sub(self.requests, AcqRel);

@@ -5,6 +5,7 @@ pub(super) mod backlog;
 pub(super) mod batch;
 pub(super) mod conflation_keys;
 pub(super) mod in_flight;
+pub(super) mod live_buffer;
 pub(super) mod outbox;
 pub(super) mod push;
 pub(super) mod replay;
@@ -21,6 +22,7 @@ use rustc_hash::FxBuildHasher;
 
 use self::backlog::{Backlog, NextDelivery};
 use self::conflation_keys::ConflationKeys;
+use self::live_buffer::LiveBuffer;
 use self::outbox::{Chunk, Outbox};
 use self::replay::{ReadPage, Replays};
 use super::{Audience, FieldPlace, Link, Signals, StreamId, Subscription};
@@ -223,7 +225,8 @@ impl ShardSession {
 
     /// Bytes of memory of all that waits for this session.
     pub(super) fn held_bytes(&self) -> usize {
-        self.outbox.held_bytes() + self.behind_bytes()
+        let live_bytes = self.replays.as_ref().map_or(0, |replays| replays.live_bytes());
+        self.outbox.held_bytes() + self.behind_bytes() + live_bytes
     }
 
     fn behind_bytes(&self) -> usize {
@@ -320,6 +323,11 @@ impl ShardSession {
         self.replays.as_ref().is_some_and(|replays| replays.has(stream))
     }
 
+    /// Whether live messages of a stream are held for the session.
+    pub(super) fn is_held(&self, stream: StreamId) -> bool {
+        self.replays.as_ref().is_some_and(|replays| replays.is_holding(stream))
+    }
+
     /// The next page to be requested: none while another one is under way.
     pub(super) fn next_page(&mut self) -> Option<ReadPage> {
         self.replays.as_mut()?.next_page()
@@ -357,6 +365,15 @@ impl ShardSession {
             replays.give_up(stream);
             self.forget_replays_if_done();
         }
+    }
+
+    /// A page has come. Returns whether it is wanted, and what was held while it was read.
+    pub(super) fn page_arrived(&mut self, id: u64) -> (bool, Option<LiveBuffer>) {
+        let Some(replays) = &mut self.replays else { return (false, None) };
+        let is_wanted = replays.arrived(id);
+        let live = if is_wanted { replays.release_live() } else { None };
+        self.forget_replays_if_done();
+        (is_wanted, live)
     }
 
     fn forget_replays_if_done(&mut self) {

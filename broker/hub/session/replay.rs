@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-use rialto_protocol::Gap;
+use rialto_protocol::{Failure, Gap};
 
-use crate::hub::{StreamId, Subscription};
+use super::live_buffer::LiveBuffer;
+use crate::hub::{SessionKey, StreamId, Subscription};
 use crate::message::SharedMessage;
 
 /// One stream's past for one session.
@@ -35,9 +36,13 @@ pub(crate) struct Page {
 pub(crate) enum NextPage {
     /// Another page, when the session's socket has taken this one.
     Read(ReadPage),
+    /// Live messages, behind those that are held since this page was requested; where these were too many, another page.
+    Held(ReadPage),
     /// Live messages: the page was sent to the shard while the topic's order stood still, so every earlier message is in the
     /// pages and every later one comes behind this.
     Live,
+    /// Nothing: the past cannot be read, and the subscription ends.
+    End(Failure),
 }
 
 /// How many sessions of a shard have a replay.
@@ -51,9 +56,11 @@ pub(in crate::hub) struct Replays {
     pending: Vec<PendingReplay>,
     /// The pages to be requested, the one whose turn is next first.
     due: VecDeque<(u64, ReadPage)>,
-    /// The replay whose page has been requested and has not arrived: one at a time, so that no more than a page waits for a
-    /// session.
+    /// The replay whose page has been requested and has not arrived, also if it was given up since: one at a time, so that no
+    /// more than a page waits for a session, and no more than a read is under way for it.
     requested: Option<u64>,
+    /// What is held for the replay whose page has been requested.
+    live: Option<LiveBuffer>,
 }
 
 /// A replay and the subscription that takes effect at its end. The session is counted in the audience meanwhile.
@@ -68,7 +75,7 @@ impl Replays {
     pub(in crate::hub) fn new(replaying: &Replaying, shard: usize) -> Self {
         replaying.set(replaying.get() + 1);
         let (replaying, pending, due) = (Rc::clone(replaying), Vec::new(), VecDeque::new());
-        Self { replaying, shard, pending, due, requested: None }
+        Self { replaying, shard, pending, due, requested: None, live: None }
     }
 
     /// Takes a replay that begins with [`Replays::start`]; another one of the same stream is given up.
@@ -90,12 +97,52 @@ impl Replays {
             let PendingReplay { id, subscription, .. } = self.pending.swap_remove(place);
             subscription.audience.leave(self.shard);
             self.due.retain(|(other, _)| *other != id);
-            self.requested = self.requested.filter(|requested| *requested != id);
+            self.live = self.live.take().filter(|live| live.replay != id);
         }
     }
 
+    /// Whether nothing is under way, not even a page of a replay that was given up.
     pub(in crate::hub) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && self.requested.is_none()
+    }
+
+    /// Begins to hold live messages for a replay whose page is being read. Returns the stream, unless the replay has been given
+    /// up.
+    pub(in crate::hub) fn hold_live(&mut self, id: u64) -> Option<StreamId> {
+        let pending = self.pending.iter().find(|pending| pending.id == id && self.requested == Some(id))?;
+        let stream = pending.subscription.stream;
+        self.live = Some(LiveBuffer::new(id, stream));
+        Some(stream)
+    }
+
+    /// Takes live messages of a stream to be held. Returns whether more of them are to be held: not if these were too many.
+    pub(in crate::hub) fn take_live(
+        &mut self,
+        stream: StreamId,
+        messages: &[SharedMessage],
+        session: SessionKey,
+    ) -> bool {
+        let Some(live) = self.live.as_mut().filter(|live| live.stream == stream) else { return false };
+        let has_room = live.take(messages, session);
+        if !has_room {
+            self.live = None;
+        }
+        has_room
+    }
+
+    /// Whether live messages of a stream are held.
+    pub(in crate::hub) fn is_holding(&self, stream: StreamId) -> bool {
+        self.live.as_ref().is_some_and(|live| live.stream == stream)
+    }
+
+    /// Bytes of what is held.
+    pub(in crate::hub) fn live_bytes(&self) -> usize {
+        self.live.as_ref().map_or(0, LiveBuffer::bytes)
+    }
+
+    /// What was held while the page was read; none where nothing was, or too much. Nothing is held any more.
+    pub(in crate::hub) fn release_live(&mut self) -> Option<LiveBuffer> {
+        self.live.take()
     }
 
     /// The next page to be requested: none while one is on its way.
@@ -116,11 +163,11 @@ impl Replays {
     /// A page has arrived that [`Replays::next_page`] requested. Returns whether it is wanted: not if its replay has been given
     /// up.
     pub(in crate::hub) fn arrived(&mut self, id: u64) -> bool {
-        let is_wanted = self.requested == Some(id);
-        if is_wanted {
-            self.requested = None;
+        if self.requested != Some(id) {
+            return false;
         }
-        is_wanted
+        self.requested = None;
+        self.pending.iter().any(|pending| pending.id == id)
     }
 
     /// Another page follows the one that has arrived, after those of other replays.
@@ -166,7 +213,9 @@ impl fmt::Debug for NextPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Read(_) => "Read",
+            Self::Held(_) => "Held",
             Self::Live => "Live",
+            Self::End(_) => "End",
         })
     }
 }
@@ -229,6 +278,7 @@ mod tests {
         replays.start(4);
         assert!(replays.next_page().is_some());
         replays.give_up(StreamId::topic(30));
+        assert!(!replays.is_empty(), "a read is under way");
         assert!(!replays.arrived(4) && replays.finish(4).is_none(), "it left while a page was on its way");
         assert!(replays.is_empty() && audience.is_empty());
     }

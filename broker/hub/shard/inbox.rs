@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Subscribe { session: SessionKey, subscribe: Box<Subscribe> },
     /// Answer a bulk of subscribes, and start what follows the reply.
     Start { session: SessionKey, start: Box<Start> },
+    /// Hold live messages for a replay, behind the page that is being read for it.
+    HoldLive { session: SessionKey, replay: u64 },
     /// Queue a page that was requested for a replay.
     Page { session: SessionKey, replay: u64, page: Box<Page> },
     /// Subscribe a session to the pattern with this stream. It is already counted in the audience.
@@ -192,6 +194,7 @@ impl Command {
             Self::Deliver { .. } => "deliver",
             Self::Subscribe { .. } => "subscribe",
             Self::Start { .. } => "start",
+            Self::HoldLive { .. } => "hold live",
             Self::Page { .. } => "page",
             Self::Select { .. } => "select",
             Self::Unsubscribe { .. } => "unsubscribe",

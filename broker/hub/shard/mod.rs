@@ -2,6 +2,7 @@
 
 pub(super) mod eviction;
 pub(super) mod fanout;
+pub(super) mod holders;
 pub(super) mod inbox;
 pub(super) mod listeners;
 pub(super) mod liveness;
@@ -159,6 +160,7 @@ impl Shard {
                 Command::Push { session: key, push } => self.push(key, push),
                 Command::Subscribe { session: key, subscribe } => self.subscribe(key, *subscribe),
                 Command::Start { session: key, start } => self.start(key, *start),
+                Command::HoldLive { session: key, replay } => self.hold_live(key, replay),
                 Command::Page { session: key, replay, page } => self.take_page(key, replay, *page),
                 Command::Select { session: key, stream, audience } => {
                     self.deliver();
@@ -197,6 +199,9 @@ impl Shard {
         let context = &mut self.delivery_context(keys);
         let mut delivered = 0;
         for group in turn_messages.groups() {
+            if sessions.is_holding() {
+                sessions.hold_back(group, |session| self.count(Some(session)));
+            }
             let Some(Targets { slab, listeners, apart, sample_timers }) = sessions.targets(group) else {
                 continue;
             };

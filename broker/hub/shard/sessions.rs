@@ -7,6 +7,7 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
+use super::holders::Holders;
 use super::listeners::{List, Listeners};
 use super::recipients::Recipients;
 use super::sample_timers::SampleTimers;
@@ -40,6 +41,8 @@ pub(in crate::hub) struct Sessions {
     recipients: Recipients,
     /// How many sessions have a replay.
     replaying: Replaying,
+    /// Those of them that read the last page of it, for which live messages are held.
+    holders: Holders,
 }
 
 impl Sessions {
@@ -54,6 +57,7 @@ impl Sessions {
             sample_timers,
             recipients: Recipients::default(),
             replaying: Replaying::default(),
+            holders: Holders::default(),
         }
     }
 
@@ -131,6 +135,35 @@ impl Sessions {
             }
             None => subscription.audience.leave(key.shard()),
         }
+    }
+
+    /// Begins to hold live messages for a replay whose page is being read.
+    pub(in crate::hub) fn hold_live(&mut self, key: SessionKey, replay: u64) {
+        let replays = self.get(key).and_then(|session| session.replays.as_mut());
+        let Some(stream) = replays.and_then(|replays| replays.hold_live(replay)) else { return };
+        let Self { slab, holders, .. } = self;
+        holders.add(stream, key, |stream, key| {
+            let session = slab.get(key.slot as usize).filter(|session| session.serial == key.serial);
+            session.is_some_and(|session| session.is_held(stream))
+        });
+    }
+
+    /// Whether live messages may have to be held for somebody.
+    pub(in crate::hub) fn is_holding(&self) -> bool {
+        !self.holders.is_empty()
+    }
+
+    /// Holds the messages of a group for those who read the last page of its stream's past; each of them is `counted` then.
+    pub(in crate::hub) fn hold_back(&mut self, group: &Group, mut counted: impl FnMut(&mut ShardSession)) {
+        let Self { slab, holders, .. } = self;
+        holders.retain(group.stream, |key| {
+            let session = slab.get_mut(key.slot as usize).filter(|session| session.serial == key.serial);
+            let Some(session) = session else { return false };
+            let replays = session.replays.as_mut();
+            let goes_on = replays.is_some_and(|replays| replays.take_live(group.stream, &group.messages, key));
+            counted(session);
+            goes_on
+        });
     }
 
     /// When the next sample is due.

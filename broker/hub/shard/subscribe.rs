@@ -1,7 +1,7 @@
 //! Subscribes sessions to streams. Each subscribe is one command, which carries its reply and the replay of missed
 //! messages.
 
-use rialto_protocol::Gap;
+use rialto_protocol::{Failure, Gap};
 
 use crate::hub::session::replay::{NextPage, Page, Replay};
 use crate::hub::{Push, SessionKey, Shard, StreamId, Subscription, What};
@@ -133,6 +133,13 @@ impl Shard {
         }
     }
 
+    /// Holds live messages for a replay, those that come after this.
+    pub(in crate::hub) fn hold_live(&self, key: SessionKey, replay: u64) {
+        // Earlier ones are in the page.
+        self.deliver();
+        self.sessions.borrow_mut().hold_live(key, replay);
+    }
+
     /// Queues a page of a replay, and subscribes the session to the stream after the last one.
     pub(in crate::hub) fn take_page(&self, key: SessionKey, replay: u64, page: Page) {
         // Messages from before the end of a replay are in its pages; a pattern must not deliver them again.
@@ -140,26 +147,45 @@ impl Shard {
         let Page { gap, messages, next } = page;
         let mut sessions = self.sessions.borrow_mut();
         let Some(session) = sessions.get(key) else { return };
-        if !session.replays.as_mut().is_some_and(|replays| replays.arrived(replay)) {
+        // The session's task writes the page and requests the next one, of any of its replays.
+        session.signals.full.notify_one();
+        let (is_wanted, live) = session.page_arrived(replay);
+        if !is_wanted {
             return;
         }
         session.queue_page(gap, &messages, &self.metrics);
-        self.count(Some(session));
-        // The session's task writes the page and requests the next one.
-        session.signals.full.notify_one();
-        match next {
-            NextPage::Read(read) => {
+        let subscription = match (next, live) {
+            (NextPage::Read(read), _) | (NextPage::Held(read), None) => {
                 if let Some(replays) = &mut session.replays {
                     replays.go_on(replay, read);
                 }
+                None
             }
-            NextPage::Live => {
+            (NextPage::Held(_), Some(live)) => {
+                session.queue_page(None, live.messages(), &self.metrics);
+                session.finish_replay(replay)
+            }
+            (NextPage::Live, _) => session.finish_replay(replay),
+            (NextPage::End(failure), _) => {
                 let subscription = session.finish_replay(replay);
+                self.count(Some(session));
                 drop(sessions);
-                if let Some(subscription) = subscription {
-                    self.enter_stream(key, subscription);
-                }
+                return self.end_subscription(key, subscription, failure);
             }
+        };
+        self.count(Some(session));
+        drop(sessions);
+        if let Some(subscription) = subscription {
+            self.enter_stream(key, subscription);
         }
+    }
+
+    /// Ends a subscription whose history cannot be read, and reports that to the client. Presence and the topic's plugin count
+    /// the session as subscribed until it unsubscribes: it may subscribe again at any moment.
+    fn end_subscription(&self, key: SessionKey, subscription: Option<Subscription>, failure: Failure) {
+        let Some(Subscription { stream, topic, audience, .. }) = subscription else { return };
+        audience.leave(key.shard());
+        self.leave_stream(key, stream.presence());
+        self.push(key, Push { what: What::Unsubscribed { topic, failure }, in_flight: None });
     }
 }

@@ -373,6 +373,63 @@ fn a_pattern_does_not_repeat_replayed_messages_in_the_turn_in_which_the_replay_e
     });
 }
 
+/// A subscribe with a replay that notes when its first page is requested.
+fn replaying(session: SessionKey, stream: u64, audience: &Arc<Audience>, id: u64) -> (Command, Arc<AtomicBool>) {
+    let is_read = Arc::new(AtomicBool::new(false));
+    let reading = Arc::clone(&is_read);
+    let mut begin = subscribe(session, stream, Delivery::Queue, audience);
+    if let Command::Subscribe { subscribe, .. } = &mut begin {
+        subscribe.replay = Some(Replay { id, read: Box::new(move || reading.store(true, Relaxed)) });
+    }
+    (begin, is_read)
+}
+
+#[test]
+fn the_next_replay_begins_when_a_page_arrives_whose_replay_was_given_up() {
+    run(async {
+        let (shard, _) = shard(100_000, 1_000_000);
+        let audience = audience();
+        let (key, signals, mut far) = attach(&shard, 64_000);
+        let (first, is_first_read) = replaying(key, 1, &audience, 7);
+        let (second, is_second_read) = replaying(key, 2, &audience, 8);
+        shard.turn(&mut vec![first, second]);
+        read(&shard, key, &signals, &mut far).await;
+        assert!(is_first_read.load(Relaxed) && !is_second_read.load(Relaxed));
+        shard.turn(&mut vec![Command::Unsubscribe { session: key, stream: StreamId::topic(1) }]);
+        read(&shard, key, &signals, &mut far).await;
+        assert!(!is_second_read.load(Relaxed), "a read is under way");
+        let page = Box::new(Page { gap: None, messages: messages(1, 1..=3), next: NextPage::Live });
+        shard.turn(&mut vec![Command::Page { session: key, replay: 7, page }]);
+        assert!(received(&read(&shard, key, &signals, &mut far).await).is_empty(), "nobody waits for it");
+        assert!(is_second_read.load(Relaxed));
+        assert_eq!(audience.subscribers(), 1);
+    });
+}
+
+#[test]
+fn what_is_held_while_the_last_page_is_read_follows_it_and_counts_for_the_budget() {
+    run(async {
+        let (shard, metrics) = shard(100_000, 1_000_000);
+        let (audience, patterns) = (audience(), selectors(1..=1));
+        let (key, signals, mut far) = attach(&shard, 64_000);
+        let (begin, _) = replaying(key, 1, &audience, 7);
+        shard.turn(&mut vec![begin, select(key, &patterns[0])]);
+        read(&shard, key, &signals, &mut far).await;
+        let deliver = |offset, except| deliver_to(offset, Some(&patterns), except);
+        let hold = Command::HoldLive { session: key, replay: 7 };
+        // The first two are in the page; what the session published itself without echo is not held.
+        shard.turn(&mut vec![deliver(1, None), deliver(2, None), hold, deliver(3, None)]);
+        shard.turn(&mut vec![deliver(4, Some(key)), deliver(5, None)]);
+        assert!(received(&read(&shard, key, &signals, &mut far).await).is_empty());
+        assert!(metrics.outbox_bytes.get() > 0, "they are in memory");
+        let next = NextPage::Held(Box::new(|| panic!("no other page is needed")));
+        let page = Box::new(Page { gap: None, messages: messages(1, 1..=2), next });
+        shard.turn(&mut vec![deliver(6, None), Command::Page { session: key, replay: 7, page }, deliver(7, None)]);
+        assert_eq!(received(&read(&shard, key, &signals, &mut far).await), ["1", "2", "3", "5", "6", "7"]);
+        assert_eq!(metrics.outbox_bytes.get(), 0);
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 

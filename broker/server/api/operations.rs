@@ -61,7 +61,7 @@ pub(super) async fn carry_out(
         ApiRequest::Publish(publish) => publish_one(broker, caller, publish).await,
         ApiRequest::Broadcast(broadcast) => publish_all(broker, caller, broadcast).await,
         ApiRequest::Call(call) => call_plugin(broker, caller, call).await,
-        ApiRequest::History(history) => read_history(broker, caller, history),
+        ApiRequest::History(history) => read_history(broker, caller, history).await,
         ApiRequest::Presence(topic) => read_presence(broker, caller, &topic),
         ApiRequest::Disconnect(disconnect) => end_sessions(broker, caller, disconnect).await,
         ApiRequest::Topics(topics) => list_topics(broker, key, topics).await,
@@ -124,9 +124,9 @@ async fn call_plugin(broker: &Broker, caller: Caller<'_>, call: Call<'_>) -> Res
     Ok(OperationResult::Reply(Reply::Answered(answered)))
 }
 
-fn read_history(broker: &Broker, caller: Caller<'_>, history: History<'_>) -> Result<OperationResult, Failure> {
+async fn read_history(broker: &Broker, caller: Caller<'_>, history: History<'_>) -> Result<OperationResult, Failure> {
     let History { topic, from, limit } = history;
-    let past = broker.history_as(caller, false, &parse_topic(&topic)?, from, limit)?;
+    let past = broker.history_as(caller, &parse_topic(&topic)?, from, limit).await?;
     Ok(OperationResult::Reply(Reply::Past(past)))
 }
 

@@ -16,8 +16,8 @@ use self::idempotency::KeyTable;
 use self::log::Log;
 use self::space::Space;
 use super::{
-    Batch, Begun, End, KeptKey, KeptMessage, Key, KeyRecord, NamedTimer, Page, Past, Scope, Span, StateEntry, Store,
-    StoreError, Writes,
+    Batch, Begun, End, KeptKey, KeptMessage, Key, KeyRecord, NamedTimer, Page, Past, Reading, Scope, Span, StateEntry,
+    Store, StoreError, Writes,
 };
 use crate::clock::Now;
 use crate::metrics::Metrics;
@@ -259,13 +259,13 @@ impl Store for MemoryStore {
         Ok(self.logs.get(topic).map(|log| log.end()))
     }
 
-    fn read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> Result<Past, StoreError> {
-        let Some(mut log) = self.logs.get_mut(topic) else { return Ok(Past::default()) };
+    fn begin_read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> Reading {
+        let Some(mut log) = self.logs.get_mut(topic) else { return Reading::Complete(Ok(Past::default())) };
         let before = (log.bytes(), log.messages());
         log.trim(now.monotonic_ms);
         self.metrics.history_messages.change(before.1, log.messages());
         self.count(before.0, log.bytes());
-        Ok(log.read(span, page))
+        Reading::Complete(Ok(log.read(span, page)))
     }
 
     fn recall(&self, scope: &Scope, key: &Key, now: Now) -> Result<Option<KeyRecord>, StoreError> {
