@@ -173,6 +173,8 @@ impl Page {
                 self.gaps.push(frame);
             }
             ("error" | "closing", ..) => return Err(failure(&frame)),
+            // The past cannot be read. A plugin that ends the subscription has no code of the broker's own.
+            ("unsubscribed", ..) if failure(&frame).code == ErrorCode::Unavailable => return Err(failure(&frame)),
             _ => {}
         }
         Ok(())
@@ -228,6 +230,18 @@ fn write_list(body: &mut Vec<u8>, frames: &[Bytes]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_past_that_cannot_be_read_fails_the_poll() {
+        let push = |code: &str| {
+            let frame =
+                json!({"type": "unsubscribed", "topic": "t", "code": code, "message": "m", "retry_after_ms": 9});
+            Page::default().add(Some(BridgeEvent::Frame(frame.to_string().into())))
+        };
+        let failure = push("unavailable").expect_err("it cannot be answered");
+        assert_eq!((failure.code, failure.retry_after_ms), (ErrorCode::Unavailable, Some(9)));
+        assert!(push("rejected").is_ok(), "the plugin's decision ends no poll");
+    }
 
     #[test]
     fn positions_are_read_from_the_query() {
