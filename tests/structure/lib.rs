@@ -306,5 +306,7 @@ fn the_layers_in_the_architecture_are_those_enforced_here() {
 
 #[test]
 fn documents_have_short_lines() {
-    none(CHECKED.iter().chain(&["tests/FAULTS.md"]).flat_map(|path| documents::long_lines(&document(path))).collect());
+    let written = |path: &String| path.ends_with(".md") && path != "tests/autobahn/RESULTS.md";
+    let all = names::texts().into_iter().filter(|(path, _)| written(path)).map(|(path, text)| Document { path, text });
+    none(all.chain([document("CHANGELOG.md")]).flat_map(|document| documents::long_lines(&document)).collect());
 }

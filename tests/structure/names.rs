@@ -89,7 +89,7 @@ const STEMS: &[(&str, &[&str])] = &[
 ];
 
 /// Folders whose files may name a path.
-const FOLDERS: [&str; 5] = ["broker", "sdk", "tests", "benches", "config"];
+const FOLDERS: [&str; 6] = ["broker", "plugins", "sdk", "tests", "benches", "config"];
 
 /// Folders of other programs, and what builds leave behind.
 const FOREIGN: [&str; 4] = ["node_modules", "target", "dist", "snapshots"];
@@ -127,7 +127,7 @@ fn paths_in(text: &str) -> Vec<(usize, &str)> {
 }
 
 /// All files that may name a path of the repository, and their texts.
-fn texts() -> Vec<(String, String)> {
+pub(crate) fn texts() -> Vec<(String, String)> {
     let root = &crate::root();
     let mut found = vec![("README.md".to_owned(), std::fs::read_to_string(root.join("README.md")).unwrap())];
     let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|folder| root.join(folder)).collect();
