@@ -19,8 +19,8 @@ import { explain } from "./wording.js";
 const FIRST_ROOM = "lobby";
 
 class App {
-  // What cannot be sent now returns to the composer: a person decides whether it is still worth saying, and a room must
-  // know the name again before it takes a word.
+  // A message that cannot be sent now returns to the composer: the user decides whether to send it again, and the room
+  // must have accepted the name before.
   #client = new RialtoClient("/ws", { offline: "fail", retriesMax: 0 });
   #remembered = recall();
   #name = this.#remembered.name;

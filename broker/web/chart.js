@@ -3,7 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 160;
 const HEIGHT = 44;
-/** Room for the width of the line, above and below it and at its sides. */
+/** Padding for the width of the line. */
 const MARGIN = 4;
 const SIDE = 1;
 
@@ -16,7 +16,7 @@ export class Chart {
   constructor() {
     this.element = part("svg", "chart");
     this.element.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-    // The chart fills whatever room it has; lines keep their width.
+    // The chart fills its element; lines keep their width.
     this.element.setAttribute("preserveAspectRatio", "none");
     this.element.setAttribute("role", "img");
     this.element.append(this.#area, this.#open, this.#line, this.#end);
@@ -31,7 +31,7 @@ export class Chart {
     this.#open.setAttribute("d", openLine);
   }
 
-  /** @param {string} text What there is to see, in words. */
+  /** @param {string} text A description of the chart. */
   describe(text) {
     this.element.setAttribute("aria-label", text);
   }
@@ -59,7 +59,7 @@ export function outline(prices, open) {
   return {
     line,
     area: `${line}L${last} ${HEIGHT}L${SIDE} ${HEIGHT}Z`,
-    // A line of no length has round ends: a dot that no stretching makes an egg.
+    // A line of zero length with round caps: a dot that stays round when the chart is stretched.
     end: `M${points.at(-1)}h0`,
     openLine: low < open && open < high ? `M${SIDE} ${round(y(open))}H${last}` : "",
   };

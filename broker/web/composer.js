@@ -1,4 +1,4 @@
-/** Where a message is written: grows with its text, counts near the limit, keeps what was not sent. */
+/** The message field: grows with its text, counts characters near the limit, keeps what was not sent. */
 
 import { byId } from "./element.js";
 import { TEXT_LENGTH_MAX } from "./room.js";
@@ -32,7 +32,7 @@ export class Composer {
     this.#text.addEventListener("input", () => this.#onInput());
     addEventListener("resize", () => this.#measure());
     this.#text.addEventListener("keydown", (event) => {
-      // `isComposing`: Enter that confirms a candidate of an input method is not meant for us.
+      // `isComposing`: this Enter confirms a candidate of an input method.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       this.#submit();

@@ -1,4 +1,4 @@
-/** Rooms and members slide in from the sides where the screen is too narrow to show them always. */
+/** On a narrow screen, rooms and members slide in from the sides. */
 
 import { byId } from "./element.js";
 

@@ -1,4 +1,4 @@
-/** The only two ways this page touches the document by name. */
+/** Helpers to create elements and to find them by id. */
 
 /**
  * @template {keyof HTMLElementTagNameMap} Tag

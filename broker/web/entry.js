@@ -10,7 +10,7 @@ const dayOnly = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "nume
 
 /**
  * @param {{author: string, text: string, time: number}} message
- * @param {{isOwn: boolean, isContinued: boolean}} place `isContinued`: the same author spoke just before.
+ * @param {{isOwn: boolean, isContinued: boolean}} place `isContinued`: the previous message has the same author.
  */
 export function messageElement({ author, text, time }, { isOwn, isContinued }) {
   const item = element("li", `message ${isOwn ? "is-own" : hueOf(author)}`);

@@ -1,4 +1,4 @@
-/** Prices and changes as people read them, in the figures of their language. Pure. */
+/** Formats prices and changes for the user's locale. Pure. */
 
 const twoDecimals = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
 const plain = new Intl.NumberFormat(undefined, twoDecimals);
@@ -11,7 +11,7 @@ export function priceText(price) {
 
 /** @param {number} change With its sign: colour alone says nothing to people who do not see it. */
 export function moveText(change) {
-  // A hyphen is narrower than a plus, so that columns would not stand in line.
+  // A hyphen is narrower than a plus, so that columns would not be aligned.
   return signed.format(change).replace("-", "−");
 }
 

@@ -1,6 +1,6 @@
 /** One followed symbol: its subscription, its last tick and those before it. No DOM. */
 
-/** As many as a chart shows, should the broker's snapshot hold fewer. */
+/** The number of ticks in a chart, also if the broker's snapshot has fewer. */
 const TAIL_MAX = 60;
 
 /**
@@ -38,7 +38,7 @@ export class Listing extends EventTarget {
     void this.#subscription?.unsubscribe();
   }
 
-  /** Takes the snapshot that came with the subscription, the first one and that of every return. */
+  /** Applies the snapshot of a subscription: the first one, and that after every reconnect. */
   begin({ tick, tail }) {
     this.tick = tick;
     this.tail = tail;

@@ -20,7 +20,7 @@ export class Log {
   #scrollTop = 0;
   /** The newest entry, for grouping. @type {{kind: string, author?: string, time: number} | null} */
   #last = null;
-  /** The people of the newest announcement. */
+  /** The members of the newest announcement. */
   #people = { names: [], count: 0 };
   #lastDayTime = Date.now();
 
@@ -43,7 +43,7 @@ export class Log {
     new ResizeObserver(() => this.#isAtEnd && this.#scrollToEnd()).observe(this.#scroller);
   }
 
-  /** @param {boolean} isInside Only then is it worth saying that the room is quiet. */
+  /** @param {boolean} isInside Whether the room was entered: only then is an empty log reported. */
   refresh(isInside) {
     this.#empty.classList.toggle("is-shown", isInside);
   }
@@ -102,7 +102,7 @@ export class Log {
     switch (entry.kind) {
       case "joined":
       case "left":
-        // One's own leaving can only be that of a former connection.
+        // The user's own `left` can only be that of a former connection.
         return this.#addAnnouncement(entry, isOwn && entry.kind === "joined" ? "You" : entry.name);
       case "renamed":
         this.#addDay(entry.time);
@@ -116,7 +116,7 @@ export class Log {
     }
   }
 
-  /** People who come or go one after the other share one line: a restart must not flood the log. */
+  /** Consecutive joins or leaves share one line: a restart must not flood the log. */
   #addAnnouncement(entry, name) {
     this.#addDay(entry.time);
     const isContinued = this.#last?.kind === entry.kind && this.#list.lastElementChild?.matches(".note");

@@ -39,7 +39,7 @@ class Market {
     this.#client.connect().catch(() => {});
   }
 
-  /** What is traded: for suggestions, and for those who come for the first time. */
+  /** Requests the traded symbols: for suggestions, and for the first visit. */
   async #ask() {
     const notice = byId("notice");
     try {
@@ -139,12 +139,12 @@ class Market {
     const up = count(({ change }) => change > 0);
     const down = count(({ change }) => change < 0);
     const words = [`${this.#followed.size} followed`, `${up} up`, `${down} down`].join(" · ");
-    // Only what is new: a screen reader would begin again.
+    // Only if it has changed: a screen reader would read it again.
     if (this.#summary.textContent !== words) this.#summary.textContent = words;
   }
 }
 
-/** Whether the broker answered; a lost connection is no answer, and the next one asks again. */
+/** Whether the broker answered; after a lost connection the request is repeated. */
 function isAnswer(error) {
   return error.code !== "not_connected" && error.code !== "connection_lost";
 }

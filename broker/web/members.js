@@ -1,4 +1,4 @@
-/** Who is in the room that is shown. */
+/** The members of the room that is shown. */
 
 import { byId, element } from "./element.js";
 import { avatarElement } from "./entry.js";

@@ -1,4 +1,4 @@
-/** What this browser remembers between visits: the name and the rooms. Never messages. */
+/** What this browser stores between visits: the name and the rooms. No messages. */
 
 const KEY = "rialto.chat";
 
@@ -16,7 +16,7 @@ export function recall() {
       active: textOr(active, ""),
     };
   } catch {
-    // Private windows may refuse storage, and anyone may have edited it.
+    // Private windows may refuse storage, and its content may have been edited.
     return nothing;
   }
 }
@@ -26,7 +26,7 @@ export function remember(remembered) {
   try {
     localStorage.setItem(KEY, JSON.stringify(remembered));
   } catch {
-    // Full or forbidden: the page works without.
+    // Storage is full or forbidden: the page works without it.
   }
 }
 

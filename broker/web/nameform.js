@@ -1,4 +1,4 @@
-/** Asks for a name in place of the composer: when the room wants another one, or when the person does. */
+/** A form for a name in place of the composer: if the room refuses the name, or if the user changes it. */
 
 import { byId } from "./element.js";
 import { explain } from "./wording.js";
@@ -39,7 +39,7 @@ export class NameForm {
     this.refresh();
   }
 
-  /** The person wants another name. */
+  /** The user changes the name. */
   askForNew() {
     if (this.#room?.state !== "present") return;
     this.#isRenaming = true;
@@ -55,7 +55,7 @@ export class NameForm {
       return;
     }
     this.#isRenaming = false;
-    // A claim repeated in the background must not take the field from under the person's fingers.
+    // A claim that is repeated in the background must not replace the field while the user types.
     if (this.#shownProblem !== null) return;
     this.#shownProblem = room.problem;
     this.#show(`Choose a name for #${room.token}`);

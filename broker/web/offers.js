@@ -1,4 +1,4 @@
-/** What is traded and not followed, to be followed by one press. */
+/** The traded symbols that are not followed, each with a button to follow it. */
 
 import { byId, element } from "./element.js";
 import { priceText } from "./figures.js";
@@ -15,7 +15,7 @@ export class Offers {
     this.#onPick = onPick;
   }
 
-  /** @param {{symbol: string, price: number}[]} symbols With their prices of this moment. */
+  /** @param {{symbol: string, price: number}[]} symbols With their current prices. */
   know(symbols) {
     this.#known = symbols;
   }

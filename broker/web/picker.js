@@ -1,4 +1,4 @@
-/** Where people type a symbol to follow. */
+/** The field for a symbol to follow. */
 
 import { byId, element } from "./element.js";
 import { symbolOf } from "./watchlist.js";

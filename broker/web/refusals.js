@@ -1,4 +1,4 @@
-/** The broker's and the market's errors in words for the person in front of the page. Pure. */
+/** The broker's and the market's errors as texts for users. Pure. */
 
 import { secondsText } from "./wording.js";
 

@@ -1,10 +1,10 @@
-/** One room: its subscription, the name claimed there, its people, and what waits to be sent. No DOM. */
+/** One room: its subscription, the claimed name, its members, and messages to be sent. No DOM. */
 
 import { Roster } from "./roster.js";
 
 export const TEXT_LENGTH_MAX = 2000;
 const OUTGOING_MAX = 20;
-/** After a reconnect the broker may still hold our name for the old connection until it notices that it is dead. */
+/** After a reconnect the name may be claimed by the old connection until the broker detects that it is dead. */
 const RECLAIM_EVERY_MS = 4_000;
 const RECLAIM_FOR_MS = 45_000;
 
@@ -44,7 +44,7 @@ export class Room extends EventTarget {
     this.state = "entering";
     /** @type {any} */
     this.problem = null;
-    /** While nameless: whether the name may come back by itself. */
+    /** While nameless: whether the claim may succeed by itself later. */
     this.isReclaiming = false;
     /** @type {any} */
     this.sendProblem = null;
@@ -80,14 +80,14 @@ export class Room extends EventTarget {
     void this.#claim(this.name, false);
   }
 
-  /** Leaves for good. */
+  /** Leaves the room. */
   leave() {
     this.#isLeft = true;
     this.#stopTimers();
     void this.#subscription?.unsubscribe();
   }
 
-  /** The connection is gone; the subscription comes back by itself and claims the name again. */
+  /** The connection is lost; the client resubscribes and then claims the name again. */
   disconnected() {
     this.#isSubscribed = false;
     this.#stopTimers();
@@ -101,7 +101,7 @@ export class Room extends EventTarget {
    * @returns {Promise<void>} Rejects with the broker's error; nothing has changed then.
    */
   async rename(name) {
-    // The person has decided: the old name is no longer wanted.
+    // The user has chosen another name: the old one is not claimed any more.
     clearTimeout(this.#reclaimTimer);
     await this.#callClaim(name);
   }
@@ -226,7 +226,7 @@ export class Room extends EventTarget {
   }
 }
 
-/** Whether the broker answered; a lost connection is no answer, and the next one claims again. */
+/** Whether the broker answered; after a lost connection the claim is repeated. */
 function isAnswer(error) {
   return error.code !== "not_connected" && error.code !== "connection_lost";
 }

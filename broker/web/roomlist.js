@@ -1,4 +1,4 @@
-/** The rooms at the side: which are open, which is shown, where something is unread. */
+/** The list of rooms: which are open, which is shown, which have unread messages. */
 
 import { byId, element } from "./element.js";
 import { roomToken } from "./token.js";

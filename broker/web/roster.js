@@ -1,4 +1,4 @@
-/** Who is in a room: a snapshot from the plugin, kept current by its announcements. Pure. */
+/** The members of a room: a snapshot from the plugin, updated by its announcements. Pure. */
 
 /** @typedef {{kind: "joined" | "left", name: string} | {kind: "renamed", from: string, to: string}} Announcement */
 
@@ -7,7 +7,7 @@ export class Roster {
   /** Announcements since a snapshot was asked for; null when none is on its way. @type {Announcement[] | null} */
   #sinceAsked = null;
 
-  /** Sorted the way people read. */
+  /** Sorted for the user's locale. */
   get names() {
     return [...this.#names].sort((a, b) => a.localeCompare(b, undefined, { sensitivity: "base" }));
   }
@@ -28,7 +28,7 @@ export class Roster {
     this.#sinceAsked = null;
   }
 
-  /** The snapshot will not come. */
+  /** The snapshot was refused. */
   gaveUp() {
     this.#sinceAsked = null;
   }

@@ -1,4 +1,4 @@
-/** The row of one symbol: its chart and figures, and the button that ends it. */
+/** The row of one symbol: its chart and figures, and the button that removes it. */
 
 import { Chart } from "./chart.js";
 import { element } from "./element.js";
@@ -67,7 +67,7 @@ export class Row {
     this.#remove.focus();
   }
 
-  /** Shows where this row is to someone who looks for it. */
+  /** Scrolls to this row and focuses it. */
   point() {
     this.element.scrollIntoView({ block: "nearest" });
     this.focus();

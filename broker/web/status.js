@@ -1,4 +1,4 @@
-/** Shows how the connection is: the chip with the latency, the banner with the next attempt. */
+/** Shows the state of the connection: the chip with the latency, the banner with the next attempt. */
 
 import { byId } from "./element.js";
 import { secondsText } from "./wording.js";

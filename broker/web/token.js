@@ -1,4 +1,4 @@
-/** Turns what a person types into a room's token: the part of a topic after `chat.`. Pure. */
+/** Converts typed text to a room's token: the part of a topic after `chat.`. Pure. */
 
 const LENGTH_MAX = 60;
 

@@ -1,4 +1,4 @@
-/** Which symbols are followed, as the address and this browser remember them. */
+/** The followed symbols, stored in the address and in this browser. */
 
 const KEY = "rialto.market";
 const SYMBOL = /^[A-Z0-9-]{1,12}$/;
@@ -17,7 +17,7 @@ export class Watchlist {
     try {
       text = decodeURIComponent(text);
     } catch {
-      // A broken escape is no symbol, and is left out below.
+      // A malformed escape is no symbol, and is left out below.
     }
     return cleaned(text.split(","));
   }
@@ -28,7 +28,7 @@ export class Watchlist {
     try {
       localStorage.setItem(KEY, JSON.stringify(symbols));
     } catch {
-      // Full or forbidden: the page works without.
+      // Storage is full or forbidden: the page works without it.
     }
   }
 
@@ -37,14 +37,14 @@ export class Watchlist {
       const stored = JSON.parse(localStorage.getItem(KEY) ?? "null");
       return Array.isArray(stored) ? cleaned(stored) : null;
     } catch {
-      // Private windows may refuse storage, and anyone may have edited it.
+      // Private windows may refuse storage, and its content may have been edited.
       return null;
     }
   }
 }
 
 /**
- * What a person typed as a symbol: in capitals, without the `market.` of its topic. Pure.
+ * Normalizes typed text to a symbol: in capitals, without the `market.` of its topic. Pure.
  *
  * @param {unknown} typed
  * @returns {string} Empty when it is none.

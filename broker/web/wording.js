@@ -1,4 +1,4 @@
-/** The broker's and the plugin's errors in words for the person in front of the page. Pure. */
+/** The broker's and the plugin's errors as texts for users. Pure. */
 
 const REJECTIONS = {
   name_taken: ({ name, room }) => `“${name}” is already taken in #${room}. Choose another name.`,
@@ -29,7 +29,7 @@ const CODES = {
 };
 
 /**
- * @param {any} error Whatever a request of the client rejected with.
+ * @param {any} error The rejection of a request of the client.
  * @param {{name?: string, room?: string}} about
  */
 export function explain(error, about = {}) {
