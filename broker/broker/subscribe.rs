@@ -158,7 +158,7 @@ impl Broker {
         if since.is_some() || last.is_some() {
             // Of a topic without a history nothing was read, and nothing is kept.
             let kept = kept.unwrap_or_else(|| KeptRange::new(position.clone()));
-            let (plan, more) = kept.plan(since.as_ref(), last, &position);
+            let (plan, more) = kept.plan(since.as_ref(), last, &position, view.oldest_kept());
             subscribed.more = Some(more);
             planned = Some(plan);
         }

@@ -365,6 +365,12 @@ impl View<'_> {
         self.stream.position(self.visible)
     }
 
+    /// The first offset that the topic's rule can still keep, by its number of messages.
+    pub(crate) fn oldest_kept(&self) -> u64 {
+        let messages = self.stream.keeping.retention.map_or(0, |retention| retention.messages as u64);
+        (self.visible + 1).saturating_sub(messages).max(1)
+    }
+
     /// Begins to read past messages, up to the position of this view, however much later the read completes.
     pub(crate) fn begin_read(&self, span: Span, page: Page, now: Now) -> Reading {
         if self.stream.keeping.retention.is_none() {

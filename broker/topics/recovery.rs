@@ -49,10 +49,17 @@ impl KeptRange {
         self.page = Some((after, more));
     }
 
-    /// The plan for a session that is let in when the topic stands at `now`, and whether what it gets is more than one page.
-    pub(crate) fn plan(&self, since: Option<&Position>, last: Option<u64>, now: &Position) -> (Plan, bool) {
+    /// The plan for a session that joins when the topic stands at `now`, and whether what it gets is more than one page. What
+    /// was published since the read may have pushed out what was kept: nothing before `oldest` is kept any more.
+    pub(crate) fn plan(
+        &self,
+        since: Option<&Position>,
+        last: Option<u64>,
+        now: &Position,
+        oldest: u64,
+    ) -> (Plan, bool) {
         let is_same = self.at.epoch == now.epoch;
-        let first = if is_same { self.first.unwrap_or(self.at.offset + 1) } else { now.offset + 1 };
+        let first = if is_same { self.first.unwrap_or(self.at.offset + 1).max(oldest) } else { now.offset + 1 };
         let plan = plan(since, last, now, first);
         (plan, plan.after.is_some() && self.page.is_some_and(|(_, more)| more))
     }
@@ -134,7 +141,7 @@ mod tests {
                 now.offset.saturating_sub(after.max(first - 1)) > page,
             );
         }
-        let (plan, more) = kept.plan(since, last, now);
+        let (plan, more) = kept.plan(since, last, now, 1);
         (plan, more, reads)
     }
 
@@ -153,8 +160,19 @@ mod tests {
         }
         let mut kept = KeptRange::new(at("old", 10));
         kept.take(4, Some(1), false);
-        let (plan, _) = kept.plan(Some(&at("old", 4)), Some(9), &now);
+        let (plan, _) = kept.plan(Some(&at("old", 4)), Some(9), &now, 1);
         assert_eq!(plan.gap, Some((1, 10, GapReason::Reset)), "of a new epoch nothing is known to be kept");
+    }
+
+    #[test]
+    fn what_was_pushed_out_after_the_read_is_not_promised() {
+        let mut kept = KeptRange::new(at("e", 58));
+        kept.take(38, Some(39), false);
+        let (plan, _) = kept.plan(None, Some(30), &at("e", 59), 40);
+        assert_eq!((plan.after, plan.gap, plan.recovered), (Some(39), None, None), "`last` promises what is kept now");
+        let (plan, _) = kept.plan(Some(&at("e", 38)), None, &at("e", 59), 40);
+        assert_eq!((plan.after, plan.gap), (None, Some((39, 59, GapReason::Expired))));
+        assert_eq!(plan.recovered, Some(false), "something is missing");
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! What the tests share: a real broker on a free port, an independent client, a raw socket.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub(crate) mod alone;
 mod client;
 #[cfg(feature = "plugins")]
 pub(crate) mod component;
