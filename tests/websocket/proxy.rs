@@ -1,6 +1,7 @@
 //! Proxy headers: they count only from trusted proxies.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use rialto::config::Config;
 
@@ -25,6 +26,20 @@ async fn enter(running: &Running, source: Ipv4Addr, headers: &[(&str, &str)]) ->
     (answered.status, tokio::net::TcpStream::from_std(copy).unwrap())
 }
 
+/// The same, once those before have released their slots: a session that was dropped before it began may hold its slot for a
+/// moment longer.
+async fn enter_later(running: &Running, source: Ipv4Addr, headers: &[(&str, &str)]) -> u16 {
+    let entered = async {
+        loop {
+            match enter(running, source, headers).await.0 {
+                429 => tokio::time::sleep(Duration::from_millis(2)).await,
+                status => return status,
+            }
+        }
+    };
+    within("a slot that is released", entered).await
+}
+
 #[tokio::test]
 async fn limits_per_address_apply_to_the_clients_of_a_trusted_proxy() {
     let running = Running::with(behind_a_proxy);
@@ -40,9 +55,7 @@ async fn limits_per_address_apply_to_the_clients_of_a_trusted_proxy() {
     }
     drop(there);
     running.becomes_empty().await;
-    // A session that was dropped before it began may hold its slot for a moment longer.
-    let again = async { while enter(&running, PROXY, &[("X-Forwarded-For", "203.0.113.1")]).await.0 != 101 {} };
-    within("a slot that is released", again).await;
+    assert_eq!(enter_later(&running, PROXY, &[("X-Forwarded-For", "203.0.113.1")]).await, 101);
 }
 
 #[tokio::test]
@@ -66,8 +79,7 @@ async fn malformed_proxy_headers_are_ignored() {
     {
         for source in [PROXY, STRANGER] {
             let headers = [("X-Forwarded-For", words), ("X-Forwarded-Proto", words)];
-            let (status, _) = enter(&running, source, &headers).await;
-            assert_eq!(status, 101, "{words:?}");
+            assert_eq!(enter_later(&running, source, &headers).await, 101, "{words:?}");
             running.becomes_empty().await;
         }
     }
@@ -86,8 +98,7 @@ async fn a_page_behind_a_tls_proxy_has_the_own_origin() {
         (STRANGER, &plain, "https", 101),
     ] {
         let headers = [("Origin", origin.as_str()), ("X-Forwarded-Proto", proto)];
-        let (status, _) = enter(&running, source, &headers).await;
-        assert_eq!(status, expected, "{source} {origin} {proto}");
+        assert_eq!(enter_later(&running, source, &headers).await, expected, "{source} {origin} {proto}");
         running.becomes_empty().await;
     }
 }
