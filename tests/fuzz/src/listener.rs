@@ -63,7 +63,7 @@ pub enum End {
 
 /// What was heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReceivedFrame {
+pub struct ReferenceOutcome {
     pub messages: Vec<(Kind, Vec<u8>)>,
     /// The payloads of pings, which pongs have to repeat.
     pub pings: Vec<Vec<u8>>,
@@ -74,7 +74,7 @@ pub struct ReceivedFrame {
 }
 
 /// Listens to a stream of frames from its beginning.
-pub fn listen(bytes: &[u8], limits: Limits) -> ReceivedFrame {
+pub fn listen(bytes: &[u8], limits: Limits) -> ReferenceOutcome {
     let mut listener = Listener { limits, messages: Vec::new(), pings: Vec::new(), begun: None, fragments: 0 };
     let mut rest = bytes;
     let end = loop {
@@ -89,7 +89,7 @@ pub fn listen(bytes: &[u8], limits: Limits) -> ReceivedFrame {
     };
     let Listener { messages, pings, begun, .. } = listener;
     let text_open = begun.and_then(|(kind, bytes)| (kind == Kind::Text).then_some(bytes));
-    ReceivedFrame { messages, pings, end, text_open }
+    ReferenceOutcome { messages, pings, end, text_open }
 }
 
 /// The header of a frame, as far as it has arrived.

@@ -10,7 +10,7 @@ use rialto::Broker;
 use rialto::config::{self, Config};
 use rialto_fuzz::answer::{self, Answer};
 use rialto_fuzz::cut::Cut;
-use rialto_fuzz::listener::{End, Flaw, ReceivedFrame, Limits, listen};
+use rialto_fuzz::listener::{End, Flaw, Limits, ReferenceOutcome, listen};
 use rialto_fuzz::second::{Opinion, Verdict, opinion};
 use rialto_fuzz::sent::Sent;
 use rialto_fuzz::wire;
@@ -54,7 +54,7 @@ fn frames(recipe: &[u8]) -> Vec<u8> {
 }
 
 /// Lets the broker have the bytes, and gives its answers.
-fn converse(bytes: &[u8], cut: Cut, heard: &ReceivedFrame) -> Vec<Answer> {
+fn converse(bytes: &[u8], cut: Cut, heard: &ReferenceOutcome) -> Vec<Answer> {
     let (near, far) = wire::connection(bytes.to_vec(), cut);
     rialto::fuzzing::echo(&BROKER, near);
     let expected = heard.messages.len() + heard.pings.len();
@@ -69,7 +69,7 @@ fn converse(bytes: &[u8], cut: Cut, heard: &ReceivedFrame) -> Vec<Answer> {
     answers
 }
 
-fn judge(heard: &ReceivedFrame, answers: &[Answer]) {
+fn judge(heard: &ReferenceOutcome, answers: &[Answer]) {
     let (mut messages, mut pongs, mut closes) = (Vec::new(), Vec::new(), Vec::new());
     for answer in answers {
         match answer {
@@ -92,7 +92,7 @@ fn judge(heard: &ReceivedFrame, answers: &[Answer]) {
 }
 
 /// Holds the reference against tungstenite. Where the two may differ, and why, is in here and nowhere else.
-fn second_opinion(heard: &ReceivedFrame, opinion: &Opinion) {
+fn second_opinion(heard: &ReferenceOutcome, opinion: &Opinion) {
     let flaws: &[Flaw] = match &heard.end {
         End::Refused(flaws) | End::Refusable(flaws) => flaws,
         End::Open | End::PeerClosed(_) => &[],
