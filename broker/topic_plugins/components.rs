@@ -9,9 +9,9 @@ use std::sync::Arc;
 #[cfg(feature = "plugins")]
 use std::sync::{Mutex, PoisonError};
 
-#[cfg(feature = "plugins")]
 use rialto_plugin::host::Capabilities;
 
+#[cfg(feature = "plugins")]
 use super::loading::grants;
 use super::loading::{LoadFailure, failure};
 use crate::config::{PluginConfig, Sandbox};
