@@ -13,6 +13,8 @@ mod memory;
 #[cfg(test)]
 pub(crate) mod model;
 #[cfg(test)]
+mod model_random;
+#[cfg(test)]
 pub(crate) mod model_reads;
 mod reading;
 

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::log::{Completer, Ticket};
+use super::model_random::ModelRandom;
 use super::model_reads::ModelReads;
 use super::{
     Batch, Begun, End, Key, KeyRecord, Log, MemoryStore, NamedTimer, Page, Reading, Scope, Span, StateEntry, Store,
@@ -22,11 +24,13 @@ pub(crate) struct ModelLog {
     kept: MemoryStore,
     queue: Mutex<Queue>,
     reads: ModelReads,
+    /// Whether reads of values fail.
+    state_reads_fail: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Queue {
-    random: u64,
+    random: ModelRandom,
     waiting: VecDeque<(Batch, Completer)>,
     /// Of eight commits, so many fail.
     failures: u64,
@@ -41,9 +45,19 @@ impl ModelLog {
 
     /// The same, whose messages and keys may take so many bytes.
     fn with_room(bytes_max: usize, seed: u64, failures: u64) -> Self {
-        let queue = Queue { random: seed | 1, waiting: VecDeque::new(), failures, is_failing: false };
+        let queue = Queue { random: ModelRandom::new(seed), waiting: VecDeque::new(), failures, is_failing: false };
         let reads = ModelReads::default();
-        Self { kept: MemoryStore::new(bytes_max, Arc::default()), queue: Mutex::new(queue), reads }
+        Self {
+            kept: MemoryStore::new(bytes_max, Arc::default()),
+            queue: Mutex::new(queue),
+            reads,
+            state_reads_fail: AtomicBool::new(false),
+        }
+    }
+
+    /// Lets the reads of values fail from now on, or not.
+    pub(crate) fn fail_state_reads(&self, fail: bool) {
+        self.state_reads_fail.store(fail, Release);
     }
 
     /// Lets so many of eight commits fail from now on.
@@ -77,12 +91,12 @@ impl ModelLog {
             queue.is_failing = false;
             return false;
         };
-        let fails = !queue.is_failing && queue.random() % 8 < queue.failures;
+        let fails = !queue.is_failing && queue.random.next() % 8 < queue.failures;
         let result = if queue.is_failing {
             Err(StoreError::Failing("a commit before it was not kept".to_owned()))
         } else if fails {
             queue.is_failing = true;
-            match queue.random() % 4 {
+            match queue.random.next() % 4 {
                 0 => Err(StoreError::Full("the model says so".to_owned())),
                 1 => Err(StoreError::Failing("the model says so".to_owned())),
                 // In doubt: the answer is lost, whatever became of the commit.
@@ -99,16 +113,6 @@ impl ModelLog {
             queue.is_failing = false;
         }
         true
-    }
-}
-
-impl Queue {
-    fn random(&mut self) -> u64 {
-        // xorshift: the same run for the same seed.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random >> 11
     }
 }
 
@@ -133,6 +137,9 @@ impl Log for ModelLog {
 
 impl Store for ModelLog {
     fn get(&self, namespace: &str, key: &str) -> Result<Option<Arc<[u8]>>, StoreError> {
+        if self.state_reads_fail.load(Acquire) {
+            return Err(StoreError::Failing("the model says so".to_owned()));
+        }
         self.kept.get(namespace, key)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::model_random::ModelRandom;
 use super::reading::ReadCompleter;
 use super::{MemoryStore, Page, ReadResult, ReadTicket, Reading, Span, Store as _, StoreError};
 use crate::clock::Now;
@@ -13,7 +14,7 @@ pub(crate) struct ModelReads(Mutex<Reads>);
 
 #[derive(Debug, Default)]
 struct Reads {
-    random: u64,
+    random: ModelRandom,
     /// Of eight reads, so many are late, and so many fail.
     late: u64,
     failures: u64,
@@ -36,7 +37,7 @@ struct WaitingRead {
 
 impl ModelReads {
     pub(crate) fn new(seed: u64, late: u64, failures: u64) -> Self {
-        Self(Mutex::new(Reads { random: seed | 1, late, failures, ..Reads::default() }))
+        Self(Mutex::new(Reads { random: ModelRandom::new(seed), late, failures, ..Reads::default() }))
     }
 
     /// Reads of this topic do not complete from now on; without one, those that hang may complete again.
@@ -62,11 +63,11 @@ impl ModelReads {
 
     pub(super) fn begin(&self, kept: &MemoryStore, topic: &Topic, span: Span, page: Page, now: Now) -> Reading {
         let mut reads = self.lock();
-        if reads.random() % 8 >= reads.late && reads.hanging.as_ref() != Some(topic) {
+        if reads.random.next() % 8 >= reads.late && reads.hanging.as_ref() != Some(topic) {
             return Reading::Complete(reads.result(|| kept.read(topic, span, page, now)));
         }
         let (ticket, completer) = ReadTicket::new();
-        let early = reads.random().is_multiple_of(2).then(|| kept.read(topic, span, page, now));
+        let early = reads.random.next().is_multiple_of(2).then(|| kept.read(topic, span, page, now));
         reads.waiting.push(WaitingRead { topic: topic.clone(), span, page, now, early, completer });
         reads.most = reads.most.max(reads.waiting.len());
         Reading::Pending(ticket)
@@ -80,7 +81,7 @@ impl ModelReads {
         if able.is_empty() {
             return false;
         }
-        let place = able[reads.random() as usize % able.len()];
+        let place = able[reads.random.next() as usize % able.len()];
         let WaitingRead { topic, span, page, now, early, completer } = reads.waiting.swap_remove(place);
         let result = reads.result(|| early.unwrap_or_else(|| kept.read(&topic, span, page, now)));
         drop(reads);
@@ -94,16 +95,8 @@ impl ModelReads {
 }
 
 impl Reads {
-    fn random(&mut self) -> u64 {
-        // xorshift: the same run for the same seed.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random >> 11
-    }
-
     fn result(&mut self, read: impl FnOnce() -> ReadResult) -> ReadResult {
-        match self.random() % 8 < self.failures {
+        match self.random.next() % 8 < self.failures {
             true => Err(StoreError::Failing("the model says so".to_owned())),
             false => read(),
         }

@@ -48,8 +48,7 @@ impl PluginState {
     /// # Errors
     /// When the store cannot read it; then the hook in progress has no outcome.
     pub(in crate::plugin) fn get(&self, namespace: &str, key: &str) -> Result<Option<Arc<[u8]>>, StoreError> {
-        let written = if self.is_pending() { self.lock().value(namespace, key) } else { None };
-        written.map_or_else(|| self.note(self.store.get(namespace, key)), Ok)
+        self.note(self.read_value(namespace, key))
     }
 
     /// The first entry from a key on, in byte order.
@@ -69,8 +68,7 @@ impl PluginState {
     /// # Errors
     /// Those of [`PluginState::get`].
     pub(in crate::plugin) fn bytes(&self, namespace: &str) -> Result<usize, StoreError> {
-        let written = if self.is_pending() { self.lock().state_bytes(namespace) } else { None };
-        written.map_or_else(|| self.note(self.store.state_bytes(namespace)), Ok)
+        self.note(self.read_bytes(namespace))
     }
 
     /// What a request under way with this key will have come to.
@@ -155,12 +153,23 @@ impl PluginState {
         }
     }
 
-    /// How many bytes the namespace of a batch will take with it.
+    fn read_value(&self, namespace: &str, key: &str) -> Result<Option<Arc<[u8]>>, StoreError> {
+        let written = if self.is_pending() { self.lock().value(namespace, key) } else { None };
+        written.map_or_else(|| self.store.get(namespace, key), Ok)
+    }
+
+    fn read_bytes(&self, namespace: &str) -> Result<usize, StoreError> {
+        let written = if self.is_pending() { self.lock().state_bytes(namespace) } else { None };
+        written.map_or_else(|| self.store.state_bytes(namespace), Ok)
+    }
+
+    /// How many bytes the namespace of a batch will take with it, if the batch changes any value. Not noted as a read of the
+    /// next hook, which has nothing to do with it.
     fn bytes_after(&self, batch: &Batch) -> Result<usize, StoreError> {
-        let Some(writes) = &batch.state else { return Ok(0) };
-        let mut bytes = self.bytes(&writes.namespace)?;
+        let Some(writes) = batch.state.as_ref().filter(|writes| !writes.values.is_empty()) else { return Ok(0) };
+        let mut bytes = self.read_bytes(&writes.namespace)?;
         for (key, value) in &writes.values {
-            let before = self.get(&writes.namespace, key)?;
+            let before = self.read_value(&writes.namespace, key)?;
             bytes -= before.map_or(0, |before| key.len() + before.len()).min(bytes);
             bytes += value.as_ref().map_or(0, |value| key.len() + value.len());
         }
@@ -187,5 +196,31 @@ impl PluginState {
 impl fmt::Debug for PluginState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PluginState").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Now;
+    use crate::store::Writes;
+    use crate::store::model::ModelLog;
+
+    #[test]
+    fn a_read_that_fails_while_a_commit_begins_does_not_fail_the_next_hook() {
+        let log = Arc::new(ModelLog::new(1, 0));
+        let state = PluginState::new(Arc::clone(&log) as Arc<dyn Store>);
+        let begin = |value: &str| {
+            let values = [("key".to_owned(), Some(value.as_bytes().into()))].into();
+            let writes = Writes { namespace: "p".into(), values, timers: Default::default() };
+            state.begin(Batch { state: Some(writes), ..Batch::at(Now::default()) }, state.generation(), Vec::new)
+        };
+        log.fail_state_reads(true);
+        assert!(matches!(begin("1"), Begun::Complete(Err(_))));
+        assert_eq!(state.take_failure(), None, "the next hook has read nothing yet");
+        assert!(state.get("p", "key").is_err() && state.take_failure().is_some());
+        log.fail_state_reads(false);
+        assert!(matches!(begin("1"), Begun::Pending(_)));
+        assert_eq!((state.get("p", "key").expect("read").as_deref(), state.bytes("p")), (Some(&b"1"[..]), Ok(4)));
     }
 }
