@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "a bench prints its figures")]
 
 #[path = "../tests/support/component.rs"]
+#[allow(dead_code, reason = "the bench uses a part of it")]
 mod component;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The integration tests, as one program: each module was written to run in a process of its own, one after the other, which
-//! `tests/run` does.
+//! The integration tests, as one program, so that the broker is linked once; a module for each subject. A test that counts
+//! what its whole process holds runs in one of its own (`support/alone.rs`).
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;

@@ -150,10 +150,9 @@ async fn hooks_do_not_wait_for_the_commits_of_those_before_them() {
     driver.pause();
     let calls: Vec<_> = (0..40).map(|_| tokio::spawn(count(broker.clone(), None))).collect();
     until("all hooks are called while the log completes nothing", || broker.plugins()[0].hooks == 40).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    until("the next hook finds the timers", || broker.plugins()[0].timers == 40).await;
     assert!(calls.iter().all(|call| !call.is_finished()), "nothing is answered before it is kept");
     assert_eq!((kept(&*driver.log).len(), broker.topic("p.log").map(|topic| topic.position.offset)), (0, Some(0)));
-    assert_eq!(broker.plugins()[0].timers, 40, "the next hook finds the timers");
     driver.resume();
     let mut numbers = Vec::new();
     for call in calls {

@@ -1,5 +1,4 @@
 //! Components written by hand: core modules in WAT, wrapped for a world as any toolchain does it.
-#![allow(dead_code, reason = "each test program uses a part of this")]
 
 use std::path::Path;
 

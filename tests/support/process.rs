@@ -1,5 +1,4 @@
 //! The binary as a process of its own.
-#![allow(dead_code, reason = "each test program uses a part of this")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
