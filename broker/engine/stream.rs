@@ -316,6 +316,10 @@ impl Stream {
         mut hand_over: impl FnMut(&SharedMessage),
     ) -> Result<(), StoreError> {
         let Some(in_doubt) = progress.in_doubt() else { return Ok(()) };
+        // What the log has taken a commit behind is decided.
+        if let Begun::Complete(Err(error)) = self.store.begin(Batch::at(now)) {
+            return Err(error);
+        }
         let end = self.store.end(&self.topic)?.filter(|end| end.epoch == self.epoch).map_or(0, |end| end.last);
         let mut are_kept = false;
         for (message, key) in in_doubt {

@@ -10,8 +10,8 @@ use super::{Batch, StoreError};
 /// - A commit is kept whole or not at all, and only if everything that was begun before it is kept.
 /// - When one fails, everything behind it in the queue fails with it. From then on, until the completion of the last of them has
 ///   returned, `begin` refuses what comes: so nothing is ever kept that was built on a commit that is not.
-/// - [`StoreError::Unknown`] is an answer in doubt: the commit may be kept. Before the log takes another one it has decided that,
-///   and its reads say what is there.
+/// - [`StoreError::Unknown`] is an answer in doubt: the commit may be kept. Before the log takes another one it has decided that;
+///   until then its reads may say either. So who needs to know begins an empty commit first.
 /// - A batch with nothing in it is kept as soon as everything before it is.
 /// - `begin` does not wait for the log's work, so it may be called under a topic's lock.
 pub(crate) trait Log {

@@ -36,6 +36,8 @@ struct Queue {
     failures: u64,
     /// Since a commit has failed, until everything behind it has been completed.
     is_failing: bool,
+    /// A commit whose answer was lost and which is kept: reads find it once the log has taken another one.
+    in_doubt: Option<Batch>,
 }
 
 impl ModelLog {
@@ -45,7 +47,13 @@ impl ModelLog {
 
     /// The same, whose messages and keys may take so many bytes.
     fn with_room(bytes_max: usize, seed: u64, failures: u64) -> Self {
-        let queue = Queue { random: ModelRandom::new(seed), waiting: VecDeque::new(), failures, is_failing: false };
+        let queue = Queue {
+            random: ModelRandom::new(seed),
+            waiting: VecDeque::new(),
+            failures,
+            is_failing: false,
+            in_doubt: None,
+        };
         let reads = ModelReads::default();
         Self {
             kept: MemoryStore::new(bytes_max, Arc::default()),
@@ -101,7 +109,10 @@ impl ModelLog {
                 1 => Err(StoreError::Failing("the model says so".to_owned())),
                 // In doubt: the answer is lost, whatever became of the commit.
                 2 => Err(StoreError::Unknown("the answer was lost".to_owned())),
-                _ => self.kept.commit(batch).and(Err(StoreError::Unknown("the answer was lost".to_owned()))),
+                _ => {
+                    queue.in_doubt = Some(batch);
+                    Err(StoreError::Unknown("the answer was lost".to_owned()))
+                }
             }
         } else {
             self.kept.commit(batch)
@@ -128,6 +139,9 @@ impl Log for ModelLog {
         }
         if queue.waiting.len() >= QUEUE_MAX {
             return Begun::Complete(Err(StoreError::Busy));
+        }
+        if let Some(kept) = queue.in_doubt.take() {
+            self.kept.commit(kept).expect("memory keeps everything");
         }
         let (ticket, completer) = Ticket::new();
         queue.waiting.push_back((batch, completer));

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rialto_plugin::prelude::*;
-use rialto_protocol::{ErrorCode, Failure, Member};
+use rialto_protocol::{ErrorCode, Failure, Member, Payload as Data};
 use tokio::sync::oneshot;
 
 use crate::broker::{Broker, SubscribeOptions, SubscribeRequest};
@@ -44,7 +44,7 @@ impl Plugin for Counter {
                 }
                 let timer = ctx.timer_due_ms(&format!("timer {}", number - 1))?;
                 ctx.set_timer(&format!("timer {number}"), 3_600_000)?;
-                ctx.publish("p.log", &number)?;
+                ctx.publish("p.log", &(number, call.data::<Option<String>>()?))?;
                 Ok(call.reply(&(number, before, timer.is_some()))?)
             }
             "invite" => {
@@ -124,7 +124,8 @@ impl Drop for Driver {
 type Counted = (u64, Vec<u64>, bool);
 
 async fn count(broker: Broker, key: Option<String>) -> std::result::Result<Counted, Failure> {
-    let answered = broker.call_with("p.log", "count", None, key.as_deref()).await?;
+    let payload = Data::json(&key).expect("a text or nothing");
+    let answered = broker.call_with("p.log", "count", Some(payload), key.as_deref()).await?;
     Ok(answered.payload.expect("an answer").parse().expect("what it counted"))
 }
 
@@ -136,11 +137,16 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// The messages that are kept, each the number of a call.
+/// The messages that are kept, each the number of a call. No key has two.
 fn kept(store: &dyn Store) -> Vec<u64> {
     let topic = Topic::parse("p.log").expect("a topic");
     let past = store.read(&topic, Span::After(0), ALL, Now::default()).expect("read");
-    past.messages.iter().map(|message| message.payload.parse().expect("a number")).collect()
+    let calls = past.messages.iter().map(|message| message.payload.parse::<(u64, Option<String>)>().expect("a call"));
+    let (numbers, mut keys): (Vec<u64>, Vec<Option<String>>) = calls.unzip();
+    keys.retain(Option::is_some);
+    keys.sort_unstable();
+    assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "a key has two messages: {keys:?}");
+    numbers
 }
 
 #[tokio::test]

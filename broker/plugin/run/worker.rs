@@ -118,7 +118,12 @@ impl Worker {
             self.fire();
             match jobs.next(self.idle_for()) {
                 Work::Job(Job { event, mut request, .. }) => {
-                    let outcome = if request.is_new() { self.handle(&event) } else { Err(HookError::NotCalled) };
+                    // The request's key is looked up in what is decided.
+                    let outcome = match self.follow_log() {
+                        Err(error) => Err(HookError::Storage(error)),
+                        Ok(()) if request.is_new() => self.handle(&event),
+                        Ok(()) => Err(HookError::NotCalled),
+                    };
                     self.finish(&event, outcome, request);
                 }
                 Work::Replace(Replacement { version, on_replaced }) => on_replaced(self.replace(version)),
@@ -218,7 +223,6 @@ impl Worker {
     /// Calls the hook once. Logs a failure with all that is known, and drops the instance if it may be broken.
     fn attempt(&mut self, event: &Event) -> Result<Done, HookError> {
         self.around.registry.state().wait_for_room();
-        self.follow_log().map_err(HookError::Storage)?;
         self.around.metrics.plugin_hooks.add(1);
         self.around.status.hooks.fetch_add(1, Relaxed);
         let instance = self.instance_of(event);
