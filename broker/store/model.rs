@@ -38,6 +38,8 @@ struct Queue {
     is_failing: bool,
     /// A commit whose answer was lost and which is kept: reads find it once the log has taken another one.
     in_doubt: Option<Batch>,
+    /// Whether the next commit is kept and its answer lost, whatever the seed says.
+    loses_next: bool,
 }
 
 impl ModelLog {
@@ -53,6 +55,7 @@ impl ModelLog {
             failures,
             is_failing: false,
             in_doubt: None,
+            loses_next: false,
         };
         let reads = ModelReads::default();
         Self {
@@ -88,6 +91,11 @@ impl ModelLog {
         self.reads.turn(&self.kept)
     }
 
+    /// Keeps the next commit and loses its answer.
+    pub(crate) fn lose_next_answer(&self) {
+        self.lock().loses_next = true;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,12 +107,14 @@ impl ModelLog {
             queue.is_failing = false;
             return false;
         };
-        let fails = !queue.is_failing && queue.random.next() % 8 < queue.failures;
+        let loses = std::mem::take(&mut queue.loses_next);
+        let fails = !queue.is_failing && (loses || queue.random.next() % 8 < queue.failures);
         let result = if queue.is_failing {
             Err(StoreError::Failing("a commit before it was not kept".to_owned()))
         } else if fails {
             queue.is_failing = true;
-            match queue.random.next() % 4 {
+            let kind = if loses { 3 } else { queue.random.next() % 4 };
+            match kind {
                 0 => Err(StoreError::Full("the model says so".to_owned())),
                 1 => Err(StoreError::Failing("the model says so".to_owned())),
                 // In doubt: the answer is lost, whatever became of the commit.

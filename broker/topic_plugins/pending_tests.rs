@@ -171,6 +171,21 @@ async fn hooks_do_not_wait_for_the_commits_of_those_before_them() {
     assert!(numbers.iter().copied().eq(1..=40) && kept(&*driver.log).into_iter().eq(1..=40));
 }
 
+#[tokio::test]
+async fn a_key_whose_answer_was_lost_is_known_when_the_request_comes_again() {
+    let driver = Driver::new(5);
+    let broker = driver.broker();
+    driver.pause();
+    driver.log.lose_next_answer();
+    let key = || Some("key".to_owned());
+    let lost = tokio::spawn(count(broker.clone(), key()));
+    until("its hook is called and the plugin waits for more", || broker.plugins()[0].timers == 1).await;
+    driver.resume();
+    assert_eq!(lost.await.expect("it runs").expect_err("lost").code, ErrorCode::Unavailable);
+    assert_eq!(count(broker.clone(), key()).await.expect("known"), (1, vec![], false));
+    assert_eq!(kept(&*driver.log), [1]);
+}
+
 /// Bursts of calls while commits fail; returns how many calls were answered well.
 async fn run(seed: u64) -> usize {
     let driver = Driver::new(seed);
