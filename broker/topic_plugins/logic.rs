@@ -22,7 +22,7 @@ impl PluginHandle {
     /// Reports to the plugin that a session has ended something; the plugin cannot refuse that.
     fn report_end(self: &Arc<Self>, broker: &Broker, event: Event, caller: &CallerSession, end: End) {
         let request = PluginRequest::new(broker, self, Some(caller.clone()), None, RequestKind::End(end));
-        self.mailbox.submit_end(event, Box::new(request));
+        self.mailbox.submit_end(event, request);
     }
 }
 
@@ -42,7 +42,7 @@ impl TopicLogic for PluginHandle {
         };
         let event = Event::Connect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
         let kind = RequestKind::Connect { endpoint: Arc::clone(endpoint) };
-        slot.fill(event, Box::new(PluginRequest::new(broker, &self, Some(caller.clone()), None, kind)));
+        slot.fill(event, PluginRequest::new(broker, &self, Some(caller.clone()), None, kind));
         Ok(())
     }
 
@@ -64,7 +64,7 @@ impl TopicLogic for PluginHandle {
         };
         let event = Event::Message { session: caller.member.clone(), endpoint: Arc::clone(endpoint), message };
         let kind = RequestKind::Message { in_flight };
-        slot.fill(event, Box::new(PluginRequest::new(broker, &self, Some(caller.clone()), None, kind)));
+        slot.fill(event, PluginRequest::new(broker, &self, Some(caller.clone()), None, kind));
         Ok(())
     }
 

@@ -73,19 +73,19 @@ impl PluginRequest {
         caller: Option<CallerSession>,
         key: Option<ScopedKey>,
         kind: RequestKind,
-    ) -> Self {
-        Self { broker: broker.clone(), plugin: Arc::clone(plugin), caller, key, known: None, kind }
+    ) -> Box<Self> {
+        Box::new(Self { broker: broker.clone(), plugin: Arc::clone(plugin), caller, key, known: None, kind })
     }
 
     /// Puts the event into the plugin's mailbox.
-    pub(super) fn submit(self, event: Event) {
+    pub(super) fn submit(self: Box<Self>, event: Event) {
         let plugin = Arc::clone(&self.plugin);
         let Ok(slot) = plugin.mailbox.reserve() else {
             self.broker.core.metrics.plugin_busy.add(1);
             let text = busy(plugin.name());
             return self.fail(Failure::new(ErrorCode::Busy, text).retry_after_ms(BUSY_RETRY_MS));
         };
-        slot.fill(event, Box::new(self));
+        slot.fill(event, self);
     }
 
     /// What is known of the key, if it has one; a request under way is asked first, because what is kept is not under way.

@@ -75,12 +75,13 @@ impl Transaction {
         by: Option<CallerSession>,
         generation: Generation,
         reply: PluginReply,
-    ) -> Self {
-        Self { broker, plugin, by, generation, joined: None, reply, progress: Progress::default() }
+    ) -> Box<Self> {
+        // Boxed, because it is handed on several times and may have to wait for the log.
+        Box::new(Self { broker, plugin, by, generation, joined: None, reply, progress: Progress::default() })
     }
 
     /// Commits the effects of a hook, applies them, and replies: at once, or when the log has completed the commit.
-    pub(super) fn commit(mut self, first: PrimaryEffect, keys: Vec<KeptKey>, requested: HookEffects) -> Commitment {
+    pub(super) fn commit(mut self: Box<Self>, first: PrimaryEffect, keys: Vec<KeptKey>, requested: HookEffects) -> Commitment {
         self.progress.decides = matches!(first, PrimaryEffect::Publish { .. });
         self.progress.hops = requested.hops;
         match self.resolve(first, requested, keys) {
@@ -89,7 +90,7 @@ impl Transaction {
         }
     }
 
-    fn begin(mut self, mut batch: Batch) -> Commitment {
+    fn begin(mut self: Box<Self>, mut batch: Batch) -> Commitment {
         let broker = self.broker.clone();
         let core = &broker.core;
         let may_wait = !core.store.completes_at_once();
@@ -129,13 +130,13 @@ impl Transaction {
         Ok(())
     }
 
-    fn succeed(self, positions: Vec<Position>) {
+    fn succeed(self: Box<Self>, positions: Vec<Position>) {
         let position = positions.into_iter().next().filter(|_| self.progress.decides);
         self.reply.succeed(&self.plugin, self.by.as_ref(), position);
     }
 
     /// Replies that nothing of it was done, which an end is all the same.
-    fn fail(self, failure: Failure) -> Commitment {
+    fn fail(self: Box<Self>, failure: Failure) -> Commitment {
         if let Some(ResolvedEffect::End(_)) = self.progress.effects.first() {
             // What was asked before may still be under way, and must not come after the end.
             self.plugin.registry.state().wait_until_idle();
@@ -144,8 +145,8 @@ impl Transaction {
         Commitment::NotKept
     }
 
-    fn complete_failed(self, failure: Failure) {
-        let Self { broker, plugin, by, reply, progress, .. } = self;
+    fn complete_failed(self: Box<Self>, failure: Failure) {
+        let Self { broker, plugin, by, reply, progress, .. } = *self;
         let mut responder = None;
         for effect in progress.effects {
             match effect {
@@ -153,7 +154,7 @@ impl Transaction {
                     end.take().into_iter().for_each(|end| end.apply(&broker, by.as_ref()));
                 }
                 ResolvedEffect::Admit { parts, .. } => {
-                    responder = parts.take().map(|(_, responder)| responder);
+                    responder = parts.take().map(|parts| parts.1);
                 }
                 ResolvedEffect::Subscribe { caller, .. } => {
                     plugin.known_sessions.tidy(&caller.member.session, &plugin.registry);
@@ -192,7 +193,7 @@ fn wait_for_readers(broker: &Broker, entry: &TopicEntry) {
     }
 }
 
-impl AtomicSteps for Transaction {
+impl AtomicSteps for Box<Transaction> {
     fn steps(&self) -> Vec<(usize, TransactionStep<'_>)> {
         let steps = self.progress.effects.iter().enumerate();
         steps.filter_map(|(place, effect)| Some((place, effect.step()?))).collect()

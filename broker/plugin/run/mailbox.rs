@@ -33,7 +33,8 @@ pub(crate) enum Commitment {
 /// What the plugin's thread does next.
 pub(in crate::plugin) enum Work {
     Job(Job),
-    Replace(Replacement),
+    /// Boxed, because a version is large and every job would have its size.
+    Replace(Box<Replacement>),
     /// Nothing arrived in time.
     Nothing,
     /// The mailbox was stopped, or all senders are gone.
@@ -110,7 +111,7 @@ impl Mailbox {
 
     /// Replaces the plugin's version, behind the events that wait already.
     pub(crate) fn replace(&self, version: Version, on_replaced: OnReplaced) {
-        let _ = self.sender.send(Work::Replace(Replacement { version, on_replaced }));
+        let _ = self.sender.send(Work::Replace(Box::new(Replacement { version, on_replaced })));
     }
 
     /// The number of clients' events that wait.

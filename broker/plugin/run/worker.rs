@@ -126,7 +126,10 @@ impl Worker {
                     };
                     self.finish(&event, outcome, request);
                 }
-                Work::Replace(Replacement { version, on_replaced }) => on_replaced(self.replace(version)),
+                Work::Replace(replacement) => {
+                    let Replacement { version, on_replaced } = *replacement;
+                    on_replaced(self.replace(version));
+                }
                 Work::Nothing => {}
                 Work::End => return self.around.registry.state().wait_until_idle(),
             }
@@ -226,15 +229,14 @@ impl Worker {
         self.around.metrics.plugin_hooks.add(1);
         self.around.status.hooks.fetch_add(1, Relaxed);
         let instance = self.instance_of(event);
-        let outcome = match self.ready(&instance) {
+        let mut outcome = match self.ready(&instance) {
             Ok(()) => self.call(&instance, event),
             Err(failed) => Err(HookError::Failed(failed)),
         };
         // A hook that could not read its state has decided without it.
-        let outcome = match self.around.registry.state().take_failure() {
-            Some(error) => Err(HookError::Storage(error)),
-            None => outcome,
-        };
+        if let Some(error) = self.around.registry.state().take_failure() {
+            outcome = Err(HookError::Storage(error));
+        }
         if let Err(HookError::Failed(failed)) = &outcome {
             self.report_failure(event, failed);
         }

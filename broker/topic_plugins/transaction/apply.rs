@@ -34,7 +34,8 @@ impl Transaction {
                 self.broker.core.hub.deliver(&entry.reach, message);
             }
             (ResolvedEffect::Admit { entry, caller, parts }, StepOutcome::Joined(view)) => {
-                if let Some((mut options, responder)) = parts.take() {
+                if let Some(parts) = parts.take() {
+                    let (mut options, responder) = *parts;
                     self.broker.enter(entry, &view, caller, &mut options, responder);
                 }
             }

@@ -28,7 +28,8 @@ pub(super) enum ResolvedEffect {
     Admit {
         entry: Arc<TopicEntry>,
         caller: CallerSession,
-        parts: Cell<Option<(SubscribeOptions, Responder)>>,
+        /// Boxed, because every other effect would have its size.
+        parts: Cell<Option<Box<(SubscribeOptions, Responder)>>>,
     },
     /// The plugin subscribes a session to a topic of its own, or of nobody.
     Subscribe {
@@ -129,7 +130,7 @@ impl Transaction {
             PrimaryEffect::Publish { entry, draft, keyed } => Some(ResolvedEffect::Publish { entry, draft, keyed }),
             PrimaryEffect::Admit { entry, options, responder } => {
                 let Some(caller) = self.by.clone() else { return Err(no_session()) };
-                Some(ResolvedEffect::Admit { entry, caller, parts: Cell::new(Some((options, responder))) })
+                Some(ResolvedEffect::Admit { entry, caller, parts: Cell::new(Some(Box::new((options, responder)))) })
             }
             PrimaryEffect::End(end) => Some(ResolvedEffect::End(Cell::new(Some(end)))),
         })
