@@ -26,8 +26,11 @@ pub(crate) struct CheckArgs {
 /// Shows every problem on standard error and returns 2, or a summary on standard output and returns 0.
 pub(crate) fn run(args: CheckArgs) -> ExitCode {
     // The exit code does not depend on whether the output can be written.
-    match Config::load(&args.file) {
-        Ok(config) => {
+    match Config::load_with_warnings(&args.file) {
+        Ok((config, warnings)) => {
+            if let Some(warnings) = warnings {
+                let _ = writeln!(io::stderr(), "{}", warnings.render(wants_color()));
+            }
             let text = format!("{} is fine\n{}", args.file.display(), summary(&config));
             let _ = write!(io::stdout(), "{}", harmless(&text));
             ExitCode::SUCCESS
@@ -40,7 +43,7 @@ pub(crate) fn run(args: CheckArgs) -> ExitCode {
 }
 
 /// Colour only for a terminal that supports it, unless `NO_COLOR` is set (<https://no-color.org>).
-fn wants_color() -> bool {
+pub(super) fn wants_color() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
     io::stderr().is_terminal() && !refused && !dumb

@@ -6,6 +6,7 @@ mod call;
 mod check;
 #[cfg(feature = "plugins")]
 mod compile_component;
+mod config;
 mod connection;
 mod control;
 mod history;
@@ -56,6 +57,9 @@ enum Command {
     ApiKey(api_key::ApiKeyArgs),
     /// Checks a configuration and reports every problem in it.
     Check(check::CheckArgs),
+    /// Prints a configuration to start from: every key with its meaning, range and default.
+    #[command(after_help = config::EXAMPLES)]
+    Config(config::ConfigArgs),
     /// Benchmarks a running server.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -78,6 +82,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "plugins")]
         Some(Command::CompileComponent(args)) => compile_component::run(&args),
         Some(Command::Check(check)) => check::run(check),
+        Some(Command::Config(args)) => config::run(&args),
         Some(Command::Sub(args)) => sub::run(&args),
         Some(Command::Pub(args)) => publish::run(&args),
         Some(Command::Call(args)) => call::run(&args),

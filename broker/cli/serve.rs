@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::check::wants_color;
 use super::{complain, control};
 use crate::config::{Api, Config, Limits, TopicRule};
 use crate::{BindError, Broker, Codec, Delivery, Server, TlsError};
@@ -24,12 +25,16 @@ const NAMED_MAX: usize = 5;
 
 /// Serves until a signal.
 pub(super) fn run(path: &Path) -> ExitCode {
-    let config = match Config::load(path) {
-        Ok(config) => config,
+    let config = match Config::load_with_warnings(path) {
+        Ok((config, warnings)) => {
+            if let Some(warnings) = warnings {
+                let _ = writeln!(std::io::stderr(), "{}\n", warnings.render(wants_color()));
+            }
+            config
+        }
         Err(problems) => {
-            let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             // If standard error is closed, the exit code still reports the problem.
-            let _ = write!(std::io::stderr(), "{}", problems.render(color));
+            let _ = writeln!(std::io::stderr(), "{}", problems.render(wants_color()));
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };

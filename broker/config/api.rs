@@ -3,20 +3,38 @@
 use std::fmt;
 
 use rialto_protocol::ApiOperation;
+use serde_json::json;
 use toml::de::DeValue;
 
 use super::{
     problem::Problem,
     section::{Report, Section, Value, echo, nearest, wrong_type},
-    server::texts,
+    server::{strings, texts},
+    setting::{Custom, Form, Table, Written, settings},
 };
 use crate::topic::Pattern;
 
-/// The keys of `[api]`.
-pub(super) const KEYS: &[&str] = &["keys"];
+settings! {
+    /// The HTTP API for programs: POST /api/v1/publish, broadcast, call, history, presence, disconnect, topics, plugins and
+    /// plugins/reload, described at /api/v1/openapi.json. Off by default: without this section /api does not exist.
+    /// Server-Sent Events (/sse) and long poll (/poll) are for clients, like /ws, and need no key.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Api: "[api]" requires ["keys"] {
+        /// Authentication of programs: API keys, 1 to 100, which programs send as `Authorization: Bearer KEY`. This file
+        /// holds only the SHA-256 of each key and therefore no secret; `rialto api-key` generates a key and its line. For
+        /// each key:
+        /// - `name`: its name in logs, 1 to 64 of the characters a-z, 0-9, "-" and "_"
+        /// - `sha256`: the hash of the key, 64 hexadecimal digits
+        /// - `allow`: the operations that it may use, of those above; all by default: `allow = ["publish", "history"]`
+        /// - `topics`: patterns of the topics that it may use, 1 to 100; all by default: `topics = ["chat.*", "news.>"]`
+        ///
+        /// The hash below belongs to no key: replace it.
+        keys: Vec<ApiKey> = Vec::new() => Custom { form: keys };
+    }
+}
 
-/// The keys of one entry of `keys`.
-const ENTRY_KEYS: &[&str] = &["name", "sha256", "allow", "topics"];
+/// One entry of `keys`.
+static ENTRY: Table = Table::within("keys", &["name", "sha256", "allow", "topics"]);
 
 /// Most keys.
 const KEYS_MAX: usize = 100;
@@ -28,13 +46,6 @@ const PATTERNS_MAX: usize = 100;
 const NAME_BYTES_MAX: usize = 64;
 
 const EXAMPLE: &str = "write `keys = [{ name = \"backend\", sha256 = \"...\" }]`; `rialto api-key` makes one";
-
-/// Which programs may use the HTTP API: `[api]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Api {
-    /// Their keys, 1 to 100, each with another name and another hash.
-    pub keys: Vec<ApiKey>,
-}
 
 /// A key of the HTTP API, and what it may be used for.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,8 +71,30 @@ impl fmt::Debug for ApiKey {
     }
 }
 
+/// A list of keys.
+fn keys() -> Form {
+    let properties = json!({
+        "name": { "type": "string", "pattern": "^[a-z0-9_-]{1,64}$" },
+        "sha256": { "type": "string", "pattern": "^[0-9A-Fa-f]{64}$" },
+        "allow": { "type": "array", "items": { "enum": ApiOperation::ALL.map(ApiOperation::name) }, "minItems": 1 },
+        "topics": strings().schema,
+    });
+    let entry = json!({
+        "type": "object", "properties": properties, "required": ["name", "sha256"], "additionalProperties": false,
+    });
+    Form::of(json!({ "type": "array", "items": entry, "minItems": 1, "maxItems": KEYS_MAX })).example(
+        "[{ name = \"backend\", sha256 = \"d1bf10a7f3b6aeffd970fd7a9ea67298e5fd2a56c99f405797a2f494b3feb59a\" }]",
+    )
+}
+
+impl Written for Vec<ApiKey> {
+    fn written(&self) -> Option<String> {
+        None
+    }
+}
+
 pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<Api> {
-    let section = Section::open(report, "[api]", KEYS, value)?;
+    let section = Section::open(report, "[api]", &Api::TABLE, value)?;
     let Some(keys) = section.get("keys") else {
         if !report.torn {
             report.add(Problem::at(section.span(), "`[api]` needs `keys`").help(EXAMPLE));
@@ -97,7 +130,7 @@ fn check_entry<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<ApiKey> 
         report.add(wrong_type("keys", value, "a list of tables").help(EXAMPLE));
         return None;
     };
-    let section = Section::open(report, "keys", ENTRY_KEYS, value)?;
+    let section = Section::open(report, "keys", &ENTRY, value)?;
     let allow = section.get("allow").map_or_else(|| ApiOperation::ALL.to_vec(), |value| check_allow(report, value));
     let topics = match section.get("topics") {
         Some(value) => check_topics(report, value),

@@ -1,16 +1,26 @@
-//! Checks the `[[endpoint]]` tables: valid and different paths, each with a plugin of the file.
+//! The `[[endpoint]]` tables and their check: valid and different paths, each with a plugin of the file.
 
+use serde_json::json;
 use toml::de::DeValue;
 
 use super::{
-    Endpoint,
     problem::Problem,
     section::{Report, Section, Value, echo},
+    setting::{Custom, Form, settings},
     topics::check_plugin,
 };
 
-/// The keys of an `[[endpoint]]`.
-pub(super) const KEYS: &[&str] = &["path", "plugin"];
+settings! {
+    /// A raw endpoint: the messages of WebSockets at `path` go to the plugin, in a format of its own instead of Rialto's
+    /// protocol. Other requests to that path are served as usual. At most 1_000.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Endpoint: "[[endpoint]]" requires ["path", "plugin"] {
+        /// The path, like `"/"` or `"/feed"`, each only once.
+        path: String = String::new() => Custom { form: || Form::of(json!({ "type": "string", "pattern": "^/" })).example("\"/raw\"") };
+        /// The NAME of its `[plugin.NAME]`.
+        plugin: String = String::new() => Custom { form: || Form::of(json!({ "type": "string" })).example("\"chat\"") };
+    }
+}
 
 /// Most raw endpoints, and most bytes of a path.
 const ENDPOINTS_MAX: usize = 1_000;
@@ -49,10 +59,10 @@ fn check_endpoint<'a>(
     plugins: &[&str],
     found: &[Endpoint],
 ) -> Option<Endpoint> {
-    let section = Section::open(report, "[[endpoint]]", KEYS, value)?;
+    let section = Section::open(report, "[[endpoint]]", &Endpoint::TABLE, value)?;
     let plugin = section.text(report, "plugin", "\"chat\"");
     let path = section.text(report, "path", "\"/\"");
-    for key in KEYS.iter().filter(|key| section.get(key).is_none()) {
+    for key in Endpoint::TABLE.keys.iter().filter(|key| section.get(key).is_none()) {
         if !report.torn {
             report.add(Problem::at(section.span(), format!("an endpoint needs a `{key}`")).help(EXAMPLE));
         }

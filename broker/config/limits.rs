@@ -1,82 +1,98 @@
-//! Checks `[limits]`: every limit is within its range and consistent with the others.
+//! `[limits]` and its check: every limit is within its range and consistent with the others.
 
 use super::{
-    Limits,
     problem::Problem,
-    section::{Report, Section, Unit, Value, grouped},
+    section::{Report, Section, Value, grouped},
+    setting::settings,
 };
 
-/// The keys of `[limits]`.
-pub(super) const KEYS: &[&str] = &[
-    "message_bytes",
-    "fragments",
-    "subscriptions",
-    "connections",
-    "connections_per_address",
-    "sessions",
-    "sessions_per_user",
-    "admissions_per_s",
-    "handshakes_per_s",
-    "topics",
-    "outbox_bytes",
-    "outboxes_bytes",
-    "unsent_bytes",
-    "inbox_messages",
-    "conflation_fields",
-    "history_bytes",
-    "keys",
-    "patterns",
-    "presence_members",
-    "presence_grace_ms",
-    "requests_in_flight",
-    "bad_requests_per_s",
-    "control_frames_per_s",
-    "header_ms",
-    "frame_ms",
-    "write_ms",
-    "ping_ms",
-    "pong_ms",
-    "close_ms",
-    "topic_idle_ms",
-];
+settings! {
+    /// Limits: sizes, quotas, rate limits and timeouts for everything that clients can make grow or wait.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Limits: "[limits]" {
+        /// Largest message and frame from a client. A larger one closes its session.
+        message_bytes: usize = 65_536, 256 to 1_048_576 bytes;
+        /// Fragments that one WebSocket message may come in.
+        fragments: usize = 256, 1 to 65_536 items;
+        /// Subscriptions of one session.
+        subscriptions: usize = 1_000, 1 to 1_000_000 items;
+        /// Open connections that are not sessions (yet). Further ones are answered with 503 and Retry-After, or closed at
+        /// once.
+        connections: usize = 10_000, 1 to 10_000_000 items;
+        /// Open connections of one IP address, sessions included; further ones are answered with 429. Of an IPv6 address
+        /// the first 64 bits count. Trusted proxies and this machine itself (127.0.0.1, ::1) are exempt.
+        connections_per_address: usize = 1_000, 1 to 10_000_000 items;
+        /// Open sessions. Further ones are answered with 503 and Retry-After.
+        sessions: usize = 100_000, 1 to 10_000_000 items;
+        /// Open sessions of one user.
+        sessions_per_user: usize = 1_000, 1 to 10_000_000 items;
+        /// Rate limit: new sessions per second; bursts of up to one second's worth. Further ones are answered with 503 and
+        /// a random Retry-After, so that they do not all return at once.
+        admissions_per_s: u32 = 10_000, 1 to 1_000_000 items;
+        /// Rate limit: TLS handshakes of one address per second; bursts of up to one second's worth. Further connections
+        /// are closed. Trusted proxies and this machine itself are exempt.
+        handshakes_per_s: u32 = 50, 1 to 1_000_000 items;
+        /// Topics in memory.
+        topics: usize = 100_000, 1 to 10_000_000 items;
+        /// Slow consumer limit: encoded frames queued for one session. Not less than `message_bytes`. Beyond it the
+        /// delivery policy of each subscription decides what is skipped; with "queue" the session is closed as a slow
+        /// consumer.
+        outbox_bytes: usize = 1_048_576, 256 to 1_073_741_824 bytes;
+        /// Encoded frames queued for all sessions together. Not less than `outbox_bytes`. Beyond it the largest outboxes
+        /// are reduced first: by what their delivery policies may skip, then by closing their sessions.
+        outboxes_bytes: usize = 268_435_456, 256 to 1_099_511_627_776 bytes;
+        /// Unsent bytes that the operating system buffers for one session (TCP_NOTSENT_LOWAT). The rest waits in the
+        /// outbox, where delivery policies apply: a small value gives a slow consumer fresher messages and takes less
+        /// memory of the system. Linux and Android only.
+        unsent_bytes: u32 = 131_072, 4_096 to 1_073_741_824 bytes;
+        /// Back-pressure: messages queued for one shard. Beyond it publishers have to wait.
+        inbox_messages: usize = 4_096, 1 to 1_048_576 items;
+        /// Conflation: different fields that the subscribers of one topic may use with "latest_by". Each field is read from
+        /// every message that waits for a slow consumer.
+        conflation_fields: usize = 16, 0 to 65_536 items;
+        /// Memory for the history and the idempotency keys of all topics together. Beyond it the least recently published
+        /// topics lose theirs.
+        history_bytes: usize = 268_435_456, 65_536 to 1_099_511_627_776 bytes;
+        /// Idempotency keys that are kept for one topic. Beyond it the oldest are dropped.
+        keys: usize = 10_000, 1 to 10_000_000 items;
+        /// Different patterns with subscribers.
+        patterns: usize = 100_000, 1 to 10_000_000 items;
+        /// Presence: most members of one topic that are listed. With more, only their count is sent, instead of joins and
+        /// leaves.
+        presence_members: usize = 200, 1 to 100_000 items;
+        /// Presence grace period: a user whose session ended and who reconnects within this time has not left.
+        presence_grace_ms: u64 = 5_000, 0 to 600_000 ms;
+        /// Back-pressure: requests of one session in flight. At the limit its socket is not read.
+        requests_in_flight: usize = 64, 1 to 65_536 items;
+        /// Rate limit: invalid requests of one session per second; bursts of up to one second's worth. Beyond it the
+        /// session is closed with 1008.
+        bad_requests_per_s: u32 = 100, 1 to 1_000_000 items;
+        /// Rate limit: WebSocket pings and pongs of one session per second; bursts of up to one second's worth. Beyond it
+        /// the session is closed with 1008.
+        control_frames_per_s: u32 = 100, 1 to 1_000_000 items;
+        /// Timeout for the head of an HTTP request and for a TLS handshake.
+        header_ms: u64 = 5_000, 10 to 600_000 ms;
+        /// Timeout for the rest of a WebSocket message that has begun.
+        frame_ms: u64 = 10_000, 10 to 600_000 ms;
+        /// Write timeout: a connection that accepts no byte for this long is closed.
+        write_ms: u64 = 10_000, 10 to 600_000 ms;
+        /// Keep-alive: interval between two pings of a session.
+        ping_ms: u64 = 25_000, 10 to 3_600_000 ms;
+        /// Keep-alive timeout: a session from which nothing arrives for this long after a ping is closed.
+        pong_ms: u64 = 10_000, 10 to 600_000 ms;
+        /// Timeout for a client to answer a close.
+        close_ms: u64 = 5_000, 10 to 600_000 ms;
+        /// How long a topic without subscribers stays in memory.
+        topic_idle_ms: u64 = 60_000, 10 to 86_400_000 ms;
+    }
+}
 
 pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Limits {
-    use Unit::{Bytes, Items, Milliseconds};
     let mut limits = Limits::default();
-    let Some(section) = Section::open(report, "[limits]", KEYS, value) else {
+    let Some(section) = Section::open(report, "[limits]", &Limits::TABLE, value) else {
         return limits;
     };
-    let to = &mut limits;
-    section.number(report, "message_bytes", Bytes, 256..=1_048_576, &mut to.message_bytes);
-    section.number(report, "fragments", Items, 1..=65_536, &mut to.fragments);
-    section.number(report, "subscriptions", Items, 1..=1_000_000, &mut to.subscriptions);
-    section.number(report, "connections", Items, 1..=10_000_000, &mut to.connections);
-    section.number(report, "connections_per_address", Items, 1..=10_000_000, &mut to.connections_per_address);
-    section.number(report, "sessions", Items, 1..=10_000_000, &mut to.sessions);
-    section.number(report, "sessions_per_user", Items, 1..=10_000_000, &mut to.sessions_per_user);
-    section.number(report, "admissions_per_s", Items, 1..=1_000_000, &mut to.admissions_per_s);
-    section.number(report, "handshakes_per_s", Items, 1..=1_000_000, &mut to.handshakes_per_s);
-    section.number(report, "topics", Items, 1..=10_000_000, &mut to.topics);
-    section.number(report, "outbox_bytes", Bytes, 256..=1_073_741_824, &mut to.outbox_bytes);
-    section.number(report, "outboxes_bytes", Bytes, 256..=1_099_511_627_776, &mut to.outboxes_bytes);
-    section.number(report, "unsent_bytes", Bytes, 4_096..=1_073_741_824, &mut to.unsent_bytes);
-    section.number(report, "inbox_messages", Items, 1..=1_048_576, &mut to.inbox_messages);
-    section.number(report, "conflation_fields", Items, 0..=65_536, &mut to.conflation_fields);
-    section.number(report, "history_bytes", Bytes, 65_536..=1_099_511_627_776, &mut to.history_bytes);
-    section.number(report, "keys", Items, 1..=10_000_000, &mut to.keys);
-    section.number(report, "patterns", Items, 1..=10_000_000, &mut to.patterns);
-    section.number(report, "presence_members", Items, 1..=100_000, &mut to.presence_members);
-    section.number(report, "presence_grace_ms", Milliseconds, 0..=600_000, &mut to.presence_grace_ms);
-    section.number(report, "requests_in_flight", Items, 1..=65_536, &mut to.requests_in_flight);
-    section.number(report, "bad_requests_per_s", Items, 1..=1_000_000, &mut to.bad_requests_per_s);
-    section.number(report, "control_frames_per_s", Items, 1..=1_000_000, &mut to.control_frames_per_s);
-    section.number(report, "header_ms", Milliseconds, 10..=600_000, &mut to.header_ms);
-    section.number(report, "frame_ms", Milliseconds, 10..=600_000, &mut to.frame_ms);
-    section.number(report, "write_ms", Milliseconds, 10..=600_000, &mut to.write_ms);
-    section.number(report, "ping_ms", Milliseconds, 10..=3_600_000, &mut to.ping_ms);
-    section.number(report, "pong_ms", Milliseconds, 10..=600_000, &mut to.pong_ms);
-    section.number(report, "close_ms", Milliseconds, 10..=600_000, &mut to.close_ms);
-    section.number(report, "topic_idle_ms", Milliseconds, 10..=86_400_000, &mut to.topic_idle_ms);
+    limits.read_keys(report, &section);
     let (message, outbox, outboxes) = (limits.message_bytes, limits.outbox_bytes, limits.outboxes_bytes);
     // An outbox that cannot hold one message would close every session that is sent one.
     check_pair(

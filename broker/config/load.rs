@@ -20,8 +20,16 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, not only the first problem.
     pub fn load(path: &Path) -> Result<Config, Problems> {
+        Config::load_with_warnings(path).map(|(config, _)| config)
+    }
+
+    /// Like [`Config::load`], and returns what works but will not in the next version, such as an old name of a key.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_with_warnings(path: &Path) -> Result<(Config, Option<Problems>), Problems> {
         match read(path) {
-            Ok(text) => Config::parse(&text, path),
+            Ok(text) => Config::parse_with_warnings(&text, path),
             Err(problem) => Err(Problems::new(path, String::new(), vec![problem])),
         }
     }
@@ -32,27 +40,33 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, not only the first problem.
     pub fn parse(text: &str, file_name: &Path) -> Result<Config, Problems> {
+        Config::parse_with_warnings(text, file_name).map(|(config, _)| config)
+    }
+
+    /// Like [`Config::parse`], and returns what works but will not in the next version.
+    ///
+    /// # Errors
+    /// As [`Config::parse`].
+    pub fn parse_with_warnings(text: &str, file_name: &Path) -> Result<(Config, Option<Problems>), Problems> {
         if text.len() as u64 > FILE_BYTES_MAX {
             return Err(Problems::new(file_name, String::new(), vec![too_large()]));
         }
         let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
         let syntax = Syntax::read(text);
         let document = syntax.document();
-        let mut report = Report {
-            text,
-            folder: file_name.parent().unwrap_or(Path::new("")),
-            torn: syntax.torn,
-            problems: Vec::new(),
-        };
+        let folder = file_name.parent().unwrap_or(Path::new(""));
+        let mut report = Report { torn: syntax.torn, ..Report::new(text, folder) };
         let config = check::check(&mut report, &document);
         let follows = |problem: &Problem| problem.start().is_some_and(|at| syntax.is_torn(at));
         report.problems.retain(|problem| !follows(problem));
         let mut problems = report.problems;
         problems.extend_from_slice(&syntax.problems);
-        if problems.is_empty() {
-            return Ok(config);
+        if !problems.is_empty() {
+            return Err(Problems::new(file_name, hide::secrets(text, &document), problems));
         }
-        Err(Problems::new(file_name, hide::secrets(text, &document), problems))
+        let warnings = (!report.warnings.is_empty())
+            .then(|| Problems::warnings(file_name, hide::secrets(text, &document), report.warnings));
+        Ok((config, warnings))
     }
 }
 
@@ -73,7 +87,8 @@ fn read(path: &Path) -> Result<String, Problem> {
 
 fn unreadable(error: &io::Error) -> Problem {
     match error.kind() {
-        ErrorKind::NotFound => Problem::new("there is no such file").help("name a configuration file"),
+        ErrorKind::NotFound => Problem::new("there is no such file")
+            .help("name a configuration file; `rialto config --minimal > rialto.toml` writes one"),
         ErrorKind::PermissionDenied => Problem::new("the file may not be read").help("check its owner and mode"),
         ErrorKind::IsADirectory => {
             Problem::new("this is a folder").help("name the file in it, like config/rialto.toml")

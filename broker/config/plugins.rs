@@ -1,41 +1,83 @@
-//! Checks the `[plugin.NAME]` tables and converts the plugins' own settings to JSON. It does not read components.
+//! The `[plugin.NAME]` tables: their check, which also converts the plugins' own settings to JSON. It does not read components.
 
-use std::{collections::BTreeMap, io::ErrorKind, path::PathBuf};
+use std::{collections::BTreeMap, fmt, io::ErrorKind, path::PathBuf};
 
 use rialto_plugin::host::Capability;
-use serde_json::{Map, Number};
+use serde_json::{Map, Number, json};
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Isolation, PluginConfig,
     problem::Problem,
-    section::{Report, Section, Text, Unit, Value, echo, grouped},
-    server::texts,
+    section::{Report, Section, Text, Value, echo, grouped},
+    server::{strings, texts},
+    setting::{Choice, Custom, Flag, Form, Written, settings},
+    tls::file,
 };
 
-/// The keys of a `[plugin.NAME]`.
-pub(super) const KEYS: &[&str] = &[
-    "path",
-    "memory_bytes",
-    "hook_ms",
-    "mailbox",
-    "component_bytes",
-    "state_bytes",
-    "output_bytes",
-    "host_calls",
-    "effects",
-    "timers",
-    "grants",
-    "isolation",
-    "instances",
-    "instance_idle_ms",
-    "failures",
-    "failures_ms",
-    "quarantine_ms",
-    "record",
-    "watch",
-    "config",
-];
+settings! {
+    /// Plugins, at most 256: one table for each. The name has 1 to 64 of the characters a-z, 0-9 and "-". A plugin that no
+    /// topic rule names can still be called by its name.
+    #[derive(Clone, PartialEq)]
+    pub struct PluginConfig: "[plugin.NAME]" requires ["path"] {
+        /// The component. A relative path starts at the folder of this file.
+        path: PathBuf = PathBuf::new() => Custom { form: || file().example("\"chat.wasm\"") };
+        /// Memory of one instance.
+        memory_bytes: u64 = 33_554_432, 65_536 to 4_294_967_296 bytes;
+        /// Time for one hook. A hook that takes longer is stopped and has no effect.
+        hook_ms: u64 = 50, 1 to 60_000 ms;
+        /// Mailbox: events queued for an instance. When it is full, requests fail with `busy`.
+        mailbox: usize = 1_024, 1 to 1_048_576 items;
+        /// Largest component file.
+        component_bytes: u64 = 8_388_608, 1_024 to 268_435_456 bytes;
+        /// Quota for its state in the store.
+        state_bytes: u64 = 67_108_864, 0 to 1_099_511_627_776 bytes;
+        /// Bytes that one hook may pass to the broker.
+        output_bytes: usize = 1_048_576, 1_024 to 268_435_456 bytes;
+        /// Calls to the broker in one hook.
+        host_calls: usize = 1_000, 1 to 1_000_000 items;
+        /// Effects (messages, replies, timers, changes of state) of one hook.
+        effects: usize = 10_000, 1 to 1_000_000 items;
+        /// Pending timers.
+        timers: usize = 10_000, 0 to 10_000_000 items;
+        /// The capabilities that it is granted: `state`, `timers`, `sessions`, `publish PATTERN` (to topics that are not its
+        /// own) and `subscribe PATTERN` (its sessions, to topics that are not its own). A plugin may use the capabilities
+        /// that it requests and is granted; a plugin that requests more does not load.
+        grants: Vec<String> = Capability::OWN.iter().map(ToString::to_string).collect() => Custom { form: grants };
+        /// Isolation: with `"plugin"` one instance serves all its topics, in one order; with `"topic"` each topic has an
+        /// instance with state of its own.
+        isolation: Isolation = Isolation::Plugin => Choice(&ISOLATIONS);
+        /// With isolation `"topic"`: instances in memory. Beyond it the one used longest ago begins anew when it is needed
+        /// again.
+        instances: usize = 1_000, 1 to 1_000_000 items;
+        /// With isolation `"topic"`: how long an idle instance is kept.
+        instance_idle_ms: u64 = 600_000, 10 to 86_400_000 ms;
+        /// Quarantine: after this many failures (traps, exceeded limits, timeouts) within `failures_ms` no hook is called
+        /// for `quarantine_ms`. A client that makes a plugin fail on purpose must not get it quarantined easily.
+        failures: usize = 500, 1 to 1_000_000 items;
+        /// The time in which `failures` bring quarantine.
+        failures_ms: u64 = 10_000, 10 to 86_400_000 ms;
+        /// How long quarantine lasts; 0 means until the plugin is loaded again.
+        quarantine_ms: u64 = 10_000, 0 to 86_400_000 ms;
+        /// Recording: the last events that each instance keeps. When a hook traps or exceeds a limit, they are written to
+        /// the folder `recordings` of `[sandbox]`; `rialto plugin replay FILE` replays them. They contain what clients sent.
+        record: usize = 0, 0 to 100_000 items;
+        /// Whether the plugin is loaded again when its file changes.
+        watch: bool = false => Flag;
+        /// The plugin's own settings, in any form, usually as a table `[plugin.NAME.config]`: it receives them as JSON when
+        /// it starts. They never appear in logs.
+        config: serde_json::Value = serde_json::Value::Object(Map::new()) => Custom { form: || Form::of(json!({ "type": "object" })) };
+    }
+}
+
+/// Isolation: what has its own instance of a plugin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// The plugin: one instance, one order for all its topics.
+    #[default]
+    Plugin,
+    /// Each topic, with state of its own.
+    Topic,
+}
 
 /// What may have an instance of its own.
 const ISOLATIONS: [(&str, Isolation); 2] = [("plugin", Isolation::Plugin), ("topic", Isolation::Topic)];
@@ -51,6 +93,33 @@ const NAME_BYTES_MAX: usize = 64;
 
 /// Most characters of a path that a problem repeats.
 const PATH_CHARS_MAX: usize = 120;
+
+/// Capabilities.
+fn grants() -> Form {
+    strings()
+}
+
+impl Written for serde_json::Value {
+    fn written(&self) -> Option<String> {
+        None
+    }
+}
+
+impl fmt::Debug for PluginConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginConfig")
+            .field("path", &self.path)
+            .field("memory_bytes", &self.memory_bytes)
+            .field("hook_ms", &self.hook_ms)
+            .field("mailbox", &self.mailbox)
+            .field("component_bytes", &self.component_bytes)
+            .field("state_bytes", &self.state_bytes)
+            .field("output_bytes", &self.output_bytes)
+            .field("host_calls", &self.host_calls)
+            .field("effects", &self.effects)
+            .finish_non_exhaustive()
+    }
+}
 
 /// The names of the plugins in the file, valid or not.
 pub(super) fn names<'a>(value: Option<&'a Value<'a>>) -> Vec<&'a str> {
@@ -74,7 +143,7 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> BTreeMap<S
     }
     for (key, value) in plugins.iter() {
         let name = key.get_ref().as_ref();
-        if KEYS.contains(&name) && !matches!(value.get_ref(), DeValue::Table(_)) {
+        if PluginConfig::TABLE.keys.contains(&name) && !matches!(value.get_ref(), DeValue::Table(_)) {
             let title = format!("`{name}` of a plugin without a name");
             report.add(Problem::at(key.span(), title).help("write `[plugin.NAME]` above it, like `[plugin.chat]`"));
             continue;
@@ -96,29 +165,11 @@ fn is_name(name: &str) -> bool {
 }
 
 fn check_plugin<'a>(report: &mut Report, name: &str, value: &'a Value<'a>) -> Option<PluginConfig> {
-    use Unit::{Bytes, Items, Milliseconds};
     let header = format!("[plugin.{}]", echo(name));
-    let section = Section::open(report, &header, KEYS, value)?;
+    let section = Section::open(report, &header, &PluginConfig::TABLE, value)?;
     let mut plugin = PluginConfig::default();
-    let to = &mut plugin;
-    section.number(report, "memory_bytes", Bytes, 65_536..=4_294_967_296, &mut to.memory_bytes);
-    section.number(report, "hook_ms", Milliseconds, 1..=60_000, &mut to.hook_ms);
-    section.number(report, "mailbox", Items, 1..=1_048_576, &mut to.mailbox);
-    section.number(report, "component_bytes", Bytes, 1_024..=268_435_456, &mut to.component_bytes);
-    section.number(report, "state_bytes", Bytes, 0..=1_099_511_627_776, &mut to.state_bytes);
-    section.number(report, "output_bytes", Bytes, 1_024..=268_435_456, &mut to.output_bytes);
-    section.number(report, "host_calls", Items, 1..=1_000_000, &mut to.host_calls);
-    section.number(report, "effects", Items, 1..=1_000_000, &mut to.effects);
-    section.number(report, "timers", Items, 0..=10_000_000, &mut to.timers);
-    section.number(report, "instances", Items, 1..=1_000_000, &mut to.instances);
-    section.number(report, "instance_idle_ms", Milliseconds, 10..=86_400_000, &mut to.instance_idle_ms);
-    section.number(report, "failures", Items, 1..=1_000_000, &mut to.failures);
-    section.number(report, "failures_ms", Milliseconds, 10..=86_400_000, &mut to.failures_ms);
-    section.number(report, "quarantine_ms", Milliseconds, 0..=86_400_000, &mut to.quarantine_ms);
-    section.number(report, "record", Items, 0..=100_000, &mut to.record);
-    section.flag(report, "watch", &mut to.watch);
-    check_grants(report, &section, &mut to.grants);
-    section.choice(report, "isolation", &ISOLATIONS, &mut to.isolation);
+    plugin.read_keys(report, &section);
+    check_grants(report, &section, &mut plugin.grants);
     if section.get("path").is_none() && !report.torn {
         let title = format!("`{header}` needs a `path`");
         report.add(
@@ -178,6 +229,13 @@ fn check_path(report: &mut Report, text: &Text, component_bytes: u64) -> PathBuf
     path
 }
 
+/// A value as JSON, if JSON can hold it.
+pub(super) fn as_json(value: &Value) -> Option<serde_json::Value> {
+    let mut report = Report::new("", std::path::Path::new(""));
+    let json = to_json(&mut report, value);
+    report.problems.is_empty().then_some(json)
+}
+
 fn to_object(report: &mut Report, table: &DeTable) -> Map<String, serde_json::Value> {
     table.iter().map(|(key, value)| (key.get_ref().to_string(), to_json(report, value))).collect()
 }
@@ -212,7 +270,7 @@ mod tests {
     fn settings_become_json() {
         let text = "a = 1\nb = [-2.5, true]\nc.d = 1979-05-27T07:32:00Z\ne = \"x\"\nf = 0xff\n";
         let table = DeTable::parse(text).expect("valid").into_inner();
-        let mut report = Report { text, folder: Path::new(""), torn: false, problems: Vec::new() };
+        let mut report = Report::new(text, Path::new(""));
         let got = to_object(&mut report, &table);
         let expected = r#"{"a":1,"b":[-2.5,true],"c":{"d":"1979-05-27T07:32:00Z"},"e":"x","f":255}"#;
         assert_eq!(serde_json::Value::Object(got).to_string(), expected);
@@ -223,7 +281,7 @@ mod tests {
     fn json_has_no_nan() {
         for text in ["a = nan", "a = -inf", "a = [1e999]", "a = 9223372036854775808"] {
             let table = DeTable::parse(text).expect("valid").into_inner();
-            let mut report = Report { text, folder: Path::new(""), torn: false, problems: Vec::new() };
+            let mut report = Report::new(text, Path::new(""));
             to_object(&mut report, &table);
             assert_eq!(report.problems.len(), 1, "{text}");
         }

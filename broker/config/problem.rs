@@ -39,6 +39,8 @@ pub struct Problems {
     /// The text with secrets blanked out, byte for byte as long as the original.
     text: String,
     list: Vec<Problem>,
+    /// Whether the configuration can be used all the same.
+    are_warnings: bool,
 }
 
 impl Problem {
@@ -108,7 +110,12 @@ impl Problems {
             counted = start;
             problem.line = Some(line);
         }
-        Problems { file: file.display().to_string(), text, list }
+        Problems { file: file.display().to_string(), text, list, are_warnings: false }
+    }
+
+    /// As [`Problems::new`], of a configuration that can be used all the same.
+    pub(super) fn warnings(file: &Path, text: String, list: Vec<Problem>) -> Problems {
+        Problems { are_warnings: true, ..Problems::new(file, text, list) }
     }
 
     /// How many there are.
@@ -136,12 +143,14 @@ impl Problems {
             out.push_str(&format!("... and {hidden} more\n\n"));
         }
         let (count, file) = (self.list.len(), normalize_untrusted_str(&visible(&self.file)));
-        out.push_str(&format!("{count} problem{} in {file}", if count == 1 { "" } else { "s" }));
+        let what = if self.are_warnings { "warning" } else { "problem" };
+        out.push_str(&format!("{count} {what}{} in {file}", if count == 1 { "" } else { "s" }));
         out
     }
 
     fn render_one(&self, renderer: &Renderer, problem: &Problem) -> String {
-        let group = Level::ERROR.primary_title(visible(&problem.title));
+        let level = if self.are_warnings { Level::WARNING } else { Level::ERROR };
+        let group = level.primary_title(visible(&problem.title));
         let group = match self.snippet(&problem.marks) {
             Some(snippet) => group.element(snippet),
             None => group.element(Origin::path(visible(&self.file))),

@@ -1,13 +1,17 @@
 //! Reads the values of one table and reports type and range errors; it does not know what a value is for.
 
-use std::{borrow::Cow, ops::Range, ops::RangeInclusive, path::Path};
+use std::{borrow::Cow, ops::Range, path::Path};
 
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use super::{check::SECTIONS, problem::Problem};
+use super::{
+    check::TABLES,
+    problem::Problem,
+    setting::{Kind, Number, Table},
+};
 
 /// Most characters of a key or value that a problem repeats.
 const ECHO_CHARS_MAX: usize = 40;
@@ -25,10 +29,13 @@ pub(super) struct Report<'a> {
     pub(super) torn: bool,
     /// Found so far, in any order.
     pub(super) problems: Vec<Problem>,
+    /// What works, but will not in the next version.
+    pub(super) warnings: Vec<Problem>,
 }
 
 /// One table whose keys are known.
 pub(super) struct Section<'a> {
+    known: &'static Table,
     table: &'a DeTable<'a>,
     span: Range<usize>,
 }
@@ -40,32 +47,96 @@ pub(super) struct Text<'a> {
 }
 
 /// What a number counts.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     Bytes,
     Milliseconds,
     Items,
 }
 
-impl Report<'_> {
+impl<'r> Report<'r> {
+    /// Nothing is wrong so far.
+    pub(super) fn new(text: &'r str, folder: &'r Path) -> Self {
+        Self { text, folder, torn: false, problems: Vec::new(), warnings: Vec::new() }
+    }
+
     pub(super) fn add(&mut self, problem: Problem) {
         self.problems.push(problem);
+    }
+
+    pub(super) fn warn(&mut self, problem: Problem) {
+        self.warnings.push(problem);
+    }
+
+    /// The integer, if it is within its range; `default` is for the hint.
+    pub(super) fn number(&mut self, key: &str, value: &Value, kind: &Number, default: u64) -> Option<u64> {
+        let range = kind.min..=kind.max;
+        let DeValue::Integer(integer) = value.get_ref() else {
+            let amount = as_text(value).and_then(|text| amount(text.value, kind.unit)).filter(|n| range.contains(n));
+            let example = grouped(amount.unwrap_or(default));
+            let expected = format!("an integer{}", kind.unit.within());
+            self.add(wrong_type(key, value, &expected).help(format!("write `{key} = {example}`")));
+            return None;
+        };
+        let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|n| range.contains(n));
+        if number.is_none() {
+            let (min, max) = (grouped(kind.min), grouped(kind.max));
+            let title = format!("`{key}` must be {min} to {max}{}", kind.unit.after());
+            let help = format!("the default is {}", grouped(default));
+            self.add(Problem::at(value.span(), title).label("out of range").help(help));
+        }
+        number
+    }
+
+    /// The boolean; `default` is for the hint.
+    pub(super) fn flag(&mut self, key: &str, value: &Value, default: bool) -> Option<bool> {
+        if let DeValue::Boolean(flag) = value.get_ref() {
+            return Some(*flag);
+        }
+        self.add(wrong_type(key, value, "true or false").help(format!("write `{key} = {default}`")));
+        None
+    }
+
+    /// The choice that the word names.
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, value: &Value, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text(key, value, &format!("\"{}\"", choices[0].0))?;
+        let choice = choices.iter().find(|(word, _)| *word == text.value).map(|(_, choice)| *choice);
+        if choice.is_none() {
+            let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            let title = format!("`{key}` is {}, not \"{}\"", words.join(" or "), echo(text.value));
+            self.add(Problem::at(text.span, title));
+        }
+        choice
+    }
+
+    /// The string; `example` shows the right form.
+    pub(super) fn text<'a>(&mut self, key: &str, value: &'a Value<'a>, example: &str) -> Option<Text<'a>> {
+        let text = as_text(value);
+        if text.is_none() {
+            self.add(wrong_type(key, value, "a string").help(format!("write `{key} = {example}`")));
+        }
+        text
     }
 }
 
 impl<'a> Section<'a> {
-    /// Opens a table and reports every unknown key. `header` is the header of its section in a file.
-    pub(super) fn open(report: &mut Report, header: &str, known: &[&str], value: &'a Value<'a>) -> Option<Section<'a>> {
+    /// Opens a table, reports every unknown key and warns of every old one. `header` is its header in the file.
+    pub(super) fn open(
+        report: &mut Report,
+        header: &str,
+        known: &'static Table,
+        value: &'a Value<'a>,
+    ) -> Option<Section<'a>> {
         let DeValue::Table(table) = value.get_ref() else {
             let found = kind(value.get_ref());
             let title = format!("`{header}` must be a table, not {found}");
             report.add(Problem::at(value.span(), title).help(format!("write a line `{header}` and its keys below it")));
             return None;
         };
-        for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
-            report.add(unknown_key(header, known, key));
+        for key in table.keys() {
+            check_key(report, header, known, table, key);
         }
-        Some(Section { table, span: value.span() })
+        Some(Section { known, table, span: value.span() })
     }
 
     /// The position of its header.
@@ -73,74 +144,45 @@ impl<'a> Section<'a> {
         self.span.clone()
     }
 
+    /// The value of a key, also under a name that it had before.
     pub(super) fn get(&self, key: &str) -> Option<&'a Value<'a>> {
-        self.table.get(key)
+        let old = |(old, new): &(&str, &str)| (*new == key).then(|| self.table.get(*old)).flatten();
+        self.table.get(key).or_else(|| self.known.renamed.iter().find_map(old))
+    }
+
+    /// Sets `target`, which holds the default, if the key is there.
+    pub(super) fn read<T>(&self, report: &mut Report, key: &str, kind: &impl Kind<T>, target: &mut T) {
+        if let Some(value) = self.get(key) {
+            kind.read(report, key, value, target);
+        }
     }
 
     /// A string, if there is one; `example` shows the right form.
     pub(super) fn text(&self, report: &mut Report, key: &str, example: &str) -> Option<Text<'a>> {
-        let value = self.get(key)?;
-        let text = as_text(value);
-        if text.is_none() {
-            report.add(wrong_type(key, value, "a string").help(format!("write `{key} = {example}`")));
-        }
-        text
+        report.text(key, self.get(key)?, example)
     }
+}
 
-    /// Sets `target` to a boolean, if there is one.
-    pub(super) fn flag(&self, report: &mut Report, key: &str, target: &mut bool) {
-        match self.get(key).map(|value| (value, value.get_ref())) {
-            None => {}
-            Some((_, DeValue::Boolean(flag))) => *target = *flag,
-            Some((value, _)) => {
-                report.add(wrong_type(key, value, "true or false").help(format!("write `{key} = {target}`")));
-            }
-        }
+/// Reports a key that is unknown, and warns of one that has another name now or exists no more.
+fn check_key(report: &mut Report, header: &str, known: &Table, table: &DeTable, key: &Spanned<Cow<'_, str>>) {
+    let name = key.get_ref().as_ref();
+    if known.keys.contains(&name) {
+        return;
     }
-
-    /// Sets `target` to the choice that the word names, if the key is there.
-    pub(super) fn choice<T: Copy>(&self, report: &mut Report, key: &str, choices: &[(&str, T)], target: &mut T) {
-        let Some(text) = self.text(report, key, &format!("\"{}\"", choices[0].0)) else { return };
-        match choices.iter().find(|(word, _)| *word == text.value) {
-            Some((_, choice)) => *target = *choice,
-            None => {
-                let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-                let title = format!("`{key}` is {}, not \"{}\"", words.join(" or "), echo(text.value));
-                report.add(Problem::at(text.span, title));
-            }
+    if let Some((_, new)) = known.renamed.iter().find(|(old, _)| *old == name) {
+        if table.contains_key(*new) {
+            let title = format!("`{name}` is the old name of `{new}`, which is there too");
+            report.add(Problem::at(key.span(), title).help(format!("remove `{name}`")));
+        } else {
+            let title = format!("`{name}` in `{header}` is now named `{new}`");
+            let help = format!("write `{new}`: the old name works in this version only");
+            report.warn(Problem::at(key.span(), title).help(help));
         }
-    }
-
-    /// Sets `target`, which holds the default, to an integer within `range`, if the key is there.
-    pub(super) fn number<T>(
-        &self,
-        report: &mut Report,
-        key: &str,
-        unit: Unit,
-        range: RangeInclusive<u64>,
-        target: &mut T,
-    ) where
-        T: Copy + TryFrom<u64> + TryInto<u64>,
-    {
-        let Some(value) = self.get(key) else { return };
-        let default: u64 = (*target).try_into().unwrap_or_default();
-        let DeValue::Integer(integer) = value.get_ref() else {
-            let amount = as_text(value).and_then(|text| amount(text.value, unit)).filter(|n| range.contains(n));
-            let example = grouped(amount.unwrap_or(default));
-            let expected = format!("an integer{}", unit.within());
-            report.add(wrong_type(key, value, &expected).help(format!("write `{key} = {example}`")));
-            return;
-        };
-        let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
-        match number.filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok()) {
-            Some(number) => *target = number,
-            None => {
-                let (min, max) = (grouped(*range.start()), grouped(*range.end()));
-                let title = format!("`{key}` must be {min} to {max}{}", unit.after());
-                let help = format!("the default is {}", grouped(default));
-                report.add(Problem::at(value.span(), title).label("out of range").help(help));
-            }
-        }
+    } else if let Some((_, instead)) = known.retired.iter().find(|(old, _)| *old == name) {
+        let title = format!("`{name}` in `{header}` has no effect any more");
+        report.warn(Problem::at(key.span(), title).help(*instead));
+    } else {
+        report.add(unknown_key(header, known.keys, key));
     }
 }
 
@@ -166,6 +208,15 @@ impl Unit {
         }
     }
 
+    /// The word after a range of the reference.
+    pub(super) fn short(self) -> &'static str {
+        match self {
+            Unit::Bytes => " bytes",
+            Unit::Milliseconds => " ms",
+            Unit::Items => "",
+        }
+    }
+
     fn within(self) -> &'static str {
         match self {
             Unit::Bytes => " (bytes)",
@@ -178,10 +229,10 @@ impl Unit {
 /// A problem of an unknown key, with the most similar known one.
 pub(super) fn unknown_key(header: &str, known: &[&str], key: &Spanned<Cow<'_, str>>) -> Problem {
     let name = key.get_ref().as_ref();
-    let home = SECTIONS.iter().find(|(_, keys)| keys.contains(&name));
+    let home = TABLES.iter().find(|table| table.keys.contains(&name));
     let help = match (nearest(name, known.iter().copied()), home) {
         (Some(near), _) => format!("did you mean `{near}`?"),
-        (None, Some((section, _))) => format!("`{name}` belongs in `{section}`"),
+        (None, Some(table)) => format!("`{name}` belongs in `{}`", table.header),
         (None, None) if header.starts_with("[plugin.") => {
             format!("settings of the plugin itself go below `{}.config]`", header.trim_end_matches(']'))
         }

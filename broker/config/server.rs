@@ -1,29 +1,50 @@
-//! Checks `[server]`: addresses, browser origins, proxies, threads, log level; it opens no socket.
+//! `[server]` and its check: addresses, browser origins, proxies, threads, log level; it opens no socket.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
+use serde_json::json;
 use toml::de::DeValue;
 
 use super::{
-    Server,
     problem::Problem,
-    section::{Report, Section, Text, Unit, Value, as_text, echo, nearest, wrong_type},
+    section::{Report, Section, Text, Value, as_text, echo, nearest, wrong_type},
+    setting::{Custom, Flag, Form, settings},
 };
 
-/// The keys of `[server]`.
-pub(super) const KEYS: &[&str] = &[
-    "listen",
-    "shards",
-    "page",
-    "allowed_origins",
-    "require_origin",
-    "trusted_proxies",
-    "shutdown_ms",
-    "control",
-    "log",
-];
+settings! {
+    /// Addresses, browser origins, proxies, logging.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Server: "[server]" {
+        /// Addresses to listen on: one, or up to 16 in brackets. IPv6 is written `"[::1]:8080"`. Port 0 takes any free
+        /// port. 127.0.0.1 is reachable from this machine only, `"0.0.0.0:8080"` from everywhere, without encryption: use
+        /// `[tls]`, or put a reverse proxy with TLS in front. With `[tls]` the list may be empty: `[]`.
+        listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 8080))] => Custom { form: addresses };
+        /// Shards: threads that each own a part of the sessions. 0 means one per core.
+        shards: usize = 0, 0 to 256 items;
+        /// Whether the web pages are served.
+        page: bool = true => Flag;
+        /// Origin check: browser origins that may connect besides the broker's own pages, as browsers send them:
+        /// `scheme://host[:port]`, without a path. At most 1_000; `["*"]` allows all. It does not apply to clients without
+        /// Origin.
+        allowed_origins: Vec<String> = Vec::new() => Custom { form: strings };
+        /// Whether clients that send no Origin header, that is clients other than browsers, are rejected.
+        require_origin: bool = false => Flag;
+        /// Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto headers are trusted: addresses or networks like
+        /// `"10.0.0.0/8"`, at most 1_000. From other addresses these headers are ignored.
+        trusted_proxies: Vec<IpNet> = Vec::new() => Custom { form: strings };
+        /// Graceful shutdown: how long sessions may take to end when the broker stops.
+        shutdown_ms: u64 = 10_000, 0 to 600_000 ms;
+        /// The control socket, through which commands like `rialto plugin reload` reach this broker. A process that can
+        /// open it may do everything, so only its owner can. A path has at most 107 bytes; a relative one starts at the
+        /// folder of this file. Without this line it is `$XDG_RUNTIME_DIR/rialto/PORT.sock` or
+        /// `/tmp/rialto-UID/PORT.sock`, and none in a program that embeds the broker; `""` switches it off.
+        control: Option<PathBuf> = None => Custom { form: || Form::of(json!({ "type": "string" })).example("\"/run/rialto/control.sock\"") };
+        /// Log level, the least severe one that is logged: `"error"`, `"warn"`, `"info"`, `"debug"` or `"trace"`.
+        log: String = "info".to_owned() => Custom { form: || Form::of(json!({ "enum": LEVELS })) };
+    }
+}
 
 /// The log levels, least verbose first.
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
@@ -40,25 +61,35 @@ const CONTROL_BYTES_MAX: usize = 107;
 /// Most networks of proxies.
 const PROXIES_MAX: usize = 1_000;
 
+/// An address, or several.
+pub(super) fn addresses() -> Form {
+    let address = json!({ "type": "string" });
+    let several = json!({ "type": "array", "items": address, "maxItems": LISTEN_MAX, "uniqueItems": true });
+    Form::of(json!({ "anyOf": [address, several] }))
+}
+
+/// A string, or several.
+pub(super) fn strings() -> Form {
+    let text = json!({ "type": "string" });
+    Form::of(json!({ "anyOf": [text, { "type": "array", "items": text }] }))
+}
+
 /// With `tls` the list of addresses may be empty.
 pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, tls: bool) -> Server {
     let mut server = Server::default();
-    let Some(section) = Section::open(report, "[server]", KEYS, value) else {
+    let Some(section) = Section::open(report, "[server]", &Server::TABLE, value) else {
         return server;
     };
+    server.read_keys(report, &section);
     if let Some(value) = section.get("listen") {
         server.listen = check_listen(report, value, "127.0.0.1:8080", usize::from(!tls));
     }
-    section.number(report, "shards", Unit::Items, 0..=256, &mut server.shards);
-    section.flag(report, "page", &mut server.page);
     if let Some(value) = section.get("allowed_origins") {
         server.allowed_origins = check_origins(report, value);
     }
-    section.flag(report, "require_origin", &mut server.require_origin);
     if let Some(value) = section.get("trusted_proxies") {
         server.trusted_proxies = check_proxies(report, value);
     }
-    section.number(report, "shutdown_ms", Unit::Milliseconds, 0..=600_000, &mut server.shutdown_ms);
     if let Some(path) = section.text(report, "control", "\"/run/rialto/control.sock\"") {
         server.control = Some(check_control(report, &path));
     }

@@ -1,21 +1,54 @@
-//! Checks `[tls]`: addresses, files, times. It opens no socket and parses no certificate.
+//! `[tls]` and its check: addresses, files, times. It opens no socket and parses no certificate.
 
-use std::{fs::File, io::ErrorKind, path::PathBuf};
+use std::{fs::File, io::ErrorKind, net::SocketAddr, path::PathBuf};
+
+use serde_json::json;
 
 use super::{
-    Server, Tls,
+    Server,
     problem::Problem,
-    section::{Report, Section, Text, Unit, Value, grouped},
-    server::check_listen,
+    section::{Report, Section, Text, Value, grouped},
+    server::{addresses, check_listen},
+    setting::{Custom, Form, settings},
 };
 
-/// The keys of `[tls]`.
-pub(super) const KEYS: &[&str] = &["listen", "certificate", "key", "expiry_warn_days", "reload_ms"];
+settings! {
+    /// TLS: https:// for the web pages and wss:// for clients, at addresses of their own. Off by default; both files are
+    /// needed.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Tls: "[tls]" requires ["certificate", "key"] {
+        /// Addresses to listen on with TLS, written like those of `[server]`.
+        listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 8443))] => Custom { form: addresses };
+        /// The certificate chain in PEM form, the broker's own certificate first: fullchain.pem of certbot. A relative path
+        /// starts at the folder of this file. A changed file is used for new connections without a restart; sessions go
+        /// on. If the new file is broken, expired or does not match the key, the certificate in use stays, which is logged
+        /// and counted in `tls_reload_errors_total`.
+        certificate: PathBuf = PathBuf::new() => Custom { form: || file().example("\"certificate.pem\"") };
+        /// The private key of the certificate in PEM form (PKCS#8, RSA or SEC1), not encrypted: privkey.pem of certbot.
+        key: PathBuf = PathBuf::new() => Custom { form: || file().example("\"key.pem\"") };
+        /// From how many days before its expiry the certificate is warned of: once a day in the log, and by
+        /// `tls_certificate_expires_soon` = 1.
+        expiry_warn_days: u32 = 14, 0 to 3_650 items;
+        /// Interval at which both files are checked for changes. A change counts when two checks have seen it.
+        reload_ms: u64 = 2_000, 50 to 3_600_000 ms;
+    }
+}
+
+impl Tls {
+    /// Largest file of either kind, in bytes.
+    pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
+}
+
+/// The path of a file.
+pub(super) fn file() -> Form {
+    Form::of(json!({ "type": "string" }))
+}
 
 /// `server` is the checked `[server]`, whose addresses may not be used twice.
 pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, server: &Server) -> Option<Tls> {
-    let section = Section::open(report, "[tls]", KEYS, value)?;
+    let section = Section::open(report, "[tls]", &Tls::TABLE, value)?;
     let mut tls = Tls::default();
+    tls.read_keys(report, &section);
     if let Some(value) = section.get("listen") {
         tls.listen = check_listen(report, value, "127.0.0.1:8443", 1);
     }
@@ -27,8 +60,6 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, server: &Serv
     }
     tls.certificate = check_file(report, &section, "certificate");
     tls.key = check_file(report, &section, "key");
-    section.number(report, "expiry_warn_days", Unit::Items, 0..=3_650, &mut tls.expiry_warn_days);
-    section.number(report, "reload_ms", Unit::Milliseconds, 50..=3_600_000, &mut tls.reload_ms);
     Some(tls)
 }
 

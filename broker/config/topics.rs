@@ -1,45 +1,143 @@
-//! Checks the `[[topic]]` tables: patterns, plugins, and rules that no topic can reach.
+//! The `[[topic]]` tables and their check: patterns, plugins, and rules that no topic can reach.
 
 use std::ops::Range;
 
 use rialto_protocol::{Delivery, Policy};
+use serde_json::json;
 use toml::de::DeValue;
 
 use super::{
-    History, OnFailure, TopicRule,
     problem::Problem,
-    section::{Report, Section, Text, Unit, Value, as_text, echo, nearest, wrong_type},
+    section::{Report, Section, Text, Value, as_text, echo, nearest, wrong_type},
+    setting::{Choice, Custom, Flag, Form, Table, Written, settings},
 };
 use crate::topic::{Pattern, TOPIC_TOKENS_MAX, TopicError};
 
-/// The keys of a `[[topic]]`.
-pub(super) const KEYS: &[&str] = &[
-    "pattern",
-    "plugin",
-    "reveal_publisher",
-    "delivery",
-    "delivery_max",
-    "history",
-    "presence",
-    "patterns",
-    "keys_ms",
-    "on_failure",
-];
+settings! {
+    /// Topic rules, at most 1_000. The first rule whose pattern matches a topic applies; topics without a rule are refused.
+    /// A file without any rule gets one for `">"`. In a pattern `*` is exactly one token, a final `>` one or more.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct TopicRule: "[[topic]]" requires ["pattern"] {
+        /// The topics that the rule is for, unless an earlier rule matches them.
+        pattern: Pattern = Pattern::parse(">").expect("`>` is a pattern") => Custom { form: text };
+        /// The plugin that owns these topics: the NAME of a `[plugin.NAME]`. Without it messages pass as they are.
+        plugin: Option<String> = None => Custom { form: || text().example("\"chat\"") };
+        /// Whether messages say which session published them.
+        reveal_publisher: bool = false => Flag;
+        /// Delivery policy: what a slow consumer receives, unless its subscription names another policy:
+        /// - `"queue"`: everything, until `outbox_bytes` are queued; then its session is closed
+        /// - `"drop_oldest"`: the newest `outbox_bytes`
+        /// - `{ policy = "latest_by", field = "/symbol" }`: the last message for each value of a field (a JSON pointer,
+        ///   RFC 6901)
+        /// - `"latest"`: the last message
+        /// - `{ policy = "sample", every_ms = 250 }`: at most one message in 1 to 3_600_000 ms, also when it is fast enough
+        ///
+        /// Skipped messages are reported to the subscriber as a gap.
+        delivery: Delivery = Delivery::Queue => Custom { form: delivery };
+        /// The strongest policy that a subscription may choose, in the order above. It is also the default where `delivery`
+        /// is not given.
+        delivery_max: Policy = Policy::Queue => Custom { form: || Form::of(json!({ "enum": Policy::ALL.map(Policy::name) })) };
+        /// History: past messages that are kept in memory, for recovery after a reconnect and for requests, until the first
+        /// of these limits is reached. Without the table nothing is kept:
+        history: Option<History> = None => Custom { form: history };
+        /// Presence: whether subscribers can see who else is subscribed.
+        presence: bool = false => Flag;
+        /// Whether subscriptions by pattern select these topics. The plugin is not asked about such subscriptions, so the
+        /// default is false for topics of a plugin and true for all others.
+        patterns: Option<bool> = None => Custom { form: || Form::of(json!({ "type": "boolean" })).example("false") };
+        /// How long the idempotency keys of publishes and calls are kept.
+        keys_ms: u64 = 120_000, 0 to 86_400_000 ms;
+        /// What happens to requests while the plugin is down, because it cannot be started or is quarantined: `"refuse"`
+        /// (clients get `plugin_failed`) or `"pass"` (as if no plugin owned the topic).
+        on_failure: OnFailure = OnFailure::Refuse => Choice(&ON_FAILURE);
+    }
+}
+
+settings! {
+    /// Limits of a topic's history, whichever is reached first. The history is in memory and ends with the broker.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct History: "history" {
+        /// Messages.
+        messages: usize = 1_000, 1 to 10_000_000 items;
+        /// Bytes of their payloads.
+        bytes: usize = 1_048_576, 256 to 1_099_511_627_776 bytes;
+        /// Age of a message; at most 30 days.
+        age_ms: u64 = 3_600_000, 10 to 2_592_000_000 ms;
+    }
+}
+
+/// What happens to requests to a topic whose plugin is down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They are refused with `plugin_failed`.
+    #[default]
+    Refuse,
+    /// They take effect as if the topic had no plugin.
+    Pass,
+}
 
 /// What may happen to requests while the plugin is down.
 const ON_FAILURE: [(&str, OnFailure); 2] = [("refuse", OnFailure::Refuse), ("pass", OnFailure::Pass)];
 
-/// The keys of a `delivery` that is written as a table.
-const DELIVERY_KEYS: &[&str] = &["policy", "field", "every_ms"];
-
-/// The keys of a `history`.
-const HISTORY_KEYS: &[&str] = &["messages", "bytes", "age_ms"];
+/// A `delivery` that is written as a table.
+static DELIVERY: Table = Table::within("delivery", &["policy", "field", "every_ms"]);
 
 /// Most topic rules; looking one up tries them in order.
 const RULES_MAX: usize = 1_000;
 
 /// A hint with an example of a rule.
 const EXAMPLE: &str = "write a line `[[topic]]`, and below it `pattern = \"chat.*\"`";
+
+/// Some text.
+fn text() -> Form {
+    Form::of(json!({ "type": "string" }))
+}
+
+/// The name of a policy, or a table with its parameters.
+fn delivery() -> Form {
+    let names = Policy::ALL.map(Policy::name);
+    let parameters = json!({
+        "policy": { "enum": names },
+        "field": { "type": "string" },
+        "every_ms": { "type": "integer", "minimum": 1, "maximum": 3_600_000 },
+    });
+    let table = json!({
+        "type": "object", "properties": parameters, "required": ["policy"], "additionalProperties": false,
+    });
+    Form::of(json!({ "anyOf": [{ "enum": names }, table] }))
+}
+
+fn history() -> Form {
+    Form::table(&History::TABLE)
+}
+
+impl Written for Pattern {
+    fn written(&self) -> Option<String> {
+        Some(format!("\"{self}\""))
+    }
+}
+
+impl Written for Delivery {
+    fn written(&self) -> Option<String> {
+        Some(match self {
+            Delivery::LatestBy(field) => format!("{{ policy = \"latest_by\", field = \"{field}\" }}"),
+            Delivery::Sample { every_ms } => format!("{{ policy = \"sample\", every_ms = {every_ms} }}"),
+            other => format!("\"{}\"", other.policy()),
+        })
+    }
+}
+
+impl Written for Policy {
+    fn written(&self) -> Option<String> {
+        Some(format!("\"{self}\""))
+    }
+}
+
+impl Written for History {
+    fn written(&self) -> Option<String> {
+        None
+    }
+}
 
 /// `plugins` are the names of the plugins in the file, valid or not.
 pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&str]) -> Vec<TopicRule> {
@@ -67,21 +165,16 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&s
 }
 
 fn check_rule<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&str]) -> Option<(TopicRule, Range<usize>)> {
-    let section = Section::open(report, "[[topic]]", KEYS, value)?;
+    let section = Section::open(report, "[[topic]]", &TopicRule::TABLE, value)?;
     let mut rule = TopicRule::default();
-    section.flag(report, "reveal_publisher", &mut rule.reveal_publisher);
+    rule.read_keys(report, &section);
     if let Some(name) = section.text(report, "plugin", "\"chat\"") {
         check_plugin(report, &name, plugins);
         rule.plugin = Some(name.value.to_owned());
     }
     check_delivery(report, &section, &mut rule);
     rule.history = section.get("history").and_then(|value| check_history(report, value));
-    section.flag(report, "presence", &mut rule.presence);
-    if section.get("patterns").is_some() {
-        section.flag(report, "patterns", rule.patterns.insert(false));
-    }
-    section.number(report, "keys_ms", Unit::Milliseconds, 0..=86_400_000, &mut rule.keys_ms);
-    section.choice(report, "on_failure", &ON_FAILURE, &mut rule.on_failure);
+    rule.patterns = section.get("patterns").and_then(|value| report.flag("patterns", value, false));
     if section.get("pattern").is_none() && !report.torn {
         let title = "a topic rule needs a `pattern`";
         report.add(Problem::at(section.span(), title).help("add `pattern = \"chat.*\"`, or `\">\"` for all topics"));
@@ -146,11 +239,9 @@ fn check_history<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<Histor
         report.add(problem.help("write `history = { messages = 1_000 }`"));
         return None;
     }
-    let section = Section::open(report, "history", HISTORY_KEYS, value)?;
+    let section = Section::open(report, "history", &History::TABLE, value)?;
     let mut history = History::default();
-    section.number(report, "messages", Unit::Items, 1..=10_000_000, &mut history.messages);
-    section.number(report, "bytes", Unit::Bytes, 256..=1_099_511_627_776, &mut history.bytes);
-    section.number(report, "age_ms", Unit::Milliseconds, 10..=2_592_000_000, &mut history.age_ms);
+    history.read_keys(report, &section);
     Some(history)
 }
 
@@ -159,7 +250,7 @@ fn read_delivery<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<Delive
     let (name, field, every_ms) = match value.get_ref() {
         DeValue::String(_) => (as_text(value)?, None, None),
         DeValue::Table(_) => {
-            let section = Section::open(report, "delivery", DELIVERY_KEYS, value)?;
+            let section = Section::open(report, "delivery", &DELIVERY, value)?;
             let name = section.text(report, "policy", "\"latest\"");
             let field = section.text(report, "field", "\"/symbol\"");
             let every_ms = section.get("every_ms").and_then(|value| read_every_ms(report, value));

@@ -81,7 +81,12 @@ impl Transaction {
     }
 
     /// Commits the effects of a hook, applies them, and replies: at once, or when the log has completed the commit.
-    pub(super) fn commit(mut self: Box<Self>, first: PrimaryEffect, keys: Vec<KeptKey>, requested: HookEffects) -> Commitment {
+    pub(super) fn commit(
+        mut self: Box<Self>,
+        first: PrimaryEffect,
+        keys: Vec<KeptKey>,
+        requested: HookEffects,
+    ) -> Commitment {
         self.progress.decides = matches!(first, PrimaryEffect::Publish { .. });
         self.progress.hops = requested.hops;
         match self.resolve(first, requested, keys) {
