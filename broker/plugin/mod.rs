@@ -1,6 +1,8 @@
 //! Plugins: sandboxed components, each with a thread and a mailbox. A hook returns its decision and its effects as values;
 //! nothing here publishes, replies or knows a session's connection.
 
+#[cfg(any(feature = "cli", feature = "plugins"))]
+mod componentize;
 #[cfg(feature = "plugins")]
 mod load;
 mod manifest;
@@ -16,6 +18,8 @@ use rialto_plugin::Raw;
 pub(crate) use rialto_plugin::host::{Effect, SessionMessage};
 use rialto_protocol::{Member, Payload};
 
+#[cfg(feature = "cli")]
+pub(crate) use self::componentize::componentize;
 #[cfg(feature = "plugins")]
 pub(crate) use self::load::Host;
 #[cfg(feature = "plugins")]

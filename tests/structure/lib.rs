@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod code;
+mod dependencies;
 mod documents;
 mod folders;
 mod names;

@@ -5,13 +5,13 @@
 
 use super::package::Package;
 use super::toolchain::{TARGET, Toolchain, cargo};
+use crate::plugin::componentize;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 use wasmparser::{Parser, Payload};
-use wit_component::ComponentEncoder;
 
 /// The custom section that `rialto_plugin::export!` embeds.
 const MANIFEST_SECTION: &str = "rialto:manifest";
@@ -45,11 +45,8 @@ pub(super) fn compile(toolchain: &Toolchain, package: &Package) -> Result<Vec<u8
     if !has_manifest(&module)? {
         bail!("{} exports no plugin; add: rialto_plugin::export!(YourPlugin);", package.name);
     }
-    ComponentEncoder::default()
-        .validate(true)
-        .module(&module)
-        .and_then(|mut encoder| encoder.encode())
-        .with_context(|| format!("{} is not a plugin component", package.name))
+    componentize(&module)
+        .map_err(|error| anyhow::anyhow!("{error}").context(format!("{} is not a plugin component", package.name)))
 }
 
 /// Runs cargo and returns the path of the core module.
