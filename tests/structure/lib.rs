@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod code;
+mod decisions;
 mod dependencies;
 mod documents;
 mod folders;
@@ -277,6 +278,19 @@ fn every_test_that_the_table_of_faults_names_exists() {
 const CHECKED: [&str; 5] =
     ["README.md", "CHANGELOG.md", "broker/ARCHITECTURE.md", "broker/PROTOCOL.md", "tests/checker/README.md"];
 
+/// Folders whose every document is one of these, too.
+const CHECKED_FOLDERS: [&str; 1] = [decisions::FOLDER];
+
+/// The paths of the documents right in a folder.
+fn documents_in(folder: &str) -> Vec<String> {
+    let names = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.into_string().unwrap()).filter(|name| name.ends_with(".md"));
+    let mut paths: Vec<String> = names.map(|name| format!("{folder}/{name}")).collect();
+    assert!(paths.len() > 1, "{folder} has no documents: the scan itself is broken");
+    paths.sort();
+    paths
+}
+
 fn document(path: &str) -> Document {
     let text = std::fs::read_to_string(root().join(path)).unwrap();
     Document { path: path.to_owned(), text }
@@ -286,8 +300,9 @@ fn document(path: &str) -> Document {
 fn documents_name_only_what_exists() {
     let tree = Tree::of(&root(), &all_sources());
     let mut problems = Vec::new();
-    for path in CHECKED {
-        let mut document = document(path);
+    let folders = CHECKED_FOLDERS.iter().flat_map(|folder| documents_in(folder));
+    for path in CHECKED.map(str::to_owned).into_iter().chain(folders) {
+        let mut document = document(&path);
         if path == "CHANGELOG.md" {
             // Older sections may name what no longer exists.
             document.text = documents::newest_section(&document.text);
