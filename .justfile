@@ -1,4 +1,4 @@
-# Short names for frequent commands. Needs just (https://just.systems): `just --list`.
+# Short names for the commands of .github/CONTRIBUTING.md. Needs just (https://just.systems): `just --list`.
 
 # Lists the recipes.
 default:

@@ -11,7 +11,7 @@ const ENDINGS: [&str; 13] =
     ["rs", "md", "toml", "js", "mjs", "css", "html", "wit", "json", "svg", "txt", "snap", "wasm"];
 
 /// Folders at the root: what begins with one of them is a path, in commands too.
-const FOLDERS: [&str; 6] = ["broker/", "sdk/", "plugins/", "tests/", "benches/", "config/"];
+const FOLDERS: [&str; 7] = ["broker/", "sdk/", "plugins/", "tests/", "benches/", "config/", ".github/"];
 
 const LINE_MAX: usize = 120;
 

@@ -279,7 +279,7 @@ const CHECKED: [&str; 5] =
     ["README.md", "CHANGELOG.md", "broker/ARCHITECTURE.md", "broker/PROTOCOL.md", "tests/checker/README.md"];
 
 /// Folders whose every document is one of these, too.
-const CHECKED_FOLDERS: [&str; 1] = [decisions::FOLDER];
+const CHECKED_FOLDERS: [&str; 2] = [".github", decisions::FOLDER];
 
 /// The paths of the documents right in a folder.
 fn documents_in(folder: &str) -> Vec<String> {

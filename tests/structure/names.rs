@@ -89,7 +89,7 @@ const STEMS: &[(&str, &[&str])] = &[
 ];
 
 /// Folders whose files may name a path.
-const FOLDERS: [&str; 6] = ["broker", "plugins", "sdk", "tests", "benches", "config"];
+const FOLDERS: [&str; 7] = ["broker", "plugins", "sdk", "tests", "benches", "config", ".github"];
 
 /// Folders of other programs, and what builds leave behind.
 const FOREIGN: [&str; 4] = ["node_modules", "target", "dist", "snapshots"];
