@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
+use der::{Decode, Reader, SliceReader, Tag, Tagged};
 use rustls::pki_types::CertificateDer;
 
 const DAY_S: i64 = 86_400;
@@ -28,10 +30,7 @@ pub(super) enum CertificateStatus {
 impl Validity {
     /// The validity of a certificate; none if it cannot be parsed.
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
-        let (rest, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-        let validity = parsed.validity();
-        let it = Self { from_s: validity.not_before.timestamp(), until_s: validity.not_after.timestamp() };
-        rest.is_empty().then_some(it)
+        read(certificate).ok()
     }
 
     /// The status at a time; within `warn_days` before the end it expires soon.
@@ -44,6 +43,43 @@ impl Validity {
             _ => CertificateStatus::Valid,
         }
     }
+}
+
+/// Reads the validity of a certificate in DER (RFC 5280 section 4.1); of the rest it only checks that it is there.
+fn read(certificate: &[u8]) -> der::Result<Validity> {
+    let mut reader = SliceReader::new(certificate)?;
+    let validity = reader.sequence(|certificate| {
+        let validity = certificate.sequence(|signed| {
+            // The version is optional; then come the serial number, the algorithm and the issuer.
+            if AnyRef::decode(signed)?.tag().is_context_specific() {
+                AnyRef::decode(signed)?;
+            }
+            AnyRef::decode(signed)?;
+            AnyRef::decode(signed)?;
+            let validity = signed.sequence(|validity| {
+                Ok::<_, der::Error>(Validity { from_s: read_time(validity)?, until_s: read_time(validity)? })
+            })?;
+            while !signed.is_finished() {
+                AnyRef::decode(signed)?;
+            }
+            Ok::<_, der::Error>(validity)
+        })?;
+        // The algorithm and the signature.
+        AnyRef::decode(certificate)?;
+        AnyRef::decode(certificate)?;
+        Ok::<_, der::Error>(validity)
+    })?;
+    reader.finish()?;
+    Ok(validity)
+}
+
+/// A time in Unix seconds. Certificates have two-digit years until 2049, four digits later.
+fn read_time<'a>(reader: &mut impl Reader<'a>) -> der::Result<i64> {
+    let since_1970 = match Tag::peek(reader)? {
+        Tag::UtcTime => UtcTime::decode(reader)?.to_unix_duration(),
+        _ => GeneralizedTime::decode(reader)?.to_unix_duration(),
+    };
+    Ok(i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX))
 }
 
 impl CertificateStatus {
@@ -104,6 +140,17 @@ mod tests {
         ] {
             let got = validity.status(now_s, days);
             assert_eq!((got, got.to_string().as_str()), (status, text), "at {now_s}");
+        }
+    }
+
+    #[test]
+    fn both_forms_of_a_time_are_read() {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        for (year, until_s) in [(2049, 2_493_072_000), (2050, 2_524_608_000), (9999, 253_370_764_800)] {
+            let mut asked = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+            (asked.not_before, asked.not_after) = (rcgen::date_time_ymd(1999, 1, 1), rcgen::date_time_ymd(year, 1, 1));
+            let made = asked.self_signed(&key).expect("signed").der().clone();
+            assert_eq!(Validity::of(&made), Some(Validity { from_s: 915_148_800, until_s }), "{year}");
         }
     }
 
