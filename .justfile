@@ -20,14 +20,14 @@ test-all:
 
 # The JavaScript client: types and tests, against the release build of the broker.
 test-js:
-    cargo build --release --locked
+    cargo build --release --locked --features authoring
     npm ci --no-audit --no-fund --prefix sdk/js
     npm run --prefix sdk/js types
     npm test --prefix sdk/js
 
 # The pages in Chromium, against the release build of the broker.
 test-browser:
-    cargo build --release --locked
+    cargo build --release --locked --features authoring
     npm ci --no-audit --no-fund --prefix tests/browser
     node --test tests/browser/*.test.mjs
 
@@ -35,13 +35,9 @@ test-browser:
 fuzz SECONDS="10" *TARGETS:
     tests/fuzz/run --seconds {{SECONDS}} {{TARGETS}}
 
-# Random clients, cut connections and a killed broker, judged by the history checker.
-survival SEEDS="100":
-    tests/survival/run --seeds {{SEEDS}}
-
-# Sessions that come and leave for SECONDS: does anything grow?
-soak SECONDS="600":
-    cargo bench --bench soak -- --seconds {{SECONDS}}
+# The soaks, two minutes at most; `just soak --full` for the next chunk of 30 minutes, `just soak --table` for the last runs.
+soak *OPTIONS:
+    tests/soak/run {{OPTIONS}}
 
 # One bench, for instance `just bench fanout --help`.
 bench NAME *OPTIONS:

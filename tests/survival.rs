@@ -1,7 +1,8 @@
 //! Random clients through a proxy that delays, cuts and resets, to a broker that goes away and comes back with nothing in
 //! memory: whatever happens, the history checker finds nothing. A program of its own, because it takes both cores.
 //!
-//! `RIALTO_SURVIVAL_SEED=n` runs one seed, `RIALTO_SURVIVAL_SEEDS=n` so many; `tests/survival/run` does both.
+//! `RIALTO_SURVIVAL_SEED=n` runs one seed, `RIALTO_SURVIVAL_SEEDS=n` so many, from `RIALTO_SURVIVAL_FIRST` on; `tests/soak/run`
+//! and `tests/survival/run` do it.
 
 mod book;
 mod client;
@@ -53,8 +54,12 @@ fn judge(name: &str, seed: u64, run: fn(u64) -> Vec<Event>) -> Summary {
 fn judge_all(name: &str, run: fn(u64) -> Vec<Event>) {
     let seeds = match number("RIALTO_SURVIVAL_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 1..1 + number("RIALTO_SURVIVAL_SEEDS").unwrap_or(5),
+        None => {
+            let first = number("RIALTO_SURVIVAL_FIRST").unwrap_or(1);
+            first..first + number("RIALTO_SURVIVAL_SEEDS").unwrap_or(5)
+        }
     };
+    println!("{name}, seeds {} to {}", seeds.start, seeds.end - 1);
     let count = seeds.end - seeds.start;
     let mut total = Summary::default();
     for seed in seeds {

@@ -439,6 +439,7 @@ macro_rules! unit_word {
 pub(super) use {kind, settings, unit, unit_word};
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "the tables of the configuration are public")]
 mod tests {
     use std::path::Path;
 
