@@ -267,8 +267,8 @@ impl Pages {
             let name = (Arc::clone(namespace), name);
             match timer {
                 Some(timer) => {
-                    // One more, because both clocks are read in whole milliseconds: never too early.
-                    let due_ms = now.monotonic_ms + timer.due_unix_ms.saturating_sub(now.unix_ms) + 1;
+                    // Two more, because the time of the hook and both clocks are cut to whole milliseconds: never early.
+                    let due_ms = now.monotonic_ms + timer.due_unix_ms.saturating_sub(now.unix_ms) + 2;
                     self.set(name, due_ms, timer.payload);
                 }
                 None => self.cancel(&name),
@@ -367,10 +367,10 @@ mod tests {
         let timers = [("b", timer(20)), ("a", timer(20)), ("c", timer(5)), ("d", timer(1))];
         pages.apply(&namespace, timers.map(|(name, timer)| (name.to_owned(), timer)).into(), now);
         pages.apply(&namespace, [("d".to_owned(), None)].into(), now);
-        assert_eq!((pages.first_due_ms(), pages.timer_count()), (Some(16), 3));
-        assert!(pages.due(15).is_none());
+        assert_eq!((pages.first_due_ms(), pages.timer_count()), (Some(17), 3));
+        assert!(pages.due(16).is_none());
         let mut order = Vec::new();
-        while let Some((name, _)) = pages.due(31) {
+        while let Some((name, _)) = pages.due(32) {
             order.push(name.1.clone());
             pages.cancel(&name);
         }
