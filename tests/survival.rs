@@ -59,7 +59,6 @@ fn judge_all(name: &str, run: fn(u64) -> Vec<Event>) {
             first..first + number("RIALTO_SURVIVAL_SEEDS").unwrap_or(5)
         }
     };
-    println!("{name}, seeds {} to {}", seeds.start, seeds.end - 1);
     let count = seeds.end - seeds.start;
     let mut total = Summary::default();
     for seed in seeds {
