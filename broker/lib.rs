@@ -24,7 +24,7 @@
 //! }
 //! ```
 //!
-//! `broker/ARCHITECTURE.md` explains how it is built, `broker/PROTOCOL.md` what clients say.
+//! `broker/book/` is the manual, with the client protocol; `broker/ARCHITECTURE.md` explains how the broker is built.
 
 mod access;
 mod broker;

@@ -1,4 +1,4 @@
-/** WebSocket close codes: which ones mean "come back" (PROTOCOL.md, "Codes"). Pure. */
+/** WebSocket close codes: which ones mean "come back" (broker/book/src/protocol/codes.md). Pure. */
 
 /** No close frame arrived: the network failed, or this client gave up on a dead connection. */
 export const CLOSED_ABNORMALLY = 1006;

@@ -1,4 +1,4 @@
-/** Which topics a pattern selects (PROTOCOL.md, "Topics"): `*` is one token, a final `>` one or more. Pure. */
+/** Which topics a pattern selects: `*` is one token, a final `>` one or more. Pure. See "Frames" in the book. */
 
 /**
  * Whether a text is a pattern and not a topic: no topic has one of these characters.

@@ -15,6 +15,9 @@ const FOLDERS: [&str; 7] = ["broker/", "sdk/", "plugins/", "tests/", "benches/",
 
 const LINE_MAX: usize = 120;
 
+/// The chapters of the book.
+pub(crate) const BOOK: &str = "broker/book/src";
+
 /// A document, and where it lies from the root of the repository.
 pub(crate) struct Document {
     pub(crate) path: String,
@@ -136,6 +139,24 @@ impl Tree {
         }
         problems
     }
+}
+
+/// The paths of the chapters of the book, its summary among them, in the order of their names.
+pub(crate) fn chapters(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.join(BOOK)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "md") {
+                found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 /// The crate that a source file is of: `rialto_checker` for `tests/checker/src/lib.rs`.
@@ -283,7 +304,7 @@ fn what_a_document_names_and_the_tree_does_not_have_is_found() {
         tree.problems(&document, true)
     };
     let good = [
-        "`Hub::deliver` (`hub/mod.rs`), `budget::decide()`, `Plan::Gap`, `Plan`, `hub/`, `broker/lib.rs`, `PROTOCOL.md`",
+        "`Hub::deliver` (`hub/mod.rs`), `budget::decide()`, `Plan::Gap`, `Plan`, `hub/`, `broker/lib.rs`, `SUMMARY.md`",
         "`tests/{integration,websocket}.rs`, `rialto.toml`, `/ws`, `application/json`, `http/1.1`, `rialto.v1.msgpack`",
         "[the tests](../tests/FAULTS.md), [a page](https://rialto.example/none), `crate::hub::Hub::deliver`",
         "```\ncargo run; tests/run --seeds 3; nowhere/at/all.rs\n```",

@@ -31,7 +31,7 @@ test("back-off stays within its maximum after very many attempts", () => {
   for (let attempt = 0; attempt < 2000; attempt += 1) assert.ok(backoff.next() <= 20_000);
 });
 
-test("close codes mean what PROTOCOL.md says", () => {
+test("close codes mean what the protocol says", () => {
   const reconnect = [1001, 1006, 1011, 1013, 4000, 4004, 4005, 4006, 4008];
   const stop = [1000, 1002, 1003, 1007, 1008, 1009, 4001, 4002, 4003, 4007, 4999];
   for (const code of reconnect) assert.equal(meansReconnect(code), true, `code ${code}`);

@@ -1,5 +1,5 @@
-//! Rialto's own protocol (`broker/PROTOCOL.md`). Messages are recognised by the bytes around their content, in the order
-//! this broker writes them; whatever looks different is taken apart properly.
+//! Rialto's own protocol (`broker/book/src/protocol.md`). Messages are recognised by the bytes around their content, in
+//! the order this broker writes them; whatever looks different is taken apart properly.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! A broker as PROTOCOL.md says it is, in a few lines: topics with positions and history, keys, and one connection.
+//! A broker as the protocol says it is, in a few lines: topics with positions and history, keys, and one connection.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{HashMap, VecDeque};

@@ -13,7 +13,7 @@ use serde_json::{Number, Value};
 pub(crate) use meaning::{content, meaning};
 pub(crate) use write::write;
 
-/// The deepest value that is carried, as broker/PROTOCOL.md says.
+/// The deepest value that is carried, as broker/book/src/protocol/frames.md says.
 pub(crate) const DEPTH_MAX: usize = 32;
 
 /// One value.
