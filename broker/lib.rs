@@ -67,3 +67,11 @@ pub use server::PairError;
 #[cfg(fuzzing)]
 pub use server::fuzzing;
 pub use server::{BindError, ControlError, Server, TlsError};
+
+/// The examples of the book, compiled and run with the doctests.
+#[cfg(doctest)]
+#[doc = include_str!("book/src/plugins/writing.md")]
+#[doc = include_str!("book/src/plugins/testing.md")]
+#[doc = include_str!("book/src/plugins/recordings.md")]
+#[doc = include_str!("book/src/plugins/native.md")]
+struct Book;

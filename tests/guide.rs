@@ -1,4 +1,4 @@
-//! Every command of the plugin guide, typed in its order into an empty folder.
+//! Every command of the plugin guide, a chapter of the book, typed in its order into an empty folder.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,15 +15,15 @@ until grep -q 'ws://' served.log; do sleep 0.05; kill -0 $!; done
 export RIALTO_URL=$(grep -o 'ws://[^ ]*/ws' served.log | head -1)
 "#;
 
-/// The lines of all blocks of shell commands.
+/// The commands of all blocks of a terminal.
 fn commands(guide: &str) -> Vec<&str> {
     let mut commands = Vec::new();
     let mut inside = false;
     for line in guide.lines() {
         match line {
-            "```sh" => inside = true,
+            "```console" => inside = true,
             "```" => inside = false,
-            _ if inside => commands.push(line),
+            _ if inside => commands.extend(line.strip_prefix("$ ")),
             _ => {}
         }
     }
@@ -33,7 +33,7 @@ fn commands(guide: &str) -> Vec<&str> {
 #[test]
 fn every_command_of_the_guide_works() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let guide = std::fs::read_to_string(root.join("sdk/plugin/README.md")).unwrap();
+    let guide = std::fs::read_to_string(root.join("broker/book/src/plugins/writing.md")).unwrap();
     let commands = commands(&guide);
     assert!(commands.len() > 10 && commands.contains(&SERVE), "{commands:?}");
     let mut script = String::from("set -euo pipefail\n");
