@@ -70,6 +70,8 @@ pub use server::{BindError, ControlError, Server, TlsError};
 
 /// The examples of the book, compiled and run with the doctests.
 #[cfg(doctest)]
+#[doc = include_str!("book/src/quick-start.md")]
+#[doc = include_str!("book/src/embedding.md")]
 #[doc = include_str!("book/src/plugins/writing.md")]
 #[doc = include_str!("book/src/plugins/testing.md")]
 #[doc = include_str!("book/src/plugins/recordings.md")]
