@@ -8,6 +8,8 @@ mod support;
 mod authoring;
 #[cfg(all(unix, feature = "cli"))]
 mod bench;
+#[cfg(all(feature = "cli", feature = "plugins"))]
+mod book;
 #[cfg(feature = "plugins")]
 mod chat;
 mod client;

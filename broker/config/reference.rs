@@ -216,6 +216,7 @@ mod tests {
     fn the_files_are_what_the_settings_say() {
         is_file(&demo(), "config/rialto.toml", "config --demo");
         is_file(&schema(), "config/rialto.schema.json", "config --schema");
+        is_file(&markdown(), "broker/book/src/configuration.md", "config --markdown");
     }
 
     #[test]
