@@ -14,7 +14,7 @@ use super::lines::{self, InputLine, Reader};
 /// At the end of the help.
 pub(crate) const EXAMPLES: &str = "Examples:
   rialto sub chat.lobby --last 20
-  rialto sub 'chat.*' 'market.>'
+  rialto sub 'news.>' 'orders.*'
   rialto sub market.acme --delivery latest_by:/symbol
   rialto sub orders --data --count 100 | jq .price
   rialto sub orders --since s2puzmhh:41 --last 1000   # from there, or at most 1000 if that is not kept";
