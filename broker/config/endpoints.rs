@@ -22,8 +22,10 @@ settings! {
     }
 }
 
-/// Most raw endpoints, and most bytes of a path.
-const ENDPOINTS_MAX: usize = 1_000;
+/// Most raw endpoints.
+pub(super) const ENDPOINTS_MAX: usize = 1_000;
+
+/// Most bytes of a path.
 const PATH_BYTES_MAX: usize = 255;
 
 /// Paths of the broker itself.

@@ -86,10 +86,10 @@ const ISOLATIONS: [(&str, Isolation); 2] = [("plugin", Isolation::Plugin), ("top
 const GRANTS_MAX: usize = 1_000;
 
 /// Most plugins.
-const PLUGINS_MAX: usize = 256;
+pub(super) const PLUGINS_MAX: usize = 256;
 
 /// Most bytes of a plugin's name.
-const NAME_BYTES_MAX: usize = 64;
+pub(super) const NAME_BYTES_MAX: usize = 64;
 
 /// Most characters of a path that a problem repeats.
 const PATH_CHARS_MAX: usize = 120;

@@ -5,7 +5,10 @@ use serde_json::{Value as Json, json};
 
 use super::{
     Api, Endpoint, Limits, PluginConfig, Sandbox, Server, Tls, TopicRule,
+    endpoints::ENDPOINTS_MAX,
+    plugins::{NAME_BYTES_MAX, PLUGINS_MAX},
     setting::{NO_BREAK, Setting, Table, paragraphs},
+    topics::RULES_MAX,
 };
 
 /// Columns of the reference.
@@ -34,10 +37,7 @@ enum Show<'a> {
 /// Every key with its meaning, range and default, as a file that serves plain topics at the default address:
 /// `rialto config`.
 pub fn reference() -> String {
-    let mut out = head();
-    for table in [&Server::TABLE, &Tls::TABLE, &Api::TABLE, &Sandbox::TABLE, &Limits::TABLE] {
-        push_table(&mut out, table, table.header, &shown_alone(table));
-    }
+    let mut out = opening();
     push_table(&mut out, &TopicRule::TABLE, "[[topic]]", &Show::On(&[("pattern", "\">\"")]));
     push_table(&mut out, &Endpoint::TABLE, "[[endpoint]]", &Show::Off);
     push_table(&mut out, &PluginConfig::TABLE, "[plugin.chat]", &Show::Off);
@@ -46,10 +46,7 @@ pub fn reference() -> String {
 
 /// The reference with the chat and the market of the repository: the file `config/rialto.toml`.
 pub fn demo() -> String {
-    let mut out = format!("#:schema rialto.schema.json\n{}", head());
-    for table in [&Server::TABLE, &Tls::TABLE, &Api::TABLE, &Sandbox::TABLE, &Limits::TABLE] {
-        push_table(&mut out, table, table.header, &shown_alone(table));
-    }
+    let mut out = format!("#:schema rialto.schema.json\n{}", opening());
     let rule = [("pattern", "\"chat.*\""), ("plugin", "\"chat\"")];
     push_table(&mut out, &TopicRule::TABLE, "[[topic]]", &Show::On(&rule));
     out.push_str(&format!("\n{TOPICS}"));
@@ -69,9 +66,10 @@ pub fn schema() -> String {
         schema
     };
     let list = |table: &Table, max: usize| json!({ "type": "array", "items": about(table), "maxItems": max });
-    let name = "^[a-z0-9-]{1,64}$";
+    let name = format!("^[a-z0-9-]{{1,{NAME_BYTES_MAX}}}$");
     let plugins = json!({
         "type": "object", "patternProperties": { name: about(&PluginConfig::TABLE) }, "additionalProperties": false,
+        "maxProperties": PLUGINS_MAX,
     });
     let schema: Json = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -83,8 +81,8 @@ pub fn schema() -> String {
             "api": about(&Api::TABLE),
             "sandbox": about(&Sandbox::TABLE),
             "limits": about(&Limits::TABLE),
-            "topic": list(&TopicRule::TABLE, 1_000),
-            "endpoint": list(&Endpoint::TABLE, 1_000),
+            "topic": list(&TopicRule::TABLE, RULES_MAX),
+            "endpoint": list(&Endpoint::TABLE, ENDPOINTS_MAX),
             "plugin": plugins,
         },
         "additionalProperties": false,
@@ -125,11 +123,15 @@ fn shown_alone(table: &Table) -> Show<'static> {
     }
 }
 
-fn head() -> String {
+/// How to read the file, and the tables before the topic rules.
+fn opening() -> String {
     let mut lines = HEAD.lines();
     let mut out = comment(lines.next().unwrap_or_default());
     out.push_str("#\n");
     out.extend(lines.map(comment));
+    for table in [&Server::TABLE, &Tls::TABLE, &Api::TABLE, &Sandbox::TABLE, &Limits::TABLE] {
+        push_table(&mut out, table, table.header, &shown_alone(table));
+    }
     out
 }
 
@@ -169,18 +171,11 @@ fn comment(text: &str) -> String {
 
 /// Breaks a line between words; rows after the first are indented.
 fn wrap(line: &str, columns: usize, indent: &str) -> Vec<String> {
-    let mut rows = vec![String::new()];
-    for word in line.split(' ') {
-        let row = rows.last_mut().expect("there is always one");
-        if row.trim().is_empty() {
-            row.push_str(word);
-        } else if row.chars().count() + 1 + word.chars().count() <= columns {
-            row.push_str(&format!(" {word}"));
-        } else {
-            rows.push(format!("{indent}{word}"));
-        }
-    }
-    rows.iter().map(|row| row.replace(NO_BREAK, " ")).collect()
+    let options = textwrap::Options::new(columns)
+        .subsequent_indent(indent)
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(line, options).iter().map(|row| row.replace(NO_BREAK, " ")).collect()
 }
 
 /// Paragraphs and lists in lines of at most 120 columns, with the empty lines that Markdown needs between them.
@@ -235,6 +230,31 @@ mod tests {
                 assert!(schema.contains(&format!("\"{key}\": {{")), "{key}");
                 assert!(markdown.contains(&format!("\n### `{key}`\n")), "{key}");
             }
+        }
+    }
+
+    #[test]
+    fn every_key_is_checked() {
+        for table in crate::config::check::TABLES {
+            for key in table.keys {
+                // No key takes a date.
+                let text = format!("{}\n{key} = 1979-05-27\n", table.header.replace("NAME", "chat"));
+                let Err(problems) = Config::parse(&text, Path::new("")) else { panic!("{key} is not checked") };
+                assert!(problems.iter().any(|problem| problem.line() == Some(2)), "{key}: {problems}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_texts_name_the_most_that_there_may_be() {
+        let about = |table: &Table| paragraphs(table.about);
+        for (text, max) in [
+            (about(&TopicRule::TABLE), RULES_MAX),
+            (about(&Endpoint::TABLE), ENDPOINTS_MAX),
+            (about(&PluginConfig::TABLE), PLUGINS_MAX),
+        ] {
+            let max = crate::config::section::grouped(max as u64);
+            assert!(text.to_lowercase().contains(&format!("at most {max}")), "at most {max}: {text}");
         }
     }
 

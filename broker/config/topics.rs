@@ -83,7 +83,7 @@ const ON_FAILURE: [(&str, OnFailure); 2] = [("refuse", OnFailure::Refuse), ("pas
 static DELIVERY: Table = Table::within("delivery", &["policy", "field", "every_ms"]);
 
 /// Most topic rules; looking one up tries them in order.
-const RULES_MAX: usize = 1_000;
+pub(super) const RULES_MAX: usize = 1_000;
 
 /// A hint with an example of a rule.
 const EXAMPLE: &str = "write a line `[[topic]]`, and below it `pattern = \"chat.*\"`";

@@ -29,7 +29,11 @@ pub(super) type Settings = Mutex<InitialPlugins>;
 /// Reads the configuration file again.
 fn read_again(settings: &mut InitialPlugins) -> Result<(), ReloadError> {
     let Some(file) = &settings.file else { return Ok(()) };
-    let config = Config::load(file).map_err(|problems| ReloadError::Configuration(problems.render(false)))?;
+    let loaded = Config::load_with_warnings(file);
+    let (config, warnings) = loaded.map_err(|problems| ReloadError::Configuration(problems.render(false)))?;
+    if let Some(warnings) = warnings {
+        tracing::warn!(%warnings, "the configuration was read again");
+    }
     let Config { plugins, topics, endpoints, .. } = config;
     (settings.plugins, settings.topics, settings.endpoints) = (plugins, topics, endpoints);
     Ok(())
