@@ -1,33 +1,34 @@
 //! Wraps core modules into components. Only a build with the feature `authoring` can: the crates that do it take longer to
 //! compile than most of the broker, and a broker that loads components never needs them.
 
+#[cfg(feature = "authoring")]
+pub(crate) use self::encoder::componentize;
+
 /// What a build without the feature says.
 #[cfg(not(feature = "authoring"))]
-const NEEDS_AUTHORING: &str = "this build of Rialto takes components only; `rialto plugin build` of a build with the \
-                               feature \"authoring\" makes one: cargo run --release --features authoring -- plugin build";
+const NEEDS_AUTHORING: &str = "this build of Rialto cannot make components; one with the feature \"authoring\" can: \
+                               cargo install --path . --features authoring";
 
-/// Wraps a core module that carries its world into a component.
+/// Whether this build can do it.
 ///
 /// # Errors
-/// Why it cannot be one, or that this build cannot make one.
+/// What to do if it cannot.
+#[cfg(feature = "cli")]
+pub(crate) fn can_componentize() -> Result<(), &'static str> {
+    #[cfg(not(feature = "authoring"))]
+    return Err(NEEDS_AUTHORING);
+    #[cfg(feature = "authoring")]
+    Ok(())
+}
+
+/// Wraps a core module into a component.
+///
+/// # Errors
+/// This build cannot do it.
 #[cfg(not(feature = "authoring"))]
 pub(crate) fn componentize(_: &[u8]) -> Result<Vec<u8>, String> {
     Err(NEEDS_AUTHORING.to_owned())
 }
-
-/// Wraps a core module; one that carries no world gets the plugin protocol's.
-///
-/// # Errors
-/// As [`componentize`].
-#[cfg(all(feature = "plugins", not(feature = "authoring")))]
-pub(in crate::plugin) fn componentize_plugin(_: &[u8]) -> Result<Vec<u8>, String> {
-    Err(NEEDS_AUTHORING.to_owned())
-}
-
-#[cfg(feature = "authoring")]
-pub(crate) use self::encoder::componentize;
-#[cfg(feature = "authoring")]
-pub(in crate::plugin) use self::encoder::componentize_plugin;
 
 #[cfg(feature = "authoring")]
 mod encoder {
@@ -41,31 +42,22 @@ mod encoder {
     /// The custom sections in which a core module carries its world.
     const DESCRIBED_BY: &str = "component-type";
 
-    /// Wraps a core module that carries its world into a component.
+    /// Wraps a core module into a component; one that carries no world gets the plugin protocol's.
     ///
     /// # Errors
     /// Why it cannot be one.
     pub(crate) fn componentize(module: &[u8]) -> Result<Vec<u8>, String> {
-        let encoder = ComponentEncoder::default().validate(true).module(module);
+        let mut module = module.to_vec();
+        if !is_described(&module) {
+            let mut resolve = Resolve::default();
+            let package = resolve.push_str("plugin.wit", WORLD).expect("our own world is valid");
+            let world = resolve.select_world(&[package], Some("plugin")).expect("our own world is there");
+            embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+                .expect("our own world can be described");
+        }
+        let encoder = ComponentEncoder::default().validate(true).module(&module);
         // The chain of causes: the root cause comes last and matters most.
         encoder.and_then(|mut encoder| encoder.encode()).map_err(|error| format!("{error:#}"))
-    }
-
-    /// Wraps a core module; one that carries no world gets the plugin protocol's.
-    ///
-    /// # Errors
-    /// Why it cannot be a component.
-    pub(in crate::plugin) fn componentize_plugin(module: &[u8]) -> Result<Vec<u8>, String> {
-        if is_described(module) {
-            return componentize(module);
-        }
-        let mut module = module.to_vec();
-        let mut resolve = Resolve::default();
-        let package = resolve.push_str("plugin.wit", WORLD).expect("our own world is valid");
-        let world = resolve.select_world(&[package], Some("plugin")).expect("our own world is there");
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
-            .expect("our own world can be described");
-        componentize(&module)
     }
 
     fn is_described(module: &[u8]) -> bool {

@@ -19,7 +19,7 @@ pub(crate) use rialto_plugin::host::{Effect, SessionMessage};
 use rialto_protocol::{Member, Payload};
 
 #[cfg(feature = "cli")]
-pub(crate) use self::componentize::componentize;
+pub(crate) use self::componentize::{can_componentize, componentize};
 #[cfg(feature = "plugins")]
 pub(crate) use self::load::Host;
 #[cfg(feature = "plugins")]

@@ -5,7 +5,7 @@
 
 use super::package::Package;
 use super::toolchain::{TARGET, Toolchain, cargo};
-use crate::plugin::componentize;
+use crate::plugin::{can_componentize, componentize};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,7 @@ const PROFILE: [&str; 10] = [
 /// # Errors
 /// When the crate does not compile, has no library, exports no plugin, or the result is not a valid component.
 pub(super) fn compile(toolchain: &Toolchain, package: &Package) -> Result<Vec<u8>> {
+    can_componentize().map_err(anyhow::Error::msg)?;
     toolchain.check_target()?;
     let module = compile_module(toolchain, package)?;
     let module = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;

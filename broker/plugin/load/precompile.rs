@@ -4,7 +4,7 @@
 use super::component::ComponentShape;
 use super::engine_settings;
 use crate::plugin::LoadError;
-use crate::plugin::componentize::componentize_plugin;
+use crate::plugin::componentize::componentize;
 
 /// Compiles with our settings.
 ///
@@ -14,7 +14,7 @@ pub(crate) fn precompile(wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
     let engine =
         engine_settings::engine().map_err(|error| LoadError::System(format!("no WebAssembly engine: {error}")))?;
     let compiled = if ComponentShape::read(wasm)?.is_module {
-        let component = componentize_plugin(wasm).map_err(|error| LoadError::world_of_module(&error))?;
+        let component = componentize(wasm).map_err(|error| LoadError::world_of_module(&error))?;
         engine.precompile_component(&component)
     } else {
         engine.precompile_component(wasm)
