@@ -1,5 +1,4 @@
-//! The book: its configurations and frames are valid, its commands exist, its chapters are those of the summary, and its
-//! links lead somewhere.
+//! The book: its configurations and frames are valid, and its commands exist. `tests/structure/` checks its links and paths.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +11,6 @@ use rialto_protocol::{ReceivedFrame, Request};
 use serde_json::Value;
 
 const BOOK: &str = "broker/book/src";
-const SUMMARY: &str = "SUMMARY.md";
 
 /// What a code block may be. Those in Rust are doctests of the broker.
 const LANGUAGES: [&str; 6] = ["console", "js", "json", "rust", "text", "toml"];
@@ -34,14 +32,13 @@ struct Block {
 }
 
 impl Chapter {
-    /// The lines that are prose, with their numbers, and the code blocks.
-    fn split(&self) -> (Vec<(usize, &str)>, Vec<Block>) {
-        let (mut prose, mut blocks) = (Vec::new(), Vec::new());
+    fn blocks(&self) -> Vec<Block> {
+        let mut blocks = Vec::new();
         let mut open: Option<Block> = None;
         for (index, line) in self.text.lines().enumerate() {
             let fence = line.trim_start().strip_prefix("```");
             match (open.take(), fence) {
-                (None, None) => prose.push((index + 1, line)),
+                (None, None) => {}
                 (None, Some(language)) => {
                     let place = format!("{BOOK}/{}:{}", self.path, index + 1);
                     open = Some(Block { place, language: language.to_owned(), text: String::new() });
@@ -55,48 +52,17 @@ impl Chapter {
             }
         }
         assert!(open.is_none(), "{}: a code block is not closed", self.path);
-        (prose, blocks)
-    }
-
-    /// The links to chapters, with their lines: what is in `](…)` and not an address of the web.
-    fn links(&self) -> Vec<(usize, &str)> {
-        let mut found = Vec::new();
-        for (number, line) in self.split().0 {
-            let targets = line.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
-            found.extend(targets.map(|(target, _)| (number, target)).filter(|(_, target)| !target.contains("://")));
-        }
-        found
-    }
-
-    /// The anchors of its headings, as mdBook makes them.
-    fn anchors(&self) -> Vec<String> {
-        let prose = self.split().0;
-        let headings = prose.into_iter().filter_map(|(_, line)| line.strip_prefix('#'));
-        headings.map(|heading| anchor(heading.trim_start_matches('#').trim())).collect()
+        blocks
     }
 }
 
-fn anchor(heading: &str) -> String {
-    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
-}
-
-/// All chapters and the summary, by their paths.
+/// All chapters, as the summary lists them; `tests/structure/` makes sure that it lists each.
 fn chapters() -> Vec<Chapter> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(BOOK);
-    let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "md") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                found.push(Chapter { path: path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), text });
-            }
-        }
-    }
-    found.sort_by(|one, other| one.path.cmp(&other.path));
+    let summary = std::fs::read_to_string(root.join("SUMMARY.md")).unwrap();
+    let paths = summary.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(path, _)| path.to_owned());
+    let read = |path: String| Chapter { text: std::fs::read_to_string(root.join(&path)).unwrap(), path };
+    let found: Vec<Chapter> = paths.map(read).collect();
     assert!(found.len() > 20, "only {} chapters", found.len());
     found
 }
@@ -106,26 +72,10 @@ fn blocks(language: &str) -> Vec<(Block, bool)> {
     let mut found = Vec::new();
     for chapter in chapters() {
         let is_protocol = chapter.path.starts_with("protocol");
-        found.extend(chapter.split().1.into_iter().map(|block| (block, is_protocol)));
+        found.extend(chapter.blocks().into_iter().map(|block| (block, is_protocol)));
     }
     found.retain(|(block, _)| block.language == language);
     found
-}
-
-/// The path that a link of a chapter leads to, from the folder of the book; none if it leaves the book.
-fn resolve(chapter: &str, file: &str) -> Option<String> {
-    let mut parts: Vec<&str> = chapter.split('/').collect();
-    // The chapter's own name.
-    parts.pop();
-    for part in file.split('/') {
-        match part {
-            ".." => {
-                parts.pop()?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
 }
 
 fn none(problems: &[String]) {
@@ -136,7 +86,7 @@ fn none(problems: &[String]) {
 fn every_code_block_has_a_language() {
     let mut problems = Vec::new();
     let mut seen = BTreeSet::new();
-    for block in chapters().iter().flat_map(|chapter| chapter.split().1) {
+    for block in chapters().iter().flat_map(|chapter| chapter.blocks()) {
         let language = block.language.split(',').next().unwrap_or_default();
         match LANGUAGES.iter().find(|known| **known == language) {
             Some(known) => {
@@ -187,44 +137,6 @@ fn frames_are_valid() {
         }
     }
     assert!(requests >= 4 && pushes >= 4, "{requests} requests, {pushes} pushes");
-}
-
-#[test]
-fn the_summary_lists_every_chapter_once() {
-    let chapters = chapters();
-    let summary = chapters.iter().find(|chapter| chapter.path == SUMMARY).expect("there is a summary");
-    let mut listed: Vec<&str> = summary.links().into_iter().map(|(_, target)| target).collect();
-    listed.sort_unstable();
-    let there: Vec<&str> =
-        chapters.iter().map(|chapter| chapter.path.as_str()).filter(|path| *path != SUMMARY).collect();
-    assert_eq!(listed, there);
-}
-
-#[test]
-fn links_lead_to_chapters_and_headings() {
-    let chapters = chapters();
-    let (mut problems, mut files, mut anchors) = (Vec::new(), 0, 0);
-    for chapter in &chapters {
-        for (line, target) in chapter.links() {
-            let place = format!("{BOOK}/{}:{line}", chapter.path);
-            let (file, heading) = target.split_once('#').map_or((target, None), |(file, of)| (file, Some(of)));
-            let path = if file.is_empty() { Some(chapter.path.clone()) } else { resolve(&chapter.path, file) };
-            let found = chapters.iter().find(|other| Some(&other.path) == path.as_ref());
-            files += 1;
-            match (found, heading) {
-                (None, _) => problems.push(format!("{place}: `{target}` is not a chapter")),
-                (Some(found), Some(heading)) => {
-                    anchors += 1;
-                    if !found.anchors().iter().any(|anchor| anchor == heading) {
-                        problems.push(format!("{place}: `{}` has no heading `#{heading}`", found.path));
-                    }
-                }
-                (Some(_), None) => {}
-            }
-        }
-    }
-    none(&problems);
-    assert!(files > 40 && anchors > 8, "{files} links, {anchors} to headings");
 }
 
 /// What a command prints for `--help` or `-h`.

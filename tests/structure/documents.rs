@@ -141,22 +141,52 @@ impl Tree {
     }
 }
 
-/// The paths of the chapters of the book, its summary among them, in the order of their names.
-pub(crate) fn chapters(root: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut folders = vec![root.join(BOOK)];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "md") {
-                found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
-            }
+/// The chapters of the book, its summary among them, by their paths.
+pub(crate) fn chapters(texts: Vec<(String, String)>) -> Vec<Document> {
+    let is_chapter = |(path, _): &(String, String)| path.starts_with(BOOK) && path.ends_with(".md");
+    texts.into_iter().filter(is_chapter).map(|(path, text)| Document { path, text }).collect()
+}
+
+/// What is wrong with the book as mdBook sees it: a chapter that the summary does not list exactly once, and a link that
+/// leads out of the book.
+pub(crate) fn book_problems(chapters: &[Document]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let summary = format!("{BOOK}/SUMMARY.md");
+    let listed: Vec<&str> = chapters
+        .iter()
+        .filter(|it| it.path == summary)
+        .flat_map(|it| links(&it.text))
+        .map(|(_, target)| target)
+        .collect();
+    for Document { path, text } in chapters {
+        let name = &path[BOOK.len() + 1..];
+        let times = listed.iter().filter(|target| **target == name).count();
+        if *path != summary && times != 1 {
+            problems.push(format!("{path}: the summary lists it {times} times"));
         }
+        let depth = name.matches('/').count();
+        let leaves = links(text).into_iter().filter(|(_, target)| target.matches("../").count() > depth);
+        problems.extend(leaves.map(|(line, target)| format!("{path}:{line}: `{target}` leads out of the book")));
     }
-    found.sort();
-    found
+    problems
+}
+
+#[test]
+fn what_mdbook_would_not_show_is_found() {
+    let chapter = |name: &str, text: &str| Document { path: format!("{BOOK}/{name}"), text: text.to_owned() };
+    let chapters = [
+        chapter("SUMMARY.md", "- [One](one.md)\n- [Again](one.md)\n- [Two](a/two.md)\n"),
+        chapter("one.md", "[up](../README.md)"),
+        chapter("a/two.md", "[one](../one.md)"),
+        chapter("three.md", ""),
+    ];
+    let problems = book_problems(&chapters);
+    let expected = [
+        "one.md: the summary lists it 2 times",
+        "one.md:1: `../README.md` leads out of the book",
+        "three.md: the summary lists it 0 times",
+    ];
+    assert_eq!(problems, expected.map(|problem| format!("{BOOK}/{problem}")));
 }
 
 /// The crate that a source file is of: `rialto_checker` for `tests/checker/src/lib.rs`.
