@@ -1,5 +1,5 @@
 //! The latency of a healthy client beside hostile connections, and after these are closed: `cargo bench --bench door`. It
-//! only prints; all else is in `benches/rig`.
+//! only prints; all else is in `benches/comparison`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
 
@@ -9,16 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use rialto::config::Limits;
-use rialto_bench::cores::Cores;
-use rialto_bench::door::hostile::Deadlines;
-use rialto_bench::door::options::{HELP, Options, Task};
-use rialto_bench::door::{self, Door, listing, outcome};
-use rialto_bench::launch::Running;
-use rialto_bench::machine::Machine;
-use rialto_bench::places::Places;
-use rialto_bench::scenario::Dialect;
-use rialto_bench::{date, process};
+use rialto_comparison::cores::Cores;
+use rialto_comparison::door::hostile::Deadlines;
+use rialto_comparison::door::options::Options;
+use rialto_comparison::door::{self, Door, listing, outcome};
+use rialto_comparison::launch::Running;
+use rialto_comparison::places::Places;
+use rialto_comparison::today::today;
+use rialto_load::machine::Machine;
+use rialto_load::process;
+use rialto_load::scenario::Dialect;
 
 const RIALTO: &str = env!("CARGO_BIN_EXE_rialto");
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers");
@@ -27,20 +29,10 @@ const CORES_FOR_ALL: usize = 4;
 const HOSTILE_CORE: usize = 3;
 
 fn main() -> ExitCode {
-    run().unwrap_or_else(|error| {
+    measure(&Options::parse()).unwrap_or_else(|error| {
         eprintln!("error: {error}");
         ExitCode::FAILURE
     })
-}
-
-fn run() -> Result<ExitCode, Box<dyn Error>> {
-    match Task::parse(std::env::args().skip(1))? {
-        Task::Help => {
-            print!("{HELP}");
-            Ok(ExitCode::SUCCESS)
-        }
-        Task::Measure(options) => measure(&options),
-    }
 }
 
 fn measure(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
@@ -60,7 +52,7 @@ fn measure(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let pid = target.pid.ok_or("a server that was started has a process")?;
     let deadlines = deadlines();
     let phase = Duration::from_secs(options.seconds.into());
-    let patience = Duration::from_secs(options.patience_seconds.into());
+    let patience = Duration::from_secs(options.patience.into());
     let door = Door { target, pid, phase, rounds: options.rounds, sockets, deadlines, core, patience };
     let is_terminal = std::io::stderr().is_terminal();
     let rounds = door.measure(&mut |what| {
@@ -72,7 +64,7 @@ fn measure(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         eprint!("\r\x1b[K");
     }
     let mut head = vec![
-        format!("Made {} on {}", date::today(), Machine::this()),
+        format!("Made {} on {}", today(), Machine::this()),
         format!("with {} ({} rounds, phases of {} s)", program.display(), options.rounds, options.seconds),
     ];
     head.extend(cores.notes);

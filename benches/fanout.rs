@@ -1,5 +1,5 @@
 //! Compares Rialto's fan-out with a baseline and with other servers: `benches/run`, or `cargo bench --bench fanout` if the
-//! others are installed. It only prints and writes; all else is in `benches/rig`.
+//! others are installed. It only prints and writes; all else is in `benches/comparison` and `benches/load`.
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
@@ -16,16 +16,20 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use rialto_bench::compare::{Comparison, Moment};
-use rialto_bench::cores::Cores;
-use rialto_bench::field::Field;
-use rialto_bench::machine::Machine;
-use rialto_bench::options::{Options, Task, help};
-use rialto_bench::places::Places;
-use rialto_bench::plan::Plan;
-use rialto_bench::plugins::PluginRound;
-use rialto_bench::report::{Circumstances, Report};
-use rialto_bench::{chart, date, floor, listing, process};
+use clap::Parser;
+use rialto_comparison::compare::Comparison;
+use rialto_comparison::cores::Cores;
+use rialto_comparison::field::Field;
+use rialto_comparison::options::{Floor, Options, Role};
+use rialto_comparison::pairs::{self, Builds, Judgement};
+use rialto_comparison::places::Places;
+use rialto_comparison::plan::Plan;
+use rialto_comparison::plugins::PluginRound;
+use rialto_comparison::report::{Circumstances, Report};
+use rialto_comparison::today::today;
+use rialto_comparison::{chart, listing};
+use rialto_load::machine::Machine;
+use rialto_load::{floor, process};
 
 /// Messages of each measurement of plugins in each round.
 const PLUGIN_MESSAGES: usize = 500_000;
@@ -42,12 +46,48 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode, Box<dyn Error>> {
-    match Task::parse(std::env::args().skip(1))? {
-        Task::Help => print!("{}", help()),
-        Task::Floor { batched, address } => floor::serve(TcpListener::bind(address)?, batched)?,
-        Task::Compare(options) => return compare(&options),
+    let options = Options::parse();
+    match (&options.role, &options.before) {
+        (Some(Role::Floor { kind, address }), _) => {
+            floor::serve(TcpListener::bind(address)?, *kind == Floor::Batched)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        (None, Some(before)) => compare_builds(before, &options),
+        (None, None) => compare(&options),
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+/// This build with an earlier one.
+fn compare_builds(before: &Path, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    let places = Places::new(Path::new(TARGET).join("peers"));
+    let cores = Cores::share(std::thread::available_parallelism()?.get(), &places);
+    for note in &cores.notes {
+        eprintln!("{note}");
+    }
+    if let Some(core) = cores.load {
+        process::pin_self(core)?;
+    }
+    let builds = Builds {
+        before: &before.canonicalize().map_err(|error| format!("{}: {error}", before.display()))?,
+        after: Path::new(RIALTO),
+        cores: &cores,
+        pairs: if options.quick { 1 } else { options.pairs },
+        quick: options.quick,
+        only: &options.only,
+        patience: Duration::from_secs(options.patience.into()),
+    };
+    let mut ticker = Ticker::new();
+    let paired = builds.run(&mut |pair| ticker.tell(|_| pair.to_string()));
+    ticker.end();
+    let paired = paired?;
+    let folder = Path::new(TARGET).join("bench");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("pairs.json"), serde_json::to_vec_pretty(&paired)?)?;
+    println!("Made {} on {}\nwith: {}\n", today(), Machine::this(), command());
+    print!("{}", pairs::text(&paired));
+    eprintln!("\nAll of it: {}/pairs.json", folder.display());
+    let is_slower = paired.iter().any(|one| one.judgement() == Judgement::Slower);
+    Ok(if is_slower { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn compare(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
@@ -63,13 +103,13 @@ fn compare(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         process::pin_self(core)?;
     }
     let mut ticker = Ticker::new();
-    let patience = Duration::from_secs(options.patience_seconds.into());
+    let patience = Duration::from_secs(options.patience.into());
     let comparison = Comparison { plan: &plan, servers: &field.servers, cores: &cores, patience };
-    let mut found = comparison.run(&mut |moment| ticker.tell(moment));
+    let mut found = comparison.run(&mut |moment| ticker.tell(|passed| moment.line(passed)));
     ticker.end();
     found.plugins = plugins;
     let circumstances = Circumstances {
-        date: date::today(),
+        date: today(),
         command: command(),
         machine: Machine::this(),
         quick: plan.quick,
@@ -121,11 +161,11 @@ impl Ticker {
         Self { is_terminal: std::io::stderr().is_terminal(), begun: Instant::now(), told: None }
     }
 
-    fn tell(&mut self, moment: &Moment<'_>) {
+    fn tell(&mut self, line: impl FnOnce(Duration) -> String) {
         let is_time = self.told.is_none_or(|told| told.elapsed() > Duration::from_millis(100));
         if self.is_terminal && is_time {
             self.told = Some(Instant::now());
-            eprint!("\r\x1b[K{}", moment.line(self.begun.elapsed()));
+            eprint!("\r\x1b[K{}", line(self.begun.elapsed()));
             // A progress line that cannot be written is no error.
             let _ = std::io::stderr().flush();
         }

@@ -10,13 +10,18 @@ mod plugins;
 mod support;
 
 use std::future::{Future, poll_fn};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::task::Poll;
 
+use clap::Parser;
 use criterion::{Criterion, Throughput};
 use plugins::{AGREE, Kind};
 use rialto::{Broker, Payload};
-use rialto_bench::plugins::PluginRound;
-use rialto_bench::row::median;
+use rialto_comparison::options::FromCargo;
+use rialto_comparison::pairs::{self, Better, Judgement, Paired};
+use rialto_comparison::plugins::PluginRound;
+use rialto_load::statistics::median;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -24,10 +29,38 @@ use tokio::runtime::Runtime;
 const MESSAGES: usize = 300_000;
 const ROUNDS: usize = 5;
 
-fn main() {
-    let rounds = std::env::args().skip(1).any(|word| word == "--rounds-only");
-    if !rounds {
-        let mut criterion = Criterion::default().configure_from_args();
+/// The cost of a hook, and messages through the chat plugin.
+#[derive(Parser)]
+#[command(name = "cargo bench --bench hook --")]
+struct Options {
+    /// Only the rounds, not publishes one by one
+    #[arg(long)]
+    rounds_only: bool,
+    /// One round as JSON and nothing else
+    #[arg(long)]
+    json: bool,
+    /// Measure this build and an earlier one in turn, and nothing else; fails if this one is slower. It is the program that
+    /// `cargo bench --bench hook --no-run` named then
+    #[arg(long, value_name = "PROGRAM")]
+    before: Option<PathBuf>,
+    /// How many pairs of rounds that takes; an interval needs six
+    #[arg(long, value_name = "N", default_value_t = 7, requires = "before")]
+    pairs: u32,
+    #[command(flatten)]
+    cargo: FromCargo,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if options.json {
+        println!("{}", serde_json::to_string(&plugins::round(MESSAGES)).unwrap());
+        return ExitCode::SUCCESS;
+    }
+    if let Some(before) = &options.before {
+        return compare_builds(before, options.pairs);
+    }
+    if !options.rounds_only {
+        let mut criterion = Criterion::default();
         publish(&mut criterion);
         criterion.final_summary();
     }
@@ -44,6 +77,40 @@ fn main() {
     row("native ÷ component", |round| round.native_hook_micros / round.component_hook_micros);
     row("chat, native, messages/s", |round| round.native_chat_messages_per_second);
     row("chat, component, messages/s", |round| round.component_chat_messages_per_second);
+    ExitCode::SUCCESS
+}
+
+/// Rounds of this program and of an earlier one in turn, each in a process of its own.
+fn compare_builds(before: &Path, pairs: u32) -> ExitCode {
+    let after = std::env::current_exe().unwrap();
+    let round = |program: &Path| -> PluginRound {
+        let output = Command::new(program).arg("--json").output().unwrap();
+        assert!(output.status.success(), "{}: {}", program.display(), String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    type Figure = (&'static str, Better, fn(&PluginRound) -> f64);
+    let figures: [Figure; 4] = [
+        ("publish accepted as is, native: µs", Better::Less, |round| round.native_hook_micros),
+        ("publish accepted as is, component: µs", Better::Less, |round| round.component_hook_micros),
+        ("chat, native: messages/s", Better::More, |round| round.native_chat_messages_per_second),
+        ("chat, component: messages/s", Better::More, |round| round.component_chat_messages_per_second),
+    ];
+    let mut paired: Vec<Paired> = figures.iter().map(|(name, better, _)| Paired::new(*name, *better)).collect();
+    for pair in 0..pairs {
+        let [old, new] = if pair % 2 == 0 {
+            let old = round(before);
+            [old, round(&after)]
+        } else {
+            let new = round(&after);
+            [round(before), new]
+        };
+        for (one, (_, _, figure)) in paired.iter_mut().zip(&figures) {
+            one.push(Some(figure(&old)), Some(figure(&new)));
+        }
+    }
+    print!("{}", pairs::text(&paired));
+    let is_slower = paired.iter().any(|one| one.judgement() == Judgement::Slower);
+    if is_slower { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn publish(criterion: &mut Criterion) {

@@ -22,32 +22,25 @@ mod survival {
 
 use std::process::ExitCode;
 
-use rialto_bench::reconnect_storm::{HELP, Options, Task};
-use rialto_bench::{date, door, machine::Machine};
+use clap::Parser;
 use rialto_checker::check;
+use rialto_comparison::door;
+use rialto_comparison::reconnect_storm::Options;
+use rialto_comparison::today::today;
+use rialto_load::machine::Machine;
 use survival::reconnect_storm::{self, Plan};
 
 fn main() -> ExitCode {
-    match Task::parse(std::env::args().skip(1)) {
-        Ok(Task::Help) => {
-            print!("{HELP}");
-            ExitCode::SUCCESS
-        }
-        Ok(Task::Kill(options)) => kill(&options),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    kill(&Options::parse())
 }
 
 fn kill(options: &Options) -> ExitCode {
-    let Options { members, admissions_per_s, seconds, seed } = *options;
+    let Options { members, admissions: admissions_per_s, seconds, seed, .. } = *options;
     if let Err(error) = door::make_room(members as usize + 100) {
         eprintln!("error: {error}");
         return ExitCode::FAILURE;
     }
-    println!("Made {} on {}", date::today(), Machine::this());
+    println!("Made {} on {}", today(), Machine::this());
     println!(
         "{members} members, {admissions_per_s} admissions a second, {seconds} s before the kill and after all are back\n"
     );

@@ -13,28 +13,20 @@ mod soak {
 #[allow(dead_code, unused_imports, reason = "a bench uses a part of it")]
 mod support;
 
-use std::process::ExitCode;
 use std::time::Duration;
 
-use rialto_bench::number::{bytes, micros};
-use rialto_bench::soak::options::{HELP, Task};
-use rialto_bench::soak::slope::slope;
-use rialto_bench::soak::{Sample, Toll};
+use clap::Parser;
+use rialto_comparison::soak::options::Options;
+use rialto_comparison::soak::slope::slope;
+use rialto_comparison::soak::{Sample, Toll};
+use rialto_load::number::{bytes, micros};
 use soak::soaked::{Soaked, is_given_back};
 
 const WARM_UP: Duration = Duration::from_secs(10);
 const EVERY: Duration = Duration::from_secs(10);
 
-fn main() -> ExitCode {
-    match Task::parse(std::env::args().skip(1)) {
-        Ok(Task::Help) => print!("{HELP}"),
-        Ok(Task::Soak(time)) => soak(time),
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
-        }
-    }
-    ExitCode::SUCCESS
+fn main() {
+    soak(Duration::from_secs(Options::parse().seconds.into()));
 }
 
 /// Panics, as a test does, when something is not given back.

@@ -13,7 +13,7 @@ pub(crate) use chatting::chat_messages_per_second;
 use rialto::config::{Config, PluginConfig, TopicRule};
 use rialto::topic::Pattern;
 use rialto::{Broker, Builder};
-use rialto_bench::plugins::PluginRound;
+use rialto_comparison::plugins::PluginRound;
 
 /// How a plugin runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

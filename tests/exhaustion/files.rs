@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rialto::Codec;
-use rialto_bench::process::Family;
+use rialto_load::process::Family;
 use tokio::net::TcpStream;
 
 use crate::support::process::{Process, SERVER};

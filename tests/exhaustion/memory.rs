@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rialto::Codec;
-use rialto_bench::holding::Holding;
+use rialto_comparison::holding::Holding;
 use serde_json::json;
 
 use crate::support::process::{Process, SERVER};

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rialto::config::{Config, PluginConfig, TopicRule};
 use rialto::topic::Pattern;
-use rialto_bench::holding::Holding;
-use rialto_bench::soak::{self, Sample, Soak, Toll};
+use rialto_comparison::holding::Holding;
+use rialto_comparison::soak::{self, Sample, Soak, Toll};
 
 use crate::support::{DEADLINE, Running};
 

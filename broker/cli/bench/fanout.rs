@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use rialto_bench::chart;
-use rialto_bench::load::{self, Phase, Progress};
-use rialto_bench::machine::Machine;
-use rialto_bench::scenario::{Codecs, Measurement, Pace, Scenario};
+use rialto_load::chart;
+use rialto_load::load::{self, Phase, Progress};
+use rialto_load::machine::Machine;
+use rialto_load::scenario::{Codecs, Measurement, Pace, Scenario};
 use serde::Serialize;
 
 use super::progress::ProgressLine;

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use rialto_bench::floor;
+use rialto_load::floor;
 
 use super::say;
 use crate::Codec;

@@ -26,7 +26,7 @@ pub(crate) struct IdleArgs {
 pub(crate) fn run(args: &IdleArgs) -> Result<ExitCode> {
     let target = args.server.target(Some(args.pid))?;
     let line = ProgressLine::new();
-    let idle = rialto_bench::idle::run(&target, &args.server.name(), args.sessions, &mut |progress| {
+    let idle = rialto_load::idle::run(&target, &args.server.name(), args.sessions, &mut |progress| {
         line.show(&format!("{} sessions", args.sessions), progress);
     })?;
     drop(line);

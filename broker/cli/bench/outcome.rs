@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
-use rialto_bench::machine::Machine;
-use rialto_bench::number::{bytes, count, digits, micros};
-use rialto_bench::row::median;
-use rialto_bench::scenario::{Codecs, Measurement, Pace, Scenario};
-use rialto_bench::summary::{cpu_micros, deliveries_per_second};
-use rialto_bench::table::{Side, Table};
+use rialto_load::machine::Machine;
+use rialto_load::number::{bytes, count, digits, micros};
+use rialto_load::scenario::{Codecs, Measurement, Pace, Scenario};
+use rialto_load::statistics::median;
+use rialto_load::table::{Side, Table};
 
 /// The scenario, the server and the machine.
 pub(super) fn head(scenario: &Scenario, server: &str, rounds: u32, machine: &Machine) -> String {
@@ -62,10 +61,10 @@ struct Column {
 }
 
 const SPEED: [Column; 9] = [
-    Column { heading: "deliveries/s", value: deliveries_per_second, show: count },
+    Column { heading: "deliveries/s", value: Measurement::deliveries_per_second, show: count },
     Column { heading: "messages/s", value: |one| positive(one.published as f64 / one.seconds), show: count },
     Column { heading: "payload MB/s", value: megabytes_per_second, show: digits },
-    Column { heading: "CPU/delivery", value: cpu_micros, show: micros },
+    Column { heading: "CPU/delivery", value: Measurement::cpu_micros, show: micros },
     Column { heading: "p50", value: |one| latency(one, one.latency.p50), show: micros },
     Column { heading: "p99", value: |one| latency(one, one.latency.p99), show: micros },
     Column { heading: "p99.9", value: |one| latency(one, one.latency.p999), show: micros },
@@ -91,7 +90,7 @@ fn speed(measurements: &[Measurement]) -> String {
         });
         table.push(std::iter::once("median".to_owned()).chain(medians).collect());
     }
-    table.text(usize::MAX)
+    table.text(u16::MAX)
 }
 
 /// One line without faults, else a table.
@@ -100,7 +99,7 @@ fn faults(measurements: &[Measurement]) -> String {
     if measurements.iter().all(well) {
         return "Every delivery was checked: none lost, disordered, doubled, altered or skipped.\n".to_owned();
     }
-    format!("\n{}", table(&FAULTS, measurements).text(usize::MAX))
+    format!("\n{}", table(&FAULTS, measurements).text(u16::MAX))
 }
 
 fn table(columns: &[Column], measurements: &[Measurement]) -> Table {
@@ -126,7 +125,7 @@ fn codec(scenario: &Scenario) -> &'static str {
 }
 
 fn megabytes_per_second(one: &Measurement) -> Option<f64> {
-    Some(deliveries_per_second(one)? * f64::from(one.scenario.payload_bytes) / 1e6)
+    Some(one.deliveries_per_second()? * f64::from(one.scenario.payload_bytes) / 1e6)
 }
 
 fn latency(one: &Measurement, micros: f64) -> Option<f64> {
@@ -166,7 +165,7 @@ pub(super) fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rialto_bench::scenario::{Faults, Percentiles};
+    use rialto_load::scenario::{Faults, Percentiles};
 
     use super::*;
 

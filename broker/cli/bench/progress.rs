@@ -2,8 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
-use rialto_bench::load::{Phase, Progress};
-use rialto_bench::number::count;
+use rialto_load::load::{Phase, Progress};
+use rialto_load::number::count;
 
 const BAR: usize = 24;
 

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use rialto_bench::scenario::{Dialect, Target};
+use rialto_load::scenario::{Dialect, Target};
 
 /// Arguments for the server.
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ impl ServerArgs {
     /// The server. Pins this process to a processor, if one is given.
     pub(super) fn target(&self, pid: Option<u32>) -> Result<Target> {
         if let Some(processor) = self.pin {
-            rialto_bench::process::pin_self(processor)?;
+            rialto_load::process::pin_self(processor)?;
         }
         Ok(Target { address: address(&self.url)?, dialect: self.speaks.dialect(), pid })
     }
