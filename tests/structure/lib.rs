@@ -3,6 +3,7 @@
 #![cfg(test)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod book;
 mod code;
 mod decisions;
 mod dependencies;
