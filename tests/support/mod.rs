@@ -10,6 +10,7 @@ pub(crate) mod dice;
 pub(crate) mod events;
 pub(crate) mod fault;
 mod http;
+mod log;
 #[cfg(all(unix, feature = "cli"))]
 pub(crate) mod process;
 pub(crate) mod raw;

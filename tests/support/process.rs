@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tempfile::TempDir;
@@ -18,6 +19,7 @@ pub(crate) const SERVER: &str = "[server]\nlisten = \"127.0.0.1:0\"\nshards = 2\
 pub(crate) struct Process {
     pub(crate) child: Child,
     lines: Receiver<String>,
+    log: Option<JoinHandle<String>>,
     pub(crate) banner: String,
     pub(crate) address: SocketAddr,
     pub(crate) folder: TempDir,
@@ -80,15 +82,25 @@ impl Process {
         let out = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut banner = String::new();
-        while !banner.contains("Ctrl-C") {
-            let line = lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no banner:\n{banner}"));
-            banner.push_str(&line);
-            banner.push('\n');
+        let mut err = child.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut log = Vec::new();
+            // What was read before an error is the log.
+            let _ = err.read_to_end(&mut log);
+            String::from_utf8_lossy(&log).into_owned()
+        });
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        // From here on a failure prints the log.
+        let mut process = Self { child, lines, log: Some(log), banner: String::new(), address, folder };
+        while !process.banner.contains("Ctrl-C") {
+            let line = process.lines.recv_timeout(DEADLINE);
+            let line = line.unwrap_or_else(|_| panic!("no banner:\n{}", process.banner));
+            process.banner.push_str(&line);
+            process.banner.push('\n');
         }
-        let url = banner.split_once("ws://").expect("a URL").1.split_once("/ws").unwrap().0;
-        let address = url.parse().unwrap();
-        Self { child, lines, banner, address, folder }
+        let url = process.banner.split_once("ws://").expect("a URL").1.split_once("/ws").unwrap().0;
+        process.address = url.parse().unwrap();
+        process
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -121,9 +133,7 @@ impl Process {
 
     /// What it wrote to standard error, once it has ended.
     pub(crate) fn log(&mut self) -> String {
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        log
+        self.log.take().expect("it is read once").join().unwrap()
     }
 }
 
@@ -131,5 +141,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(log) = self.log.take().filter(|_| std::thread::panicking()) {
+            eprintln!("--- the broker's log ---\n{}--- end of the log ---", log.join().unwrap_or_default());
+        }
     }
 }

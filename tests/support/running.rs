@@ -8,7 +8,7 @@ use rialto::config::Config;
 use rialto::{Broker, Builder, Codec, Server};
 use tokio::sync::oneshot;
 
-use super::{Client, Raw, eventually};
+use super::{Client, Raw, eventually, log};
 
 /// A broker that stops when this is dropped.
 pub(crate) struct Running {
@@ -33,6 +33,10 @@ impl Running {
 
     /// Starts with changed settings and whatever else a builder is told.
     pub(crate) fn built(change: impl FnOnce(&mut Config), tell: impl FnOnce(Builder) -> Builder) -> Self {
+        // Benches use this too, and measure.
+        if cfg!(test) {
+            log::keep();
+        }
         let mut config = Config::default();
         config.server.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         config.server.shards = 2;
@@ -95,6 +99,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.begin_stop();
         let ended = self.thread.take().map_or(Ok(()), JoinHandle::join);
+        log::print_if_failing();
         if !std::thread::panicking() {
             ended.expect("the server's thread ends well");
         }
