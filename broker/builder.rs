@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use crate::broker::{Broker, Core};
-use crate::clock::Clock;
+use crate::clock::{Clock, ManualClock};
 use crate::config::{Config, CurrentRules, Limits, Rules};
 use crate::endpoints::Endpoints;
 use crate::engine::Engine;
@@ -35,6 +35,7 @@ pub struct Builder {
     config_file: Option<PathBuf>,
     compiler: Option<PathBuf>,
     natives: BTreeMap<String, NativePlugin>,
+    clock: Option<ManualClock>,
     #[cfg(test)]
     store: Option<Arc<dyn Store>>,
 }
@@ -126,6 +127,31 @@ impl Builder {
         self
     }
 
+    /// Goes by this clock, which stands still until it is advanced: for tests.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rialto::{Broker, ManualClock, Payload};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::new(1_800_000_000_000);
+    /// let broker = Broker::builder().clock(clock.clone()).start()?;
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// clock.advance(Duration::from_secs(60));
+    /// let position = broker.publish("prices", Payload::json(&42)?).await?;
+    /// # assert!(position.is_some());
+    /// # broker.shutdown(Duration::ZERO).await;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn clock(mut self, clock: ManualClock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
     /// Keeps everything in this store.
     #[cfg(test)]
     pub(crate) fn store(mut self, store: Arc<dyn Store>) -> Self {
@@ -148,7 +174,7 @@ impl Builder {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(limits.history_bytes, Arc::clone(&metrics)));
         #[cfg(test)]
         let store = self.store.unwrap_or(store);
-        let clock = Clock::default();
+        let clock = self.clock.map_or_else(Clock::default, Clock::Manual);
         let late = Arc::new(OnceLock::new());
         // A file that is read again may say so later.
         let may_watch = self.config_file.is_some() || plugins.values().any(|plugin| plugin.watch);
@@ -165,7 +191,7 @@ impl Builder {
             rules: Arc::new(CurrentRules::new(rules.clone())),
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
-            clock,
+            clock: clock.clone(),
             late: Arc::clone(&late),
         };
         let (ended, when_ended) = sync_channel(0);
@@ -176,7 +202,7 @@ impl Builder {
         let (patterns, counts) = (Arc::clone(hub.patterns()), Arc::clone(&metrics));
         let topics = TopicRegistry::new(rules, &limits, shards, patterns, counts, room_wanted);
         let idle = Duration::from_millis(limits.topic_idle_ms);
-        let presence_timer = PresenceTimer::spawn(&hub, clock).map_err(StartError::Thread)?;
+        let presence_timer = PresenceTimer::spawn(&hub, clock.clone()).map_err(StartError::Thread)?;
         let core = Core {
             presence_timer,
             session_limits: SessionLimits::new(&limits),

@@ -53,6 +53,7 @@ mod wire;
 
 pub use broker::{Broker, PluginStatus, PublishOptions, ReloadError, TopicStatus};
 pub use builder::{Builder, StartError};
+pub use clock::ManualClock;
 pub use hub::Duplex;
 pub use metrics::Snapshot;
 pub use plugin::{FailureReport, PluginHealth};

@@ -9,14 +9,24 @@ mod recovery;
 mod union;
 
 use crate::support::Running;
-use rialto::config::{History, TopicRule};
+use rialto::ManualClock;
+use rialto::config::{Config, History, TopicRule};
 
 /// A broker with two shards and this history.
 fn keeping(history: History) -> Running {
-    Running::with(|config| {
+    Running::with(kept(history))
+}
+
+/// The same, going by this clock.
+fn keeping_by(history: History, clock: &ManualClock) -> Running {
+    Running::built(kept(history), |builder| builder.clock(clock.clone()))
+}
+
+fn kept(history: History) -> impl FnOnce(&mut Config) {
+    |config| {
         config.topics = vec![TopicRule { history: Some(history), ..TopicRule::default() }];
         config.limits.topic_idle_ms = 50;
-    })
+    }
 }
 
 fn messages(messages: usize) -> History {

@@ -7,16 +7,26 @@ mod list;
 mod race;
 
 use crate::support::{Client, Running};
+use rialto::ManualClock;
 use rialto::config::{Config, TopicRule};
 use serde_json::{Value, json};
 
 /// A broker with two shards whose topics know who is present.
 fn attended(change: impl FnOnce(&mut Config)) -> Running {
-    Running::with(|config| {
+    Running::with(with_presence(change))
+}
+
+/// The same, going by this clock.
+fn attended_by(change: impl FnOnce(&mut Config), clock: &ManualClock) -> Running {
+    Running::built(with_presence(change), |builder| builder.clock(clock.clone()))
+}
+
+fn with_presence(change: impl FnOnce(&mut Config)) -> impl FnOnce(&mut Config) {
+    |config| {
         config.topics = vec![TopicRule { presence: true, ..TopicRule::default() }];
         config.limits.topic_idle_ms = 50;
         change(config);
-    })
+    }
 }
 
 /// Subscribes and asks to be told who comes and goes; gives the answer.

@@ -172,7 +172,9 @@ impl Broker {
                 gap = plan.gap;
             } else if plan.gap.is_some() || plan.after.is_some() {
                 let after = plan.after.unwrap_or(position.offset);
-                replay = Some(ReplayReader::new(hub, self.core.clock, entry, session, after, plan.gap).into_replay());
+                replay = Some(
+                    ReplayReader::new(hub, self.core.clock.clone(), entry, session, after, plan.gap).into_replay(),
+                );
             }
         }
         subscribed.position = Some(position);

@@ -140,7 +140,7 @@ impl Loader {
             }),
             store: Arc::clone(store),
             metrics: Arc::clone(metrics),
-            clock: *clock,
+            clock: clock.clone(),
             registry: Arc::clone(registry),
             status: Arc::clone(status),
             commit_timer: Arc::new(move |done| {

@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use super::TopicEntry;
 use crate::clock::Clock;
@@ -94,7 +93,7 @@ impl TimerQueue {
             times = match wait_ms {
                 Some(0) => return times.heap.pop().map(|Reverse((_, _, DueTopic(entry)))| entry),
                 Some(wait_ms) => {
-                    let waited = self.changed.wait_timeout(times, Duration::from_millis(wait_ms));
+                    let waited = self.changed.wait_timeout(times, self.clock.wait(wait_ms));
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
                 None => self.changed.wait(times).unwrap_or_else(PoisonError::into_inner),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rialto::{Codec, ErrorCode, Payload, PublishOptions};
+use rialto::config::Config;
+use rialto::{Codec, ErrorCode, ManualClock, Payload, PublishOptions};
 use serde_json::{Value, json};
 
 use crate::support::{Running, eventually};
@@ -52,10 +53,12 @@ async fn keys_have_a_length_limit() {
 
 #[tokio::test]
 async fn idempotency_keys_are_kept_as_long_as_the_rule_says() {
-    let running = Running::with(|config| {
+    let clock = ManualClock::new(0);
+    let change = |config: &mut Config| {
         config.topics[0].keys_ms = 200;
         config.limits.keys = 3;
-    });
+    };
+    let running = Running::built(change, |builder| builder.clock(clock.clone()));
     let mut client = running.client(Codec::Json).await;
     client.ok(request("t", json!(1), "k")).await;
     assert_eq!(client.ok(request("t", json!(1), "k")).await["duplicate"], json!(true));
@@ -64,8 +67,11 @@ async fn idempotency_keys_are_kept_as_long_as_the_rule_says() {
     }
     assert_eq!(running.broker.metrics().keys, 3, "the oldest of too many is forgotten");
     assert!(client.ok(request("t", json!(2), "k")).await.get("duplicate").is_none());
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    clock.advance(Duration::from_millis(199));
+    assert_eq!(client.ok(request("t", json!(1), "c")).await["duplicate"], json!(true));
+    clock.advance(Duration::from_millis(1));
     assert!(client.ok(request("t", json!(3), "c")).await.get("duplicate").is_none());
+    clock.advance(Duration::from_millis(200));
     eventually("keys are forgotten", || running.broker.metrics().keys == 0).await;
 }
 

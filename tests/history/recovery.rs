@@ -1,10 +1,12 @@
 //! Recovery from a position: all missed messages, in order and once, or a gap.
 
-use rialto::Codec;
+use std::time::Duration;
+
 use rialto::config::History;
+use rialto::{Codec, ManualClock};
 use serde_json::{Value, json};
 
-use super::{keeping, messages};
+use super::{keeping, keeping_by, messages};
 use crate::support::raw::{FIN, TEXT, masked};
 use crate::support::{Client, Raw, Running, encode, eventually};
 
@@ -119,13 +121,20 @@ async fn a_topic_that_is_loaded_again_continues_at_its_position() {
 
 #[tokio::test]
 async fn messages_over_the_age_limit_are_removed() {
-    let running = keeping(History { age_ms: 50, ..messages(100) });
-    let position = publish(&running, "t", 1..=3).await;
-    eventually("all are over the age limit", || {
+    let clock = ManualClock::new(1_800_000_000_000);
+    let running = keeping_by(History { age_ms: 50, ..messages(100) }, &clock);
+    publish(&running, "t", 1..=2).await;
+    clock.advance(Duration::from_millis(30));
+    let position = publish(&running, "t", 3..=3).await;
+    let kept = || {
         let past = running.broker.history("t", None, None).unwrap();
-        past.messages.is_empty() && past.position.offset == 3
-    })
-    .await;
+        (past.messages.len(), past.position.offset)
+    };
+    assert_eq!(kept(), (3, 3));
+    clock.advance(Duration::from_millis(20));
+    assert_eq!(kept(), (1, 3), "two are over the age limit");
+    clock.advance(Duration::from_millis(30));
+    assert_eq!(kept(), (0, 3), "and then all");
     let mut client = running.client(Codec::Json).await;
     assert_eq!(since(&mut client, &position["epoch"], 1).await["recovered"], json!(false));
     assert_eq!(client.push().await["reason"], "expired");

@@ -2,7 +2,7 @@
 
 use rialto::config::{Config as Settings, History, PluginConfig, TopicRule};
 use rialto::topic::Pattern;
-use rialto::{Codec, Snapshot};
+use rialto::{Builder, Codec, ManualClock, Snapshot};
 use rialto_plugin::Session;
 use rialto_plugin::prelude::*;
 use serde::Deserialize;
@@ -165,6 +165,15 @@ fn follow(ctx: &Context, steps: &[Step]) -> Result<Vec<Value>> {
 
 /// A broker whose topics `p.>` belong to the puppet and keep their history; all others are open.
 pub(crate) fn running(change: impl FnOnce(&mut Settings, &mut PluginConfig)) -> Running {
+    built(change, |builder| builder)
+}
+
+/// A broker that goes by this clock.
+pub(crate) fn running_by(clock: &ManualClock) -> Running {
+    built(|_, _| {}, |builder| builder.clock(clock.clone()))
+}
+
+fn built(change: impl FnOnce(&mut Settings, &mut PluginConfig), tell: impl FnOnce(Builder) -> Builder) -> Running {
     Running::built(
         |settings| {
             let mut plugin = PluginConfig::default();
@@ -175,7 +184,7 @@ pub(crate) fn running(change: impl FnOnce(&mut Settings, &mut PluginConfig)) -> 
             change(settings, &mut plugin);
             settings.plugins.insert("puppet".to_owned(), plugin);
         },
-        |builder| builder.plugin("puppet", Puppet::default),
+        |builder| tell(builder.plugin("puppet", Puppet::default)),
     )
 }
 

@@ -1,9 +1,11 @@
 //! A user whose session ended and who is back in time has not left.
 
-use rialto::Codec;
+use std::time::Duration;
+
+use rialto::{Codec, ManualClock};
 use serde_json::{Value, json};
 
-use super::{attended, follow, member};
+use super::{attended, attended_by, follow, member};
 use crate::support::{Client, Running, eventually};
 
 /// A session of a user, as an embedding program brings it.
@@ -52,18 +54,26 @@ async fn a_user_who_reconnects_within_the_grace_period_has_not_left() {
 
 #[tokio::test]
 async fn a_user_leaves_when_the_grace_period_ends() {
-    let running = attended(|config| config.limits.presence_grace_ms = 100);
+    let clock = ManualClock::new(0);
+    let running = attended_by(|config| config.limits.presence_grace_ms = 100, &clock);
     let mut witness = running.client(Codec::Json).await;
     follow(&mut witness, "t").await;
     let gone = come(&running, "antonio").await;
     assert_eq!(witness.push().await["type"], "join");
     let gone_member = member(&gone);
     gone.close().await;
+    eventually("it has ended", || running.broker.metrics().sessions == 1).await;
+    clock.advance(Duration::from_millis(99));
     // Somebody else is not him.
     let other = come(&running, "bassanio").await;
     assert_eq!(witness.push().await, json!({"type": "join", "topic": "t", "member": member(&other)}));
+    witness.ping().await;
+    assert!(witness.take_all().is_empty(), "a millisecond is left");
+    clock.advance(Duration::from_millis(1));
     assert_eq!(witness.push().await, json!({"type": "leave", "topic": "t", "member": gone_member}));
     other.close().await;
+    eventually("it has ended", || running.broker.metrics().sessions == 1).await;
+    clock.advance(Duration::from_millis(100));
     assert_eq!(witness.push().await["type"], "leave");
     witness.close().await;
     eventually("nobody is present", || running.broker.metrics().presence_members == 0).await;

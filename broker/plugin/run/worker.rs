@@ -329,7 +329,7 @@ impl Worker {
             .registry
             .open()
             .first_due_ms()
-            .map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms)));
+            .map(|due_ms| self.around.clock.wait(due_ms.saturating_sub(now_ms)));
         let idle = (self.version.isolation.is_some() && self.instances.len() > 1).then_some(IDLE_CHECK);
         let recovery = self.recovers_at().map(|at| at.saturating_duration_since(Instant::now()));
         timer.into_iter().chain(idle).chain(recovery).min()

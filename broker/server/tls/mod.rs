@@ -58,7 +58,7 @@ impl Server {
     /// [`TlsError`] if the files cannot be used, and for the first address that cannot be bound.
     pub fn with_tls(mut self, settings: &config::Tls) -> Result<Self, TlsError> {
         let core = &self.front.broker.core;
-        let (watch, pair) = Watch::begin(settings.clone(), Arc::clone(&core.metrics), core.clock)?;
+        let (watch, pair) = Watch::begin(settings.clone(), Arc::clone(&core.metrics), core.clock.clone())?;
         let current = Current(Arc::new(RwLock::new(pair)));
         let metrics = Arc::clone(&core.metrics);
         let watched = watch.spawn(current.clone()).map_err(TlsError::Thread)?;
