@@ -97,7 +97,7 @@ fn compare_builds(before: &Path, pairs: u32) -> ExitCode {
     ];
     let mut paired: Vec<Paired> = figures.iter().map(|(name, better, _)| Paired::new(*name, *better)).collect();
     for pair in 0..pairs {
-        let [old, new] = if pair % 2 == 0 {
+        let [old, new] = if pair.is_multiple_of(2) {
             let old = round(before);
             [old, round(&after)]
         } else {

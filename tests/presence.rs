@@ -22,7 +22,7 @@ fn attended_by(change: impl FnOnce(&mut Config), clock: &ManualClock) -> Running
 }
 
 fn with_presence(change: impl FnOnce(&mut Config)) -> impl FnOnce(&mut Config) {
-    |config| {
+    move |config| {
         config.topics = vec![TopicRule { presence: true, ..TopicRule::default() }];
         config.limits.topic_idle_ms = 50;
         change(config);

@@ -20,6 +20,7 @@ pub(crate) fn keep() {
 }
 
 /// Prints what was said, if the test is failing.
+#[allow(clippy::print_stderr, reason = "it is part of what a failing test says")]
 pub(crate) fn print_if_failing() {
     if std::thread::panicking() {
         let said = SAID.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,6 +7,7 @@ use crate::row::Bound::{self, AtLeast, AtMost};
 use crate::row::{Row, Unit};
 use crate::server::{FLOOR_BATCHED, FLOOR_UNBATCHED, RIALTO, RIALTO_KEEPING, RIALTO_TWO};
 use crate::summary::Measured;
+use rialto_load::scenario::Measurement;
 
 /// All figures to reach, in the order of the design. `two_shards_apart`: whether two shards and the load had cores of
 /// their own.
@@ -196,7 +197,6 @@ mod tests {
     use super::*;
     use crate::row::Verdict;
     use crate::sample;
-    use rialto_load::scenario::Measurement;
 
     fn row(measurements: &[Measurement], apart: bool, figure: &str) -> Row {
         let measured = Measured { rounds: 2, measurements, idle: &[], plugins: &[] };

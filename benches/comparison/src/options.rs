@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 7, requires = "before", value_parser = clap::value_parser!(u32).range(1..=200))]
     pub pairs: u32,
     #[command(flatten)]
-    cargo: FromCargo,
+    pub(crate) cargo: FromCargo,
 }
 
 /// What the program of the bench can be besides the comparison.

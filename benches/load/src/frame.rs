@@ -1,9 +1,14 @@
 //! WebSocket frames (RFC 6455 section 5) in memory, both ways; it reads and writes no socket.
 
+/// The opcode of a text message.
 pub const TEXT: u8 = 1;
+/// The opcode of a binary message.
 pub const BINARY: u8 = 2;
+/// The opcode of a Close.
 pub const CLOSE: u8 = 8;
+/// The opcode of a ping.
 pub const PING: u8 = 9;
+/// The opcode of a pong.
 pub const PONG: u8 = 10;
 
 /// The longest payload of a frame that is accepted.
@@ -14,9 +19,11 @@ pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct Frame<'a> {
     /// Whether it ends its message.
     pub last: bool,
+    /// What kind of frame it is.
     pub opcode: u8,
     /// The key its payload is masked with.
     pub mask: Option<[u8; 4]>,
+    /// The payload, masked if there is a mask.
     pub payload: &'a [u8],
     /// Bytes of the frame, header included.
     pub bytes: usize,
@@ -25,8 +32,10 @@ pub struct Frame<'a> {
 /// Why bytes are no frame.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
+    /// Reserved bits are set.
     #[error("a frame with reserved bits 0x{0:02x}")]
     Reserved(u8),
+    /// It says that it is longer than anybody sends.
     #[error("a frame of {0} bytes")]
     TooLong(u64),
 }

@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::error::LoadError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer may take.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
@@ -26,7 +27,9 @@ pub struct Asked {
 
 /// A connection whose upgrade is done, and what the server said right after it.
 pub struct Upgraded {
+    /// The connection.
     pub stream: TcpStream,
+    /// What the server has sent behind its answer.
     pub rest: Vec<u8>,
 }
 

@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let expected = ["figure     µs", "──────── ────", "p99 of    1.5", "the last", "a|b        12", ""];
+        let expected = ["figure      µs", "───────── ────", "p99 of     1.5", "the last", "a|b         12", ""];
         assert_eq!(table().text(9), expected.join("\n"));
     }
 

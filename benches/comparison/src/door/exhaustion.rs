@@ -123,7 +123,8 @@ impl Attack {
         let mean = (socket_ns - self.watched[0]) as f64 / (ns - self.watched[1]).max(1) as f64;
         self.shared.lifted.store(true, Relaxed);
         let begun = Instant::now();
-        while self.shared.leaning.load(Relaxed) > 0 && begun.elapsed() < at_most && !self.is_finished() {
+        // Its thread ends with the last of them, also of those that are on their way now.
+        while begun.elapsed() < at_most && !self.is_finished() {
             std::thread::sleep(LOOK);
         }
         let ended = self.join().expect("it is ended once");

@@ -70,7 +70,7 @@ impl Ring {
         let part = DRIP / PARTS as u32;
         let (begun, mut parts_done) = (Instant::now(), 0);
         let mut events = Events::with_capacity(EVENTS);
-        while !self.shared.over.load(Relaxed) {
+        while !self.shared.over.load(Relaxed) && !self.is_deserted() {
             self.open_due();
             if let Err(error) = self.poll.poll(&mut events, Some(part))
                 && error.kind() != ErrorKind::Interrupted
@@ -150,6 +150,11 @@ impl Ring {
                 self.change(place, |attacker, _| attacker.drip());
             }
         }
+    }
+
+    /// Nobody is there, nobody is on the way, and nobody is to come.
+    fn is_deserted(&self) -> bool {
+        self.shared.lifted.load(Relaxed) && self.attackers.iter().all(Option::is_none)
     }
 
     fn tell(&mut self) {

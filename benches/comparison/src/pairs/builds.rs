@@ -155,7 +155,7 @@ impl Builds<'_> {
 
     /// What `measure` makes of the build before and of the one after, which changes who is first.
     fn both<T>(&self, pair: u32, mut measure: impl FnMut(bool) -> Result<T, BuildError>) -> Result<[T; 2], BuildError> {
-        if pair % 2 == 0 {
+        if pair.is_multiple_of(2) {
             let before = measure(false)?;
             Ok([before, measure(true)?])
         } else {

@@ -10,9 +10,13 @@ const NUMBER_WIDTH: f64 = 84.0;
 /// One server's figure.
 #[derive(Clone, Debug)]
 pub struct Bar {
+    /// Its name, left of it.
     pub name: String,
+    /// Its class in the style.
     pub class: &'static str,
+    /// Its length.
     pub value: f64,
+    /// What stands behind it.
     pub shown: String,
 }
 

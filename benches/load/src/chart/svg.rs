@@ -11,12 +11,16 @@ pub struct Svg {
 /// Which point of a text lies at its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {
+    /// Its beginning.
     Start,
+    /// Its middle.
     Middle,
+    /// Its end.
     End,
 }
 
 impl Svg {
+    /// A text at a point.
     pub fn text(&mut self, x: f64, y: f64, anchor: Anchor, class: &str, text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
@@ -27,25 +31,30 @@ impl Svg {
         self.add(format_args!(r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" class="{class}">{text}</text>"#));
     }
 
+    /// A bar with its upper left corner at a point.
     pub fn bar(&mut self, x: f64, y: f64, width: f64, height: f64, class: &str) {
         self.add(format_args!(
             r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}" rx="2" class="{class}"/>"#
         ));
     }
 
+    /// A straight line.
     pub fn line(&mut self, from: (f64, f64), to: (f64, f64), class: &str) {
         let ((x1, y1), (x2, y2)) = (from, to);
         self.add(format_args!(r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" class="{class}"/>"#));
     }
 
+    /// A filled circle around a point.
     pub fn circle(&mut self, x: f64, y: f64, class: &str) {
         self.add(format_args!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="5" class="{class}"/>"#));
     }
 
+    /// An open circle around a point.
     pub fn ring(&mut self, x: f64, y: f64, class: &str) {
         self.add(format_args!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="4" class="ring {class}"/>"#));
     }
 
+    /// A filled square on its corner, around a point.
     pub fn diamond(&mut self, x: f64, y: f64, class: &str) {
         self.add(format_args!(r#"<path d="M{x:.1} {:.1}l6.5 6.5l-6.5 6.5l-6.5 -6.5z" class="{class}"/>"#, y - 6.5));
     }
