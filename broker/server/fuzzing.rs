@@ -1,4 +1,4 @@
-//! Entry points for `tests/fuzz` and `tests/autobahn`, compiled with `--cfg fuzzing` only: their bytes take the same code
+//! Entry points for `tests/fuzz` and `tests/autobahn`, compiled with the feature `fuzzing` only: their bytes take the same code
 //! path as those of a real socket.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

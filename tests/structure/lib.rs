@@ -20,8 +20,8 @@ use documents::{Document, Tree};
 /// The modules of `broker/`, lowest first: each may import those above its line. Modules on one line do not import each
 /// other. `broker/ARCHITECTURE.md` prints this list.
 const ORDER: &[&[&str]] = &[
-    &["identity", "metrics", "clock", "collections", "endpoints", "wire"],
-    &["message"],
+    &["identity", "metrics", "clock", "collections", "endpoints", "log_pace", "wire"],
+    &["message", "supervision"],
     &["store"],
     &["config"],
     &["limits"],
