@@ -80,7 +80,7 @@ impl Session {
             server: SERVER,
             node: &core.node,
             ping_ms: core.limits.ping_ms,
-            features: &["plugins", "delivery", "recovery", "history", "keys", "patterns", "presence"],
+            features: &["plugins", "delivery", "recovery", "history", "keys", "instances", "patterns", "presence"],
             limits: self.broker.welcome_limits(),
         };
         websocket_frame(self.codec, &Frame::Welcome(welcome))
@@ -149,10 +149,20 @@ impl Session {
         }
     }
 
-    fn connect(&self, connect: &Connect<'_>, responder: Responder) {
+    fn connect(&mut self, connect: &Connect<'_>, responder: Responder) {
         if connect.token.is_some() {
             let text = "this broker is not set up to verify tokens";
             return responder.fail(Failure::new(ErrorCode::Unauthorized, text));
+        }
+        if let Some(instance) = &connect.instance {
+            match &self.caller.instance {
+                Some(known) if **known != **instance => {
+                    let text = "field \"instance\" differs from that of an earlier connect of this session";
+                    return responder.fail(Failure::new(ErrorCode::BadRequest, text));
+                }
+                Some(_) => {}
+                None => self.caller.instance = Some(Arc::from(&**instance)),
+            }
         }
         tracing::debug!(session = &*self.caller.member.session, client = ?connect.client, "connect");
         responder.ok(Reply::Connected(self.caller.member.clone()));

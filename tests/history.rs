@@ -23,7 +23,7 @@ fn keeping_by(history: History, clock: &ManualClock) -> Running {
 }
 
 fn kept(history: History) -> impl FnOnce(&mut Config) {
-    |config| {
+    move |config| {
         config.topics = vec![TopicRule { history: Some(history), ..TopicRule::default() }];
         config.limits.topic_idle_ms = 50;
     }

@@ -66,6 +66,7 @@ impl Broker {
         payload: Option<Payload>,
         key: Option<&str>,
     ) -> Result<Answered, Failure> {
+        self.check_running()?;
         let target = CallTarget::Topic(parse_topic(topic)?);
         let call = PluginCall { target, method: method.to_owned(), payload, key };
         self.call_as(Caller::Embedder, call).await

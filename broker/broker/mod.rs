@@ -14,7 +14,7 @@ mod subscribe;
 pub(crate) mod topic_logic;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
 use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Limits as LimitsFrame};
@@ -81,6 +81,8 @@ pub(crate) struct Core {
     pub(crate) endpoints: Endpoints,
     pub(crate) session_limits: SessionLimits,
     pub(crate) next_shard: AtomicUsize,
+    /// Whether `shutdown` has begun.
+    pub(crate) is_stopping: AtomicBool,
     pub(crate) presence_timer: PresenceTimer,
 }
 
@@ -116,6 +118,7 @@ impl Broker {
     /// Ends all sessions with close code 1001 and a hint to reconnect, waits until they are gone or `deadline` has
     /// passed, and stops all threads. Must be called within a tokio runtime. Returns whether every session ended in time.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
+        self.core.is_stopping.store(true, SeqCst);
         self.core.hub.close_all(&Closing {
             code: CloseCode::GoingAway.number(),
             message: "the broker is stopping".to_owned(),
@@ -137,6 +140,17 @@ impl Broker {
             tracing::warn!("a plugin's hook is still running; its thread is left behind");
         }
         ended
+    }
+
+    /// Whether requests of the embedding program are still carried out.
+    ///
+    /// # Errors
+    /// `unavailable` once [`Broker::shutdown`] has begun: nobody would get what is published.
+    fn check_running(&self) -> Result<(), Failure> {
+        match self.core.is_stopping.load(SeqCst) {
+            true => Err(Failure::new(ErrorCode::Unavailable, "the broker is stopping")),
+            false => Ok(()),
+        }
     }
 
     /// Decides whether a caller may do something in a topic. Each operation asks this before it brings the topic into memory.

@@ -69,6 +69,7 @@ impl Broker {
         payload: Payload,
         options: PublishOptions,
     ) -> Result<Published, Failure> {
+        self.check_running()?;
         let topic = parse_topic(topic)?;
         let request = PublishRequest { topic: &topic, payload, key: options.key.as_deref(), echo: true };
         self.publish_as(Caller::Embedder, request).await

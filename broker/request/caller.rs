@@ -60,7 +60,7 @@ impl<'c> Caller<'c> {
     /// Whose idempotency keys its requests carry.
     pub(crate) fn key_owner(self) -> KeyOwner {
         match self {
-            Self::Session(session) => KeyOwner::User(session.member.user.clone()),
+            Self::Session(session) => session.key_owner(),
             Self::Program(key) => KeyOwner::Program(key.name.as_str().into()),
             Self::Plugin { name, .. } => KeyOwner::Plugin(Arc::clone(name)),
             Self::Embedder => KeyOwner::Embedder,
@@ -73,6 +73,8 @@ impl<'c> Caller<'c> {
 pub(crate) struct CallerSession {
     pub(crate) key: SessionKey,
     pub(crate) member: Member,
+    /// The secret that its client made up, by which a later session of it is known.
+    pub(crate) instance: Option<Arc<str>>,
     /// The topics to which plugins have subscribed it without a request.
     pub(crate) assigned: Arc<AssignedTopics>,
 }
@@ -93,7 +95,16 @@ struct AssignedList {
 
 impl CallerSession {
     pub(crate) fn new(key: SessionKey, member: Member) -> Self {
-        Self { key, member, assigned: Arc::default() }
+        Self { key, member, instance: None, assigned: Arc::default() }
+    }
+
+    /// Nobody else may learn by a key what this session did, or keep it from using the key.
+    fn key_owner(&self) -> KeyOwner {
+        match (&self.member.user, &self.instance) {
+            (Some(user), _) => KeyOwner::User(Arc::clone(user)),
+            (None, Some(instance)) => KeyOwner::Instance(Arc::clone(instance)),
+            (None, None) => KeyOwner::Session(Arc::clone(&self.member.session)),
+        }
     }
 }
 

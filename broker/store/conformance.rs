@@ -144,7 +144,7 @@ fn key(text: &str, position: Option<u64>) -> KeptKey {
     let position = position.map(|offset| Position { epoch: "e".into(), offset });
     KeptKey {
         scope: Scope::Topic(topic("a")),
-        key: Key { owner: KeyOwner::User(None), text: text.into() },
+        key: Key { owner: KeyOwner::Embedder, text: text.into() },
         record: KeyRecord { digest: Digest::of(None, None), outcome: Outcome::Published(position) },
         keys_ms: 100,
         keys_max: 2,
@@ -156,10 +156,7 @@ fn keys(store: &dyn Store) {
         store.commit(Batch { keys: vec![key(text, None)], ..Batch::at(at(now_ms)) }).expect("kept");
     }
     let recall = |scope: Scope, text: &str, now_ms| {
-        store
-            .recall(&scope, &Key { owner: KeyOwner::User(None), text: text.into() }, at(now_ms))
-            .expect("read")
-            .is_some()
+        store.recall(&scope, &Key { owner: KeyOwner::Embedder, text: text.into() }, at(now_ms)).expect("read").is_some()
     };
     let scope = || Scope::Topic(topic("a"));
     assert!(!recall(scope(), "k1", 2), "two keys are known at most");
@@ -177,7 +174,7 @@ fn together(store: &dyn Store) {
     assert_eq!(store.end(&topic("a")).expect("read").map(|end| end.last), Some(1));
     assert!(
         store
-            .recall(&Scope::Topic(topic("a")), &Key { owner: KeyOwner::User(None), text: "k".into() }, at(0))
+            .recall(&Scope::Topic(topic("a")), &Key { owner: KeyOwner::Embedder, text: "k".into() }, at(0))
             .expect("read")
             .is_some()
     );

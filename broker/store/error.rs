@@ -1,6 +1,10 @@
 //! Why a store did not keep or find something, by kind: texts for the operator, and the failure that a client gets.
 
+use std::sync::LazyLock;
+
 use rialto_protocol::{ErrorCode, Failure};
+
+use crate::log_pace::LogPace;
 
 /// When it makes sense to ask again for what could not be kept or read.
 const RETRY_MS: u64 = 1_000;
@@ -27,9 +31,22 @@ pub(crate) enum StoreError {
 }
 
 impl StoreError {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Full(_) => "full",
+            Self::Failing(_) => "failing",
+            Self::Unknown(_) => "unknown",
+            Self::Damaged(_) => "damaged",
+            Self::Busy => "busy",
+        }
+    }
+
     /// What a client gets: it may try again. The operator's log gets the reason.
     pub(crate) fn to_failure(&self) -> Failure {
-        tracing::error!(error = %self, "a request failed because of the store");
+        static PACE: LazyLock<LogPace> = LazyLock::new(LogPace::default);
+        if let Some(left_out) = PACE.take(("store", self.kind()), 1) {
+            tracing::error!(error = %self, left_out, "a request failed because of the store");
+        }
         Failure::new(ErrorCode::Unavailable, "storage is unavailable, try again later").retry_after_ms(RETRY_MS)
     }
 }

@@ -26,8 +26,12 @@ pub(crate) struct Key {
 /// Whose idempotency keys these are: the same text is another key for each of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum KeyOwner {
-    /// All sessions of one user, or all sessions without one.
-    User(Option<Arc<str>>),
+    /// All sessions of one user.
+    User(Arc<str>),
+    /// All sessions of one client without a user, by the secret that it made up.
+    Instance(Arc<str>),
+    /// One session without a user whose client has made up no secret.
+    Session(Arc<str>),
     /// A program that uses the HTTP API, by the name of its API key.
     Program(Arc<str>),
     /// A plugin, by its name.
@@ -40,8 +44,12 @@ impl KeyOwner {
     /// Bytes of its name.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::User(None) | Self::Embedder => 0,
-            Self::User(Some(name)) | Self::Program(name) | Self::Plugin(name) => name.len(),
+            Self::Embedder => 0,
+            Self::User(name)
+            | Self::Instance(name)
+            | Self::Session(name)
+            | Self::Program(name)
+            | Self::Plugin(name) => name.len(),
         }
     }
 }

@@ -54,8 +54,10 @@ impl PluginReply {
             // The failure of a hook has been logged.
             Self::Message(in_flight) => drop(in_flight),
             Self::Timer => {
-                let plugin = &**plugin.name();
-                tracing::error!(plugin, %failure, "the effects of a timer's hook could not be carried out");
+                if let Some(left_out) = plugin.status.log_pace.take(("timer", ""), 1) {
+                    let plugin = &**plugin.name();
+                    tracing::error!(plugin, %failure, left_out, "the effects of a timer's hook could not be carried out");
+                }
             }
         }
     }

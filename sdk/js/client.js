@@ -19,6 +19,9 @@ import { Subscriptions } from "./subscriptions.js";
  * @typedef {object} Options
  * @property {import("./credentials.js").TokenSource} [token] Asked for a token on every connection, before it expires, and
  *   when the broker refuses it.
+ * @property {string} [instance] The secret by which the broker knows this client again, 22 to 64 random letters, digits,
+ *   `-` and `_`: its idempotency keys belong to it. Without it every Client makes one up; a page that repeats requests after
+ *   a reload keeps one.
  * @property {number} [requestTimeoutMs] Longest wait for a reply, over all connections; also for `welcome`.
  *   Default 10 000.
  * @property {number} [requestsMax] Most requests that may wait at once. Default 1000.
@@ -77,11 +80,12 @@ export class RialtoClient {
       clock = systemClock,
       backoff,
       token,
+      instance,
     } = options;
     if (!WebSocket) throw new TypeError("no WebSocket here: pass one as options.WebSocket, such as the `ws` package's");
     const events = this.#events;
     this.#options = { requestTimeoutMs, offline };
-    this.#requests = new Requests({ clock, waitingMax: requestsMax, retriesMax });
+    this.#requests = new Requests({ clock, waitingMax: requestsMax, retriesMax, instance });
     this.#subscriptions = new Subscriptions({ clock, timeoutMs: requestTimeoutMs, events, random: backoff?.random });
     this.#connection = new Connection({
       url: webSocketUrl(url), WebSocket, clock, timeoutMs: requestTimeoutMs, network, backoff, token, events,

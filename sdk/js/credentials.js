@@ -1,8 +1,8 @@
 /** The application's token: when it is fetched and sent to the broker. Stores and logs none. */
 
 import { RialtoError, TimeoutError } from "./errors.js";
+import { CLIENT_NAME } from "./key.js";
 
-export const CLIENT_NAME = "rialto-client-js/0.1.0";
 const UNAUTHORIZED = 4001;
 const EXPIRED = 4002;
 /** Refusals in a row after which another token is not worth a try. */

@@ -1,4 +1,6 @@
-/** Keys by which the broker recognises a request that is sent again. */
+/** By what the broker recognises this client, and a request that is sent again. */
+
+export const CLIENT_NAME = "rialto-client-js/0.1.0";
 
 /** A random text, unique: a UUID, or as many random bits where the page is not secure and has no `randomUUID`. */
 export function newKey() {

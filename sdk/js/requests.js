@@ -1,7 +1,7 @@
 /** Requests that outlive connections: sent again in their order, under the same key, until answered or out of time. */
 
 import { ConnectionLostError, NotConnectedError, RialtoError, TimeoutError } from "./errors.js";
-import { newKey } from "./key.js";
+import { CLIENT_NAME, newKey } from "./key.js";
 
 /** @typedef {import("./socket.js").Socket} Socket */
 
@@ -26,17 +26,23 @@ export class Requests {
   #waiting = new Set();
   /** @type {Socket | null} */
   #socket = null;
+  /** By which the broker knows this client on later connections, so that its keys stay its own. */
+  #instance;
+  /** @type {Socket | null} The connection on which it has been told. */
+  #known = null;
 
   /**
    * @param {object} options
    * @param {import("./clock.js").Clock} options.clock
    * @param {number} options.waitingMax More than this many at once are refused.
    * @param {number} options.retriesMax How often one is sent again.
+   * @param {string} [options.instance]
    */
-  constructor({ clock, waitingMax, retriesMax }) {
+  constructor({ clock, waitingMax, retriesMax, instance }) {
     this.#clock = clock;
     this.#waitingMax = waitingMax;
     this.#retriesMax = retriesMax;
+    this.#instance = instance ?? newKey();
   }
 
   /** How many wait to be sent or answered. */
@@ -106,11 +112,23 @@ export class Requests {
       else if (!entry.isRepeatable || entry.sends > this.#retriesMax) this.#fail(entry, error);
     };
     try {
+      if (key !== undefined) this.#introduce(socket);
       entry.forget = socket.send({ ...entry.fields, key }, null, settle);
       entry.sends += 1;
     } catch (error) {
       this.#fail(entry, error);
     }
+  }
+
+  /**
+   * Before the first key of a connection: keys belong to the client that sent them, on all its connections.
+   *
+   * @param {Socket} socket
+   */
+  #introduce(socket) {
+    if (this.#known === socket || !socket.offers("instances")) return;
+    this.#known = socket;
+    socket.send({ type: "connect", client: CLIENT_NAME, instance: this.#instance }, null, () => {});
   }
 
   /**

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Running, eventually};
 
+/// A secret of a client.
+const INSTANCE: &str = "f3J_9-aaaaaaaaaaaaaaaaaaaa";
+
 fn request(topic: &str, data: Value, key: &str) -> Value {
     json!({"type": "publish", "topic": topic, "data": data, "key": key})
 }
@@ -18,10 +21,12 @@ async fn a_retry_returns_the_first_position_and_publishes_nothing() {
     let mut reader = running.client(Codec::Json).await;
     reader.subscribe("t").await;
     let mut client = running.client(Codec::Json).await;
+    client.ok(json!({"type": "connect", "instance": INSTANCE})).await;
     let first = client.ok(request("t", json!(1), "k")).await;
     assert!(first.get("duplicate").is_none(), "{first}");
     client.close().await;
     let mut client = running.client(Codec::Json).await;
+    client.ok(json!({"type": "connect", "instance": INSTANCE})).await;
     client.publish("t", json!("between")).await;
     for _ in 0..3 {
         let again = client.ok(request("t", json!(1), "k")).await;
@@ -69,9 +74,9 @@ async fn idempotency_keys_are_kept_as_long_as_the_rule_says() {
     assert!(client.ok(request("t", json!(2), "k")).await.get("duplicate").is_none());
     clock.advance(Duration::from_millis(199));
     assert_eq!(client.ok(request("t", json!(1), "c")).await["duplicate"], json!(true));
-    clock.advance(Duration::from_millis(1));
+    clock.advance(Duration::from_millis(2));
     assert!(client.ok(request("t", json!(3), "c")).await.get("duplicate").is_none());
-    clock.advance(Duration::from_millis(200));
+    clock.advance(Duration::from_millis(201));
     eventually("keys are forgotten", || running.broker.metrics().keys == 0).await;
 }
 
@@ -106,17 +111,49 @@ async fn a_retry_with_a_key_returns_the_first_answer_and_publishes_once() {
         let mut reader = running.client(Codec::Json).await;
         reader.subscribe("t").await;
         let mut client = running.raw(codec).await;
+        client.request(&json!({"type": "connect", "id": 1, "instance": INSTANCE})).await;
         client.request(&request("t", json!("once"), "k")).await;
         eventually("it has taken effect", || running.broker.metrics().messages_published_total == 1).await;
         // The reply was not read.
         client.reset();
         let mut client = running.client(codec).await;
+        client.ok(json!({"type": "connect", "instance": INSTANCE})).await;
         let again = client.ok(request("t", json!("once"), "k")).await;
         assert_eq!((&again["position"]["offset"], &again["duplicate"]), (&json!(1), &json!(true)), "{again}");
         client.refused(request("t", json!("twice"), "k"), "key_reused").await;
         client.publish("t", json!("end")).await;
         assert_eq!(reader.message().await["data"], "once");
         assert_eq!(reader.message().await["data"], "end");
+    }
+}
+
+#[tokio::test]
+async fn keys_belong_to_a_client_and_tell_others_nothing() {
+    let running = Running::start();
+    let other = "another-secret-of-a-client";
+    let mut clients = Vec::new();
+    for instance in [Some(INSTANCE), Some(other), None, None] {
+        let mut client = running.client(Codec::Json).await;
+        if let Some(instance) = instance {
+            client.ok(json!({"type": "connect", "instance": instance})).await;
+        }
+        clients.push(client);
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        let answer = client.ok(request("t", json!(number), "order-1")).await;
+        assert_eq!((&answer["position"]["offset"], answer.get("duplicate")), (&json!(number + 1), None));
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.ok(request("t", json!(number), "order-1")).await["duplicate"], json!(true));
+    }
+    // The same client, on a connection of its own.
+    let mut back = running.client(Codec::Json).await;
+    back.ok(json!({"type": "connect", "instance": INSTANCE})).await;
+    assert_eq!(back.ok(request("t", json!(0), "order-1")).await["duplicate"], json!(true));
+    back.refused(json!({"type": "connect", "instance": other}), "bad_request").await;
+    back.ok(json!({"type": "connect", "instance": INSTANCE, "client": "again/1"})).await;
+    for bad in ["short", &"x".repeat(65), "with spaces in the middle of it", "émilie-émilie-émilie-émilie"] {
+        back.refused(json!({"type": "connect", "instance": bad}), "bad_request").await;
     }
 }
 

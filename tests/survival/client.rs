@@ -60,7 +60,8 @@ impl Client {
     pub(crate) async fn live(mut self) {
         let mut phase = self.stage.phase.subscribe();
         while *phase.borrow() != Phase::Over {
-            if let Ok((mut link, welcome)) = Link::open(self.stage.address, self.codec, SILENCE).await {
+            let instance = format!("a-client-with-the-number-{:04}", self.id);
+            if let Ok((mut link, welcome)) = Link::open(self.stage.address, self.codec, &instance, SILENCE).await {
                 self.follower.begin(self.id, &welcome, &self.stage.book);
                 let ended = self.serve(&mut link, &mut phase).await;
                 if let Ok(Leave::Politely) = ended {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use rialto::Codec;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -50,6 +50,7 @@ impl Link {
     pub(crate) async fn open(
         address: SocketAddr,
         codec: Codec,
+        instance: &str,
         patience: Duration,
     ) -> Result<(Self, Value), NoSession> {
         let opened = timeout(patience, async {
@@ -64,6 +65,8 @@ impl Link {
         let mut link = Self { codec, socket, patience, heard: Instant::now() };
         let welcome = link.next().await.map_err(|Over| NoSession::Over)?;
         assert_eq!(welcome["type"], "welcome", "{welcome}");
+        // The keys of this client stay its own.
+        let _ = link.send(&json!({"type": "connect", "instance": instance})).await;
         Ok((link, welcome))
     }
 

@@ -118,7 +118,7 @@ mod tests {
     }
 
     fn key(text: &str) -> Key {
-        Key { owner: KeyOwner::User(None), text: text.into() }
+        Key { owner: KeyOwner::Embedder, text: text.into() }
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
         }
         let is_known = |key_table: &KeyTable, text, now_ms| key_table.recall(&key(text), now_ms).is_some();
         assert!(!is_known(&key_table, "a", 20) && is_known(&key_table, "b", 110) && !is_known(&key_table, "b", 111));
-        let user = Key { owner: KeyOwner::User(Some(Arc::from("u"))), text: "b".into() };
+        let user = Key { owner: KeyOwner::User(Arc::from("u")), text: "b".into() };
         assert!(key_table.recall(&user, 20).is_none());
         key_table.add(kept("b", 2), 115);
         assert!(key_table.trim(121), "b was used again");

@@ -116,7 +116,10 @@ impl Transaction {
                 Ok(effect) => self.progress.effects.extend(effect),
                 // An ending gets through however full the broker is; a topic for which there is no room has no audience.
                 Err(failure) if is_end => {
-                    tracing::error!(plugin = &**self.plugin.name(), %failure, "a plugin's message could not be published");
+                    if let Some(left_out) = self.plugin.status.log_pace.take(("end", ""), 1) {
+                        let plugin = &**self.plugin.name();
+                        tracing::error!(plugin, %failure, left_out, "a plugin's message could not be published");
+                    }
                 }
                 Err(failure) => return Err(failure),
             }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rialto_protocol::Codec;
+use rialto_protocol::{Codec, Connect};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::address::Address;
@@ -28,6 +28,7 @@ pub struct Builder {
     address: String,
     codec: Codec,
     name: String,
+    instance: Option<Secret>,
     tokens: Option<Tokens>,
     trust: Trust,
     within: Duration,
@@ -38,12 +39,23 @@ pub struct Builder {
     pauses: (Duration, Duration),
 }
 
+/// What no log shows.
+#[derive(Clone)]
+struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
 impl Builder {
     pub(crate) fn new(address: &str) -> Self {
         Self {
             address: address.to_owned(),
             codec: Codec::Json,
             name: concat!("rialto-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+            instance: None,
             tokens: None,
             trust: Trust::default(),
             within: Duration::from_secs(30),
@@ -64,6 +76,14 @@ impl Builder {
     /// Name and version of the program, for the broker's log.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// The secret by which the broker knows this client again, so that its idempotency keys stay its own: 22 to 64 random
+    /// letters, digits, `-` and `_`. Without it a client makes one up, which is gone with it; a program that repeats requests
+    /// after its own restart keeps one. Whoever knows it can read the answers of calls by their keys.
+    pub fn instance(mut self, secret: impl Into<String>) -> Self {
+        self.instance = Some(Secret(secret.into()));
         self
     }
 
@@ -139,10 +159,15 @@ impl Builder {
     pub async fn connect(self) -> Result<Client, Error> {
         let closed = |ending| Error::Closed { ending, may_have_acted: false };
         let address = Address::parse(&self.address).map_err(closed)?;
-        let (seed, keys) = random().map_err(|error| closed(Ending::Unreachable(error)))?;
+        if self.instance.as_ref().is_some_and(|Secret(secret)| !Connect::is_instance(secret)) {
+            let text = "an instance has 22 to 64 letters, digits, `-` and `_`";
+            return Err(closed(Ending::Unreachable(text.to_owned())));
+        }
+        let (seed, keys, instance) = random().map_err(|error| closed(Ending::Unreachable(error)))?;
         let settings = Settings {
             codec: self.codec,
             client: self.name,
+            instance: self.instance.map_or_else(|| format!("{instance:032x}"), |Secret(secret)| secret),
             has_tokens: self.tokens.is_some(),
             attempt: self.attempt,
             patience: self.patience,
@@ -178,11 +203,12 @@ impl Builder {
     }
 }
 
-/// For the pauses and for the keys.
-fn random() -> Result<(u64, u128), String> {
-    let mut bytes = [0; 24];
+/// For the pauses, for the keys, and for the secret that these belong to.
+fn random() -> Result<(u64, u128, u128), String> {
+    let mut bytes = [0; 40];
     getrandom::fill(&mut bytes).map_err(|error| format!("the system has no randomness: {error}"))?;
-    let (seed, keys) = bytes.split_at(8);
-    let seed = u64::from_le_bytes(seed.try_into().expect("eight bytes"));
-    Ok((seed, u128::from_le_bytes(keys.try_into().expect("sixteen bytes"))))
+    let (seed, rest) = bytes.split_at(8);
+    let (keys, instance) = rest.split_at(16);
+    let number = |bytes: &[u8]| u128::from_le_bytes(bytes.try_into().expect("sixteen bytes"));
+    Ok((u64::from_le_bytes(seed.try_into().expect("eight bytes")), number(keys), number(instance)))
 }

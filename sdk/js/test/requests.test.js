@@ -45,6 +45,26 @@ test("every request has a key of its own, unless the application names one", asy
   assert.deepEqual([fourth.key, fourth.plugin, fourth.topic], ["order-8", "market", undefined]);
 });
 
+test("where the broker knows clients, its secret goes before the first key of every connection, and not to readers", async () => {
+  const { client, clock, sockets } = fakeClient();
+  client.connect();
+  const features = ["keys", "instances"];
+  await sockets[0].welcome({ features });
+  const asked = [client.history("a")];
+  assert.deepEqual(sockets[0].sent.splice(0).map(({ type }) => type), ["history"]);
+  asked.push(client.publish("a", 1), client.publish("a", 2));
+  const [connect, ...publishes] = sockets[0].sent;
+  assert.deepEqual([connect.type, publishes.length], ["connect", 2]);
+  assert.match(connect.instance, /^[A-Za-z0-9_-]{22,64}$/);
+  await sockets[0].end(1006);
+  await clock.advance(client.status.retryInMs);
+  await sockets[1].welcome({ features });
+  const [again] = sockets[1].sent.filter(({ type }) => type === "connect");
+  assert.equal(again.instance, connect.instance);
+  client.close();
+  await Promise.allSettled(asked);
+});
+
 test("a broker without keys is never sent the same twice", async () => {
   const { client, sockets } = fakeClient();
   client.connect();

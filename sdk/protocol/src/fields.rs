@@ -33,6 +33,7 @@ pub(crate) enum Field {
     Method,
     Token,
     Client,
+    Instance,
     Epoch,
     Offset,
     Before,
@@ -44,10 +45,10 @@ pub(crate) enum Field {
     After,
 }
 
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 29] = [
     "type", "id", "topic", "topics", "data", "bytes", "key", "echo", "since", "last", "delivery", "policy", "field",
-    "every_ms", "presence", "plugin", "method", "token", "client", "epoch", "offset", "before", "limit", "session",
-    "user", "code", "pattern", "after",
+    "every_ms", "presence", "plugin", "method", "token", "client", "instance", "epoch", "offset", "before", "limit",
+    "session", "user", "code", "pattern", "after",
 ];
 
 impl Field {

@@ -21,7 +21,7 @@ pub struct PluginLine {
     pub grants: Vec<String>,
     /// What it says that it serves.
     pub serves: Vec<String>,
-    /// `running`, `restarting` or `quarantined`.
+    /// `running`, `restarting`, `quarantined` or `not_loaded`.
     pub state: String,
     /// Running copies.
     pub instances: u64,

@@ -90,7 +90,9 @@ fn operation(codec: Codec) -> impl Strategy<Value = Operation<'static>> {
     let from = prop_oneof![position().prop_map(HistoryFrom::Since), position().prop_map(HistoryFrom::Before)];
     let key = || prop::option::of(cow());
     prop_oneof![
-        (key(), key()).prop_map(|(token, client)| Operation::Connect(Connect { token, client })),
+        (key(), key(), prop::option::of("[A-Za-z0-9_-]{22,64}")).prop_map(|(token, client, instance)| {
+            Operation::Connect(Connect { token, client, instance: instance.map(Cow::Owned) })
+        }),
         prop::collection::vec(subscribe(), 1..5).prop_map(Operation::Subscribe),
         prop::collection::vec(cow(), 1..5).prop_map(Operation::Unsubscribe),
         (cow(), payload(codec), key(), any::<bool>())

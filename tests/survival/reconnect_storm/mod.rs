@@ -127,10 +127,13 @@ fn pause(dice: &mut crate::support::dice::Dice, attempt: u32, hint: Option<u64>)
     Duration::from_secs(hint.unwrap_or(0)) + Duration::from_millis(dice.within(0, most))
 }
 
+/// The secret of all members: none of them uses a key twice.
+const INSTANCE: &str = "the-members-of-the-storm";
+
 /// Where a session is to be had.
 async fn open(
     address: SocketAddr,
     codec: rialto::Codec,
 ) -> Result<(super::link::Link, serde_json::Value), super::link::NoSession> {
-    super::link::Link::open(address, codec, PATIENCE).await
+    super::link::Link::open(address, codec, INSTANCE, PATIENCE).await
 }

@@ -159,7 +159,7 @@ impl Machine {
                 self.send_connect(Some(id));
             }
             None => {
-                // Only for the broker's log, so that no answer is needed.
+                // It can hardly be refused, so that no answer is needed.
                 self.send_connect(None);
                 self.open(now);
             }
@@ -229,7 +229,8 @@ impl Machine {
         let token = self.credentials.token().map(|token| token.to_owned().into());
         let client = Some(self.settings.client.as_str().into());
         let mut frame = Vec::new();
-        Request { id, operation: Operation::Connect(Connect { token, client }) }
+        let instance = Some(self.settings.instance.as_str().into());
+        Request { id, operation: Operation::Connect(Connect { token, client, instance }) }
             .encode(self.settings.codec, &mut frame);
         self.actions.push_back(Action::Send(frame));
     }

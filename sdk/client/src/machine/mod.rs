@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) codec: Codec,
     /// Name and version of the program, for the broker's log.
     pub(crate) client: String,
+    /// The secret by which the broker knows later sessions of this client.
+    pub(crate) instance: String,
     /// Whether there is a callback that returns tokens.
     pub(crate) has_tokens: bool,
     /// How long an attempt may take from the first packet to the open session.

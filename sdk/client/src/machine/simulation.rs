@@ -13,6 +13,7 @@ pub(super) fn settings() -> Settings {
     Settings {
         codec: Codec::Json,
         client: "test/1".into(),
+        instance: "0123456789abcdef0123456789abcdef".into(),
         has_tokens: false,
         attempt: Duration::from_secs(10),
         patience: Duration::from_secs(3_600),

@@ -37,7 +37,11 @@ fn operation<'b>(fields: &Fields<'b>) -> Result<Operation<'b>, String> {
     match &*required(fields, Field::Type)? {
         "connect" => {
             let (token, client) = (fields.text(Field::Token)?, fields.text(Field::Client)?);
-            Ok(Operation::Connect(Connect { token, client }))
+            let instance = fields.text(Field::Instance)?;
+            if instance.as_ref().is_some_and(|instance| !Connect::is_instance(instance)) {
+                return Err("field \"instance\" is not 22 to 64 letters, digits, `-` or `_`".to_owned());
+            }
+            Ok(Operation::Connect(Connect { token, client, instance }))
         }
         "subscribe" => one_or_many(fields, subscribe).map(Operation::Subscribe),
         "unsubscribe" => one_or_many(fields, |item| required(item, Field::Topic)).map(Operation::Unsubscribe),

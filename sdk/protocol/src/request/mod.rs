@@ -46,6 +46,18 @@ pub struct Connect<'b> {
     pub token: Option<Cow<'b, str>>,
     /// Name and version of the client program.
     pub client: Option<Cow<'b, str>>,
+    /// A secret that this client made up, the same on all its connections: 22 to 64 random letters, digits, `-` and `_`.
+    /// Its idempotency keys belong to it, where the session has no user.
+    pub instance: Option<Cow<'b, str>>,
+}
+
+impl Connect<'_> {
+    /// Whether a text may be an instance. How random it is cannot be seen.
+    #[must_use]
+    pub fn is_instance(text: &str) -> bool {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (22..=64).contains(&text.len()) && text.bytes().all(fits)
+    }
 }
 
 /// One topic of a `subscribe`.

@@ -147,7 +147,12 @@ fn one_or_many(fields: BoxedStrategy<Entries>) -> BoxedStrategy<Entries> {
 pub(crate) fn request() -> impl Strategy<Value = Entries> {
     let kind = |name: &'static str| field("type", Just(Model::text(name)));
     let operation = one(vec![
-        all(vec![kind("connect"), perhaps(text_field("token")), perhaps(text_field("client"))]),
+        all(vec![
+            kind("connect"),
+            perhaps(text_field("token")),
+            perhaps(text_field("client")),
+            perhaps(field("instance", "[A-Za-z0-9_-]{22,64}".prop_map(|text| Model::text(&text)))),
+        ]),
         all(vec![kind("subscribe"), one_or_many(subscription())]),
         all(vec![kind("unsubscribe"), one_or_many(text_field("topic"))]),
         all(vec![

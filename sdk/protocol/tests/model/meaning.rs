@@ -12,6 +12,7 @@ pub(crate) fn meaning(request: &Request<'_>) -> Value {
             let mut frame = json!({"type": "connect"});
             set(&mut frame, "token", connect.token.as_deref());
             set(&mut frame, "client", connect.client.as_deref());
+            set(&mut frame, "instance", connect.instance.as_deref());
             frame
         }
         Operation::Subscribe(topics) => {
