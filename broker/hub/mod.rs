@@ -55,6 +55,7 @@ pub(crate) struct HubLimits {
     pub(crate) fragments: usize,
     pub(crate) control_frames_per_s: u32,
     pub(crate) patterns: usize,
+    pub(crate) pattern_lists_bytes: usize,
 }
 
 #[cfg(test)]
@@ -76,6 +77,7 @@ impl HubLimits {
             fragments: 256,
             control_frames_per_s: 100,
             patterns: 100,
+            pattern_lists_bytes: 100_000,
         }
     }
 }
@@ -104,7 +106,8 @@ impl Hub {
             threads.push(shard::spawn(index, limits, Arc::clone(&inbox), budget, metrics)?);
             inboxes.push(inbox);
         }
-        let patterns = Arc::new(Patterns::new(limits.patterns, limits.shards, Arc::clone(metrics)));
+        let patterns =
+            Arc::new(Patterns::new(limits.patterns, limits.pattern_lists_bytes, limits.shards, Arc::clone(metrics)));
         let (inboxes, threads) = (inboxes.into(), Arc::new(Mutex::new(threads)));
         Ok(Self { inboxes, patterns, threads, replays: Arc::default() })
     }
@@ -122,7 +125,7 @@ impl Hub {
     /// topic's order.
     pub(crate) fn deliver(&self, reach: &Reach, message: &SharedMessage) {
         let selectors = reach.selectors_now(&self.patterns, &message.topic, message.offset);
-        for shard in self.reached(reach, selectors.as_deref()) {
+        for shard in self.reached(reach, selectors.as_deref().map(|list| &**list)) {
             let (message, selectors) = (Arc::clone(message), selectors.clone());
             self.inboxes[shard].push(Command::Deliver { message, selectors });
         }
@@ -138,14 +141,16 @@ impl Hub {
     /// Back-pressure: waits until the shards that a topic's last message went to have room for more, so that publishers
     /// do not outrun subscribers.
     pub(crate) async fn room(&self, reach: &Reach) {
-        for shard in self.reached(reach, reach.last_selectors().as_deref()) {
+        let selectors = reach.last_selectors();
+        for shard in self.reached(reach, selectors.as_deref().map(|list| &**list)) {
             self.inboxes[shard].room().await;
         }
     }
 
     /// Whether [`Hub::room`] would return at once.
     pub(crate) fn has_room(&self, reach: &Reach) -> bool {
-        self.reached(reach, reach.last_selectors().as_deref()).all(|shard| self.inboxes[shard].has_room())
+        let selectors = reach.last_selectors();
+        self.reached(reach, selectors.as_deref().map(|list| &**list)).all(|shard| self.inboxes[shard].has_room())
     }
 
     fn reached<'a>(
@@ -153,7 +158,10 @@ impl Hub {
         reach: &'a Reach,
         selectors: Option<&'a [Selector]>,
     ) -> impl Iterator<Item = usize> + use<'a> {
-        let selected = move |shard| selectors.is_some_and(|all| all.iter().any(|one| one.audience.has(shard)));
+        // Of patterns whose list was not kept it is not known any more which shards they reached.
+        let is_any = selectors.is_none() && reach.is_unlisted();
+        let selected =
+            move |shard| is_any || selectors.is_some_and(|all| all.iter().any(|one| one.audience.has(shard)));
         (0..self.shards()).filter(move |shard| reach.has(*shard) || selected(*shard))
     }
 

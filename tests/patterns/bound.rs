@@ -83,3 +83,69 @@ async fn a_topic_that_only_patterns_select_is_forgotten_and_comes_back() {
     session.publish("a.b", json!(2)).await;
     assert_eq!(session.data().await, [json!(1), json!(2)]);
 }
+
+/// Different patterns that all select the topics `a.a.a.a.a.a.a.a.a.NAME`.
+fn that_all_select(count: usize) -> Vec<String> {
+    let pattern = |number: usize| {
+        let tokens = (0..9).map(|place| if number >> place & 1 == 1 { "*" } else { "a" });
+        let last = if number >> 9 & 1 == 1 { ">" } else { "*" };
+        tokens.chain([last]).collect::<Vec<_>>().join(".")
+    };
+    (0..count).map(pattern).collect()
+}
+
+async fn subscribe_all(session: &mut Subscriber, patterns: &[String]) {
+    for some in patterns.chunks(100) {
+        let topics: Vec<Value> = some.iter().map(|pattern| json!({"topic": pattern})).collect();
+        let reply = session.ok(json!({"type": "subscribe", "topics": topics})).await;
+        assert!(reply["topics"].as_array().unwrap().iter().all(|one| one.get("error").is_none()), "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_patterns_that_select_thousands_of_topics_take_the_memory_of_one_list() {
+    let running = Running::with(|config| {
+        config.limits.subscriptions = 1_000;
+        config.topics[0].history = None;
+    });
+    let mut session = Subscriber::of(&running, Codec::Json, &[]).await;
+    subscribe_all(&mut session, &that_all_select(1_000)).await;
+    let mut publisher = running.client(Codec::MessagePack).await;
+    for number in 0..3_000 {
+        publisher.publish(&format!("a.a.a.a.a.a.a.a.a.{number}"), json!(number)).await;
+    }
+    let counted = running.broker.metrics();
+    assert_eq!((counted.patterns, counted.topics), (1_000, 3_000));
+    assert!(counted.pattern_list_bytes < 100_000, "{} bytes", counted.pattern_list_bytes);
+    assert_eq!(session.data().await.len(), 3_000, "each once");
+    drop((session, publisher));
+    running.becomes_empty().await;
+}
+
+#[tokio::test]
+async fn without_room_for_a_list_every_message_finds_its_patterns_all_the_same() {
+    for budget in [0, 2_000, 1_000_000] {
+        let running = Running::with(|config| config.limits.pattern_lists_bytes = budget);
+        let mut session = Subscriber::of(&running, Codec::Json, &[]).await;
+        let mut other = Subscriber::of(&running, Codec::Json, &[]).await;
+        subscribe_all(&mut session, &that_all_select(30)).await;
+        // Each topic has a list of its own.
+        let own: Vec<String> = (0..30).map(|number| format!("a.a.a.a.a.a.a.a.a.{number}")).collect();
+        let own: Vec<String> = own.iter().map(|topic| format!("{topic}.>")).collect();
+        subscribe_all(&mut other, &own).await;
+        let mut publisher = running.client(Codec::Json).await;
+        for round in 0..3 {
+            for number in 0..30 {
+                publisher.publish(&format!("a.a.a.a.a.a.a.a.a.{number}.x"), json!(round * 30 + number)).await;
+            }
+        }
+        let expected: Vec<Value> = (0..90).map(|number| json!(number)).collect();
+        assert_eq!(other.data().await, expected, "{budget}");
+        let bytes = running.broker.metrics().pattern_list_bytes;
+        assert!(bytes <= budget as u64, "{bytes} bytes of {budget}");
+        other.unsubscribe("a.a.a.a.a.a.a.a.a.5.>").await;
+        publisher.publish("a.a.a.a.a.a.a.a.a.5.x", json!("to nobody")).await;
+        publisher.publish("a.a.a.a.a.a.a.a.a.6.x", json!("to one")).await;
+        assert_eq!(other.data().await, ["to one"], "{budget}");
+    }
+}

@@ -3,4 +3,5 @@
 pub(super) mod audience;
 pub(super) mod patterns;
 pub(super) mod reach;
+pub(super) mod selector_lists;
 pub(super) mod trie;

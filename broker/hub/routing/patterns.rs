@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
+use super::selector_lists::{SelectorList, SelectorLists};
 use super::trie::Trie;
 use crate::hub::{Audience, StreamId};
 use crate::metrics::Metrics;
@@ -21,6 +22,7 @@ pub(crate) struct Patterns {
     shards: usize,
     metrics: Arc<Metrics>,
     selectors: RwLock<Trie<Selector>>,
+    lists: SelectorLists,
     /// The number of the next stream; changed under the lock.
     streams: AtomicU64,
     /// Each counts the changes that concern its part of the topics; changed under the lock.
@@ -36,7 +38,16 @@ pub(crate) struct Selector {
 }
 
 /// The patterns that select one topic; there is at least one.
-pub(crate) type Selectors = Arc<[Selector]>;
+pub(crate) type Selectors = Arc<SelectorList>;
+
+/// What a look-up of the patterns that select a topic found.
+pub(in crate::hub) struct Selecting {
+    pub(in crate::hub) selectors: Option<Selectors>,
+    /// The version for which this is true.
+    pub(in crate::hub) version: u64,
+    /// Whether the topic may keep it; if not, the next publish looks again.
+    pub(in crate::hub) is_kept: bool,
+}
 
 /// The limit of different patterns is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +62,16 @@ pub(in crate::hub) struct Retirement {
 }
 
 impl Patterns {
-    pub(in crate::hub) fn new(patterns_max: usize, shards: usize, metrics: Arc<Metrics>) -> Self {
+    pub(in crate::hub) fn new(
+        patterns_max: usize,
+        lists_bytes_max: usize,
+        shards: usize,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let lists = SelectorLists::new(lists_bytes_max, Arc::clone(&metrics));
         let versions = (0..VERSIONS).map(|_| AtomicU64::new(0)).collect();
         let (selectors, streams, hasher) = (RwLock::default(), AtomicU64::new(0), RandomState::new());
-        Self { patterns_max, shards, metrics, selectors, streams, versions, hasher }
+        Self { patterns_max, shards, metrics, selectors, lists, streams, versions, hasher }
     }
 
     /// Counts a subscriber of a pattern, and calls `enter` to subscribe it. Publishers see a new pattern only after that.
@@ -103,13 +120,18 @@ impl Patterns {
         self.versions[usize::from(place)].load(Acquire)
     }
 
-    /// The patterns that select a topic, and the version for which this is true.
-    pub(in crate::hub) fn selecting(&self, topic: &Topic, place: u8) -> (Option<Selectors>, u64) {
+    /// The patterns that select a topic.
+    pub(in crate::hub) fn selecting(&self, topic: &Topic, place: u8) -> Selecting {
         let selectors = self.read();
         let mut found = Vec::new();
         selectors.select(topic.as_str(), &mut |selector| found.push(selector.clone()));
-        let found = if found.is_empty() { None } else { Some(found.into()) };
-        (found, self.version(place))
+        let version = self.version(place);
+        drop(selectors);
+        if found.is_empty() {
+            return Selecting { selectors: None, version, is_kept: true };
+        }
+        let (list, is_kept) = self.lists.share(found);
+        Selecting { selectors: Some(list), version, is_kept }
     }
 
     /// Advances the versions that a changed pattern concerns. To be called under the lock, after the change.

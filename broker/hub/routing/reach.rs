@@ -1,10 +1,10 @@
 //! The shards and patterns that receive the messages of one topic, cached for its publishers until subscribers change. It
 //! delivers nothing.
 
-use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::patterns::{Patterns, Selectors};
+use super::patterns::{Patterns, Selecting, Selectors};
 use crate::hub::Audience;
 use crate::topic::Topic;
 
@@ -26,6 +26,8 @@ pub(crate) struct Reach {
     /// The index of the version that concerns the topic; none for a topic that patterns do not select.
     place: Option<u8>,
     selectors: Mutex<Option<Selectors>>,
+    /// Whether patterns select the topic whose list there was no room to keep.
+    is_unlisted: AtomicBool,
     audience: Arc<Audience>,
 }
 
@@ -34,7 +36,7 @@ impl Reach {
     pub(crate) fn new(audience: Arc<Audience>, place: Option<u8>) -> Self {
         // At version 0 no pattern selects the topic, so the empty cache is up to date.
         let (shards, seen) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { shards, seen, place, selectors: Mutex::default(), audience }
+        Self { shards, seen, place, selectors: Mutex::default(), is_unlisted: AtomicBool::new(false), audience }
     }
 
     /// The subscribers of the topic itself.
@@ -70,7 +72,12 @@ impl Reach {
     fn look_up(&self, patterns: &Patterns, topic: &Topic, place: u8) -> Option<Selectors> {
         let mut selectors = self.selectors.lock().unwrap_or_else(PoisonError::into_inner);
         if self.seen.load(Acquire) >> 1 != patterns.version(place) {
-            let (found, version) = patterns.selecting(topic, place);
+            let Selecting { selectors: found, version, is_kept } = patterns.selecting(topic, place);
+            self.is_unlisted.store(!is_kept, Release);
+            if !is_kept {
+                *selectors = None;
+                return found;
+            }
             self.seen.store(version << 1 | u64::from(found.is_some()), Release);
             *selectors = found;
         }
@@ -83,6 +90,11 @@ impl Reach {
             return None;
         }
         self.selectors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether any shard may have been reached by patterns when the topic was last published to.
+    pub(in crate::hub) fn is_unlisted(&self) -> bool {
+        self.is_unlisted.load(Acquire)
     }
 
     /// Drops cached patterns if some of them may have been removed: for topics without publishers.
@@ -114,7 +126,7 @@ mod tests {
     fn shards_are_reached_from_the_first_subscriber_until_the_next_count_after_the_last() {
         let topic = Topic::parse("t").expect("a topic");
         for shards in [1, 8, 9, 63, 64, 65, 256] {
-            let patterns = Patterns::new(1, shards, Arc::new(Metrics::default()));
+            let patterns = Patterns::new(1, 1_000, shards, Arc::new(Metrics::default()));
             let reach = Reach::new(Arc::new(Audience::new(shards, &Delivery::Queue)), Some(patterns.place(&topic)));
             let reached = || (0..shards).filter(|shard| reach.has(*shard)).collect::<Vec<_>>();
             let entered = if shards == 1 { vec![0] } else { vec![0, shards - 1] };

@@ -42,6 +42,7 @@ use super::session::{DeliveryContext, ShardSession};
 use super::{Command, Ending, HubLimits, Link, Push, SessionKey, Signals, StreamKind};
 use crate::message::Wire;
 use crate::metrics::Metrics;
+use crate::supervision;
 
 /// Most commands of one turn, which limits the size of a batch.
 const BATCH_MAX: usize = 256;
@@ -91,7 +92,7 @@ pub(super) fn spawn(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     std::thread::Builder::new().name(format!("rialto-shard-{index}")).spawn(move || {
         // Dropped last, also when the thread panics.
-        let _close = CloseInbox(Arc::clone(&inbox));
+        let _close = CloseInbox { inbox: Arc::clone(&inbox), metrics: Arc::clone(&metrics) };
         let shard = Rc::new(Shard::new(index, limits, budget, metrics));
         let tasks = LocalSet::new();
         tasks.spawn_local(Rc::clone(&shard).watch());
@@ -104,11 +105,17 @@ pub(super) fn spawn(
 }
 
 /// Closes the inbox of a shard that has stopped, so that no publisher waits for it.
-struct CloseInbox(Arc<Inbox>);
+struct CloseInbox {
+    inbox: Arc<Inbox>,
+    metrics: Arc<Metrics>,
+}
 
 impl Drop for CloseInbox {
     fn drop(&mut self) {
-        self.0.closed();
+        self.inbox.closed();
+        if std::thread::panicking() {
+            supervision::tell("rialto-shard", &self.metrics);
+        }
     }
 }
 

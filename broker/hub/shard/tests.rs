@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, DuplexStream};
 
 use crate::hub::budget::Budget;
 use crate::hub::routing::patterns::Selector;
+use crate::hub::routing::selector_lists::SelectorList;
 use crate::hub::session::batch::tests::messages;
 use crate::hub::{
     Audience, Command, HubLimits, Link, NextPage, Page, Push, Replay, Selectors, SessionKey, Shard, Signals, StreamId,
@@ -63,7 +64,8 @@ fn select(session: SessionKey, selector: &Selector) -> Command {
 }
 
 fn selectors(numbers: std::ops::RangeInclusive<u64>) -> Selectors {
-    numbers.map(|number| Selector { stream: StreamId::pattern(number), audience: audience() }).collect()
+    let selector = |number| Selector { stream: StreamId::pattern(number), audience: audience() };
+    SelectorList::alone(numbers.map(selector).collect())
 }
 
 /// A message that patterns select, or that its publisher requested no echo of.
