@@ -18,6 +18,7 @@ use crate::limits::seats::SessionLimits;
 use crate::metrics::Metrics;
 use crate::plugin::Native;
 use crate::store::{MemoryStore, Store};
+use crate::supervision::keep_working;
 use crate::topic_plugins::{InitialPlugins, LoadFailure, Loading, NativePlugin, TopicPlugins, watch};
 use crate::topics::TopicRegistry;
 use crate::topics::presence_timer::PresenceTimer;
@@ -202,7 +203,8 @@ impl Builder {
         let (patterns, counts) = (Arc::clone(hub.patterns()), Arc::clone(&metrics));
         let topics = TopicRegistry::new(rules, &limits, shards, patterns, counts, room_wanted);
         let idle = Duration::from_millis(limits.topic_idle_ms);
-        let presence_timer = PresenceTimer::spawn(&hub, clock.clone()).map_err(StartError::Thread)?;
+        let presence_timer =
+            PresenceTimer::spawn(&hub, clock.clone(), Arc::clone(&metrics)).map_err(StartError::Thread)?;
         let core = Core {
             presence_timer,
             session_limits: SessionLimits::new(&limits),
@@ -217,6 +219,7 @@ impl Builder {
             plugins,
             endpoints: Endpoints::new(endpoints.into_iter().map(|endpoint| (endpoint.path, endpoint.plugin))),
             next_shard: 0.into(),
+            is_stopping: false.into(),
         };
         let core = Arc::new(core);
         // Stored timers may be due already; until now the effects of their hooks could not be committed.
@@ -244,6 +247,7 @@ fn hub_limits(shards: usize, limits: &Limits) -> HubLimits {
         fragments: limits.fragments,
         control_frames_per_s: limits.control_frames_per_s,
         patterns: limits.patterns,
+        pattern_lists_bytes: limits.pattern_lists_bytes,
     }
 }
 
@@ -251,23 +255,26 @@ fn hub_limits(shards: usize, limits: &Limits) -> HubLimits {
 /// on a thread of its own because it walks all of them. It ends with the broker.
 fn spawn_keeper(core: Weak<Core>, idle: Duration, room_requests: Receiver<()>) -> io::Result<()> {
     let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+    let metrics = core.upgrade().map(|core| Arc::clone(&core.metrics)).unwrap_or_default();
     let work = move || {
-        loop {
-            let unused_ms = match room_requests.recv_timeout((idle / 2).min(SWEEP)) {
-                Ok(()) => 0,
-                Err(RecvTimeoutError::Timeout) => idle_ms,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            let Some(core) = core.upgrade() else { return };
-            core.store.forget_old(core.clock.now());
-            core.topics.forget_idle(unused_ms);
-            if unused_ms == 0 {
-                // However many requests are refused, walks must not follow each other at once: each holds up the
-                // requests that look up a topic.
-                drop(core);
-                std::thread::sleep(ROOM_PAUSE);
+        keep_working("rialto-keeper", &metrics, || {
+            loop {
+                let unused_ms = match room_requests.recv_timeout((idle / 2).min(SWEEP)) {
+                    Ok(()) => 0,
+                    Err(RecvTimeoutError::Timeout) => idle_ms,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                };
+                let Some(core) = core.upgrade() else { return };
+                core.store.forget_old(core.clock.now());
+                core.topics.forget_idle(unused_ms);
+                if unused_ms == 0 {
+                    // However many requests are refused, walks must not follow each other at once: each holds up the
+                    // requests that look up a topic.
+                    drop(core);
+                    std::thread::sleep(ROOM_PAUSE);
+                }
             }
-        }
+        });
     };
     std::thread::Builder::new().name("rialto-keeper".to_owned()).spawn(work)?;
     Ok(())

@@ -270,6 +270,7 @@ fn wrong_settings_keep_the_broker_from_starting() {
     for (settings, words) in [(json!({"text_max": 0}), "text_max"), (json!({"txt_max": 1}), "txt_max")] {
         let mut config = rialto::config::Config::default();
         configure(&mut config, settings);
+        config.plugins.get_mut("chat").unwrap().required = true;
         let error = Broker::builder().config(config).start().unwrap_err().to_string();
         assert!(error.contains("plugin \"chat\"") && error.contains(words), "{error}");
     }

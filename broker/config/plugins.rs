@@ -21,6 +21,9 @@ settings! {
     pub struct PluginConfig: "[plugin.NAME]" requires ["path"] {
         /// The component. A relative path starts at the folder of this file.
         path: PathBuf = PathBuf::new() => Custom { form: || file().example("\"chat.wasm\"") };
+        /// Whether the broker does not start without it. Otherwise a plugin that cannot be loaded is logged and shown by
+        /// `rialto plugin status`, requests to its topics are answered with `plugin_failed`, and everything else works.
+        required: bool = false => Flag;
         /// Memory of one instance.
         memory_bytes: u64 = 33_554_432, 65_536 to 4_294_967_296 bytes;
         /// Time for one hook. A hook that takes longer is stopped and has no effect.

@@ -88,7 +88,7 @@ impl World {
         let payload = Payload::json(&text).expect("a text");
         let digest = Digest::of(None, Some(&payload));
         let keyed = key
-            .map(|key| KeyedRequest { key: Key { owner: KeyOwner::User(None), text: key.to_string().into() }, digest });
+            .map(|key| KeyedRequest { key: Key { owner: KeyOwner::Embedder, text: key.to_string().into() }, digest });
         let draft = Draft { payload, from: None, except: None };
         let pending =
             Publish { stream: Arc::clone(&stream), log: Arc::clone(&self.log), seen: Arc::clone(&seen), text };

@@ -506,7 +506,7 @@ mod tests {
     fn a_key_gives_the_same_position_again() {
         let stream = open(&store(), 0);
         let keyed = |text: &str| KeyedRequest {
-            key: Key { owner: KeyOwner::User(None), text: "k".into() },
+            key: Key { owner: KeyOwner::Embedder, text: "k".into() },
             digest: Digest::of(None, Some(&Payload::json(text).expect("a text"))),
         };
         assert_eq!(offset(publish(&stream, Some(keyed("x")))), 1);

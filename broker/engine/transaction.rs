@@ -309,7 +309,7 @@ mod tests {
     }
 
     fn keyed() -> KeyedRequest {
-        KeyedRequest { key: Key { owner: KeyOwner::User(None), text: "k".into() }, digest: Digest::of(None, None) }
+        KeyedRequest { key: Key { owner: KeyOwner::Embedder, text: "k".into() }, digest: Digest::of(None, None) }
     }
 
     fn state(value: &str) -> Batch {

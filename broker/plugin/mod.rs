@@ -232,6 +232,19 @@ impl Failed {
         !matches!(self, Self::Said(_) | Self::Quarantined)
     }
 
+    /// What kind of failure it is, in a word.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Deadline { .. } => "deadline",
+            Self::Trap(_) => "trap",
+            Self::Limit(_) => "limit",
+            Self::Returned(_) => "returned",
+            Self::Said(_) => "said",
+            Self::Start(_) => "start",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
     /// The text for clients: the kind of failure, and nothing from inside the plugin.
     pub(crate) fn for_client(&self) -> String {
         match self {

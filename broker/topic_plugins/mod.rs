@@ -38,13 +38,23 @@ pub(crate) use self::watch::watch;
 use crate::broker::plugins::{PluginManager, ReloadOutcomes};
 use crate::broker::topic_logic::TopicLogic;
 use crate::broker::{Broker, PluginStatus, ReloadError};
-use crate::plugin::{Commitment, Done, Manifest};
+use crate::plugin::{Commitment, Done, FailureReport, Manifest, PluginHealth};
+
+/// A plugin that could not be loaded.
+#[derive(Clone, Debug)]
+struct MissingPlugin {
+    reason: String,
+    grants: Vec<String>,
+    time_ms: u64,
+}
 
 type ByName = BTreeMap<Arc<str>, Arc<PluginHandle>>;
 
 /// The plugins of a broker, by name.
 pub(crate) struct TopicPlugins {
     by_name: ArcSwap<ByName>,
+    /// Those that could not be loaded when the broker started, and why.
+    missing: Mutex<BTreeMap<String, MissingPlugin>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps the engine's watchdog alive as long as hooks can run.
     loader: Loader,
@@ -59,7 +69,7 @@ impl TopicPlugins {
     /// Loads and starts all configured plugins. `ended` is dropped with them.
     ///
     /// # Errors
-    /// [`LoadFailure`] for the first that does not run; then none does.
+    /// [`LoadFailure`] for the first required one that does not run; then none does.
     pub(crate) fn start(
         mut initial: InitialPlugins,
         with: Loading,
@@ -70,6 +80,7 @@ impl TopicPlugins {
         }
         let topic_plugins = Self {
             by_name: ArcSwap::default(),
+            missing: Mutex::default(),
             threads: Mutex::default(),
             loader: Loader::new(with),
             settings: Mutex::new(initial),
@@ -86,14 +97,25 @@ impl TopicPlugins {
     fn start_all(&self) -> Result<(), LoadFailure> {
         let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, plugin) in &settings.plugins {
-            let (handle, thread) = self.loader.start(name, settings.natives.get(name).cloned(), plugin)?;
-            self.add(handle, thread);
+            match self.loader.start(name, settings.natives.get(name).cloned(), plugin) {
+                Ok((handle, thread)) => self.add(handle, thread),
+                // What is part of the program is as much required as the rest of it.
+                Err(failure) if plugin.required || settings.natives.contains_key(name) => return Err(failure),
+                Err(failure) => {
+                    let reason = failure.to_string();
+                    tracing::error!(plugin = name, reason, "a plugin was not loaded; the broker serves without it");
+                    let (grants, time_ms) = (plugin.grants.clone(), self.loader.with.clock.unix_ms());
+                    let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+                    missing.insert(name.clone(), MissingPlugin { reason, grants, time_ms });
+                }
+            }
         }
         Ok(())
     }
 
     /// Adds a plugin that runs.
     fn add(&self, handle: Arc<PluginHandle>, thread: JoinHandle<()>) {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).remove(&**handle.name());
         self.by_name.rcu(|by_name| {
             let mut by_name = ByName::clone(by_name);
             by_name.insert(Arc::clone(handle.name()), Arc::clone(&handle));
@@ -111,13 +133,42 @@ impl TopicPlugins {
     }
 }
 
+impl MissingPlugin {
+    fn status(self, name: String) -> PluginStatus {
+        let Self { reason, grants, time_ms } = self;
+        let failure = FailureReport { hook: "start".to_owned(), topic: None, text: reason, time_ms };
+        PluginStatus {
+            name,
+            package: String::new(),
+            version: String::new(),
+            hash: String::new(),
+            bytes: 0,
+            needs: Vec::new(),
+            grants,
+            serves: Vec::new(),
+            health: PluginHealth::NotLoaded,
+            instances: 0,
+            timers: 0,
+            hooks: 0,
+            failures: 0,
+            last_failure: Some(failure),
+            waiting: 0,
+            state_bytes: 0,
+        }
+    }
+}
+
 impl PluginManager for TopicPlugins {
     fn logic(&self, name: &str) -> Option<Arc<dyn TopicLogic>> {
         self.get(name).map(|plugin| plugin as Arc<dyn TopicLogic>)
     }
 
     fn status(&self, broker: &Broker) -> Vec<PluginStatus> {
-        self.by_name.load().values().map(|plugin| plugin.status(broker)).collect()
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let missing = missing.into_iter().map(|(name, missing)| missing.status(name));
+        let mut all: Vec<_> = self.by_name.load().values().map(|plugin| plugin.status(broker)).chain(missing).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
     }
 
     fn reload(&self, broker: &Broker, name: &str) -> Result<PluginStatus, ReloadError> {

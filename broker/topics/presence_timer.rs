@@ -8,6 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use super::TopicEntry;
 use crate::clock::Clock;
 use crate::hub::Hub;
+use crate::metrics::Metrics;
+use crate::supervision::keep_working;
 
 /// The timers, at most one for each topic. Dropping this stops the thread.
 #[derive(Debug)]
@@ -39,11 +41,13 @@ impl PresenceTimer {
     ///
     /// # Errors
     /// When the operating system cannot create one.
-    pub(crate) fn spawn(hub: &Hub, clock: Clock) -> io::Result<Self> {
+    pub(crate) fn spawn(hub: &Hub, clock: Clock, metrics: Arc<Metrics>) -> io::Result<Self> {
         let shared = TimerQueue { clock, hub: hub.clone(), times: Mutex::default(), changed: Condvar::new() };
         let shared = Arc::new(shared);
         let own = Arc::clone(&shared);
-        std::thread::Builder::new().name("rialto-presence".to_owned()).spawn(move || own.work())?;
+        std::thread::Builder::new().name("rialto-presence".to_owned()).spawn(move || {
+            keep_working("rialto-presence", &metrics, || own.work());
+        })?;
         Ok(Self { shared })
     }
 

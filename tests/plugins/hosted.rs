@@ -77,7 +77,8 @@ pub(crate) fn start_with(
     let folder = folder(wasm);
     let mut config = Config::default();
     config.server.shards = 1;
-    let mut plugin = PluginConfig { path: folder.path().join("plugin.wasm"), ..PluginConfig::default() };
+    let path = folder.path().join("plugin.wasm");
+    let mut plugin = PluginConfig { path, required: true, ..PluginConfig::default() };
     change(&mut config, &mut plugin);
     own(&mut config, plugin);
     let mut builder = Broker::builder().config(config);

@@ -176,7 +176,7 @@ fn a_component_over_the_size_limit_or_absent_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plugin.wasm");
     std::fs::write(&path, empty(&padding)).unwrap();
-    let plugin = rialto::config::PluginConfig { path, component_bytes: 65_536, ..Default::default() };
+    let plugin = rialto::config::PluginConfig { path, required: true, component_bytes: 65_536, ..Default::default() };
     config.plugins.insert("hostile".to_owned(), plugin);
     let text = rialto::Broker::builder().config(config.clone()).start().unwrap_err().to_string();
     says(&text, &["plugin \"hostile\"", "65536"]);

@@ -11,11 +11,15 @@ use rialto_plugin::{Imports, Level, Refusal, Session};
 
 use super::convert::session_to_guest;
 use super::registry::PluginRegistry;
+use super::status::Status;
 use crate::clock::Now;
 use crate::identity;
 use crate::plugin::{HookEffects, PluginLimits};
 use crate::store::{KeptTimer, StateEntry, StoreError, Writes};
 use crate::topic::Topic;
+
+/// Lines of one level that a plugin may log in a second; more are counted and left out.
+const GUEST_LINES_PER_S: u32 = 100;
 
 /// Says whether a topic belongs to the plugin.
 pub(crate) type Owns = Arc<dyn Fn(&Topic) -> bool + Send + Sync>;
@@ -29,6 +33,7 @@ pub(in crate::plugin) struct InstanceEnv {
     pub(in crate::plugin) owns: Owns,
     pub(in crate::plugin) may: Arc<Capabilities>,
     pub(in crate::plugin) registry: Arc<PluginRegistry>,
+    pub(in crate::plugin) status: Arc<Status>,
     pub(in crate::plugin) limits: PluginLimits,
 }
 
@@ -145,6 +150,17 @@ impl HostEnvironment for InstanceEnv {
 
     fn log(&self, level: Level, text: &str) {
         let plugin = &*self.plugin;
+        let kind = match level {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        // What a client makes a plugin log must not fill a disk.
+        let Some(left_out) = self.status.log_pace.take(("guest", kind), GUEST_LINES_PER_S) else { return };
+        if left_out > 0 {
+            tracing::warn!(plugin, level = kind, left_out, "the plugin logs more than is written");
+        }
         match level {
             Level::Debug => tracing::debug!(plugin, "{text:?}"),
             Level::Info => tracing::info!(plugin, "{text:?}"),

@@ -88,6 +88,7 @@ impl Recorder {
         }
         maker.create(folder)?;
         let plugin = header.plugin.clone();
+        let is_own = |name: &str| is_of(&plugin, name);
         let text = self.tape.recording(header).to_text();
         // Two failures within a millisecond are two files.
         for number in 0.. {
@@ -95,7 +96,7 @@ impl Recorder {
             match options.open(&path) {
                 Ok(mut file) => {
                     file.write_all(text.as_bytes())?;
-                    tidy(folder)?;
+                    tidy(folder, &is_own)?;
                     return Ok(path);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < FILES_MAX => {}
@@ -106,12 +107,20 @@ impl Recorder {
     }
 }
 
-/// Removes the oldest recordings beyond the bound.
-fn tidy(folder: &Path) -> io::Result<()> {
+/// Whether a file has the name of a recording of this plugin: `PLUGIN-UNIX_MS-NUMBER.jsonl`.
+fn is_of(plugin: &str, name: &str) -> bool {
+    let rest = name.strip_prefix(plugin).and_then(|rest| rest.strip_prefix('-'));
+    let Some((time, number)) = rest.and_then(|rest| rest.strip_suffix(".jsonl")?.split_once('-')) else { return false };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number(time) && is_number(number)
+}
+
+/// Removes the oldest recordings of a plugin beyond the bound. Whatever else is in the folder is somebody else's.
+fn tidy(folder: &Path, is_own: &dyn Fn(&str) -> bool) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.path().extension().is_some_and(|ending| ending == "jsonl") {
+        if entry.file_name().to_str().is_some_and(is_own) && entry.file_type()?.is_file() {
             files.push((entry.metadata()?.modified()?, entry.path()));
         }
     }
@@ -329,5 +338,26 @@ impl Imports for RecordingHost {
             self.note(HostRequest::Random, HostReply::Number(bits));
         }
         bits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_recordings_of_the_plugin_are_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let foreign =
+            ["notes.jsonl", "chat.jsonl", "chat-1.jsonl", "chat-1-x.jsonl", "chat-room-1-1.jsonl", "chat-1-1.json"];
+        let own: Vec<String> = (0..FILES_MAX + 5).map(|number| format!("chat-{number}-0.jsonl")).collect();
+        for name in foreign.iter().copied().chain(own.iter().map(String::as_str)) {
+            fs::write(folder.path().join(name), "").expect("a file");
+        }
+        tidy(folder.path(), &|name| is_of("chat", name)).expect("it is ours");
+        for name in foreign {
+            assert!(folder.path().join(name).exists(), "{name}");
+        }
+        assert_eq!(own.iter().filter(|name| folder.path().join(name).exists()).count(), FILES_MAX);
     }
 }

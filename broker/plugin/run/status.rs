@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::log_pace::LogPace;
+
 /// The counters and the report that a plugin's thread updates.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
@@ -11,6 +13,8 @@ pub(crate) struct Status {
     pub(in crate::plugin) instances: AtomicUsize,
     pub(in crate::plugin) down: AtomicBool,
     report: Mutex<StatusReport>,
+    /// How often the same is logged of this plugin.
+    pub(crate) log_pace: LogPace,
 }
 
 /// The health of a plugin, and its last failure.
@@ -33,6 +37,8 @@ pub enum PluginHealth {
     Restarting,
     /// It failed too often; no hook is called for a while or until a reload.
     Quarantined,
+    /// It could not be loaded when the broker started; requests to its topics fail until a reload succeeds.
+    NotLoaded,
 }
 
 /// A failure of a plugin, with all that is known of it.
@@ -56,6 +62,7 @@ impl PluginHealth {
             Self::Running => "running",
             Self::Restarting => "restarting",
             Self::Quarantined => "quarantined",
+            Self::NotLoaded => "not_loaded",
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::plugin::{Done, Event, Failed, HookError};
 use crate::store::{Batch, Begun, Store, StoreError};
+use crate::supervision::keep_working;
 use crate::topic::Topic;
 
 /// How often the hook for the end of a subscription or connection is called when it fails.
@@ -91,7 +92,7 @@ pub(crate) fn spawn(version: Version, around: Surroundings) -> Result<(Mailbox, 
     let thread = std::thread::Builder::new()
         .name(format!("plugin-{plugin}"))
         .stack_size(THREAD_STACK_BYTES)
-        .spawn(move || worker.run(&jobs))
+        .spawn(move || worker.work(&jobs))
         .map_err(|error| SpawnError::Thread { plugin, error })?;
     Ok((mailbox, thread))
 }
@@ -112,8 +113,20 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Runs until the mailbox is stopped or has no sender left.
-    pub(in crate::plugin) fn run(mut self, jobs: &Jobs) {
+    /// Runs until the mailbox is stopped or has no sender left. A panic of the host costs the request that was under way;
+    /// what instances remember may be half done, so they are started anew.
+    pub(in crate::plugin) fn work(mut self, jobs: &Jobs) {
+        let (metrics, thread) = (Arc::clone(&self.around.metrics), format!("plugin-{}", self.around.name));
+        let mut is_first = true;
+        keep_working(&thread, &metrics, || {
+            if !std::mem::take(&mut is_first) {
+                self.instances.clear();
+            }
+            self.run(jobs);
+        });
+    }
+
+    fn run(&mut self, jobs: &Jobs) {
         loop {
             self.fire();
             match jobs.next(self.idle_for()) {
@@ -249,7 +262,9 @@ impl Worker {
         // The text comes from the guest: quoted, so that it cannot forge lines.
         let error = failed.to_string();
         let (plugin, hook) = (&*self.around.name, event.hook());
-        tracing::error!(plugin, hook, topic = topic.unwrap_or("-"), ?error, "plugin failed");
+        if let Some(left_out) = self.around.status.log_pace.take((failed.kind(), hook), 1) {
+            tracing::error!(plugin, hook, topic = topic.unwrap_or("-"), ?error, left_out, "plugin failed");
+        }
         let (topic, time_ms) = (topic.map(str::to_owned), self.around.clock.unix_ms());
         self.around.status.note_failure(FailureReport { hook: hook.to_owned(), topic, text: error, time_ms });
         if failed.counts() && self.health.fail(&self.version.failures, Instant::now()) {

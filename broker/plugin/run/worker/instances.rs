@@ -76,6 +76,7 @@ impl Worker {
             owns: Arc::clone(&around.owns),
             may: Arc::clone(&version.may),
             registry: Arc::clone(&around.registry),
+            status: Arc::clone(&around.status),
             limits: version.limits,
         };
         let (now, generation) = (around.clock.now(), self.generation);
@@ -118,7 +119,11 @@ impl Worker {
         let (package, component) = (name, self.version.file.clone());
         let header = Header { package, version, hash, component, ..Header::new(&*self.around.name, false) };
         let plugin = &*self.around.name;
-        match recorder.save(&self.around.recordings, header, now) {
+        let saved = recorder.save(&self.around.recordings, header, now);
+        if self.around.status.log_pace.take(("recorded", ""), 1).is_none() {
+            return;
+        }
+        match saved {
             Ok(path) => tracing::error!(plugin, recording = %path.display(), "what led to this is recorded"),
             Err(error) => {
                 let folder = self.around.recordings.display();

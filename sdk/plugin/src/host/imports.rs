@@ -24,10 +24,20 @@ fn check(payload: Payload) -> Result<Checked, Refusal> {
     Checked::try_from(payload).map_err(|error| Refusal::Invalid(error.to_string()))
 }
 
-/// Whether a payload may be a frame of the protocol: a map whose `type` is a plugin's.
+/// What a frame says of itself. A `type` that stands twice is an error here: clients would differ in which one they take.
+#[derive(serde::Deserialize)]
+struct Kind {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// Whether a payload may be a frame of the protocol: a map whose `type` is a plugin's, and cannot be taken for anything else
+/// where frames are written as lines.
 fn is_frame(payload: &Checked) -> bool {
-    let value = payload.parse::<serde_json::Value>();
-    value.is_ok_and(|value| value.get("type").and_then(|kind| kind.as_str()).is_some_and(|kind| kind.starts_with("x-")))
+    // A list would be read as the fields in their order.
+    let is_map = payload.to_json().trim_ascii_start().starts_with(b"{");
+    let is_own = |Kind { kind }: Kind| kind.starts_with("x-") && !kind.contains(char::is_control);
+    is_map && payload.parse().is_ok_and(is_own)
 }
 
 impl<E: HostEnvironment> Imports for HookContext<E> {
@@ -54,7 +64,7 @@ impl<E: HostEnvironment> Imports for HookContext<E> {
         let session = self.known(hook, session)?;
         let payload = check(payload)?;
         if !session.is_raw && !is_frame(&payload) {
-            let text = "a frame is one map whose `type` is a text that begins with \"x-\"";
+            let text = "a frame is one map whose `type`, once and without control characters, begins with \"x-\"";
             return Err(Refusal::Invalid(text.to_owned()));
         }
         hook.effect(Effect::Send { session: session.id, what: SessionMessage::Payload(payload) })
@@ -231,5 +241,33 @@ impl<E: HostEnvironment> Imports for HookContext<E> {
     fn random(&self) -> u64 {
         let _ = self.hook.borrow_mut().call(0);
         self.environment.random()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rialto_protocol::Encoding;
+
+    use super::*;
+
+    #[test]
+    fn a_frame_says_once_what_it_is() {
+        for (text, expected) in [
+            (r#"{"type":"x-note","n":1}"#, true),
+            (r#" {"n":{"type":"message"},"type":"x-note"}"#, true),
+            (r#"{"type":"message"}"#, false),
+            (r#"{"type":"x-note","type":"message"}"#, false),
+            (r#"{"type":"message","type":"x-note"}"#, false),
+            (r#"{"t\u0079pe":"message","type":"x-note"}"#, false),
+            (r#"{"type":"x-a\nevent: message\ndata: {}"}"#, false),
+            (r#"{"type":"x-a\rid: 1"}"#, false),
+            (r#"["x-note"]"#, false),
+            (r#""x-note""#, false),
+            (r#"{"type":1}"#, false),
+            ("{}", false),
+        ] {
+            let payload = Checked::new(Encoding::Json, text.to_owned()).expect("JSON");
+            assert_eq!(is_frame(&payload), expected, "{text}");
+        }
     }
 }
