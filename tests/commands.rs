@@ -176,10 +176,15 @@ fn a_message_that_runs_over_several_lines_is_one_line() {
 #[test]
 fn a_key_is_published_once() {
     let running = broker(None);
-    let first = lines(&running, &["pub", "a", "1", "--key", "k"]);
-    let second = lines(&running, &["pub", "a", "1", "--key", "k"]);
+    let publish = ["pub", "a", "1", "--key", "k", "--instance", "a-secret-of-this-shell-script"];
+    let [first, second] = [lines(&running, &publish), lines(&running, &publish)];
     assert_eq!((&first[0]["offset"], &first[0]["duplicate"]), (&json!(1), &Value::Null));
     assert_eq!((&second[0]["offset"], &second[0]["duplicate"]), (&json!(1), &json!(true)));
+    // Without it every command is a client of its own.
+    let other = lines(&running, &publish[..5]);
+    assert_eq!((&other[0]["offset"], &other[0]["duplicate"]), (&json!(2), &Value::Null));
+    let (code, said) = fails(&running, &["pub", "a", "1", "--instance", "short"]);
+    assert!(code == Some(1) && said.contains("22 to 64"), "{said}");
 }
 
 #[test]
@@ -246,8 +251,43 @@ fn errors_are_written_to_standard_error() {
         assert!(error.starts_with("error: ") && error.contains(said), "{arguments:?}: {error}");
         assert_eq!(error.matches("error:").count(), 1, "{error}");
     }
-    // What was right before the line that is wrong has been published.
-    let output = shell(&running, r"printf '1\n2\nno\n4\n' | $rialto pub lines");
-    assert_eq!((output.status.code(), parse(&output.stdout).len()), (Some(1), 2), "{output:?}");
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with("error: line 3: not valid JSON"));
+}
+
+#[test]
+fn every_line_of_a_pipe_is_accounted_for_with_its_number() {
+    let running = broker(None);
+    let output = shell(&running, r"printf '1\n\n2\nno\n4\n\xff\xfe\n{\n\x22end\x22' | $rialto pub lines");
+    let told = parse(&output.stdout);
+    let numbers: Vec<_> = told.iter().map(|line| (line["line"].as_u64(), line["offset"].as_u64())).collect();
+    assert_eq!(numbers, [(Some(1), Some(1)), (Some(3), Some(2)), (Some(5), Some(3)), (Some(8), Some(4))]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    for part in ["error: line 4: not valid JSON", "error: line 6: not UTF-8", "error: line 7: the value is cut off"] {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+    assert!(said.ends_with("error: 3 of 8 lines were not published\n"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(running.broker.history("lines", None, None).unwrap().messages.len(), 4);
+}
+
+#[test]
+fn refusals_in_the_middle_of_a_pipe_lose_no_answer() {
+    let running = broker(None);
+    // Every third line is larger than the broker takes.
+    let line = r#"for i in $(seq 30); do if [ $((i % 3)) = 0 ]; then head -c 70000 /dev/zero | tr '\0' 7; echo; else echo $i; fi; done"#;
+    let output = shell(&running, &format!("({line}) | $rialto pub big"));
+    let told = parse(&output.stdout);
+    assert_eq!(told.len(), 20, "{}", String::from_utf8_lossy(&output.stderr));
+    let kept = running.broker.history("big", None, None).unwrap().messages.len();
+    assert_eq!(kept, 20, "what was published is what was told");
+    assert!(String::from_utf8(output.stderr).unwrap().ends_with("10 of 30 lines were not published\n"));
+}
+
+#[test]
+fn text_takes_any_bytes() {
+    let running = broker(None);
+    let output = shell(&running, r"printf 'plain\r\n\xff\xfe\n' | $rialto pub raw --text");
+    assert!(output.status.success(), "{output:?}");
+    let messages = running.broker.history("raw", None, None).unwrap().messages;
+    let contents: Vec<_> = messages.iter().map(|message| message.payload.content().to_vec()).collect();
+    assert_eq!(contents, [b"\"plain\"".to_vec(), vec![0xff, 0xfe]]);
 }

@@ -1,5 +1,8 @@
 //! The binary as an operator runs it: its output, shutdown, and errors at the start.
 
+mod output;
+mod signal;
+
 use crate::support::process::{Process, SERVER, command, fails};
 use crate::support::{Client, Raw, http};
 use rialto::Codec;
@@ -155,19 +158,51 @@ fn a_missing_configuration_is_named() {
 fn a_missing_plugin_is_shown_with_its_line() {
     let (code, error) = fails(&format!("{SERVER}[plugin.gone]\npath = \"gone.wasm\"\n"), None);
     assert_eq!(code, Some(2));
-    assert!(error.contains("rialto.toml:5") && error.contains("gone.wasm"), "{error}");
+    assert!(error.contains("rialto.toml:6") && error.contains("gone.wasm"), "{error}");
 }
 
 #[test]
 fn a_plugin_that_does_not_start_is_named_with_its_reason() {
-    let config = format!("{SERVER}[plugin.hostile]\npath = \"plugin.wasm\"\n[plugin.hostile.config]\nstart = \"S\"\n");
+    let config = format!(
+        "{SERVER}[plugin.hostile]\npath = \"plugin.wasm\"\nrequired = true\n[plugin.hostile.config]\nstart = \"S\"\n"
+    );
     let (code, error) = fails(&config, Some(&crate::support::component::hostile()));
     assert_eq!(code, Some(1));
     assert!(error.contains("plugin \"hostile\"") && error.contains("good sentence"), "{error}");
-    let config = format!("{SERVER}[plugin.none]\npath = \"plugin.wasm\"\n");
+    let config = format!("{SERVER}[plugin.none]\npath = \"plugin.wasm\"\nrequired = true\n");
     let (code, error) = fails(&config, Some(&crate::support::component::module("(module)")));
     assert_eq!(code, Some(1));
     assert!(error.contains("plugin \"none\"") && error.contains("core module"), "{error}");
+}
+
+#[tokio::test]
+async fn without_a_plugin_that_does_not_load_everything_else_is_served() {
+    let config = format!(
+        "{SERVER}[[topic]]\npattern = \"own.*\"\nplugin = \"none\"\n[[topic]]\npattern = \">\"\n\
+         [plugin.none]\npath = \"plugin.wasm\"\n"
+    );
+    let mut process = Process::start(&config, Some(&crate::support::component::module("(module)")));
+    assert!(process.banner.contains("NOT LOADED"), "{}", process.banner);
+    let mut client = Client::connect(process.address, Codec::Json).await;
+    client.refused(json!({"type": "publish", "topic": "own.a", "data": 1}), "plugin_failed").await;
+    client.publish("open", json!(1)).await;
+    let control = process.folder.path().join(format!("rialto/{}.sock", process.address.port()));
+    let rialto = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rialto"));
+        let output = command.args(arguments).arg("--control").arg(&control).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let status = rialto(&["plugin", "status"]);
+    assert!(status.starts_with("none: not loaded\n") && status.contains("core module"), "{status}");
+    // A reload loads it.
+    std::fs::write(process.folder.path().join("plugin.wasm"), crate::support::component::empty("")).unwrap();
+    let reloaded = rialto(&["plugin", "reload", "none"]);
+    assert!(reloaded.contains("none: running"), "{reloaded}");
+    client.publish("own.a", json!(1)).await;
+    client.close().await;
+    process.signal("TERM");
+    process.ends().await;
+    assert!(process.log().contains("a plugin was not loaded"));
 }
 
 #[cfg(feature = "tls")]

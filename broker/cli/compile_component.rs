@@ -4,7 +4,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
 
 use crate::plugin::REFUSED;
 use crate::plugin::precompile;
@@ -44,6 +44,8 @@ pub(crate) fn run(args: &CompileComponentArgs) -> ExitCode {
 }
 
 fn limit(args: &CompileComponentArgs) -> io::Result<()> {
+    // A broker that ends does not leave a compiler behind, however it ends.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let set = |resource, most: u64| setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
     set(Resource::Core, 0)?;

@@ -10,8 +10,8 @@ use rialto_client::{Builder, Client, Codec, Ending, Error, Position};
 
 use super::complain;
 
-/// Deadline for a reply.
-const DEADLINE: Duration = Duration::from_secs(15);
+/// A day: whoever waits for ever would rather learn that something is wrong.
+const WAIT_MAX_S: u64 = 86_400;
 
 /// The broker to connect to, and the credentials.
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,13 @@ pub(crate) struct ConnectionArgs {
     /// Token for authentication; safer in the environment, where `ps` does not show it
     #[arg(long, value_name = "TOKEN", env = "RIALTO_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Secret by which the broker knows this client again, 22 to 64 letters, digits, `-` and `_`: idempotency keys then are
+    /// the same ones in every command that has it
+    #[arg(long, value_name = "SECRET", env = "RIALTO_INSTANCE", hide_env_values = true)]
+    instance: Option<String>,
+    /// How long a request may wait for its reply, also while the broker is away
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=WAIT_MAX_S))]
+    wait: u64,
     /// Codec on the wire: json or msgpack
     #[arg(long, value_name = "CODEC", default_value = "json", value_parser = codec)]
     codec: Codec,
@@ -35,8 +42,12 @@ impl ConnectionArgs {
     /// The builder of a client.
     fn builder(&self) -> Builder {
         let name = concat!("rialto/", env!("CARGO_PKG_VERSION"));
-        let builder =
-            Client::builder(&self.url).codec(self.codec).name(name).deadline(DEADLINE).patience(Duration::ZERO);
+        let builder = Client::builder(&self.url).codec(self.codec).name(name);
+        let builder = builder.deadline(Duration::from_secs(self.wait)).patience(Duration::ZERO);
+        let builder = match &self.instance {
+            Some(instance) => builder.instance(instance),
+            None => builder,
+        };
         match &self.token {
             Some(token) => builder.token(token),
             None => builder,

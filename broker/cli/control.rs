@@ -3,10 +3,12 @@
 use std::env;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
+
+use super::connection::remark;
 
 /// Most bytes of a response.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
@@ -33,6 +35,7 @@ impl ControlArgs {
         let mut stream = UnixStream::connect(&path).map_err(|error| {
             anyhow!("cannot reach a broker at {}: {error}\n  = help: is it running, and is it yours?", path.display())
         })?;
+        self.check_peer(&stream, &path)?;
         let body = body.to_string();
         let head = format!(
             "POST /api/v1/{operation} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
@@ -43,6 +46,17 @@ impl ControlArgs {
         let mut answer = Vec::new();
         stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).context("the broker closed the connection")?;
         read(&answer)
+    }
+
+    /// Another user may have put a socket where this one looks for a broker: what it answers must not be believed. Root may
+    /// ask the broker of any user, by its path.
+    fn check_peer(&self, stream: &UnixStream, path: &Path) -> Result<()> {
+        let peer = rustix::net::sockopt::socket_peercred(stream).context("cannot tell whose broker this is")?;
+        let (own, user) = (rustix::process::geteuid(), peer.uid);
+        if user.is_root() || user == own || (own.is_root() && self.control.is_some()) {
+            return Ok(());
+        }
+        bail!("the process at {} is another user's (uid {}), not a broker of yours", path.display(), user.as_raw())
     }
 
     fn find(&self) -> Result<PathBuf> {
@@ -58,7 +72,11 @@ impl ControlArgs {
         // A broker that crashed has left its socket.
         let mut alive: Vec<PathBuf> = sockets.filter(|path| UnixStream::connect(path).is_ok()).collect();
         match (alive.pop(), alive.len()) {
-            (Some(path), 0) => Ok(path),
+            (Some(path), 0) => {
+                // Nobody named it, so it may be another one than was meant.
+                remark(&format!("the broker at {}", path.display()));
+                Ok(path)
+            }
             (None, _) => bail!(
                 "no broker of yours is running (no socket in {})\n  = help: `rialto` starts one",
                 folder.display()

@@ -11,12 +11,14 @@ mod connection;
 mod control;
 mod history;
 mod lines;
+mod output;
 mod plugin;
 mod presence;
 mod publish;
 mod serve;
 mod sub;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -98,7 +100,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "errors of the command line go to standard error")]
 fn complain(text: &str) {
-    eprintln!("error: {text}");
+    // Where standard error is closed, the exit code still tells.
+    let _ = writeln!(std::io::stderr(), "error: {text}");
 }

@@ -10,12 +10,16 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::check::wants_color;
+use super::output::Output;
 use super::{complain, control};
 use crate::config::{Api, Config, Limits, TopicRule};
 use crate::{BindError, Broker, Codec, Delivery, Server, TlsError};
 
 /// The exit code for a configuration with problems, the same as that of `rialto check`.
 const BAD_CONFIGURATION: u8 = 2;
+
+/// The plugin of the page at /.
+const CHAT: &str = "chat";
 
 /// The plugin of the page at /market.
 const MARKET: &str = "market";
@@ -38,7 +42,13 @@ pub(super) fn run(path: &Path) -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    log_to_stderr(&config.server.log);
+    let said = match Said::start(&config.server.log) {
+        Ok(said) => said,
+        Err(error) => {
+            complain(&format!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     allow_files();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -47,21 +57,33 @@ pub(super) fn run(path: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(serve(path, config)).unwrap_or_else(|error| {
-        complain(&format!("{error:#}"));
+    let code = runtime.block_on(serve(path, config, &said)).unwrap_or_else(|error| {
+        said.err.say(format!("error: {error:#}\n").as_bytes());
         ExitCode::FAILURE
     });
     // A thread that is left must not keep the process alive.
     runtime.shutdown_background();
+    said.flush();
     code
 }
 
-async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(path: &Path, config: Config, said: &Said) -> anyhow::Result<ExitCode> {
+    // First of all: a signal that comes before has its usual effect, which of SIGHUP is to end the process.
     let mut signals = Signals::listen()?;
+    let hangup = signal(SignalKind::hangup())?;
     let mut settings = config.clone();
     settings.sandbox.cache = settings.sandbox.cache.or_else(usual_cache);
     let builder = Broker::builder().config(settings).config_file(path).compiler(own_program());
-    let broker = builder.start()?;
+    // Plugins may take their time to be compiled, and whoever wants to stop does not wait for that.
+    let starting = tokio::task::spawn_blocking(move || builder.start());
+    let broker = tokio::select! {
+        started = starting => started??,
+        () = signals.next() => {
+            said.print("Stopped before everything was loaded.\n");
+            said.flush();
+            std::process::exit(0)
+        }
+    };
     let mut server = Server::bind(broker.clone(), &config.server).map_err(explain)?;
     if let Some(tls) = &config.tls {
         server = server.with_tls(tls).map_err(explain_tls)?;
@@ -70,19 +92,20 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<ExitCode> {
         server = server.with_api(api);
     }
     open_control(&mut server, config.server.control.as_deref())?;
-    print(&banner(path, &config, &broker, &server));
-    let reloads = tokio::spawn(reload_on_signal(broker.clone(), signal(SignalKind::hangup())?));
+    said.print(&banner(path, &config, &broker, &server));
+    let reloads = tokio::spawn(reload_on_signal(broker.clone(), hangup));
     server.run(signals.next()).await;
     reloads.abort();
-    print("Stopping: sessions are closed with a request to reconnect. A second signal stops at once.\n");
+    said.print("Stopping: sessions are closed with a request to reconnect. A second signal stops at once.\n");
     let deadline = Duration::from_millis(config.server.shutdown_ms);
     tokio::select! {
         ended = broker.shutdown(deadline) => {
-            print(if ended { "Stopped.\n" } else { "Stopped; some sessions did not end in time and were dropped.\n" });
+            said.print(if ended { "Stopped.\n" } else { "Stopped; some sessions did not end in time and were dropped.\n" });
             Ok(ExitCode::SUCCESS)
         }
         () = signals.next() => {
-            print("Stopped at once.\n");
+            said.print("Stopped at once.\n");
+            said.flush();
             // Threads that hang must not keep the process alive: nothing is left to save.
             std::process::exit(1)
         }
@@ -184,27 +207,46 @@ fn describe_files(limits: &Limits) -> Option<String> {
         .then(|| format!("{files} may be open: fewer connections than [limits] allows ({connections})"))
 }
 
-fn log_to_stderr(level: &str) {
-    let level = level.parse().unwrap_or(tracing::Level::INFO);
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(color).init();
+/// Both standard streams, which the broker never waits for.
+struct Said {
+    out: Output,
+    err: Output,
 }
 
-fn print(text: &str) {
-    // A closed standard output is no error.
-    let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+impl Said {
+    /// Logs to standard error from now on.
+    fn start(level: &str) -> std::io::Result<Self> {
+        let out = Output::start("rialto-stdout", std::io::stdout())?;
+        let err = Output::start("rialto-log", std::io::stderr())?;
+        let level = level.parse().unwrap_or(tracing::Level::INFO);
+        let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        tracing_subscriber::fmt().with_max_level(level).with_writer(err.clone()).with_ansi(color).init();
+        Ok(Self { out, err })
+    }
+
+    fn print(&self, text: &str) {
+        self.out.say(text.as_bytes());
+    }
+
+    fn flush(&self) {
+        self.out.flush();
+        self.err.flush();
+    }
 }
 
 fn banner(path: &Path, config: &Config, broker: &Broker, server: &Server) -> String {
     let mut text = format!("Rialto {} serves {}\n\n", env!("CARGO_PKG_VERSION"), path.display());
     let plugins = describe_plugins(broker);
+    let has_chat = plugins.iter().any(|(name, _)| name == CHAT);
     let has_market = plugins.iter().any(|(name, _)| name == MARKET);
     let subprotocols = Codec::ALL.map(Codec::subprotocol).join(", ");
     for (s, addresses) in [("", server.addresses()), ("s", server.tls_addresses())] {
         for address in addresses {
             let host = reachable(*address);
             if config.server.page {
-                line(&mut text, "Chat", &format!("http{s}://{host}/"));
+                // Without the chat's plugin it is a page for any topics.
+                let name = if has_chat { "Chat" } else { "Page" };
+                line(&mut text, name, &format!("http{s}://{host}/"));
                 if has_market {
                     line(&mut text, "Market", &format!("http{s}://{host}/market"));
                 }
@@ -263,6 +305,9 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 fn describe_plugins(broker: &Broker) -> Vec<(String, String)> {
     let describe = |plugin: crate::PluginStatus| {
         let crate::PluginStatus { name, package, version, hash, bytes, .. } = plugin;
+        if plugin.health == crate::PluginHealth::NotLoaded {
+            return (name, "NOT LOADED: `rialto plugin status` says why".to_owned());
+        }
         (name, format!("{package} {version}, {} KiB, sha256 {hash:.16}", bytes.div_ceil(1024)))
     };
     broker.plugins().into_iter().map(describe).collect()

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::DEADLINE;
 
 /// How a configuration begins that serves on a free port.
-pub(crate) const SERVER: &str = "[server]\nlisten = \"127.0.0.1:0\"\nshards = 2\n";
+pub(crate) const SERVER: &str = "[server]\nlisten = \"127.0.0.1:0\"\nhosts = \"x\"\nshards = 2\n";
 
 /// A running process, killed when this is dropped.
 pub(crate) struct Process {
@@ -78,7 +78,11 @@ impl Process {
     }
 
     fn run(mut command: Command, folder: TempDir) -> Self {
-        let mut child = command.spawn().unwrap();
+        Self::of(command.spawn().unwrap(), folder)
+    }
+
+    /// One that has been started with [`command`]; waits until it serves.
+    pub(crate) fn of(mut child: Child, folder: TempDir) -> Self {
         let out = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -138,6 +142,7 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[allow(clippy::print_stderr, reason = "it is part of what a failing test says")]
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -40,6 +40,8 @@ impl Running {
         let mut config = Config::default();
         config.server.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         config.server.shards = 2;
+        // What tests write where the name does not matter.
+        config.server.hosts = ["a", "b", "x"].map(str::to_owned).to_vec();
         config.limits.close_ms = 1_000;
         change(&mut config);
         let broker = tell(Broker::builder().config(config.clone())).start().expect("the broker starts");

@@ -51,6 +51,12 @@ pub(super) fn describe(plugin: &Value) -> String {
     let (text, number) =
         (|key: &str| harmless(plugin[key].as_str().unwrap_or_default()), |key: &str| plugin[key].as_u64().unwrap_or(0));
     let mut out = String::new();
+    let failure = &plugin["last_failure"];
+    if plugin["state"] == "not_loaded" {
+        let why = harmless(failure["text"].as_str().unwrap_or_default());
+        let _ = writeln!(out, "{}: not loaded\n  {:<9} {why}", text("name"), "failed");
+        return out;
+    }
     let kind = if plugin["native"] == true { "native".to_owned() } else { format!("sha256 {:.16}", text("hash")) };
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{}: {}, {} {}, {kind}", text("name"), text("state"), text("package"), text("version"));
@@ -71,7 +77,6 @@ pub(super) fn describe(plugin: &Value) -> String {
         number("state_bytes"),
     );
     let _ = writeln!(out, "  {:<9} {} called, {} failed", "hooks", number("hooks"), number("failures"));
-    let failure = &plugin["last_failure"];
     if let Some(why) = failure["text"].as_str() {
         let topic = failure["topic"].as_str().map(|topic| format!(" on {}", harmless(topic))).unwrap_or_default();
         let hook = harmless(failure["hook"].as_str().unwrap_or_default());
