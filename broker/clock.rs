@@ -79,7 +79,14 @@ impl Clock {
 
     /// Both.
     pub(crate) fn now(&self) -> Now {
-        Now { unix_ms: self.unix_ms(), monotonic_ms: self.monotonic_ms() }
+        match self {
+            Self::System { .. } => Now { unix_ms: self.unix_ms(), monotonic_ms: self.monotonic_ms() },
+            // Read once: it may be advanced meanwhile, and both are one moment.
+            Self::Manual(manual) => {
+                let passed_ms = manual.passed_ms.load(Relaxed);
+                Now { unix_ms: manual.unix_start_ms.saturating_add(passed_ms), monotonic_ms: passed_ms }
+            }
+        }
     }
 
     /// How long a thread may wait until `ms` have passed. Then it looks at the clock again.

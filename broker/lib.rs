@@ -39,6 +39,7 @@ mod engine;
 mod hub;
 mod identity;
 mod limits;
+mod log_pace;
 mod message;
 mod metrics;
 mod plugin;
@@ -47,6 +48,7 @@ mod request;
 mod server;
 mod session;
 mod store;
+mod supervision;
 mod topic_plugins;
 mod topics;
 mod wire;
@@ -65,7 +67,7 @@ pub use rialto_protocol::{
 pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, ErrorCode, Failure, Payload, Pointer};
 #[cfg(feature = "tls")]
 pub use server::PairError;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub use server::fuzzing;
 pub use server::{BindError, ControlError, Server, TlsError};
 

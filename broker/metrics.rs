@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     pub(crate) topics: Gauge,
     pub(crate) subscriptions: Gauge,
     pub(crate) patterns: Gauge,
+    pub(crate) pattern_list_bytes: Gauge,
     pub(crate) outbox_bytes: Gauge,
     pub(crate) history_messages: Gauge,
     pub(crate) history_bytes: Gauge,
@@ -22,6 +23,8 @@ pub(crate) struct Metrics {
     pub(crate) recoveries_lost: Counter,
     pub(crate) duplicates: Counter,
     pub(crate) connections_refused: Counter,
+    pub(crate) hosts_refused: Counter,
+    pub(crate) origins_refused: Counter,
     pub(crate) sessions_opened: Counter,
     pub(crate) sessions_slow: Counter,
     pub(crate) outboxes_shed: Counter,
@@ -34,6 +37,7 @@ pub(crate) struct Metrics {
     pub(crate) plugin_reload_errors: Counter,
     pub(crate) plugin_instances: Gauge,
     pub(crate) plugin_timers: Gauge,
+    pub(crate) tasks_failed: Counter,
     pub(crate) tls_handshake_errors: Counter,
     pub(crate) tls_reloads: Counter,
     pub(crate) tls_reload_errors: Counter,
@@ -62,6 +66,7 @@ impl Metrics {
             topics: self.topics.get(),
             subscriptions: self.subscriptions.get(),
             patterns: self.patterns.get(),
+            pattern_list_bytes: self.pattern_list_bytes.get(),
             outbox_bytes: self.outbox_bytes.get(),
             history_messages: self.history_messages.get(),
             history_bytes: self.history_bytes.get(),
@@ -72,6 +77,8 @@ impl Metrics {
             recoveries_lost_total: self.recoveries_lost.get(),
             duplicates_total: self.duplicates.get(),
             connections_refused_total: self.connections_refused.get(),
+            hosts_refused_total: self.hosts_refused.get(),
+            origins_refused_total: self.origins_refused.get(),
             sessions_opened_total: self.sessions_opened.get(),
             sessions_slow_total: self.sessions_slow.get(),
             outboxes_shed_total: self.outboxes_shed.get(),
@@ -90,11 +97,13 @@ impl Metrics {
             plugin_reload_errors_total: self.plugin_reload_errors.get(),
             plugin_instances: self.plugin_instances.get(),
             plugin_timers: self.plugin_timers.get(),
+            tasks_failed_total: self.tasks_failed.get(),
             tls_handshake_errors_total: self.tls_handshake_errors.get(),
             tls_reloads_total: self.tls_reloads.get(),
             tls_reload_errors_total: self.tls_reload_errors.get(),
             tls_certificate_expires_unix_s: self.tls_certificate_expires_s.get(),
             tls_certificate_expires_soon: self.tls_certificate_expires_soon.get(),
+            log_lines_dropped_total: log_lines_dropped().get(),
         }
     }
 }
@@ -113,6 +122,8 @@ pub struct Snapshot {
     pub subscriptions: u64,
     /// Different patterns with subscribers.
     pub patterns: u64,
+    /// Bytes of the lists of patterns that topics keep.
+    pub pattern_list_bytes: u64,
     /// Bytes of encoded frames queued in all outboxes; a frame in several outboxes counts in each.
     pub outbox_bytes: u64,
     /// Messages in the history of all topics.
@@ -134,6 +145,10 @@ pub struct Snapshot {
     /// Connections refused by a connection limit (in all or of an address), the session limit, or the rate limit for new
     /// sessions or TLS handshakes.
     pub connections_refused_total: u64,
+    /// Requests refused because their `Host` is not a name of this server.
+    pub hosts_refused_total: u64,
+    /// Requests refused by the origin check.
+    pub origins_refused_total: u64,
     /// Sessions that were opened.
     pub sessions_opened_total: u64,
     /// Slow consumers: sessions that were closed because they did not read fast enough.
@@ -170,6 +185,9 @@ pub struct Snapshot {
     pub plugin_instances: u64,
     /// Pending timers of plugins.
     pub plugin_timers: u64,
+    /// Threads and tasks of the broker whose work panicked: each is a fault of the broker. Those of plugins, of accepting
+    /// and of keeping order go on; a shard ends with its sessions, which reconnect to others.
+    pub tasks_failed_total: u64,
     /// TLS handshakes that failed or timed out. Connections closed without a byte, such as port scans, do not count.
     pub tls_handshake_errors_total: u64,
     /// Certificate reloads.
@@ -180,6 +198,15 @@ pub struct Snapshot {
     pub tls_certificate_expires_unix_s: u64,
     /// 1 from `expiry_warn_days` before the certificate in use expires; 0 before that.
     pub tls_certificate_expires_soon: u64,
+    /// Lines that the binary could not write to standard output or standard error, because nobody read them in time or
+    /// the reader was gone; of the whole process.
+    pub log_lines_dropped_total: u64,
+}
+
+/// Lines that the process could not write.
+pub(crate) fn log_lines_dropped() -> &'static Counter {
+    static DROPPED: Counter = Counter(AtomicU64::new(0));
+    &DROPPED
 }
 
 /// A number that only increases.

@@ -81,7 +81,8 @@ fn configured(project: &Path, topics_and_plugins: bool) -> String {
     let own = if topics_and_plugins { own } else { "[sandbox]\n[[topic]]\npattern = \">\"\n".to_owned() };
     assert!(own.contains("[sandbox]\n"));
     let server = "[server]\nlisten = [\"127.0.0.1:0\"]\ncontrol = \"control.sock\"\n";
-    format!("{server}{}", own.replace("[sandbox]\n", "[sandbox]\ncache = \"cache\"\n"))
+    // The compiler of a broker that serves has the lowest priority, and other tests run beside it.
+    format!("{server}{}", own.replace("[sandbox]\n", "[sandbox]\ncache = \"cache\"\ncompile_ms = 600_000\n"))
 }
 
 /// Makes, builds, tests and loads a plugin, and tries it through a running broker.

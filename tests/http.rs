@@ -3,6 +3,8 @@
 mod curl;
 mod document;
 mod events;
+#[cfg(feature = "tls")]
+mod host;
 mod key;
 mod operation;
 mod poll;

@@ -77,7 +77,7 @@ fn rule(caller: Caller<'_>, action: Action<'_>) -> Rule {
         A::Call                         => [Allowed,     KeyTopics,  NotOffered, Allowed],
         A::History { .. }               => [Admission,   KeyTopics,  NotOffered, Allowed],
         A::Presence { .. }              => [Admission,   KeyTopics,  NotOffered, Allowed],
-        A::Disconnect                   => [NotOffered,  Allowed,    Capability, Allowed],
+        A::Disconnect                   => [NotOffered,  KeyTopics,  Capability, Allowed],
         A::ListTopics                   => [NotOffered,  Allowed,    NotOffered, Allowed],
         A::ListPlugins                  => [NotOffered,  KeyTopics,  NotOffered, Allowed],
         A::ReloadPlugin                 => [NotOffered,  KeyTopics,  NotOffered, Allowed],

@@ -70,7 +70,7 @@ fn every_caller_and_every_action_has_one_rule() {
     let table: Vec<String> =
         ACTIONS.iter().map(|action| callers.iter().map(|caller| letter(rule(*caller, *action))).collect()).collect();
     // Session, program, plugin, embedder.
-    let expected = ["+KC+", "D-C-", "+---", "+K-+", "AK-+", "AK-+", "-+C+", "-+-+", "-K-+", "-K-+"];
+    let expected = ["+KC+", "D-C-", "+---", "+K-+", "AK-+", "AK-+", "-KC+", "-+-+", "-K-+", "-K-+"];
     assert_eq!(table, expected);
 
     // The decisions for a topic without a plugin and without `delivery_max`, and a key for all topics.
@@ -94,18 +94,45 @@ fn an_api_key_may_use_only_its_topics_and_operations() {
     }
     let refused = decide(Caller::Program(&none), Action::Publish, &None);
     assert_eq!(refused, Err("API key \"backend\" is not for topic \"a.b\"".to_owned()));
-    for action in [Action::Call, Action::ListPlugins, Action::ReloadPlugin] {
+    for action in [Action::Call, Action::Disconnect, Action::ListPlugins, Action::ReloadPlugin] {
         assert!(check(Caller::Program(&all), action, Target::Broker).is_ok(), "{action:?}");
         let refused = check(Caller::Program(&narrow), action, Target::Broker).expect_err("no key for all topics");
         assert!(refused.message.ends_with(": only keys for all topics may"), "{}", refused.message);
     }
-    for action in [Action::Disconnect, Action::ListTopics] {
-        assert!(check(Caller::Program(&narrow), action, Target::Broker).is_ok(), "{action:?}");
-    }
+    assert!(
+        check(Caller::Program(&narrow), Action::ListTopics, Target::Broker).is_ok(),
+        "the list shows only its topics"
+    );
     assert!(lists(Caller::Program(&narrow), &topic("a.b")) && !lists(Caller::Program(&none), &topic("a.b")));
     assert!(check_operation(&all, ApiOperation::Publish).is_ok());
     let refused = check_operation(&all, ApiOperation::History).expect_err("not among its operations");
     assert_eq!((refused.code, &*refused.message), (ErrorCode::Forbidden, "API key \"backend\" may not read history"));
+}
+
+/// Every action with every scope of a key: for all topics, for the topic in question, for others. `+` is allowed on the topic,
+/// `*` on the broker as a whole too.
+#[test]
+fn every_action_has_one_answer_for_each_scope_of_a_key() {
+    let scopes = [key(&[">"]), key(&["a.*"]), key(&["other"])];
+    let table: Vec<String> = ACTIONS
+        .iter()
+        .map(|action| {
+            let answer = |key| {
+                let on_topic = decide(Caller::Program(key), *action, &None).is_ok();
+                let on_broker = check(Caller::Program(key), *action, Target::Broker).is_ok();
+                match (on_topic, on_broker) {
+                    (true, true) => '*',
+                    (true, false) => '+',
+                    (false, false) => '-',
+                    (false, true) => '!',
+                }
+            };
+            scopes.iter().map(answer).collect()
+        })
+        .collect();
+    // Publish, subscribe, subscribe to a pattern, call, history, presence, disconnect, topics, plugins, reload.
+    let expected = ["*+-", "---", "---", "*+-", "*+-", "*+-", "*+-", "***", "*+-", "*+-"];
+    assert_eq!(table, expected);
 }
 
 #[test]

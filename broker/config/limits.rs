@@ -57,6 +57,9 @@ settings! {
         keys: usize = 10_000, 1 to 10_000_000 items;
         /// Different patterns with subscribers.
         patterns: usize = 100_000, 1 to 10_000_000 items;
+        /// Memory for the lists of patterns that topics keep, each shared by all topics that the same patterns select.
+        /// Beyond it further topics look their patterns up at every message.
+        pattern_lists_bytes: usize = 33_554_432, 0 to 1_099_511_627_776 bytes;
         /// Presence: most members of one topic that are listed. With more, only their count is sent, instead of joins and
         /// leaves.
         presence_members: usize = 200, 1 to 100_000 items;
@@ -70,8 +73,14 @@ settings! {
         /// Rate limit: WebSocket pings and pongs of one session per second; bursts of up to one second's worth. Beyond it
         /// the session is closed with 1008.
         control_frames_per_s: u32 = 100, 1 to 1_000_000 items;
-        /// Timeout for the head of an HTTP request and for a TLS handshake.
+        /// Timeout for the head of an HTTP request, from its first byte, and for a TLS handshake.
         header_ms: u64 = 5_000, 10 to 600_000 ms;
+        /// How long an HTTP connection may be idle between two requests. It should be longer than that of a load balancer
+        /// in front, else requests get lost that it sends at that moment.
+        keep_alive_ms: u64 = 75_000, 10 to 600_000 ms;
+        /// Longest head of an HTTP request, of which its path and query may take half. A longer one is answered with 431
+        /// or 414.
+        head_bytes: usize = 16_384, 8_192 to 1_048_576 bytes;
         /// Timeout for the rest of a WebSocket message that has begun.
         frame_ms: u64 = 10_000, 10 to 600_000 ms;
         /// Write timeout: a connection that accepts no byte for this long is closed.

@@ -23,11 +23,17 @@ settings! {
         listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 8080))] => Custom { form: addresses };
         /// Shards: threads that each own a part of the sessions. 0 means one per core.
         shards: usize = 0, 0 to 256 items;
-        /// Whether the web pages are served.
+        /// Whether the web pages are served. The JavaScript client under `/sdk/` always is.
         page: bool = true => Flag;
+        /// Names under which browsers and programs reach this broker, without scheme and port, at most 1_000: a request
+        /// with another name in `Host` is answered with 421, so that no foreign page can pass for an own one (DNS
+        /// rebinding). IP addresses, `localhost` and the names in the certificate of `[tls]` need not be listed; `["*"]`
+        /// allows all. Behind a reverse proxy it is the name that the proxy passes on.
+        hosts: Vec<String> = Vec::new() => Custom { form: strings };
         /// Origin check: browser origins that may connect besides the broker's own pages, as browsers send them:
-        /// `scheme://host[:port]`, without a path. At most 1_000; `["*"]` allows all. It does not apply to clients without
-        /// Origin.
+        /// `scheme://host[:port]`, without a path. At most 1_000; `["*"]` allows all. `"null"` is what pages in files and
+        /// sandboxed frames send, of any author; `"file://"` what some web views send. It does not apply to clients
+        /// without Origin.
         allowed_origins: Vec<String> = Vec::new() => Custom { form: strings };
         /// Whether clients that send no Origin header, that is clients other than browsers, are rejected.
         require_origin: bool = false => Flag;
@@ -83,6 +89,9 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, tls: bool) ->
     server.read_keys(report, &section);
     if let Some(value) = section.get("listen") {
         server.listen = check_listen(report, value, "127.0.0.1:8080", usize::from(!tls));
+    }
+    if let Some(value) = section.get("hosts") {
+        server.hosts = check_hosts(report, value);
     }
     if let Some(value) = section.get("allowed_origins") {
         server.allowed_origins = check_origins(report, value);
@@ -143,6 +152,40 @@ fn listen_help(written: &str) -> String {
     format!("write \"{better}\"")
 }
 
+fn check_hosts<'a>(report: &mut Report, value: &'a Value<'a>) -> Vec<String> {
+    let example = "write `hosts = [\"chat.example.com\"]`";
+    let mut found = Vec::new();
+    for text in texts(report, "hosts", value, example, 0..=ORIGINS_MAX) {
+        match host_fault(text.value) {
+            None => found.push(text.value.to_owned()),
+            Some(help) => {
+                let title = "`hosts` needs names as they stand in a URL between the scheme and the port";
+                report.add(Problem::at(text.span, title).help(help));
+            }
+        }
+    }
+    found
+}
+
+/// Why this is never the name in a `Host` header, and what to write instead.
+fn host_fault(host: &str) -> Option<&'static str> {
+    let is_label = |label: &str| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        (1..=63).contains(&label.len()) && label.chars().all(fits)
+    };
+    match host {
+        "*" => None,
+        _ if host.contains("://") => Some("leave out the scheme: \"chat.example.com\""),
+        _ if host.contains('/') => Some("leave out everything after the name"),
+        _ if host.contains('*') => Some("list each name, or allow all with \"*\"; there are no patterns here"),
+        _ if host.parse::<IpAddr>().is_ok() => Some("addresses are always allowed: leave it out"),
+        _ if host.contains(':') => Some("leave out the port: all ports have the same names"),
+        _ if !host.is_ascii() => Some("write the name in its ASCII form (\"xn--...\")"),
+        _ if host.len() > 253 || !host.split('.').all(is_label) => Some("write a name like \"chat.example.com\""),
+        _ => None,
+    }
+}
+
 fn check_origins<'a>(report: &mut Report, value: &'a Value<'a>) -> Vec<String> {
     let example = "write `allowed_origins = [\"https://example.com\"]`";
     let mut found = Vec::new();
@@ -161,7 +204,7 @@ fn check_origins<'a>(report: &mut Report, value: &'a Value<'a>) -> Vec<String> {
 /// Why a browser never sends this as its `Origin` (RFC 6454, section 6.2), and what to write instead. Does not repeat
 /// what was written: it may hold a password.
 fn origin_fault(origin: &str) -> Option<String> {
-    if origin == "*" {
+    if ["*", "null", "file://"].contains(&origin) {
         return None;
     }
     let Some((scheme, rest)) = origin.split_once("://") else {
@@ -302,6 +345,8 @@ mod tests {
     fn invalid_origins_have_a_hint() {
         let cases = [
             ("*", ""),
+            ("null", ""),
+            ("file://", ""),
             ("https://example.com", ""),
             ("http://localhost:3000", ""),
             ("http://[::1]:8080", ""),
@@ -322,6 +367,30 @@ mod tests {
         for (origin, expected) in cases {
             let got = origin_fault(origin).unwrap_or_default();
             assert!(got.contains(expected) && got.is_empty() == expected.is_empty(), "{origin}: {got}");
+        }
+    }
+
+    #[test]
+    fn invalid_hosts_have_a_hint() {
+        let cases = [
+            ("*", ""),
+            ("chat.example.com", ""),
+            ("Chat.Example", ""),
+            ("intranet", ""),
+            ("https://chat.example.com", "leave out the scheme"),
+            ("chat.example.com:8080", "leave out the port"),
+            ("chat.example.com/ws", "after the name"),
+            ("*.example.com", "list each name"),
+            ("10.0.0.1", "addresses are always allowed"),
+            ("::1", "addresses are always allowed"),
+            ("bücher.de", "ASCII form"),
+            ("a..b", "like \"chat.example.com\""),
+            ("a b", "like \"chat.example.com\""),
+            ("", "like \"chat.example.com\""),
+        ];
+        for (host, expected) in cases {
+            let got = host_fault(host).unwrap_or_default();
+            assert!(got.contains(expected) && got.is_empty() == expected.is_empty(), "{host}: {got}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The accept loop: accepts connections on every listening socket and spawns one task for each. It reads nothing itself.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use super::admission::connections::Waiting;
 use super::control::Control;
 use super::http::stream::Stream;
 use super::{Front, Listener, connection};
+use crate::supervision;
 
 /// Least time between two warnings that accepting fails.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
@@ -31,15 +33,32 @@ pub(super) async fn serve(
     if let Some(control) = control {
         loops.spawn(control.serve(Arc::clone(&front)));
     }
-    for listener in listeners {
-        loops.spawn(accept(listener, Arc::clone(&front)));
+    let mut accepting = HashMap::new();
+    for listener in listeners.into_iter().map(Arc::new) {
+        let task = loops.spawn(accept(Arc::clone(&listener), Arc::clone(&front)));
+        accepting.insert(task.id(), listener);
     }
-    stop.await;
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            Some(ended) = loops.join_next_with_id() => {
+                let Err(error) = ended else { continue };
+                supervision::tell("accepting connections", &front.broker.core.metrics);
+                // The listening socket is still there, and somebody has to accept.
+                if let Some(listener) = accepting.remove(&error.id()) {
+                    tokio::time::sleep(PAUSE).await;
+                    let task = loops.spawn(accept(Arc::clone(&listener), Arc::clone(&front)));
+                    accepting.insert(task.id(), listener);
+                }
+            }
+        }
+    }
     front.stopped.send_replace(true);
     while loops.join_next().await.is_some() {}
 }
 
-async fn accept(listener: Listener, front: Arc<Front>) {
+async fn accept(listener: Arc<Listener>, front: Arc<Front>) {
     let mut connections = JoinSet::new();
     let mut warned_at: Option<Instant> = None;
     let stopping = front.stopping();

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -30,7 +30,7 @@ use super::http::streams::OpenStreams;
 use super::http::{failure, pages};
 use super::streaming::bridge::Bridge;
 use super::streaming::poll::Poll;
-use super::streaming::sse::EventStreamRequest;
+use super::streaming::sse::{self, EventStreamRequest};
 use super::streaming::subscription::bad;
 use super::websocket::Protocol;
 use super::websocket::upgrade::{
@@ -48,7 +48,11 @@ const REQUESTS_MAX: u64 = 100;
 const LIFETIME: Duration = Duration::from_secs(30);
 
 const HEADERS_MAX: usize = 64;
-const HEADER_BYTES_MAX: usize = 8 * 1024;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// How long a browser may remember the answer to a preflight.
+const PREFLIGHT_SECONDS: &str = "600";
 
 /// Seconds over which the retries of refused clients are spread.
 const LIMIT_SPREAD: u64 = 10;
@@ -72,10 +76,11 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, fr
     let service = service_fn(move |request| async move { Ok::<_, Infallible>(service_state.answer(request).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(front.header)
+        // Idle between two requests; `StreamGuard` times the heads themselves.
+        .header_read_timeout(front.keep_alive)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(StreamGuard::new(stream, malformed, front.write)), service)
+        .max_buf_size(front.head_bytes)
+        .serve_connection(TokioIo::new(StreamGuard::new(stream, malformed, front.header, front.write)), service)
         .with_upgrades();
     // The connection must be dropped before its upgrade is awaited: a broken one would never resolve it.
     let ended = {
@@ -114,6 +119,36 @@ struct HttpConnection<'f> {
     upgrading: Mutex<Option<PendingUpgrade>>,
 }
 
+/// What is remembered of a request to answer it if it is rejected.
+struct Asked {
+    path: Asker,
+    origin: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+    /// Whether the page that asks may read the response.
+    may_read: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Asker {
+    Api,
+    EventSource,
+    Other,
+}
+
+impl Asked {
+    fn of<B>(request: &Request<B>, front: &Front) -> Self {
+        let path = request.uri().path();
+        let asker = match path {
+            "/sse" => Asker::EventSource,
+            path if front.api.is_some() && api::is_for(path) => Asker::Api,
+            _ => Asker::Other,
+        };
+        let header = |name| request.headers().get(name).cloned();
+        let may_read = request.method() == Method::GET && check_reader(request.headers(), &front.rules, false).is_ok();
+        Self { path: asker, origin: header(header::ORIGIN), host: header(header::HOST), may_read }
+    }
+}
+
 /// A connection whose upgrade to a session was accepted.
 struct PendingUpgrade {
     upgrade: OnUpgrade,
@@ -124,14 +159,43 @@ struct PendingUpgrade {
 impl HttpConnection<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Response {
         let number = self.requests.fetch_add(1, Relaxed);
-        let is_api = self.front.api.is_some() && api::is_for(request.uri().path());
-        let reject = if is_api { Rejection::into_failure } else { Response::from };
-        let mut response = self.respond(number, request).await.unwrap_or_else(reject);
-        let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if !is_upgrade && (number + 1 >= REQUESTS_MAX || self.begun.elapsed() > LIFETIME) {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let asked = Asked::of(&request, self.front);
+        let mut response = match self.respond(number, request).await {
+            Ok(response) => response,
+            Err(rejection) => self.reject(&asked, rejection),
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return response;
+        }
+        let headers = response.headers_mut();
+        if number + 1 >= REQUESTS_MAX || self.begun.elapsed() > LIFETIME {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if !headers.contains_key(header::CONNECTION) {
+            let value = format!("timeout={}", self.front.keep_alive.as_secs());
+            headers.extend(HeaderValue::from_str(&value).map(|value| (KEEP_ALIVE, value)));
         }
         response
+    }
+
+    /// The response to a request that was rejected, in the form that its sender understands.
+    fn reject(&self, asked: &Asked, rejection: Rejection) -> Response {
+        if rejection.is_origin() {
+            self.front.broker.core.metrics.origins_refused.add(1);
+            if let Some(left_out) = self.front.pace.take(("origin", ""), 1) {
+                let Asked { origin, host, .. } = asked;
+                tracing::warn!(?origin, ?host, left_out, "the origin check refused a request: see `allowed_origins`");
+            }
+        }
+        match (asked.path, rejection.as_limit()) {
+            (Asker::Api, _) => rejection.into_failure(),
+            (Asker::EventSource, Some((text, seconds))) => {
+                // A page can read it only with this header, and only pages that may connect get that far.
+                let reader = asked.origin.clone().filter(|_| asked.may_read);
+                with_cors(sse::later(text, seconds), reader)
+            }
+            _ => rejection.into(),
+        }
     }
 
     async fn respond(&self, number: u64, request: Request<Incoming>) -> Result<Response, Rejection> {
@@ -140,6 +204,7 @@ impl HttpConnection<'_> {
         }
         let api = self.front.api.as_ref().filter(|_| api::is_for(request.uri().path()));
         check_head(&request, api.is_some())?;
+        self.front.hosts.check(request.headers())?;
         match self.refusal {
             None => {}
             Some(Refusal::Full) => return Err(connection_limit()),
@@ -150,6 +215,13 @@ impl HttpConnection<'_> {
                 self.front.broker.core.metrics.connections_refused.add(1);
             }
         };
+        if request.uri().path().len() + request.uri().query().map_or(0, str::len) > self.front.head_bytes / 2 {
+            return Err(Rejection::new(StatusCode::URI_TOO_LONG, "the path and query are too long")
+                .with(header::CONNECTION, "close"));
+        }
+        if request.method() == Method::OPTIONS {
+            return self.options(&request, api.is_some());
+        }
         if let Some(endpoint) = self.front.broker.core.endpoints.at(request.uri().path())
             && wants_upgrade(request.headers())
         {
@@ -164,7 +236,7 @@ impl HttpConnection<'_> {
                 check_program(request.headers(), &self.front.rules, secure)?;
                 Ok(api.answer(self.front, request).await)
             }
-            (path, None) if self.front.page => pages::respond(request.method(), path),
+            (path, None) if self.front.page || pages::is_of_client(path) => pages::respond(request.method(), path),
             _ => Err(Rejection::new(StatusCode::NOT_FOUND, "not found")),
         }
     }
@@ -186,6 +258,37 @@ impl HttpConnection<'_> {
         let pending = PendingUpgrade { upgrade: upgrade::on(request), protocol, permit };
         *self.upgrading.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
         Ok(response)
+    }
+
+    /// What may be done with a path (RFC 9110 section 9.3.7), and the preflight of a page of another origin that wants to read a
+    /// stream or a poll (WHATWG Fetch section 4.8).
+    fn options(&self, request: &Request<Incoming>, is_api: bool) -> Result<Response, Rejection> {
+        let methods = match request.uri().path() {
+            "/sse" | "/poll" | "/ws" => "GET, OPTIONS",
+            _ if is_api => api::methods(request.uri().path()),
+            path if self.front.broker.core.endpoints.at(path).is_some() => "GET, OPTIONS",
+            "*" => "GET, HEAD, POST, OPTIONS",
+            path if (self.front.page || pages::is_of_client(path)) && pages::respond(&Method::GET, path).is_ok() => {
+                "GET, HEAD, OPTIONS"
+            }
+            _ => return Err(Rejection::new(StatusCode::NOT_FOUND, "not found")),
+        };
+        let mut response = Response::new(Body::complete(""));
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+        if !matches!(request.uri().path(), "/sse" | "/poll") || !request.headers().contains_key(header::ORIGIN) {
+            return Ok(response);
+        }
+        let reader = check_reader(request.headers(), &self.front.rules, self.origin(request).secure)?;
+        let headers = response.headers_mut();
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "Last-Event-ID, Cache-Control"),
+            (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        Ok(with_cors(response, reader))
     }
 
     /// Server-Sent Events. The connection counts as a session from then on.
@@ -316,13 +419,14 @@ async fn hand_over(pending: PendingUpgrade, front: &Front) {
         tracing::error!("an upgraded connection has an unexpected stream type");
         return;
     };
-    #[cfg(fuzzing)]
+    #[cfg(feature = "fuzzing")]
     if front.echo {
         return super::fuzzing::hand_over(&front.broker, parts, permit);
     }
     // Copied, because the request's buffer would otherwise live as long as the session.
     let lead = parts.read_buf[..].into();
     let stream = parts.io.into_inner().into_inner();
+    stream.outlive_silence();
     if let Err(error) = start_session(&front.broker, stream, lead, protocol, permit) {
         tracing::warn!(%error, "cannot move a socket to its shard");
     }
@@ -343,7 +447,7 @@ fn start_session(
             let (stream, connection) = stream.into_inner();
             websocket::start_tls(broker, stream.into_std()?, connection, first, protocol, permit);
         }
-        #[cfg(fuzzing)]
+        #[cfg(feature = "fuzzing")]
         Stream::Other(stream) => match protocol {
             Protocol::Frames(codec) => websocket::start_other(broker, stream, first, codec, permit),
             Protocol::Raw(_) => {}

@@ -70,6 +70,9 @@ impl Control {
         loop {
             tokio::select! {
                 accepted = self.listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                    Ok((stream, _)) if !is_ours(&stream) => {
+                        tracing::warn!("a process of another user was refused at the control socket");
+                    }
                     Ok((stream, _)) => {
                         connections.spawn(serve_connection(stream, Arc::clone(&api), Arc::clone(&front)));
                     }
@@ -103,16 +106,28 @@ async fn serve_connection(stream: UnixStream, api: Arc<Api>, front: Arc<Front>) 
     }
 }
 
-/// Refuses a folder that other users can write to: they could replace the socket by one of their own.
+/// Whether the process at the other end is the operator's or root's, whatever the modes of files and folders are.
+fn is_ours(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| is_trusted(peer.uid()))
+}
+
+fn is_trusted(user: u32) -> bool {
+    [0, rustix::process::geteuid().as_raw()].contains(&user)
+}
+
+/// Refuses a folder that other users can write to, or lead elsewhere: they could replace the socket by one of their own.
 fn check_folder(folder: &Path) -> io::Result<()> {
+    let refused = |text: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    // A link of root, such as /var/run, may be followed; one that somebody else has put there may not.
+    if !is_trusted(fs::symlink_metadata(folder)?.uid()) {
+        return refused(format!("{} belongs to another user", folder.display()));
+    }
     let about = fs::metadata(folder)?;
-    if ![0, rustix::process::geteuid().as_raw()].contains(&about.uid()) {
-        let text = format!("{} belongs to another user", folder.display());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    if !is_trusted(about.uid()) {
+        return refused(format!("{} leads to a folder of another user", folder.display()));
     }
     if about.mode() & 0o022 != 0 {
-        let text = format!("others may write to {}", folder.display());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        return refused(format!("others may write to {}", folder.display()));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ mod admission;
 mod api;
 mod connection;
 mod control;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod http;
 mod streaming;
@@ -28,11 +28,13 @@ use self::admission::connections::Connections;
 use self::admission::rate::AdmissionRate;
 use self::api::Api;
 use self::control::Control;
+use self::http::hosts::Hosts;
 use self::tls::Tls;
 use self::websocket::upgrade::OriginRules;
 use crate::broker::Broker;
-use crate::config;
+use crate::config::{self, Limits};
 use crate::hub::Duplex;
+use crate::log_pace::LogPace;
 
 pub use self::control::ControlError;
 #[cfg(feature = "tls")]
@@ -75,17 +77,22 @@ struct Front {
     broker: Broker,
     page: bool,
     rules: OriginRules,
+    hosts: Hosts,
     connections: Connections,
     admission: AdmissionRate,
+    /// How often refusals are logged.
+    pace: LogPace,
     /// The HTTP API, if it is enabled.
     api: Option<Api>,
     /// Becomes true when the server stops taking requests.
     stopped: watch::Sender<bool>,
     header: Duration,
+    keep_alive: Duration,
+    head_bytes: usize,
     frame: Duration,
     write: Duration,
     /// Whether upgraded connections echo instead of being sessions.
-    #[cfg(fuzzing)]
+    #[cfg(feature = "fuzzing")]
     echo: bool,
 }
 
@@ -142,7 +149,11 @@ impl Server {
         let mut real = Vec::new();
         for address in addresses {
             let failed = |reason| BindError { address: *address, reason };
-            let socket = listen(*address, self.front.broker.core.limits.unsent_bytes).map_err(failed)?;
+            // `[::]` alone takes IPv4 too, but must leave it to an address that is listed for it.
+            let is_shared =
+                |other: &SocketAddr| other.is_ipv4() && other.port() == address.port() && address.port() != 0;
+            let is_only_v6 = address.is_ipv6() && addresses.iter().any(is_shared);
+            let socket = listen(*address, is_only_v6, &self.front.broker.core.limits).map_err(failed)?;
             real.push(socket.local_addr().map_err(failed)?);
             self.listeners.push(Listener { socket, tls: tls.cloned() });
         }
@@ -165,14 +176,18 @@ impl Front {
                 allowed_origins: settings.allowed_origins.clone(),
                 require_origin: settings.require_origin,
             },
+            hosts: Hosts::new(&settings.hosts, Arc::clone(&broker.core.metrics)),
             connections: Connections::new(limits, settings.trusted_proxies.clone(), Arc::clone(&broker.core.metrics)),
             admission: AdmissionRate::new(limits.admissions_per_s),
+            pace: LogPace::default(),
             api: None,
             stopped: watch::Sender::new(false),
             frame: Duration::from_millis(limits.frame_ms),
             header: Duration::from_millis(limits.header_ms),
+            keep_alive: Duration::from_millis(limits.keep_alive_ms),
+            head_bytes: limits.head_bytes,
             write: Duration::from_millis(limits.write_ms),
-            #[cfg(fuzzing)]
+            #[cfg(feature = "fuzzing")]
             echo: false,
             broker,
         }
@@ -196,23 +211,30 @@ impl Broker {
     }
 }
 
-fn listen(address: SocketAddr, unsent_bytes: u32) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, is_only_v6: bool, limits: &Limits) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A broker that has just stopped leaves connections in TIME_WAIT, which must not prevent a restart.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
-    bound_unsent(&socket, unsent_bytes)?;
+    if is_only_v6 {
+        socket2::SockRef::from(&socket).set_only_v6(true)?;
+    }
+    bound_sending(&socket, limits)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Bounds what the system buffers for a slow consumer. Accepted sockets inherit the option from the listening socket.
+/// Bounds what the system buffers for a slow consumer, and how long it tries to reach a peer that acknowledges nothing
+/// (RFC 5482): what is small always fits its buffer, so that no write would ever fail. Accepted sockets inherit both options
+/// from the listening socket.
 #[cfg(any(target_os = "android", target_os = "linux"))]
-fn bound_unsent(socket: &TcpSocket, unsent_bytes: u32) -> io::Result<()> {
-    socket2::SockRef::from(socket).set_tcp_notsent_lowat(unsent_bytes)
+fn bound_sending(socket: &TcpSocket, limits: &Limits) -> io::Result<()> {
+    let socket = socket2::SockRef::from(socket);
+    socket.set_tcp_notsent_lowat(limits.unsent_bytes)?;
+    socket.set_tcp_user_timeout(Some(Duration::from_millis(limits.ping_ms.saturating_add(limits.pong_ms))))
 }
 
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
-fn bound_unsent(_: &TcpSocket, _: u32) -> io::Result<()> {
+fn bound_sending(_: &TcpSocket, _: &Limits) -> io::Result<()> {
     Ok(())
 }

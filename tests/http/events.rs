@@ -97,11 +97,14 @@ async fn streams_count_toward_session_limits() {
     let (running, _) = start_with(|config| config.limits.sessions = 2);
     let one = Stream::open(running.address, "topic=a", None).await;
     let mut client = running.client(Codec::Json).await;
-    for target in ["/sse?topic=a", "/poll?topic=a&wait_ms=0"] {
-        let full = get(running.address, target).await;
-        assert_eq!(full.status, 503);
-        assert!(full.header("retry-after").is_some());
-    }
+    let full = get(running.address, "/poll?topic=a&wait_ms=0").await;
+    assert_eq!((full.status, full.header("retry-after").is_some()), (503, true));
+    // A browser would give up for good after an error status.
+    let full = get(running.address, "/sse?topic=a").await;
+    assert_eq!((full.status, full.header("content-type")), (200, Some("text/event-stream")));
+    let (comment, retry) = full.body.split_once("\nretry: ").unwrap();
+    assert_eq!(comment, ": session limit reached, try again later");
+    assert!(retry.trim().parse::<u64>().unwrap() >= 1_000 && full.body.ends_with("\n\n"), "{full:?}");
     drop(one);
     eventually("the slot is released", || running.broker.metrics().sessions == 1).await;
     let _two = Stream::open(running.address, "topic=a", None).await;

@@ -57,6 +57,27 @@ async fn each_invalid_api_request_has_its_status() {
 }
 
 #[tokio::test]
+async fn a_body_over_the_limit_is_answered_however_long_it_is() {
+    let (running, program) = start();
+    for bytes in [70_000, 1_000_000, 8_000_000] {
+        let head = format!(
+            "POST /api/v1/publish HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\nContent-Length: {bytes}\r\n\r\n",
+            program.key
+        );
+        let mut socket = TcpStream::connect(running.address).await.unwrap();
+        // A client that reads only when it has sent everything.
+        socket.write_all(head.as_bytes()).await.unwrap();
+        for chunk in vec![b'x'; bytes].chunks(100_000) {
+            socket.write_all(chunk).await.unwrap_or_else(|error| panic!("{bytes} bytes: {error}"));
+        }
+        let answer = everything_answered(socket, b"").await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{bytes} bytes: {answer}");
+        assert!(answer.contains("\"too_large\""), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_payload_of_exactly_the_limit_is_accepted() {
     let (_running, program) = start_with(|config| config.limits.message_bytes = 1_000);
     let text = |bytes: usize| json!({"topic": "a", "data": "x".repeat(bytes - 2)});
@@ -125,13 +146,20 @@ async fn each_invalid_stream_or_poll_request_has_its_status_and_no_session() {
         ("topic=a.*&delivery=latest", 400, "bad_request"),
         ("topic=a.1&topic=a.2&topic=a.3&topic=a.4", 429, "too_many"),
         ("topic=a.1&last_event_id=nonsense", 400, "bad_request"),
+        ("topic=a.1&lastEventId=nonsense", 400, "bad_request"),
+        ("topic=a.1&Last-Event-ID=nonsense", 400, "bad_request"),
+        ("topic=a.1&lasteventid=AQ", 400, "bad_request"),
+        ("topic=a.1&topics=a.2", 400, "bad_request"),
+        ("topic=a.1&wait_ms=1", 400, "bad_request"),
         (&many, 400, "bad_request"),
     ] {
         let answered = get(running.address, &format!("/sse?{query}")).await;
         assert_eq!(answered.status, status, "{query}: {answered:?}");
         assert!(answered.body.starts_with(&format!("{{\"code\":\"{code}\"")), "{query}: {answered:?}");
     }
-    for query in ["topic=a.1&topic=a.2", "topic=a.*", "topic=a.1&since=1", "topic=a.1&wait_ms=99999", ""] {
+    for query in
+        ["topic=a.1&topic=a.2", "topic=a.*", "topic=a.1&since=1", "topic=a.1&wait_ms=99999", "topic=a.1&after=3", ""]
+    {
         assert_eq!(get(running.address, &format!("/poll?{query}")).await.status, 400, "{query}");
     }
     let post = "POST /sse?topic=a.b HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
@@ -149,8 +177,8 @@ async fn streams_are_readable_only_for_pages_of_allowed_origins() {
         ("Sec-Fetch-Site: same-origin\r\n", 200, None),
         ("Origin: https://app.example\r\nSec-Fetch-Site: cross-site\r\n", 200, Some("https://app.example")),
     ] {
-        let request = |path: &str| format!("GET {path}?topic=a&wait_ms=0 HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
-        for path in ["/sse", "/poll"] {
+        let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+        for path in ["/sse?topic=a", "/poll?topic=a&wait_ms=0"] {
             let answered = http(running.address, &request(path)).await;
             assert_eq!(answered.status, status, "{path} {headers:?}");
             assert_eq!(answered.header("access-control-allow-origin"), readable, "{path} {headers:?}");

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::within;
@@ -61,7 +61,7 @@ pub(crate) async fn http(address: SocketAddr, request: &str) -> Answered {
 }
 
 /// The same over a connection that is there.
-pub(crate) async fn http_over(mut stream: TcpStream, request: &str) -> Answered {
+pub(crate) async fn http_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answered {
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut bytes = Vec::new();
     loop {

@@ -53,8 +53,18 @@ impl Certificate {
     }
 
     pub(crate) fn valid(from_s: u64, until_s: u64) -> Self {
+        Self::made(&["localhost"], from_s, until_s)
+    }
+
+    /// A good one for these names.
+    pub(crate) fn named(names: &[&str]) -> Self {
+        Self::made(names, now_s() - 3_600, now_s() + 100 * 86_400)
+    }
+
+    fn made(names: &[&str], from_s: u64, until_s: u64) -> Self {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
         let at = |seconds| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
         (params.not_before, params.not_after) = (at(from_s), at(until_s));
         let pem = params.self_signed(&key).unwrap().pem();

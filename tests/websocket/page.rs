@@ -61,7 +61,7 @@ async fn each_invalid_request_has_its_status_and_affects_no_other_client() {
         (upgrade(&[("Origin", "null")]), 403),
         (upgrade(&[("Origin", &format!("https://{address}"))]), 403),
         (upgrade(&[("Origin", "http://127.0.0.1")]), 403),
-        (upgrade(&[("X-Long", &"x".repeat(9_000))]), 431),
+        (upgrade(&[("X-Long", &"x".repeat(17_000))]), 431),
         (upgrade(&vec![("X-Many", "x"); 80]), 431),
         ("nonsense\r\n\r\n".to_owned(), 400),
     ];
@@ -98,6 +98,17 @@ async fn the_origin_check_allows_the_own_origin_and_the_listed_ones() {
 }
 
 #[tokio::test]
+async fn both_wildcard_addresses_may_have_one_port() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = [format!("0.0.0.0:{free}"), format!("[::]:{free}")].map(|address| address.parse().unwrap());
+    let running = Running::with(|config| config.server.listen = listen.to_vec());
+    assert_eq!(running.address.port(), free);
+    for address in [format!("127.0.0.1:{free}"), format!("[::1]:{free}")] {
+        assert_eq!(http(address.parse().unwrap(), &get("/")).await.status, 200, "{address}");
+    }
+}
+
+#[tokio::test]
 async fn offered_compression_is_declined() {
     let running = Running::start();
     let offer = [("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")];
@@ -106,9 +117,12 @@ async fn offered_compression_is_declined() {
 }
 
 #[tokio::test]
-async fn without_pages_only_the_websocket_is_served() {
+async fn without_pages_only_the_websocket_and_the_client_are_served() {
     let running = Running::with(|config| config.server.page = false);
     assert_eq!(http(running.address, &get("/")).await.status, 404);
+    assert_eq!(http(running.address, &get("/web/app.js")).await.status, 404);
+    // Pages of other servers load it from here.
+    assert_eq!(http(running.address, &get("/sdk/index.js")).await.status, 200);
     running.client(Codec::Json).await.ping().await;
 }
 

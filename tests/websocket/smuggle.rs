@@ -115,7 +115,7 @@ async fn a_client_that_does_not_read_responses_is_closed() {
 
 #[tokio::test]
 async fn an_idle_http_connection_is_closed() {
-    let running = Running::with(|config| config.limits.header_ms = 300);
+    let running = Running::with(|config| config.limits.keep_alive_ms = 300);
     let begun = Instant::now();
     let answer = all_of(&running, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer}");
@@ -127,26 +127,25 @@ async fn a_connection_is_closed_at_the_limit_of_requests() {
     let running = Running::start();
     let asked = "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n".repeat(150);
     let answer = all_of(&running, asked.as_bytes()).await;
-    // The last one may be lost to the reset because of unread bytes.
-    let answers = answer.matches("HTTP/1.1 404").count();
-    assert!((1..=100).contains(&answers), "{answers} answers");
+    assert_eq!(answer.matches("HTTP/1.1 404").count(), 100, "none is lost to a reset because of unread bytes");
+    assert_eq!(answer.matches("connection: close").count(), 1);
+    assert_eq!(answer.matches("keep-alive: timeout=75").count(), 99);
 }
 
 #[tokio::test]
 async fn heads_and_paths_over_their_limits_are_refused() {
     let running = Running::start();
     for (what, request) in [
-        ("a long header", format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(9_000))),
+        ("a long header", format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(17_000))),
         ("many headers", format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(65))),
         ("a long address", format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(70_000))),
+        ("an address of more than half", format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(8_200))),
         ("a head without end", format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(100_000))),
     ] {
         let answer = all_of(&running, request.as_bytes()).await;
-        // The broker closes with unread bytes, so the answer may be lost to a reset.
-        assert!(
-            answer.is_empty() || ["HTTP/1.1 431", "HTTP/1.1 414"].iter().any(|start| answer.starts_with(start)),
-            "{what}: {answer}"
-        );
+        let status = if what.contains("address") { "HTTP/1.1 414" } else { "HTTP/1.1 431" };
+        // hyper finds a head too long before it has seen that it is the address.
+        assert!(answer.starts_with(status) || answer.starts_with("HTTP/1.1 431"), "{what}: {answer}");
     }
     let headers = "X: y\r\n".repeat(60);
     let answer =

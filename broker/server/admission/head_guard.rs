@@ -55,6 +55,16 @@ impl MalformedHeads {
 }
 
 impl HeadGuard {
+    /// Whether a head has begun and is not complete.
+    pub(in crate::server) fn is_in_head(&self) -> bool {
+        self.begun
+    }
+
+    /// Whether a body is still to come.
+    pub(in crate::server) fn is_in_body(&self) -> bool {
+        self.body_left > 0
+    }
+
     pub(in crate::server) fn follow(&mut self, mut bytes: &[u8], malformed: &MalformedHeads) {
         while let Some((byte, rest)) = bytes.split_first() {
             if self.body_left > 0 {

@@ -17,14 +17,32 @@ pub(in crate::server) struct StreamGuard<S> {
     stream: S,
     malformed: Arc<MalformedHeads>,
     guard: HeadGuard,
+    header: Duration,
+    /// Fires when a head that has begun is not complete in time, or the first one has not begun.
+    late: Option<Pin<Box<Sleep>>>,
     write: Duration,
+    /// What is read after the last response, so that it is not lost to a reset.
+    rest: Option<Rest>,
     /// Fires when the peer has read nothing for too long; none while writes make progress.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
+/// Bytes that the peer still sends when the server has said all: a request that was refused before its body was read, or
+/// requests behind the last one that is answered. A socket that is closed with unread bytes is reset, and the peer would lose
+/// responses that it has not read yet (RFC 9112 section 9.6).
+struct Rest {
+    left: usize,
+    until: Pin<Box<Sleep>>,
+}
+
+/// The most of that, in bytes and time.
+const REST_BYTES_MAX: usize = 16 * 1024 * 1024;
+const REST_TIME: Duration = Duration::from_secs(2);
+
 impl<S> StreamGuard<S> {
-    pub(in crate::server) fn new(stream: S, malformed: Arc<MalformedHeads>, write: Duration) -> Self {
-        Self { stream, malformed, guard: HeadGuard::default(), write, stalled: None }
+    pub(in crate::server) fn new(stream: S, malformed: Arc<MalformedHeads>, header: Duration, write: Duration) -> Self {
+        let late = Some(Box::pin(tokio::time::sleep(header)));
+        Self { stream, malformed, guard: HeadGuard::default(), header, late, write, rest: None, stalled: None }
     }
 
     pub(in crate::server) fn into_inner(self) -> S {
@@ -45,15 +63,31 @@ impl<S> StreamGuard<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for StreamGuard<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, malformed, guard, .. } = self.get_mut();
+        let Self { stream, malformed, guard, header, late, .. } = self.get_mut();
         let before = buffer.filled().len();
-        ready!(Pin::new(stream).poll_read(context, buffer))?;
-        guard.follow(&buffer.filled()[before..], malformed);
-        Poll::Ready(Ok(()))
+        match Pin::new(stream).poll_read(context, buffer) {
+            Poll::Ready(read) => {
+                read?;
+                guard.follow(&buffer.filled()[before..], malformed);
+                match (guard.is_in_head(), &late) {
+                    (true, None) => *late = Some(Box::pin(tokio::time::sleep(*header))),
+                    (false, Some(_)) => *late = None,
+                    _ => {}
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => match late {
+                Some(late) => {
+                    ready!(late.as_mut().poll(context));
+                    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                }
+                None => Poll::Pending,
+            },
+        }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for StreamGuard<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StreamGuard<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.progress(written, context)
@@ -78,8 +112,41 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StreamGuard<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let ended = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.progress(ended, context)
+        if self.rest.is_none() {
+            let ended = Pin::new(&mut self.stream).poll_shutdown(context);
+            ready!(self.progress(ended, context))?;
+            let left = if self.guard.is_in_body() { REST_BYTES_MAX } else { 0 };
+            self.rest = Some(Rest { left, until: Box::pin(tokio::time::sleep(REST_TIME)) });
+        }
+        self.poll_rest(context).map(Ok)
+    }
+}
+
+impl<S: AsyncRead + Unpin> StreamGuard<S> {
+    /// Reads what the peer still sends. Where nothing is expected and nothing is there, that is the end.
+    fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(Rest { left, until }) = &mut self.rest else { return Poll::Ready(()) };
+        let mut unread = [std::mem::MaybeUninit::uninit(); 8 * 1024];
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut unread);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.guard.follow(buffer.filled(), &self.malformed);
+                    // More than what was announced, up to the bound.
+                    *left = match *left {
+                        0 => REST_BYTES_MAX,
+                        left => left,
+                    }
+                    .saturating_sub(buffer.filled().len());
+                    if *left == 0 {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending if *left == 0 => return Poll::Ready(()),
+                Poll::Pending => return until.as_mut().poll(context),
+            }
+        }
     }
 }
 
@@ -92,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn a_write_times_out_only_when_it_makes_no_progress() {
         let (near, mut far) = tokio::io::duplex(10);
-        let mut stream_guard = StreamGuard::new(near, Arc::default(), Duration::from_secs(1));
+        let mut stream_guard = StreamGuard::new(near, Arc::default(), Duration::from_secs(1), Duration::from_secs(1));
         let reading = async {
             let mut taken = [0; 10];
             for _ in 0..5 {

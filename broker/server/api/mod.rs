@@ -59,6 +59,12 @@ pub(super) fn is_for(path: &str) -> bool {
     path.starts_with(ROOT)
 }
 
+/// The methods of a path of this API, as `Allow` names them.
+pub(super) fn methods(path: &str) -> &'static str {
+    let is_document = path.strip_prefix(ROOT).and_then(|path| path.strip_prefix(VERSION)) == Some(DOCUMENT);
+    if is_document { "GET, HEAD, OPTIONS" } else { "POST, OPTIONS" }
+}
+
 impl Api {
     pub(super) fn new(settings: &config::Api) -> Self {
         Self { authentication: Authentication::Keys(Keys::new(settings.keys.clone())) }

@@ -2,6 +2,7 @@
 
 pub(super) mod body;
 pub(super) mod failure;
+pub(super) mod hosts;
 pub(super) mod pages;
 pub(super) mod proxy;
 pub(super) mod query;

@@ -13,6 +13,11 @@ const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src '
 /// Where the files of the JavaScript client lie.
 const CLIENT: &str = "/sdk/";
 
+/// Whether a path is of the JavaScript client, which pages of other servers load too.
+pub(in crate::server) fn is_of_client(path: &str) -> bool {
+    path.starts_with(CLIENT)
+}
+
 struct File {
     path: &'static str,
     kind: &'static str,

@@ -20,6 +20,14 @@ impl<'q> Query<'q> {
         Ok(Self(pairs))
     }
 
+    /// The first name that is none of these. Names that only defeat caches, `_` and `t`, and those that begin with `x-` are
+    /// passed over.
+    pub(in crate::server) fn unknown(&self, known: &[&str]) -> Option<&str> {
+        let is_passed_over = |name: &str| name == "_" || name == "t" || name.starts_with("x-");
+        let mut names = self.0.iter().map(|(name, _)| &**name);
+        names.find(|name| !known.contains(name) && !is_passed_over(name))
+    }
+
     /// The values of a name, in their order.
     pub(in crate::server) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| &**value)
@@ -66,6 +74,9 @@ mod tests {
         assert_eq!(query.all("topic").collect::<Vec<_>>(), ["a.b", "é +"]);
         assert_eq!((query.one("last"), query.one("flag"), query.one("none")), (Ok(Some("5")), Ok(Some("")), Ok(None)));
         assert_eq!(query.one("topic"), Err(BadQuery));
+        assert_eq!(query.unknown(&["topic", "last"]), Some("flag"));
+        let query = Query::parse("topic=a&_=1&t=2&x-trace=3").expect("a query");
+        assert_eq!(query.unknown(&["topic"]), None);
         for bad in ["a=%", "a=%2", "a=%zz", "a=%+1", "%ff=1", "a=%c3"] {
             assert_eq!(Query::parse(bad), Err(BadQuery), "{bad}");
         }

@@ -39,6 +39,18 @@ impl Rejection {
         [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&self.status)
     }
 
+    /// A limit that was reached, as text and seconds until the client may try again.
+    pub(in crate::server) fn as_limit(&self) -> Option<(&'static str, u64)> {
+        let (name, value) = self.header.as_ref().filter(|_| self.is_limit())?;
+        let seconds = value.to_str().ok().filter(|_| *name == header::RETRY_AFTER)?.parse().ok()?;
+        Some((self.text, seconds))
+    }
+
+    /// Whether the origin check failed.
+    pub(in crate::server) fn is_origin(&self) -> bool {
+        self.status == StatusCode::FORBIDDEN
+    }
+
     /// Whether the connection ends with this response: its bytes cannot be trusted, or a limit was reached.
     fn ends_connection(&self) -> bool {
         self.status == StatusCode::BAD_REQUEST || self.is_limit()

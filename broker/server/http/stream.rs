@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use tokio_rustls::server::TlsStream;
 
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 use crate::hub::Duplex;
 
 /// Bytes in both directions.
@@ -20,7 +20,7 @@ pub(in crate::server) enum Stream {
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream<TcpStream>>),
     /// Any stream, for fuzzing.
-    #[cfg(fuzzing)]
+    #[cfg(feature = "fuzzing")]
     Other(Box<dyn Duplex>),
 }
 
@@ -31,20 +31,37 @@ macro_rules! with {
             Stream::Tcp($inner) => $do,
             #[cfg(feature = "tls")]
             Stream::Tls($inner) => $do,
-            #[cfg(fuzzing)]
+            #[cfg(feature = "fuzzing")]
             Stream::Other($inner) => $do,
         }
     };
 }
 
 impl Stream {
+    /// Becomes a session's, whose pings notice a peer that is gone: one that is there and reads nothing for a while is not for
+    /// the system to end.
+    pub(in crate::server) fn outlive_silence(&self) {
+        let tcp = match self {
+            Self::Tcp(tcp) => tcp,
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.get_ref().0,
+            #[cfg(feature = "fuzzing")]
+            Self::Other(_) => return,
+        };
+        // A connection that is gone meanwhile is noticed soon enough.
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        let _ = socket2::SockRef::from(tcp).set_tcp_user_timeout(None);
+        #[cfg(not(any(target_os = "android", target_os = "linux")))]
+        let _ = tcp;
+    }
+
     /// Whether the connection is encrypted.
     pub(in crate::server) fn is_secure(&self) -> bool {
         match self {
             Self::Tcp(_) => false,
             #[cfg(feature = "tls")]
             Self::Tls(_) => true,
-            #[cfg(fuzzing)]
+            #[cfg(feature = "fuzzing")]
             Self::Other(_) => false,
         }
     }

@@ -42,7 +42,8 @@ impl Events {
     pub(super) fn new(bridge: Bridge, selection: SubscriptionQuery, cursor: Cursor, open: OpenStream) -> Self {
         let heads = vec![None; selection.topics.len()];
         let retry_ms = RETRY_MS + crate::identity::below(RETRY_SPREAD_MS);
-        let ready = format!("retry: {retry_ms}\n\n").into_bytes();
+        // A field of the first event, so that no event is empty.
+        let ready = format!("retry: {retry_ms}\n").into_bytes();
         Self { bridge, selection, cursor, heads, answered: 0, ready, end: None, _open: open }
     }
 
@@ -185,7 +186,9 @@ impl Events {
     /// again.
     fn event(&mut self, name: &str, frame: &[u8], moved: bool) {
         self.ready.extend_from_slice(b"event: ");
-        self.ready.extend_from_slice(name.as_bytes());
+        // The name of a frame that a plugin sends is the plugin's: it must not become fields of the stream.
+        let is_fit = |byte: &u8| !matches!(byte, b'\n' | b'\r' | 0);
+        self.ready.extend(name.bytes().filter(is_fit));
         if moved {
             self.ready.extend_from_slice(b"\nid: ");
             self.ready.extend_from_slice(self.cursor.id().as_bytes());

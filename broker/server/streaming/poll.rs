@@ -48,7 +48,7 @@ struct SubscriptionStart {
 
 impl Poll {
     pub(in crate::server) fn read(query: &Query<'_>) -> Result<Self, Failure> {
-        let selection = SubscriptionQuery::read(query)?;
+        let selection = SubscriptionQuery::read(query, &["since", "wait_ms"])?;
         if selection.topics.len() != 1 || is_pattern(&selection.topics[0]) {
             return Err(bad("a poll takes exactly one topic"));
         }

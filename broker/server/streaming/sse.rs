@@ -16,6 +16,9 @@ use crate::server::http::streams::OpenStream;
 
 const LAST_EVENT_ID: &str = "last-event-id";
 
+/// The same in the query: programs write the first, polyfills of `EventSource` the others.
+const QUERY_IDS: [&str; 3] = ["last_event_id", "lastEventId", "Last-Event-ID"];
+
 /// Bytes of events after which the response begins although not all subscriptions have been answered.
 const EARLY_BYTES_MAX: usize = 64 * 1024;
 
@@ -29,17 +32,18 @@ impl EventStreamRequest {
     /// Reads the parameters. The id of the last event is in the header when a browser reconnects by itself, and in the query
     /// when a program does.
     pub(in crate::server) fn read(query: &Query<'_>, headers: &HeaderMap) -> Result<Self, Failure> {
-        let selection = SubscriptionQuery::read(query)?;
+        let selection = SubscriptionQuery::read(query, &QUERY_IDS)?;
         let mut cursor = Cursor::new(&selection.topics);
         let header = match headers.get(LAST_EVENT_ID).map(HeaderValue::to_str) {
             Some(Ok(id)) => Some(id),
             Some(Err(_)) => return Err(unknown_id()),
             None => None,
         };
-        let id = match header {
-            None => one(query, "last_event_id")?,
-            some => some,
-        };
+        let mut id = header;
+        for name in QUERY_IDS {
+            let given = one(query, name)?;
+            id = id.or(given);
+        }
         if let Some(id) = id.filter(|id| !id.is_empty()) {
             cursor.restore(id).ok_or_else(unknown_id)?;
         }
@@ -89,6 +93,22 @@ impl EventStreamRequest {
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         Ok(response)
     }
+}
+
+/// The response to a client for which there is no room now: a stream that says when to try again, and ends. A browser gives up
+/// an `EventSource` for good that is answered with an error status.
+pub(in crate::server) fn later(text: &str, seconds: u64) -> Response {
+    let mut response = Response::new(Body::complete(format!(": {text}\nretry: {}\n\n", seconds * 1_000)));
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONNECTION, "close"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 fn unknown_id() -> Failure {

@@ -11,6 +11,9 @@ use crate::topic::Pattern;
 /// Most topics and patterns of one stream, so that all their positions fit into an event's id.
 const TOPICS_MAX: usize = 50;
 
+/// The parameters of a subscription.
+const NAMES: [&str; 6] = ["topic", "last", "delivery", "field", "every_ms", "presence"];
+
 /// Topics and the options for all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::server) struct SubscriptionQuery {
@@ -22,8 +25,13 @@ pub(in crate::server) struct SubscriptionQuery {
 }
 
 impl SubscriptionQuery {
-    /// Reads `topic` (once or more), `last`, `delivery` with `field` and `every_ms`, and `presence`.
-    pub(in crate::server) fn read(query: &Query<'_>) -> Result<Self, Failure> {
+    /// Reads `topic` (once or more), `last`, `delivery` with `field` and `every_ms`, and `presence`; `others` are the names of
+    /// parameters that somebody else reads.
+    pub(in crate::server) fn read(query: &Query<'_>, others: &[&str]) -> Result<Self, Failure> {
+        let known = [&NAMES[..], others].concat();
+        if let Some(name) = query.unknown(&known) {
+            return Err(bad(format!("unknown parameter {name:?}; known are: {}", known.join(", "))));
+        }
         let mut topics: Vec<String> = Vec::new();
         for topic in query.all("topic").filter(|topic| !topic.is_empty()) {
             if !topics.iter().any(|there| there == topic) {
@@ -109,7 +117,7 @@ mod tests {
     use super::*;
 
     fn read(query: &str) -> Result<SubscriptionQuery, String> {
-        SubscriptionQuery::read(&Query::parse(query).expect("a query")).map_err(|failure| failure.message)
+        SubscriptionQuery::read(&Query::parse(query).expect("a query"), &[]).map_err(|failure| failure.message)
     }
 
     #[test]

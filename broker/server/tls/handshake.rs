@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -55,7 +56,7 @@ impl Tls {
         let mut first = [0];
         match (stream.peek(&mut first).await?, first) {
             (0, _) => Err(HandshakeError::Left),
-            (_, [HANDSHAKE]) => Ok(TlsAcceptor::from(self.current.get()).accept(stream).await?),
+            (_, [HANDSHAKE]) => Ok(TlsAcceptor::from(Arc::clone(&self.current.get().config)).accept(stream).await?),
             (_, [first]) => {
                 if first.is_ascii_uppercase() {
                     answer(stream).await?;

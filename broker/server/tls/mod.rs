@@ -12,8 +12,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use rustls::ServerConfig;
-
+use self::pair::Served;
 use self::watch::Watch;
 use super::{BindError, Server};
 use crate::config;
@@ -48,7 +47,7 @@ pub(super) struct Tls {
 
 /// The TLS configuration of new connections, certificate included.
 #[derive(Clone, Debug)]
-struct Current(Arc<RwLock<Arc<ServerConfig>>>);
+struct Current(Arc<RwLock<Arc<Served>>>);
 
 impl Server {
     /// Also listens on the TLS addresses. The certificate and the key are read now and whenever they change. Must be called
@@ -63,18 +62,27 @@ impl Server {
         let metrics = Arc::clone(&core.metrics);
         let watched = watch.spawn(current.clone()).map_err(TlsError::Thread)?;
         let tls = Arc::new(Tls { current, metrics, deadline: self.front.header, _watched: watched });
+        let front = Arc::get_mut(&mut self.front).expect("nothing is served yet, so this is the only reference");
+        front.hosts.add_certificate(Arc::clone(&tls));
         let addresses = self.listen(&settings.listen, Some(&tls))?;
         self.tls_addresses.extend(addresses);
         Ok(self)
     }
 }
 
+impl Tls {
+    /// The DNS names of the certificate in use, in lower case.
+    pub(super) fn names(&self) -> Arc<[String]> {
+        Arc::clone(&self.current.get().names)
+    }
+}
+
 impl Current {
-    fn get(&self) -> Arc<ServerConfig> {
+    fn get(&self) -> Arc<Served> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn set(&self, config: Arc<ServerConfig>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    fn set(&self, served: Arc<Served>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = served;
     }
 }

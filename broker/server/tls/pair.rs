@@ -56,10 +56,17 @@ pub enum PairError {
     },
 }
 
+/// What new connections get: the configuration of rustls, and the DNS names of its certificate in lower case.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) names: Arc<[String]>,
+}
+
 /// A certificate with its key.
 #[derive(Debug)]
 pub(super) struct Pair {
-    pub(super) config: Arc<ServerConfig>,
+    pub(super) served: Arc<Served>,
     pub(super) validity: Validity,
 }
 
@@ -74,6 +81,7 @@ impl Pair {
         let key = key(&files.key).map_err(|reason| unusable(&settings.key, reason))?;
         let key = provider.key_provider.load_private_key(key);
         let key = key.map_err(|error| unusable(&settings.key, format!("unsupported key type: {error}")))?;
+        let names = names(&chain);
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
@@ -85,8 +93,15 @@ impl Pair {
         }
         let config = server_config(provider, certified);
         let config = config.map_err(|error| unusable(&settings.certificate, error.to_string()))?;
-        Ok(Self { config: Arc::new(config), validity })
+        Ok(Self { served: Arc::new(Served { config: Arc::new(config), names }), validity })
     }
+}
+
+/// The DNS names of the first certificate. One that webpki does not understand has none.
+fn names(chain: &[CertificateDer<'_>]) -> Arc<[String]> {
+    let certificate = chain.first().and_then(|first| webpki::EndEntityCert::try_from(first).ok());
+    let names = certificate.iter().flat_map(|certificate| certificate.valid_dns_names());
+    names.map(str::to_ascii_lowercase).collect()
 }
 
 /// A new one for each pair, so that no TLS session is resumed that began with another certificate.

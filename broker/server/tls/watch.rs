@@ -6,11 +6,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use rustls::ServerConfig;
-
 use super::Current;
 use super::files::{Files, Fingerprint};
-use super::pair::{Pair, PairError};
+use super::pair::{Pair, PairError, Served};
 use super::validity::{CertificateStatus, Validity};
 use crate::clock::Clock;
 use crate::config;
@@ -45,14 +43,14 @@ impl Watch {
         settings: config::Tls,
         metrics: Arc<Metrics>,
         clock: Clock,
-    ) -> Result<(Self, Arc<ServerConfig>), PairError> {
+    ) -> Result<(Self, Arc<Served>), PairError> {
         let files = Files::read(&settings)?;
-        let Pair { config, validity } = Pair::parse(&settings, &files)?;
+        let Pair { served, validity } = Pair::parse(&settings, &files)?;
         let used = files.fingerprint();
         let seen = Ok(used);
         let mut watch = Self { settings, metrics, clock, used, validity, seen, refused: None, warned_s: None };
         watch.report(watch.now_s());
-        Ok((watch, config))
+        Ok((watch, served))
     }
 
     /// Polls on a thread of its own, because a disk may be slow, until the returned sender is dropped.
@@ -64,8 +62,8 @@ impl Watch {
         let every = Duration::from_millis(self.settings.reload_ms);
         let work = move || {
             while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                if let Some(config) = self.poll(self.now_s()) {
-                    current.set(config);
+                if let Some(served) = self.poll(self.now_s()) {
+                    current.set(served);
                 }
             }
         };
@@ -74,13 +72,13 @@ impl Watch {
     }
 
     /// Polls once; returns the configuration of new connections if it has changed.
-    fn poll(&mut self, now_s: i64) -> Option<Arc<ServerConfig>> {
+    fn poll(&mut self, now_s: i64) -> Option<Arc<Served>> {
         let changed = self.poll_files(now_s);
         self.report(now_s);
         changed
     }
 
-    fn poll_files(&mut self, now_s: i64) -> Option<Arc<ServerConfig>> {
+    fn poll_files(&mut self, now_s: i64) -> Option<Arc<Served>> {
         let read = Files::read(&self.settings);
         let reading = read.as_ref().map(Files::fingerprint).map_err(PairError::to_string);
         let before = std::mem::replace(&mut self.seen, reading.clone());
@@ -93,12 +91,12 @@ impl Watch {
             return None;
         }
         match read.and_then(|files| self.parse_replacement(&files, now_s)) {
-            Ok(Pair { config, validity }) => {
+            Ok(Pair { served, validity }) => {
                 self.used = reading.unwrap_or(self.used);
                 (self.validity, self.refused, self.warned_s) = (validity, None, None);
                 self.metrics.tls_reloads.add(1);
                 tracing::info!(certificate = %self.settings.certificate.display(), "certificate reloaded");
-                Some(config)
+                Some(served)
             }
             Err(error) => {
                 if self.refused.as_ref() != Some(&reading) {
