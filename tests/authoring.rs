@@ -78,11 +78,12 @@ impl Drop for Serving {
 /// The project's own configuration, on a free port and with folders of the test's own.
 fn configured(project: &Path, topics_and_plugins: bool) -> String {
     let own = std::fs::read_to_string(project.join("rialto.toml")).unwrap();
-    let own = if topics_and_plugins { own } else { "[sandbox]\n[[topic]]\npattern = \">\"\n".to_owned() };
+    // The time to compile holds from the start: the compiler of a broker that serves has the lowest priority.
+    let before = "[sandbox]\ncompile_ms = 600_000\n[[topic]]\npattern = \">\"\n";
+    let own = if topics_and_plugins { own } else { before.to_owned() };
     assert!(own.contains("[sandbox]\n"));
     let server = "[server]\nlisten = [\"127.0.0.1:0\"]\ncontrol = \"control.sock\"\n";
-    // The compiler of a broker that serves has the lowest priority, and other tests run beside it.
-    format!("{server}{}", own.replace("[sandbox]\n", "[sandbox]\ncache = \"cache\"\ncompile_ms = 600_000\n"))
+    format!("{server}{}", own.replace("[sandbox]\n", "[sandbox]\ncache = \"cache\"\n"))
 }
 
 /// Makes, builds, tests and loads a plugin, and tries it through a running broker.

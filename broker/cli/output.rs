@@ -5,8 +5,8 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -21,6 +21,9 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// How long the end of the process waits for a reader.
 const FLUSH: Duration = Duration::from_millis(500);
+
+/// How often it looks whether a full queue has room.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A queue for one of the standard streams. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -51,22 +54,33 @@ impl Output {
 
     /// Queues a text, if there is room.
     pub(super) fn say(&self, text: &[u8]) {
-        let text = &text[..text.len().min(LINE_BYTES_MAX)];
-        let has_room = self.waiting_bytes.load(Relaxed) + text.len() <= BYTES_MAX;
-        self.waiting_bytes.fetch_add(text.len(), Relaxed);
-        if !has_room || self.sender.try_send(Job::Text(text.to_vec())).is_err() {
-            self.waiting_bytes.fetch_sub(text.len(), Relaxed);
+        let mut text = text.to_vec();
+        if text.len() > LINE_BYTES_MAX {
+            text.truncate(LINE_BYTES_MAX - 1);
+            text.push(b'\n');
+        }
+        let bytes = text.len();
+        let has_room = self.waiting_bytes.fetch_add(bytes, Relaxed) + bytes <= BYTES_MAX;
+        if !has_room || self.sender.try_send(Job::Text(text)).is_err() {
+            self.waiting_bytes.fetch_sub(bytes, Relaxed);
             log_lines_dropped().add(1);
         }
     }
 
-    /// Waits until everything has been written, but not for ever.
+    /// Waits until everything has been written, but not for ever: a reader that does not read must not keep the process
+    /// alive.
     pub(super) fn flush(&self) {
+        let begun = Instant::now();
         let (done, is_done) = sync_channel(1);
-        if self.sender.try_send(Job::Flush(done)).is_ok() {
-            // A reader that does not read must not keep the process alive.
-            let _ = is_done.recv_timeout(FLUSH);
+        let mut job = Job::Flush(done);
+        while let Err(TrySendError::Full(refused)) = self.sender.try_send(job) {
+            if begun.elapsed() >= FLUSH {
+                return;
+            }
+            job = refused;
+            std::thread::sleep(LOOK);
         }
+        let _ = is_done.recv_timeout(FLUSH.saturating_sub(begun.elapsed()));
     }
 }
 
@@ -157,11 +171,23 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_too_long_is_cut_and_stays_a_line() {
+        let gate = Gate::default();
+        gate.open();
+        let output = Output::start("output-test", gate.clone()).expect("a thread");
+        output.say(&[b'x'; 2 * LINE_BYTES_MAX]);
+        output.say(b"next\n");
+        output.flush();
+        let lines: Vec<usize> = gate.text().lines().map(str::len).collect();
+        assert_eq!(lines, [LINE_BYTES_MAX - 1, 4]);
+    }
+
+    #[test]
     fn a_reader_that_stands_still_costs_lines_and_nobody_waits() {
         let gate = Gate::default();
         let output = Output::start("output-test", gate.clone()).expect("a thread");
         let before = log_lines_dropped().get();
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         for _ in 0..3 * LINES_MAX {
             output.say(b"a line\n");
         }
