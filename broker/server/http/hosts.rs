@@ -1,7 +1,7 @@
 //! The names of this server: which `Host` a request may have. A page whose own name resolves to this server (DNS rebinding)
 //! has its own name there, and is refused, however equal its `Origin` is.
 
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -65,8 +65,11 @@ impl Hosts {
     /// An address cannot be rebound, and browsers resolve `localhost` themselves.
     fn is_own(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
-        if address.parse::<IpAddr>().is_ok() || host == "localhost" {
+        let is_address = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+            None => host.parse::<Ipv4Addr>().is_ok(),
+        };
+        if is_address || host == "localhost" {
             return true;
         }
         let is_listed = self.names.iter().any(|name| name == "*" || *name == host);
@@ -115,6 +118,7 @@ mod tests {
             ("localhost.evil.example", 421),
             ("127.0.0.1.evil.example", 421),
             ("127.0.0.1.nip.io", 421),
+            ("[127.0.0.1]", 421),
         ] {
             assert_eq!(status(&own, host), expected, "{host}");
         }

@@ -67,7 +67,12 @@ pub(in crate::server) fn check_head<B>(request: &Request<B>, takes_body: bool) -
 
 /// An absolute request target takes precedence over `Host` (RFC 9112 section 3.2.2), so both must name the same server.
 fn check_host(host: &str, target: &Uri) -> Result<(), Rejection> {
-    let is_host = |authority: &Authority| !authority.as_str().contains('@') && !authority.host().is_empty();
+    let is_host = |authority: &Authority| {
+        let (name, text) = (authority.host(), authority.as_str());
+        // A port is digits (RFC 3986 section 3.2.3), which the parser does not check.
+        let port = text.strip_prefix(name).map(|rest| rest.strip_prefix(':').map_or(rest.is_empty(), is_digits));
+        !name.is_empty() && port == Some(true)
+    };
     if !host.parse::<Authority>().is_ok_and(|authority| is_host(&authority)) {
         return Err(Rejection::bad("Host must be a name or an address, with or without a port"));
     }
@@ -77,6 +82,10 @@ fn check_host(host: &str, target: &Uri) -> Result<(), Rejection> {
         }
         _ => Ok(()),
     }
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Checks a request for `/ws` that has passed [`check_head`]. `secure` says whether the client's connection is encrypted.
@@ -288,6 +297,10 @@ mod tests {
             (&[("upgrade", "")][..], 426),
             (&[("connection", "close")], 426),
             (&[("host", "")], 400),
+            (&[("host", "a:80x")], 400),
+            (&[("host", "[::1]:80x")], 400),
+            (&[("host", "[::1].")], 400),
+            (&[("host", "u@a")], 400),
             (&[("host", "a"), ("host", "b")], 400),
             (&[("sec-websocket-version", "8")], 426),
             (&[("sec-websocket-version", "")], 426),

@@ -1,6 +1,8 @@
 //! Requests and responses in a stream of HTTP/1.1, taken apart by hand where it matters: where each begins and ends, and
 //! whether it may become a WebSocket (RFC 9112, RFC 6455 section 4.2.1 and what Rialto's protocol adds).
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 /// The head of a request, and where it leads.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -99,6 +101,22 @@ fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..end], &bytes[end + 2..]))
 }
 
+/// The name of the server that is fuzzed, besides `localhost` and addresses.
+pub const OWN_NAME: &str = "a";
+
+/// Whether a `Host` names the server: a page of another name that resolves to it (DNS rebinding) is not its own.
+fn is_own_host(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else { return false };
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some((address, port)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        return address.parse::<Ipv6Addr>().is_ok() && port.strip_prefix(':').map_or(port.is_empty(), is_port);
+    }
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_named = name.eq_ignore_ascii_case(OWN_NAME) || name.eq_ignore_ascii_case("localhost");
+    is_port(port) && (is_named || name.parse::<Ipv4Addr>().is_ok())
+}
+
 impl Request {
     /// Whether it may be for one of the doors behind which a session reads for somebody.
     pub fn is_for_a_reader(&self) -> bool {
@@ -119,7 +137,7 @@ impl Request {
             && fields.lists("connection", "upgrade")
             && fields.once("sec-websocket-version").is_some_and(|version| version == b"13")
             && fields.once("sec-websocket-key").is_some_and(is_key)
-            && fields.once("host").is_some_and(|host| self.is_of_own_origin(host))
+            && fields.once("host").is_some_and(|host| is_own_host(host) && self.is_of_own_origin(host))
             && self.names_a_subprotocol()
     }
 

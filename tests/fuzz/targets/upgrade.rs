@@ -11,12 +11,13 @@ use libfuzzer_sys::fuzz_target;
 use rialto::Broker;
 use rialto::config::{Config, Limits, Server};
 use rialto_fuzz::cut::Cut;
-use rialto_fuzz::head::{Request, Response, requests, responses};
+use rialto_fuzz::head::{OWN_NAME, Request, Response, requests, responses};
 use rialto_fuzz::{answer, wire};
 use tokio::runtime::{self, Runtime};
 use tungstenite::handshake::derive_accept_key;
 
-static SETTINGS: LazyLock<Server> = LazyLock::new(|| Server { shards: 1, ..Server::default() });
+static SETTINGS: LazyLock<Server> =
+    LazyLock::new(|| Server { shards: 1, hosts: [OWN_NAME.to_owned()].into(), ..Server::default() });
 
 static BROKER: LazyLock<Broker> = LazyLock::new(|| {
     let limits = Limits { admissions_per_s: 1_000_000, ..Limits::default() };
