@@ -33,6 +33,7 @@ pub(crate) use self::transport::Link;
 
 use self::budget::Budget;
 use self::routing::patterns::Selector;
+use self::routing::selector_lists::SelectorList;
 use self::shard::inbox::Inbox;
 pub(crate) use crate::identity::{SessionKey, StreamId, StreamKind};
 use crate::message::SharedMessage;
@@ -125,7 +126,7 @@ impl Hub {
     /// topic's order.
     pub(crate) fn deliver(&self, reach: &Reach, message: &SharedMessage) {
         let selectors = reach.selectors_now(&self.patterns, &message.topic, message.offset);
-        for shard in self.reached(reach, selectors.as_deref().map(|list| &**list)) {
+        for shard in self.reached(reach, selectors.as_deref()) {
             let (message, selectors) = (Arc::clone(message), selectors.clone());
             self.inboxes[shard].push(Command::Deliver { message, selectors });
         }
@@ -142,7 +143,7 @@ impl Hub {
     /// do not outrun subscribers.
     pub(crate) async fn room(&self, reach: &Reach) {
         let selectors = reach.last_selectors();
-        for shard in self.reached(reach, selectors.as_deref().map(|list| &**list)) {
+        for shard in self.reached(reach, selectors.as_deref()) {
             self.inboxes[shard].room().await;
         }
     }
@@ -150,13 +151,13 @@ impl Hub {
     /// Whether [`Hub::room`] would return at once.
     pub(crate) fn has_room(&self, reach: &Reach) -> bool {
         let selectors = reach.last_selectors();
-        self.reached(reach, selectors.as_deref().map(|list| &**list)).all(|shard| self.inboxes[shard].has_room())
+        self.reached(reach, selectors.as_deref()).all(|shard| self.inboxes[shard].has_room())
     }
 
     fn reached<'a>(
         &self,
         reach: &'a Reach,
-        selectors: Option<&'a [Selector]>,
+        selectors: Option<&'a SelectorList>,
     ) -> impl Iterator<Item = usize> + use<'a> {
         // Of patterns whose list was not kept it is not known any more which shards they reached.
         let is_any = selectors.is_none() && reach.is_unlisted();

@@ -79,26 +79,18 @@ impl EventStreamRequest {
                 return Err(Failure::new(ErrorCode::Busy, "the broker did not answer in time").retry_after_ms(1_000));
             }
         }
-        let mut response = Response::new(Body::stream(events));
-        let headers = response.headers_mut();
-        for (name, value) in [
-            (header::CONTENT_TYPE, "text/event-stream"),
-            (header::CACHE_CONTROL, "no-store"),
-            (header::CONNECTION, "close"),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        // Proxies such as nginx would otherwise buffer the response.
-        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-        Ok(response)
+        Ok(event_stream(Body::stream(events)))
     }
 }
 
 /// The response to a client for which there is no room now: a stream that says when to try again, and ends. A browser gives up
 /// an `EventSource` for good that is answered with an error status.
 pub(in crate::server) fn later(text: &str, seconds: u64) -> Response {
-    let mut response = Response::new(Body::complete(format!(": {text}\nretry: {}\n\n", seconds * 1_000)));
+    event_stream(Body::complete(format!(": {text}\nretry: {}\n\n", seconds * 1_000)))
+}
+
+fn event_stream(body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, "text/event-stream"),
@@ -108,6 +100,8 @@ pub(in crate::server) fn later(text: &str, seconds: u64) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // Proxies such as nginx would otherwise buffer the response.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
 
