@@ -20,14 +20,14 @@ test-all:
 
 # The JavaScript client: types and tests, against the release build of the broker.
 test-js:
-    cargo build --release --locked --features authoring
+    cargo build --release --workspace --bins --locked
     npm ci --no-audit --no-fund --prefix sdk/js
     npm run --prefix sdk/js types
     npm test --prefix sdk/js
 
 # The pages in Chromium, against the release build of the broker.
 test-browser:
-    cargo build --release --locked --features authoring
+    cargo build --release --workspace --bins --locked
     npm ci --no-audit --no-fund --prefix tests/browser
     node --test tests/browser/*.test.mjs
 

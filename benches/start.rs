@@ -8,6 +8,9 @@
 #[path = "../tests/support/component.rs"]
 #[allow(dead_code, reason = "the bench uses a part of it")]
 mod component;
+#[path = "../tests/support/place.rs"]
+#[allow(dead_code, reason = "the bench uses a part of it")]
+mod place;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

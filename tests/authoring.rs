@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
-const RIALTO: &str = env!("CARGO_BIN_EXE_rialto");
+use crate::support::RIALTO;
 
 fn rialto(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(RIALTO);

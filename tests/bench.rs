@@ -3,6 +3,8 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::support::RIALTO;
+
 /// A running server, killed when this is dropped.
 struct Served {
     child: Child,
@@ -33,7 +35,7 @@ impl Drop for Served {
 }
 
 fn rialto(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rialto"));
+    let mut command = Command::new(RIALTO);
     command.args(args).stdin(Stdio::null());
     command
 }

@@ -10,6 +10,8 @@ use rialto::config::Config;
 use rialto_protocol::{ReceivedFrame, Request};
 use serde_json::Value;
 
+use crate::support::{RIALTO, root};
+
 const BOOK: &str = "broker/book/src";
 
 /// What a code block may be. Those in Rust are doctests of the broker.
@@ -58,7 +60,7 @@ impl Chapter {
 
 /// All chapters, as the summary lists them; `tests/structure/` makes sure that it lists each.
 fn chapters() -> Vec<Chapter> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(BOOK);
+    let root = root().join(BOOK);
     let summary = std::fs::read_to_string(root.join("SUMMARY.md")).unwrap();
     let paths = summary.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(path, _)| path.to_owned());
     let read = |path: String| Chapter { text: std::fs::read_to_string(root.join(&path)).unwrap(), path };
@@ -141,7 +143,7 @@ fn frames_are_valid() {
 
 /// What a command prints for `--help` or `-h`.
 fn help(command: &[&str], option: &str) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_rialto")).args(command).arg(option).output().unwrap();
+    let output = Command::new(RIALTO).args(command).arg(option).output().unwrap();
     assert!(output.status.success(), "rialto {command:?} {option}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }

@@ -1,18 +1,16 @@
 //! The chat component as it is shipped, through real sockets: names, messages, announcements, rooms.
 
-use std::path::Path;
-
 use rialto::config::{History, PluginConfig, TopicRule};
 use rialto::topic::Pattern;
 use rialto::{Broker, Codec};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Running};
+use crate::support::{Client, Running, root};
 
 const LOBBY: &str = "chat.lobby";
 
 fn configure(config: &mut rialto::config::Config, settings: Value) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/dist/chat.wasm");
+    let path = root().join("plugins/dist/chat.wasm");
     config.plugins.insert("chat".to_owned(), PluginConfig { path, config: settings, ..PluginConfig::default() });
     let pattern = Pattern::parse("chat.*").unwrap();
     config.topics.insert(0, TopicRule { pattern, plugin: Some("chat".to_owned()), ..TopicRule::default() });

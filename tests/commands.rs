@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use crate::support::{DEADLINE, Running};
+use crate::support::{DEADLINE, RIALTO, Running};
 use rialto::config::{History, TopicRule};
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn broker(listen: Option<SocketAddr>) -> Running {
 }
 
 fn program(address: SocketAddr) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rialto"));
+    let mut command = Command::new(RIALTO);
     command.env("RIALTO_URL", format!("ws://{address}/ws")).env_remove("RIALTO_TOKEN");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -54,7 +54,7 @@ fn fails(running: &Running, arguments: &[&str]) -> (Option<i32>, String) {
 /// Runs a line of shell, in which `$rialto` is the program.
 fn shell(running: &Running, line: &str) -> Output {
     let mut command = Command::new("bash");
-    command.args(["-o", "pipefail", "-c", line]).env("rialto", env!("CARGO_BIN_EXE_rialto"));
+    command.args(["-o", "pipefail", "-c", line]).env("rialto", RIALTO);
     command.env("RIALTO_URL", format!("ws://{}/ws", running.address)).stdin(Stdio::null());
     command.output().unwrap()
 }

@@ -8,8 +8,16 @@ use std::{
 use proptest::prelude::*;
 use rialto::config::Config;
 
+use crate::support::{RIALTO, root};
+
+/// Paths in these tests begin at the root of the repository.
+fn at_the_root() {
+    std::env::set_current_dir(root()).expect("it is there");
+}
+
 /// What is shown for a file in `tests/config`, which are all wrong.
 fn shown(name: &str) -> String {
+    at_the_root();
     let file = format!("tests/config/{name}.toml");
     Config::load(Path::new(&file)).expect_err("every file in tests/config is wrong").render(false)
 }
@@ -34,6 +42,7 @@ shows! {
 
 #[test]
 fn every_file_has_a_snapshot() {
+    at_the_root();
     let mut files: Vec<String> = std::fs::read_dir("tests/config")
         .expect("the folder is there")
         .map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8"))
@@ -45,6 +54,7 @@ fn every_file_has_a_snapshot() {
 
 #[test]
 fn examples_are_fine() {
+    at_the_root();
     for file in ["config/minimal.toml", "config/public.toml"] {
         Config::load(Path::new(file)).unwrap_or_else(|problems| panic!("{problems}"));
     }
@@ -57,6 +67,7 @@ fn an_empty_file_is_the_default() {
 
 #[test]
 fn files_that_cannot_be_read() {
+    at_the_root();
     let large = std::env::temp_dir().join(format!("rialto-large-{}.toml", std::process::id()));
     std::fs::write(&large, "#".repeat(10 << 20)).expect("a place for a large file");
     let cases = [
@@ -92,6 +103,7 @@ fn a_line_of_a_megabyte_is_cut() {
 
 #[test]
 fn color_changes_nothing_else() {
+    at_the_root();
     let problems = Config::load(Path::new("tests/config/four.toml")).expect_err("wrong");
     let colored = problems.render(true);
     let mut plain = String::new();
@@ -104,7 +116,7 @@ fn color_changes_nothing_else() {
 
 /// Runs `rialto check` as an operator would.
 fn check(args: &[&str]) -> (Output, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_rialto")).arg("check").args(args).output().expect("the program runs");
+    let output = Command::new(RIALTO).arg("check").args(args).current_dir(root()).output().expect("the program runs");
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     (output, stdout, stderr)

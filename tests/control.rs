@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::support::component::{empty, hostile};
 use crate::support::process::{Process, SERVER};
-use crate::support::{Client, Program, Running, eventually};
+use crate::support::{Client, Program, RIALTO, Running, eventually};
 use rialto::config::{Api, ApiKey, PluginConfig};
 use rialto::topic::Pattern;
 use rialto::{ApiOperation, Codec};
@@ -23,7 +23,7 @@ fn start(more: &str) -> Process {
 
 /// Runs `rialto plugin …` as the operator of this broker.
 fn plugin(process: &Process, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rialto"));
+    let mut command = Command::new(RIALTO);
     command.arg("plugin").args(arguments).env("XDG_RUNTIME_DIR", process.folder.path());
     command.stdin(Stdio::null()).output().unwrap()
 }

@@ -1,7 +1,8 @@
 //! Every command of the plugin guide, a chapter of the book, typed in its order into an empty folder.
 
-use std::path::Path;
 use std::process::Command;
+
+use crate::support::{RIALTO, root};
 
 /// The command that goes on until it is ended: the guide gives it a terminal of its own.
 const SERVE: &str = "rialto --config rialto.toml";
@@ -32,8 +33,7 @@ fn commands(guide: &str) -> Vec<&str> {
 
 #[test]
 fn every_command_of_the_guide_works() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let guide = std::fs::read_to_string(root.join("broker/book/src/plugins/writing.md")).unwrap();
+    let guide = std::fs::read_to_string(root().join("broker/book/src/plugins/writing.md")).unwrap();
     let commands = commands(&guide);
     assert!(commands.len() > 10 && commands.contains(&SERVE), "{commands:?}");
     let mut script = String::from("set -euo pipefail\n");
@@ -50,8 +50,9 @@ fn every_command_of_the_guide_works() {
         script.push('\n');
     }
     let folder = tempfile::tempdir().unwrap();
-    let bin = Path::new(env!("CARGO_BIN_EXE_rialto")).parent().unwrap();
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let bin = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(RIALTO, bin.path().join("rialto")).unwrap();
+    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
     let mut bash = Command::new("bash");
     // Sockets and caches of its own, so that it meets no other broker.
     bash.env("PATH", path).env("XDG_RUNTIME_DIR", folder.path()).env("XDG_CACHE_HOME", folder.path().join("cache"));

@@ -3,7 +3,6 @@
 mod curl;
 mod document;
 mod events;
-#[cfg(feature = "tls")]
 mod host;
 mod key;
 mod operation;

@@ -4,40 +4,33 @@
 
 mod support;
 
-#[cfg(all(feature = "plugins", feature = "cli"))]
 mod authoring;
-#[cfg(all(unix, feature = "cli"))]
+#[cfg(unix)]
 mod bench;
-#[cfg(all(feature = "cli", feature = "plugins"))]
 mod book;
-#[cfg(feature = "plugins")]
 mod chat;
 mod client;
-#[cfg(all(unix, feature = "cli"))]
+#[cfg(unix)]
 mod commands;
 mod config;
-#[cfg(all(unix, feature = "cli", feature = "plugins"))]
+#[cfg(unix)]
 mod control;
 mod delivery;
-#[cfg(all(target_os = "linux", feature = "cli", feature = "plugins"))]
+#[cfg(target_os = "linux")]
 mod exhaustion;
-#[cfg(all(feature = "plugins", feature = "cli", unix))]
+#[cfg(unix)]
 mod guide;
 mod history;
 mod http;
-#[cfg(feature = "plugins")]
 mod market;
 mod patterns;
-#[cfg(feature = "plugins")]
 mod plugin_hooks;
-#[cfg(feature = "plugins")]
 mod plugins;
 mod presence;
-#[cfg(all(unix, feature = "cli", feature = "plugins"))]
+#[cfg(unix)]
 mod process;
-#[cfg(feature = "plugins")]
 mod reload;
-#[cfg(all(target_os = "linux", feature = "plugins"))]
+#[cfg(target_os = "linux")]
 mod soak;
 mod survival;
 mod websocket;

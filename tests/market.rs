@@ -1,14 +1,12 @@
 //! The market component as it is shipped, through real sockets: snapshots, ticks, feeds, and no work for nobody.
 
-use std::path::Path;
-
 use market::Market;
 use rialto::Codec;
 use rialto::config::{Config, PluginConfig, TopicRule};
 use rialto::topic::Pattern;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Running, eventually};
+use crate::support::{Client, Running, eventually, root};
 
 const SALT: &str = "market.SALT";
 
@@ -22,7 +20,7 @@ fn running_with(settings: Value) -> Running {
 }
 
 fn configure(config: &mut Config, settings: Value) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/dist/market.wasm");
+    let path = root().join("plugins/dist/market.wasm");
     config.plugins.insert("market".to_owned(), PluginConfig { path, config: settings, ..PluginConfig::default() });
     for pattern in ["market.*", "feed.*"] {
         let pattern = Pattern::parse(pattern).unwrap();

@@ -1,6 +1,5 @@
 //! Plugins that fail in every way there is: each failure costs its caller one named error and nobody else anything.
 
-#[cfg(feature = "cli")]
 mod compile;
 mod deadline;
 mod effect;

@@ -4,7 +4,7 @@ mod output;
 mod signal;
 
 use crate::support::process::{Process, SERVER, command, fails};
-use crate::support::{Client, Raw, http};
+use crate::support::{Client, RIALTO, Raw, http};
 use rialto::Codec;
 use serde_json::json;
 
@@ -188,7 +188,7 @@ async fn without_a_plugin_that_does_not_load_everything_else_is_served() {
     client.publish("open", json!(1)).await;
     let control = process.folder.path().join(format!("rialto/{}.sock", process.address.port()));
     let rialto = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rialto"));
+        let mut command = std::process::Command::new(RIALTO);
         let output = command.args(arguments).arg("--control").arg(&control).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
@@ -205,13 +205,11 @@ async fn without_a_plugin_that_does_not_load_everything_else_is_served() {
     assert!(process.log().contains("a plugin was not loaded"));
 }
 
-#[cfg(feature = "tls")]
 fn tls(files: &crate::support::tls::Files) -> String {
     let (certificate, key) = (files.certificate(), files.key());
     format!("[tls]\nlisten = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}\n")
 }
 
-#[cfg(feature = "tls")]
 #[tokio::test]
 async fn it_prints_where_it_serves_with_tls_and_serves_it() {
     use crate::support::tls::{Certificate, Files, Hello, now_s};
@@ -239,7 +237,6 @@ async fn it_prints_where_it_serves_with_tls_and_serves_it() {
     }
 }
 
-#[cfg(feature = "tls")]
 #[test]
 fn a_key_of_another_certificate_is_named_and_nothing_is_served() {
     use crate::support::tls::{Certificate, Files};

@@ -11,16 +11,24 @@ mod library;
 mod link;
 mod outbound;
 mod proxy;
-#[cfg(all(target_os = "linux", feature = "cli"))]
+#[cfg(target_os = "linux")]
 mod reconnect_storm;
 mod run;
 mod stage;
 mod views;
 
+use std::path::PathBuf;
+
 use rialto_checker::{Event, Summary, check};
 
+use crate::support::root;
+
 /// Where the log of a run that failed is left.
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/survival");
+fn folder() -> PathBuf {
+    let folder = root().join("target/survival");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
@@ -28,8 +36,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// Leaves the whole log in a file; gives its path.
 fn keep(name: &str, seed: u64, log: &[Event]) -> String {
-    let path = format!("{FOLDER}/{name}-{seed}.log");
-    std::fs::create_dir_all(FOLDER).unwrap();
+    let path = folder().join(format!("{name}-{seed}.log")).display().to_string();
     let lines = log.iter().enumerate().map(|(index, event)| format!("{index} {} ms {:?}\n", event.at_ms, event.fact));
     std::fs::write(&path, lines.collect::<String>()).unwrap();
     path
@@ -68,9 +75,8 @@ fn judge_all(name: &str, run: fn(u64) -> Vec<Event>) {
     let Summary { kills, recovered, unrecovered, gaps, .. } = total;
     let least = [kills, recovered, unrecovered, gaps].into_iter().min();
     assert!(least >= Some(count), "{name}, {count} seeds: {total}");
-    std::fs::create_dir_all(FOLDER).unwrap();
     let text = format!("{name}, {count} seeds, the checker finds nothing: {total}\n");
-    std::fs::write(format!("{FOLDER}/{name}.txt"), text).unwrap();
+    std::fs::write(folder().join(format!("{name}.txt")), text).unwrap();
 }
 
 #[test]
@@ -84,7 +90,7 @@ fn whatever_happens_the_promises_hold_for_programs_that_use_the_library() {
 }
 
 /// `cargo bench --bench reconnect_storm` does the same with 5,000.
-#[cfg(all(target_os = "linux", feature = "cli"))]
+#[cfg(target_os = "linux")]
 #[test]
 fn a_small_reconnect_storm_after_a_kill_recovers_everything() {
     let told =

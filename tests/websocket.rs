@@ -1,13 +1,11 @@
 //! The WebSocket server through real sockets: correct and incorrect clients, in both codecs.
 
 mod cancel;
-#[cfg(feature = "tls")]
 mod certificate;
 mod close;
 mod codec;
 mod crowd;
 mod deadline;
-#[cfg(feature = "tls")]
 mod encrypted;
 mod flood;
 mod frame;
@@ -23,7 +21,6 @@ mod race;
 mod request;
 mod session;
 mod smuggle;
-#[cfg(feature = "tls")]
 mod tls;
 mod topic;
 mod witness;

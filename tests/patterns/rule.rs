@@ -6,7 +6,7 @@ use rialto::{Codec, Delivery, Policy};
 use serde_json::json;
 
 use crate::patterns::subscriber::Subscriber;
-use crate::support::Running;
+use crate::support::{Running, root};
 
 fn add(config: &mut Config, pattern: &str, change: impl FnOnce(&mut TopicRule)) {
     let mut rule = TopicRule { pattern: Pattern::parse(pattern).unwrap(), ..TopicRule::default() };
@@ -34,7 +34,6 @@ async fn topics_whose_rule_forbids_it_are_not_selected() {
     assert_eq!(exact.data().await, ["hidden.x", "latest.x", "open.x"]);
 }
 
-#[cfg(feature = "plugins")]
 mod plugins {
     use rialto::config::PluginConfig;
 
@@ -43,7 +42,7 @@ mod plugins {
     /// Two rooms of the chat as it is shipped, of which patterns select one.
     fn rooms() -> Running {
         Running::with(|config| {
-            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/dist/chat.wasm");
+            let path = root().join("plugins/dist/chat.wasm");
             config.plugins.insert("chat".to_owned(), PluginConfig { path, ..PluginConfig::default() });
             add(config, "chat.closed", |rule| rule.plugin = Some("chat".to_owned()));
             add(config, "chat.open", |rule| {

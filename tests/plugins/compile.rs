@@ -13,10 +13,11 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::plugins::hosted::start_with;
+use crate::support::RIALTO;
 use crate::support::component::{empty, module, source};
 
 fn rialto() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_rialto"))
+    Path::new(RIALTO)
 }
 
 /// Starts with the compiler in a process of its own.

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use rialto::Codec;
 
 use crate::plugins::hosted::{Hosted, call, publish};
+use crate::support::RIALTO;
 use crate::support::component::{component, hostile, source, world};
 
 /// What a broker records while the plugin is made to fail in these ways.
@@ -28,7 +29,7 @@ async fn recorded(folder: &Path, letters: &[char]) -> Vec<PathBuf> {
 }
 
 fn replay(file: &Path, component: &Path) -> (bool, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rialto"));
+    let mut command = Command::new(RIALTO);
     command.args(["plugin", "replay"]).arg(file).arg("--component").arg(component);
     let Output { status, stdout, stderr } = command.output().unwrap();
     (status.success(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))

@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use crate::support::process::{Process, SERVER, command, folder};
-use crate::support::{DEADLINE, within};
+use crate::support::{DEADLINE, root, within};
 
 /// A configuration with a plugin that takes its time to be compiled.
 fn with_plugin() -> String {
@@ -13,7 +13,7 @@ fn with_plugin() -> String {
 }
 
 fn chat() -> Vec<u8> {
-    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/dist/chat.wasm")).unwrap()
+    std::fs::read(root().join("plugins/dist/chat.wasm")).unwrap()
 }
 
 fn send(signal: &str, pid: u32) {

@@ -1,6 +1,5 @@
 //! A broker in this process, to be soaked, and what it must have given back when everybody has left.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rialto::config::{Config, PluginConfig, TopicRule};
@@ -8,7 +7,7 @@ use rialto::topic::Pattern;
 use rialto_comparison::holding::Holding;
 use rialto_comparison::soak::{self, Sample, Soak, Toll};
 
-use crate::support::{DEADLINE, Running};
+use crate::support::{DEADLINE, Running, root};
 
 /// Memory may be more than before by a tenth, because an allocator keeps what is scattered…
 const GROWTH: f64 = 1.1;
@@ -84,7 +83,7 @@ fn holding() -> Holding {
 }
 
 fn add_chat(config: &mut Config) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/dist/chat.wasm");
+    let path = root().join("plugins/dist/chat.wasm");
     config.plugins.insert("chat".to_owned(), PluginConfig { path, ..PluginConfig::default() });
     let pattern = Pattern::parse("chat.*").expect("a pattern");
     config.topics.insert(0, TopicRule { pattern, plugin: Some("chat".to_owned()), ..TopicRule::default() });

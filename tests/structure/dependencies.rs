@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::{none, root};
 
@@ -27,22 +29,31 @@ const SEVERAL: [&str; 12] = [
     "thiserror-impl",
 ];
 
+/// Those that the binary has with fewer features than the tests. They are small, or built again for what they use.
+const BUILT_AGAIN: [&str; 2] = ["rialto", "zerocopy"];
+
 /// The features of wasmtime: no second compiler, no profiling, no cache, no async, no text format.
 const WASMTIME: [&str; 7] =
     ["std", "runtime", "component-model", "cranelift", "parallel-compilation", "backtrace", "demangle"];
 
-/// The crates of the default build and their versions, by cargo.
-fn crates(arguments: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
+/// What cargo prints of the crates of a build, a line for each.
+fn tree(arguments: &[&str]) -> String {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)
-        .args(["tree", "--locked", "--package", "rialto", "--prefix", "none", "--format", "{p}"])
+        .args(["tree", "--locked", "--prefix", "none"])
         .args(arguments)
         .current_dir(root())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The crates of the default build and their versions, by cargo.
+fn crates(arguments: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
+    let text = tree(&[&["--package", "rialto", "--format", "{p}"], arguments].concat());
     let mut crates: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for line in String::from_utf8(output.stdout).unwrap().lines() {
+    for line in text.lines() {
         let mut words = line.split(' ');
         let (Some(name), Some(version)) = (words.next(), words.next()) else { continue };
         crates.entry(name.to_owned()).or_default().insert(version.to_owned());
@@ -59,6 +70,28 @@ fn the_first_build_stays_short() {
     let several: Vec<&str> =
         crates.iter().filter(|(_, versions)| versions.len() > 1).map(|(name, _)| &**name).collect();
     assert_eq!(several, SEVERAL, "crates in several versions");
+}
+
+/// What `cargo run` has built serves the tests and the benches, too: wasmtime takes minutes.
+#[test]
+fn the_tests_build_dependencies_with_the_features_of_the_binary() {
+    let built = |arguments: &[&str]| -> BTreeSet<String> {
+        let text = tree(&[&["--format", "{p} {f}"], arguments].concat());
+        text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+    };
+    let tests = built(&["--workspace", "--edges", "normal,build,dev"]);
+    for (what, once) in [
+        ("the binary", built(&["--package", "rialto", "--edges", "normal,build"])),
+        ("a bench", built(&["--package", "rialto", "--edges", "normal,build,dev"])),
+        ("the integration tests", built(&["--package", "rialto-tests", "--edges", "normal,build,dev"])),
+    ] {
+        let again: BTreeSet<&str> = once.difference(&tests).filter_map(|line| line.split(' ').next()).collect();
+        let again: Vec<&str> = again.into_iter().filter(|name| !BUILT_AGAIN.contains(name)).collect();
+        assert!(
+            again.is_empty(),
+            "{what} has {again:?} with other features than `--workspace`, so they are built twice"
+        );
+    }
 }
 
 #[test]
@@ -92,18 +125,18 @@ struct Rules {
 impl Rules {
     fn read() -> Self {
         let text = std::fs::read_to_string(root().join("tests/setup/deny.toml")).unwrap();
-        let rules: toml::Table = text.parse().unwrap();
-        let texts = |list: &toml::Value| -> Vec<String> {
-            list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        let rules = DeTable::parse(&text).unwrap().into_inner();
+        let list = |value: &Spanned<DeValue<'_>>| -> Vec<String> {
+            let items = value.get_ref().as_array().unwrap().iter();
+            items.map(|text| text.get_ref().as_str().unwrap().to_owned()).collect()
         };
-        let licences = &rules["licenses"];
-        let exceptions = licences["exceptions"].as_array().unwrap().iter();
-        Self {
-            allowed: texts(&licences["allow"]),
-            exceptions: exceptions
-                .map(|one| (one["name"].as_str().unwrap().to_owned(), texts(&one["allow"])))
-                .collect(),
-        }
+        let licences = rules["licenses"].get_ref();
+        let exceptions = licences["exceptions"].get_ref().as_array().unwrap().iter();
+        let exceptions = exceptions.map(|one| {
+            let one = one.get_ref();
+            (one["name"].get_ref().as_str().unwrap().to_owned(), list(&one["allow"]))
+        });
+        Self { allowed: list(&licences["allow"]), exceptions: exceptions.collect() }
     }
 
     fn of(&self, name: &str) -> Vec<String> {
@@ -118,20 +151,28 @@ fn is_allowed(expression: &str, allowed: &[String]) -> bool {
     expression.split(" AND ").all(|part| part.split(" OR ").any(one))
 }
 
-#[test]
-fn dependencies_come_from_the_registry_under_known_licences() {
+/// What cargo knows of all packages of a lock file.
+fn packages(manifest: &str) -> Vec<Value> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)
-        .args(["metadata", "--locked", "--format-version", "1"])
-        .current_dir(root())
+        .args(["metadata", "--locked", "--format-version", "1", "--manifest-path"])
+        .arg(root().join(manifest))
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = metadata["packages"].as_array().unwrap();
+    let mut metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_value(metadata["packages"].take()).unwrap()
+}
+
+#[test]
+fn dependencies_come_from_the_registry_under_known_licences() {
+    let mut packages = packages("Cargo.toml");
     assert!(packages.len() > CRATES_MAX, "{} packages", packages.len());
+    packages.extend(
+        ["autobahn", "fuzz", "mdbook"].iter().flat_map(|name| self::packages(&format!("tests/{name}/Cargo.toml"))),
+    );
     let (rules, mut problems) = (Rules::read(), Vec::new());
-    for package in packages {
+    for package in &packages {
         let name = package["name"].as_str().unwrap();
         let source = package["source"].as_str();
         if source.is_some_and(|source| !source.starts_with("registry+")) {

@@ -3,7 +3,6 @@
 #![cfg(test)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod book;
 mod code;
 mod decisions;
 mod dependencies;

@@ -1,9 +1,9 @@
 //! Components written by hand: core modules in WAT, wrapped for a world as any toolchain does it.
 
-use std::path::Path;
-
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
+
+use super::place::root;
 
 /// The world that the broker hosts.
 pub(crate) fn world() -> String {
@@ -41,8 +41,4 @@ pub(crate) fn empty(more: &str) -> Vec<u8> {
     let source = source("empty");
     let end = source.rfind(')').expect("a module");
     component(&format!("{}{more})", &source[..end]), &world())
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -3,7 +3,6 @@
 
 pub(crate) mod alone;
 mod client;
-#[cfg(feature = "plugins")]
 pub(crate) mod component;
 mod deadline;
 pub(crate) mod dice;
@@ -11,17 +10,18 @@ pub(crate) mod events;
 pub(crate) mod fault;
 mod http;
 mod log;
-#[cfg(all(unix, feature = "cli"))]
+pub(crate) mod place;
+#[cfg(unix)]
 pub(crate) mod process;
 pub(crate) mod raw;
 mod running;
-#[cfg(feature = "tls")]
 pub(crate) mod tls;
 mod value;
 
 pub(crate) use client::Client;
 pub(crate) use deadline::{DEADLINE, eventually, within};
 pub(crate) use http::{Program, all_bytes_answered, everything_answered, get, http, http_over, upgrade_request};
+pub(crate) use place::{RIALTO, root};
 pub(crate) use raw::{Raw, Wire};
 pub(crate) use running::Running;
 pub(crate) use value::{decode, encode, plain};

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
-use crate::support::DEADLINE;
+use crate::support::{DEADLINE, RIALTO};
 
 /// How a configuration begins that serves on a free port.
 pub(crate) const SERVER: &str = "[server]\nlisten = \"127.0.0.1:0\"\nhosts = \"x\"\nshards = 2\n";
@@ -36,7 +36,7 @@ pub(crate) fn folder(config: &str, plugin: Option<&[u8]>) -> TempDir {
 }
 
 pub(crate) fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rialto"));
+    let mut command = Command::new(RIALTO);
     command.arg("--config").arg(folder.join("rialto.toml")).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     // What it keeps and where it listens is nobody else's.
