@@ -26,6 +26,15 @@ impl<'a> Sessions<'a> {
         self.imports.session_count(self.topic)
     }
 
+    /// Whether a session is one of them, by its id: one host call, however many there are.
+    ///
+    /// # Errors
+    /// As [`Sessions::count`].
+    pub fn contains(&self, id: &str) -> Result<bool, Refusal> {
+        let found = self.page(just_before(id).as_deref(), 1)?;
+        Ok(found.first().is_some_and(|session| session.id == id))
+    }
+
     /// At most `limit` of them in byte order of their ids, strictly after the id `after`.
     ///
     /// # Errors
@@ -81,5 +90,33 @@ impl Iterator for Listing<'_> {
             }
         }
         self.page.next().map(Ok)
+    }
+}
+
+/// A text right before an id: no other id lies between them, because ids are printable ASCII. None before the empty one.
+fn just_before(id: &str) -> Option<String> {
+    let mut text = id.to_owned();
+    let last = u8::try_from(text.pop()?).ok()?;
+    text.push(char::from(last.checked_sub(1)?));
+    text.push(char::MAX);
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_id_lies_between_one_and_what_is_just_before_it() {
+        for id in ["s1", "a", "session-10", " ", "~~"] {
+            let before = just_before(id).expect("it is ASCII");
+            assert!(before.as_str() < id, "{before:?}");
+            let (head, last) = id.split_at(id.len() - 1);
+            let smaller = char::from(last.as_bytes()[0] - 1);
+            for other in [head.to_owned(), format!("{head}{smaller}"), format!("{head}{smaller}~~~~")] {
+                assert!(other < before, "{other:?} {before:?}");
+            }
+        }
+        assert_eq!(just_before(""), None);
     }
 }

@@ -4,7 +4,7 @@
 mod rules;
 
 use rialto_plugin::prelude::*;
-use rialto_plugin::testing::{Failure, Host, Limits};
+use rialto_plugin::testing::{Failure, Host, Limits, Usage};
 use rialto_plugin::{Encoding, Refusal};
 use serde::{Deserialize, Serialize};
 
@@ -201,6 +201,52 @@ fn limits_can_be_set() {
         let failure = run(&mut host().limits(limits), &[step]).expect_err(expected);
         assert_eq!(failure.reason(), expected);
     }
+}
+
+#[test]
+fn a_state_over_its_quota_can_shrink() {
+    let mut host = host();
+    host.put_state("texts", "a", &"x".repeat(40));
+    host.put_state("texts", "b", &"x");
+    let mut host = host.limits(Limits { state_bytes: 20, ..Limits::default() });
+    let full = "limit: state_bytes: the state would be larger than 20 bytes";
+    for step in [Step::Put("c".into(), 0), Step::Put("b".into(), 2)] {
+        assert_eq!(run(&mut host, &[step]).expect_err(full).reason(), full);
+    }
+    assert!(run(&mut host, &[Step::Put("a".into(), 39), Step::Put("b".into(), 1)]).is_ok());
+    assert!(run(&mut host, &[Step::Delete("a".into())]).is_ok());
+    assert_eq!(host.state_bytes(), "texts\nb".len() + 2);
+}
+
+#[test]
+fn what_a_hook_used_is_counted() {
+    let mut host = host();
+    run(&mut host, &[Step::Put("a".into(), 3), Step::Get("a".into())]).expect("within the limits");
+    let answer = "[null,3]".len();
+    assert_eq!(host.used(), Usage { host_calls: 2, bytes: 2 * ("texts\na".len() + 4) + answer });
+    run(&mut host, &[]).expect("within the limits");
+    assert_eq!(host.used().host_calls, 0);
+}
+
+#[test]
+fn a_session_is_found_among_thousands_with_one_call() {
+    #[derive(Default)]
+    struct Doorkeeper;
+    impl Plugin for Doorkeeper {
+        fn on_call(&mut self, ctx: &mut Context, call: Call) -> Result<Reply> {
+            let topic = call.topic.as_deref().unwrap_or_default();
+            Ok(call.reply(&ctx.sessions(topic).contains(&call.data::<String>()?)?)?)
+        }
+    }
+    let mut host = Host::new(Doorkeeper);
+    for number in 0..3000 {
+        host.subscribe(format!("s{number}").as_str(), "p.a").expect("anyone may subscribe");
+    }
+    for (id, is_there) in [("s0", true), ("s10", true), ("s2999", true), ("s3000", false), ("s", false), ("", false)] {
+        assert_eq!(host.call("s1", "p.a", "has", id), Ok(Some(json!(is_there))), "{id:?}");
+        assert_eq!(host.used().host_calls, 1);
+    }
+    assert_eq!(host.call("s1", "p.b", "has", "s1"), Ok(Some(json!(false))));
 }
 
 #[test]

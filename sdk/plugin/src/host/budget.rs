@@ -32,12 +32,22 @@ pub enum Exceeded {
     Replay,
 }
 
+/// What one hook call has used of its limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Host calls.
+    pub host_calls: u64,
+    /// Bytes that host calls carried, both ways, and that the hook returned.
+    pub bytes: usize,
+}
+
 /// What one hook call has left.
 #[derive(Debug)]
 pub(super) struct Budget {
     calls_left: u64,
     bytes_left: usize,
     effects_left: usize,
+    calls_max: u64,
     bytes_max: usize,
 }
 
@@ -47,6 +57,7 @@ impl Budget {
             calls_left: limits.host_calls,
             bytes_left: limits.output_bytes,
             effects_left: limits.effects,
+            calls_max: limits.host_calls,
             bytes_max: limits.output_bytes,
         }
     }
@@ -61,6 +72,11 @@ impl Budget {
     pub(super) fn bytes(&mut self, bytes: usize) -> Result<(), Exceeded> {
         self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(Exceeded::OutputBytes(self.bytes_max))?;
         Ok(())
+    }
+
+    /// What it has charged so far.
+    pub(super) fn used(&self) -> Usage {
+        Usage { host_calls: self.calls_max - self.calls_left, bytes: self.bytes_max - self.bytes_left }
     }
 
     /// Charges one effect.
@@ -79,6 +95,7 @@ mod tests {
         let limits = HookLimits { host_calls: 3, output_bytes: 10, effects: 1, state_bytes: 1, timers: 1 };
         let mut budget = Budget::new(&limits);
         assert_eq!(budget.call(10), Ok(()));
+        assert_eq!(budget.used(), Usage { host_calls: 1, bytes: 10 });
         assert_eq!(budget.effect(), Ok(()));
         assert!(budget.call(1).expect_err("no bytes left").to_string().starts_with("output_bytes"));
         assert!(budget.effect().expect_err("no effects left").to_string().starts_with("effects"));

@@ -10,7 +10,7 @@ use rialto_protocol::topic::Topic;
 use super::budget::Budget;
 use super::{
     Effect, Exceeded, HookLimits, HookOutput, HookTime, HostEnvironment, KnownSession, Permission, StateEntry,
-    TimerWrite,
+    TimerWrite, Usage,
 };
 use crate::native::Limited;
 use crate::{Level, Refusal};
@@ -150,6 +150,11 @@ impl<E: HostEnvironment> HookContext<E> {
         self.hook.borrow().exceeded.clone()
     }
 
+    /// What this hook has used so far, or the last one, until the next begins.
+    pub fn used(&self) -> Usage {
+        self.hook.borrow().budget.used()
+    }
+
     /// Charges a payload that the hook returned.
     ///
     /// # Errors
@@ -167,10 +172,12 @@ impl<E: HostEnvironment> HookContext<E> {
 
     pub(super) fn write(&self, hook: &mut Hook, key: &str, value: Option<Arc<[u8]>>) -> Result<(), Refusal> {
         let size = |value: &Option<Arc<[u8]>>| value.as_ref().map_or(0, |value| key.len() + value.len());
-        let growth = hook.growth + size(&value) as isize - size(&self.value(hook, key)?) as isize;
+        let added = size(&value) as isize - size(&self.value(hook, key)?) as isize;
+        let growth = hook.growth + added;
         let quota = self.environment.limits().state_bytes;
         let total = self.environment.state_bytes()?.saturating_add_signed(growth);
-        if value.is_some() && total > quota {
+        // What makes the state no larger is always written: it may be how room is made in a state that is over its quota.
+        if added > 0 && total > quota {
             return Err(Refusal::Limit(format!("state_bytes: the state would be larger than {quota} bytes")));
         }
         hook.growth = growth;

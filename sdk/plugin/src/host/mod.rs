@@ -12,7 +12,7 @@ mod environment;
 mod imports;
 mod payload;
 
-pub use budget::{Exceeded, HookLimits};
+pub use budget::{Exceeded, HookLimits, Usage};
 pub use capability::{Capabilities, Capability, NoCapability};
 pub use context::{Cause, HookContext};
 pub use effect::{Effect, HookOutput, SessionMessage, TimerWrite};

@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::limits::Limits;
 use super::test_broker::{PendingTimer, TestBroker};
 use crate::Error;
-use crate::host::{Cause, HookContext, HookTime};
+use crate::host::{Cause, HookContext, HookTime, Usage};
 use crate::imports::Level;
 use crate::native::until_over;
 use crate::payload::{Encoding, Payload};
@@ -343,6 +343,16 @@ impl<P: Plugin> Host<P> {
     pub fn put_state(&mut self, table: &str, key: &str, value: &impl Serialize) {
         let payload = Payload::msgpack(value).unwrap_or_else(|error| panic!("state {table:?}, key {key:?}: {error}"));
         self.broker_mut().insert(state_key(table, key), payload.content);
+    }
+
+    /// How many bytes the keys and values of the whole state take, as the limit `state_bytes` counts them.
+    pub fn state_bytes(&self) -> usize {
+        self.broker().entry_bytes()
+    }
+
+    /// What the last hook used of its limits.
+    pub fn used(&self) -> Usage {
+        self.context.used()
     }
 
     /// The instance, to look at its memory.

@@ -37,3 +37,5 @@ pub use effect::{Effect, Published, Sent};
 pub use failure::Failure;
 pub use host::Host;
 pub use limits::Limits;
+
+pub use crate::host::Usage;

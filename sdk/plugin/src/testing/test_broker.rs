@@ -26,6 +26,7 @@ pub(super) struct TestBroker {
     owned: Vec<Pattern>,
     capabilities: Capabilities,
     entries: BTreeMap<String, Arc<[u8]>>,
+    entry_bytes: usize,
     timers: BTreeMap<String, PendingTimer>,
     /// The sessions on each topic.
     members: BTreeMap<String, BTreeMap<String, Session>>,
@@ -51,6 +52,7 @@ impl TestBroker {
             owned: Vec::new(),
             capabilities: of(&Capability::OWN),
             entries: BTreeMap::new(),
+            entry_bytes: 0,
             timers: BTreeMap::new(),
             members: BTreeMap::new(),
             connected: BTreeMap::new(),
@@ -135,16 +137,13 @@ impl TestBroker {
 
     /// Writes an entry outside of any hook.
     pub(super) fn insert(&mut self, key: String, content: Vec<u8>) {
-        self.entries.insert(key, content.into());
+        self.write(key, Some(content.into()));
     }
 
     /// Keeps what a hook wrote, and returns its effects as a test sees them. `caller` is the session that caused the hook.
     pub(super) fn commit(&mut self, output: HookOutput, caller: Option<&Session>) -> Vec<Effect> {
         for (key, value) in output.values {
-            match value {
-                Some(value) => drop(self.entries.insert(key, value)),
-                None => drop(self.entries.remove(&key)),
-            }
+            self.write(key, value);
         }
         for (name, timer) in output.timers {
             let timer = timer.map(|timer| PendingTimer {
@@ -163,6 +162,22 @@ impl TestBroker {
             }
         }
         effects
+    }
+
+    /// How many bytes the keys and values of the state take.
+    pub(super) fn entry_bytes(&self) -> usize {
+        self.entry_bytes
+    }
+
+    fn write(&mut self, key: String, value: Option<Arc<[u8]>>) {
+        let size = |value: &Arc<[u8]>| key.len() + value.len();
+        let added = value.as_ref().map_or(0, size);
+        self.entry_bytes -= self.entries.get(&key).map_or(0, size);
+        self.entry_bytes += added;
+        match value {
+            Some(value) => drop(self.entries.insert(key, value)),
+            None => drop(self.entries.remove(&key)),
+        }
     }
 
     fn describe(&self, effect: host::Effect, caller: Option<&Session>) -> Effect {
@@ -249,7 +264,7 @@ impl HostEnvironment for TestBroker {
     }
 
     fn state_bytes(&self) -> Result<usize, Refusal> {
-        Ok(self.entries.iter().map(|(key, value)| key.len() + value.len()).sum())
+        Ok(self.entry_bytes)
     }
 
     fn timer_due_ms(&self, name: &str, now: HookTime) -> Option<u64> {
