@@ -93,6 +93,24 @@ async fn symbols_that_nobody_follows_run_no_timer() {
 }
 
 #[tokio::test]
+async fn one_session_leaves_symbols_for_others() {
+    let running = running_with(json!({"tick_ms": 3_600_000, "others_max": 8}));
+    let subscribe = |topic: &str| json!({"type": "subscribe", "topic": topic});
+    let share = json!({"kind": "over_share", "limit": 1});
+    let mut eve = running.client(Codec::Json).await;
+    for number in 0..6 {
+        follow(&mut eve, &format!("market.E{number}")).await;
+    }
+    assert_eq!(eve.refused(subscribe("market.E6"), "rejected").await["detail"], share);
+    let mut ada = running.client(Codec::MessagePack).await;
+    follow(&mut ada, "market.A0").await;
+    assert_eq!(ada.refused(subscribe("market.A1"), "rejected").await["detail"], share);
+    follow(&mut eve, "market.A0").await;
+    eve.close().await;
+    while ada.request(subscribe("market.A1")).await["type"] == "error" {}
+}
+
+#[tokio::test]
 async fn as_long_as_one_follows_prices_move() {
     let running = running();
     let mut first = running.client(Codec::Json).await;

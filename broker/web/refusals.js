@@ -6,6 +6,7 @@ const REJECTIONS = {
   unknown_symbol: ({ symbol }) => `${symbol} is not traded here.`,
   invalid_symbol: () => "No symbol: 1 to 12 of the characters A–Z, 0–9 and “-”.",
   too_many_symbols: () => "So many symbols are followed here that no other fits. Try again later.",
+  over_share: () => "Nearly all symbols are taken. Remove another one from your list first.",
 };
 
 const CODES = {

@@ -1,9 +1,10 @@
 //! The board: every symbol's quote and tape, kept in the plugin's state, and the timer of those that someone follows.
 
 use crate::chance::Chance;
+use crate::client::Client;
+use crate::others::Others;
 use crate::price::Price;
 use crate::quote::Quote;
-use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::symbol::Symbol;
 use crate::tape::Tape;
@@ -24,11 +25,14 @@ pub(crate) struct Board<'a> {
     now: u64,
     quotes: State<'a, Quote>,
     tapes: State<'a, Tape>,
+    others: Others<'a>,
 }
 
 impl<'a> Board<'a> {
     pub(crate) fn open(ctx: &'a Context<'a>, settings: &'a Settings) -> Self {
-        Self { ctx, settings, now: ctx.now_ms(), quotes: ctx.state("quotes"), tapes: ctx.state("tapes") }
+        let others_max = u32::try_from(settings.others_max).expect("the settings have bounds");
+        let others = Others::open(ctx, others_max);
+        Self { ctx, settings, now: ctx.now_ms(), quotes: ctx.state("quotes"), tapes: ctx.state("tapes"), others }
     }
 
     /// Unix time in milliseconds, the same throughout the hook.
@@ -42,12 +46,17 @@ impl<'a> Board<'a> {
         Ok(known.or_else(|| self.settings.opening(symbol).map(|price| self.begin(symbol, price))))
     }
 
-    /// The same; a symbol that is not traded begins to be.
-    pub(crate) fn find_or_begin(&self, symbol: &Symbol) -> Result<Quote> {
+    /// The quote of a symbol that a session begins to follow. One that is not traded begins to be, if there is a place for
+    /// it.
+    pub(crate) fn follow(&self, symbol: &Symbol, session: &Session) -> Result<Quote> {
+        if !self.is_listed(symbol) {
+            for gone in self.others.follow(symbol, &Client::of(session))? {
+                self.forget(&gone)?;
+            }
+        }
         if let Some(quote) = self.find(symbol)? {
             return Ok(quote);
         }
-        self.make_room()?;
         let cents = OPENING_CENTS.start + self.chance(symbol).next() % (OPENING_CENTS.end - OPENING_CENTS.start);
         let price = Price::from_cents(i64::try_from(cents).expect("less than 50,000"));
         let quote = self.begin(symbol, price);
@@ -90,7 +99,23 @@ impl<'a> Board<'a> {
         Ok(all)
     }
 
-    /// How many sessions follow a symbol, as it was before this hook.
+    /// A session has left a symbol. Once nobody follows it, it has no timer, and one that is not listed may give way.
+    pub(crate) fn leave(&self, symbol: &Symbol, session: &Session) -> Result<()> {
+        let topic = symbol.topic();
+        match self.ctx.sessions(&topic).page(None, 1)?.first() {
+            None => self.close(symbol),
+            Some(_) if self.is_listed(symbol) => Ok(()),
+            Some(other) => self.others.hand_over(symbol, &Client::of(session), &Client::of(other)),
+        }
+    }
+
+    /// Nobody follows a symbol any more.
+    pub(crate) fn close(&self, symbol: &Symbol) -> Result<()> {
+        self.others.rest(symbol, self.now)?;
+        self.rest(symbol)
+    }
+
+    /// How many sessions follow a symbol.
     pub(crate) fn followers(&self, symbol: &Symbol) -> Result<u64> {
         Ok(self.ctx.sessions(&symbol.topic()).count()?)
     }
@@ -111,39 +136,22 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// Nobody follows any more.
-    pub(crate) fn rest(&self, symbol: &Symbol) -> Result<()> {
+    /// There will be no next step.
+    fn rest(&self, symbol: &Symbol) -> Result<()> {
         Ok(self.ctx.cancel_timer(&timer_of(symbol))?)
     }
 
-    /// Lets a symbol go that the operator did not list and nobody follows, if there are as many as may be: the one
-    /// whose last price is oldest.
-    fn make_room(&self) -> Result<()> {
-        let mut others = self.all()?;
-        others.retain(|symbol, _| !self.settings.symbols.contains_key(symbol));
-        if (others.len() as u64) < self.settings.others_max {
-            return Ok(());
+    /// A symbol has given way. One that was listed meanwhile keeps its price.
+    fn forget(&self, symbol: &Symbol) -> Result<()> {
+        if !self.is_listed(symbol) {
+            self.quotes.delete(symbol.as_str())?;
+            self.tapes.delete(symbol.as_str())?;
         }
-        let mut by_age: Vec<_> = others.into_iter().map(|(symbol, quote)| (quote.time(), symbol)).collect();
-        by_age.sort_unstable();
-        for (_, symbol) in by_age {
-            if self.followers(&symbol)? == 0 {
-                self.quotes.delete(symbol.as_str())?;
-                self.tapes.delete(symbol.as_str())?;
-                return Ok(());
-            }
-        }
-        Err(self.refuse_more())
+        Ok(())
     }
 
-    fn refuse_more(&self) -> Error {
-        match u32::try_from(self.settings.others_max).expect("the settings have bounds") {
-            0 => Refusal::UnknownSymbol.because("this symbol is not traded here"),
-            limit => {
-                let reason = format!("so many symbols are followed that no other fits: the limit is {limit}");
-                Refusal::TooManySymbols { limit }.because(reason)
-            }
-        }
+    fn is_listed(&self, symbol: &Symbol) -> bool {
+        self.settings.symbols.contains_key(symbol)
     }
 
     fn begin(&self, symbol: &Symbol, price: Price) -> Quote {

@@ -4,11 +4,14 @@
 
 mod board;
 mod chance;
+mod client;
 mod feed;
+mod others;
 mod price;
 mod quote;
 mod refusal;
 mod settings;
+mod share;
 mod symbol;
 mod tape;
 mod tick;
@@ -29,7 +32,8 @@ use tick::{Snapshot, Tick};
 /// `{"symbol":"SALT","price":4.87,"change":0.02,"percent":0.41,"time":…}`: changes are since the last price of the day
 /// before (in UTC). Only symbols that someone follows move; a walk goes on from the last price, however long ago that
 /// was. A price that is published to `feed.{symbol}`, as a number or as `{"price":4.9}`, becomes a tick, and the walk of
-/// that symbol rests. `symbols` lists what is traded. Rejections carry their kind in the detail.
+/// that symbol rests. `symbols` lists what is traded. Symbols that the operator did not list begin when someone follows
+/// them, and clients share the places for those. Rejections carry their kind in the detail.
 #[derive(Debug, Default)]
 pub struct Market {
     settings: Settings,
@@ -62,7 +66,7 @@ impl Plugin for Market {
             return Err(Refusal::WriteOnly.because(reason));
         };
         let board = Board::open(ctx, &self.settings);
-        let quote = board.find_or_begin(&symbol)?;
+        let quote = board.follow(&symbol, session)?;
         // Not only for the first one: a timer that got lost is set again.
         if !board.is_walking(&symbol)? {
             board.go_on(&symbol, &quote)?;
@@ -71,13 +75,9 @@ impl Plugin for Market {
         Ok(ctx.send(session, &Snapshot::new(topic, quote.tick(&symbol), &tape))?)
     }
 
-    fn on_unsubscribe(&mut self, ctx: &mut Context, _: &Session, topic: &str) -> Result<()> {
+    fn on_unsubscribe(&mut self, ctx: &mut Context, session: &Session, topic: &str) -> Result<()> {
         let Place::Market(symbol) = Place::of(topic)? else { return Ok(()) };
-        let board = Board::open(ctx, &self.settings);
-        if board.followers(&symbol)? == 0 {
-            board.rest(&symbol)?;
-        }
-        Ok(())
+        Board::open(ctx, &self.settings).leave(&symbol, session)
     }
 
     fn on_publish(&mut self, ctx: &mut Context, message: Message) -> Result<Verdict> {
@@ -103,7 +103,8 @@ impl Plugin for Market {
         let symbol = board::symbol_of(&timer.name)?;
         let board = Board::open(ctx, &self.settings);
         if board.followers(&symbol)? == 0 {
-            return Ok(());
+            // The hook that should have said so came to nothing.
+            return board.close(&symbol);
         }
         let Some(mut quote) = board.find(&symbol)? else { return Ok(()) };
         if !quote.is_resting(board.now()) {
@@ -128,8 +129,9 @@ impl Market {
         };
         quote.feed(price, self.settings.feed_ms, board.now());
         board.tell(symbol, &quote)?;
-        if board.followers(symbol)? > 0 {
-            board.go_on(symbol, &quote)?;
+        match board.followers(symbol)? {
+            0 => board.close(symbol)?,
+            _ => board.go_on(symbol, &quote)?,
         }
         Ok(Verdict::Swallow)
     }

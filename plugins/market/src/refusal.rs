@@ -15,6 +15,8 @@ pub(crate) enum Refusal {
     UnknownSymbol,
     /// One symbol more than there may be, while all others are followed.
     TooManySymbols { limit: u32 },
+    /// One symbol more than a client may have while nearly all places are taken: so many it may.
+    OverShare { limit: u64 },
     /// A message to a topic on which prices are read.
     ReadOnly,
     /// A subscription to a topic on which prices are written.

@@ -11,7 +11,7 @@ const TICK_MS: RangeInclusive<u64> = 50..=3_600_000;
 const SWING: RangeInclusive<u64> = 1..=1000;
 const TAIL: RangeInclusive<u64> = 1..=600;
 const SYMBOLS: RangeInclusive<u64> = 0..=1000;
-/// A new symbol asks for the followers of each other one at most, which are as many calls to the broker in one hook.
+/// `symbols` lists them all, within what one hook may transfer.
 const OTHERS_MAX: RangeInclusive<u64> = 0..=500;
 const FEED_MS: RangeInclusive<u64> = 0..=86_400_000;
 
@@ -41,7 +41,7 @@ pub(crate) struct Settings {
     pub(crate) tail: u64,
     /// What is always traded, with the price it begins at.
     pub(crate) symbols: BTreeMap<Symbol, f64>,
-    /// Most symbols besides, which begin to be traded when someone follows them.
+    /// Most symbols besides, which begin to be traded when someone follows them; see `share`.
     pub(crate) others_max: u64,
     /// How long a walk rests after the last price of a feed; 0: for good.
     pub(crate) feed_ms: u64,

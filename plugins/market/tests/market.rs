@@ -1,4 +1,4 @@
-//! The market as its followers and feeds see it, run natively.
+//! The market as its followers and feeds see it, run natively; `others.rs` is about symbols that are not listed.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use market::Market;
@@ -335,7 +335,7 @@ fn with_all_symbols_there_may_be_each_hook_is_within_the_limits() {
         assert_eq!(feed(&mut host, &format!("feed.L{number}"), &json!(7)), Ok(None));
     }
     for number in 0..500 {
-        host.subscribe("s1", &format!("market.O{number}")).expect("there is room");
+        host.subscribe(format!("s{number}").as_str(), &format!("market.O{number}")).expect("there is room");
     }
     assert_eq!(host.subscribe("s2", "market.MORE").expect_err("full").kind(), Some("too_many_symbols"));
     assert!(host.request(Call::new(None, "symbols")).is_ok());
