@@ -263,6 +263,27 @@ async fn wrong_calls_are_rejected_with_their_kind() {
     }
 }
 
+#[tokio::test]
+async fn a_full_chat_rejects_newcomers_and_serves_its_members() {
+    let running = running_with(json!({"names_max": 4}));
+    let mut eve = running.client(Codec::Json).await;
+    for room in ["chat.a", "chat.b", "chat.c"] {
+        eve.subscribe(room).await;
+        assert_eq!(claim(&mut eve, room, "Eve").await["type"], "ok");
+    }
+    eve.subscribe("chat.d").await;
+    assert_eq!(claim(&mut eve, "chat.d", "Eve").await["detail"], json!({"kind": "over_share", "limit": 1}));
+    let mut ada = member(&running, Codec::MessagePack, "Ada").await;
+    let mut late = running.client(Codec::Json).await;
+    late.subscribe(LOBBY).await;
+    assert_eq!(claim(&mut late, LOBBY, "Late").await["detail"], json!({"kind": "chat_full"}));
+    ada.ok(say(json!("hi"))).await;
+    assert_eq!(event(&mut ada).await["text"], "hi");
+    eve.close().await;
+    while claim(&mut late, LOBBY, "Late").await["type"] == "error" {}
+    assert_eq!(event(&mut ada).await, json!({"kind": "joined", "name": "Late"}));
+}
+
 #[test]
 fn wrong_settings_keep_the_broker_from_starting() {
     for (settings, words) in [(json!({"text_max": 0}), "text_max"), (json!({"txt_max": 1}), "txt_max")] {

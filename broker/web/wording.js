@@ -5,6 +5,9 @@ const REJECTIONS = {
   invalid_name: ({ error }) => `This name cannot be used: ${error.message}.`,
   not_present: () => "The room has lost track of you. Enter it again.",
   room_full: ({ room }) => `#${room} is full. Try again later, or open another room.`,
+  chat_full: () => "The whole chat is full. Try again later.",
+  over_share: ({ detail }) =>
+    `The chat is nearly full. Rooms that you may be in now: ${detail.limit}. Leave another one first.`,
   no_name: () => "The room does not know your name any more. Entering again; your text is kept.",
   empty: () => "There is nothing to send yet.",
   too_long: ({ detail }) =>

@@ -1,12 +1,16 @@
 //! Chat rooms: every topic of this plugin is a room, whose members claim names and speak under them.
 //!
-//! All that a room knows is kept in the plugin's state, so that a trap or a reload loses nothing.
+//! All that a room knows is kept in the plugin's state, so that a trap or a reload loses nothing. What that can come to is
+//! bounded, and clients share it.
 
+mod client;
 mod event;
+mod holdings;
 mod name;
 mod refusal;
 mod room;
 mod settings;
+mod share;
 mod text;
 
 use event::Event;
@@ -51,10 +55,6 @@ impl Plugin for Chat {
         Ok(())
     }
 
-    fn on_subscribe(&mut self, ctx: &mut Context, session: &Session, topic: &str) -> Result<()> {
-        Room::open(ctx, topic).enter(session)
-    }
-
     fn on_unsubscribe(&mut self, ctx: &mut Context, session: &Session, topic: &str) -> Result<()> {
         if let Some(name) = Room::open(ctx, topic).leave(session)? {
             ctx.publish(topic, &Event::Left { name: &name, time: ctx.now_ms() })?;
@@ -65,7 +65,7 @@ impl Plugin for Chat {
     fn on_publish(&mut self, ctx: &mut Context, message: Message) -> Result<Verdict> {
         let room = Room::open(ctx, &message.topic);
         let author = match &message.session {
-            Some(session) => room.member(session)?.and_then(|member| member.name),
+            Some(session) => room.name_of(session)?,
             None => None,
         };
         let author = author.ok_or_else(|| Refusal::NoName.because("claim a name before speaking"))?;
@@ -90,15 +90,15 @@ impl Chat {
     fn claim(&self, ctx: &Context, call: &Call) -> Result<Reply> {
         let topic = room_topic(call)?;
         let room = Room::open(ctx, topic);
-        let member = match &call.session {
-            Some(session) => room.member(session)?.map(|member| (session, member)),
-            None => None,
+        let present = match &call.session {
+            Some(session) if room.is_present(session)? => Some(session),
+            _ => None,
         };
-        let (session, member) =
-            member.ok_or_else(|| Refusal::NotPresent.because("subscribe to the room before claiming a name"))?;
+        let session =
+            present.ok_or_else(|| Refusal::NotPresent.because("subscribe to the room before claiming a name"))?;
         let name = Name::parse(&call.data::<Claim>()?.name)?;
         let mut names = room.names()?;
-        match room.claim(session, member, &name, &mut names, self.settings.members_max)? {
+        match room.claim(session, &name, &mut names, &self.settings)? {
             Claimed::Unchanged => {}
             Claimed::Joined => ctx.publish(topic, &Event::Joined { name: name.as_str(), time: ctx.now_ms() })?,
             Claimed::Renamed { from } => {
@@ -120,4 +120,4 @@ fn room_topic(call: &Call) -> Result<&str> {
     topic.ok_or_else(|| Refusal::NoTopic.because(format!("{:?} is called on a room: give its topic", call.method)))
 }
 
-rialto_plugin::export!(Chat, needs: ["state"]);
+rialto_plugin::export!(Chat, needs: ["sessions", "state"]);

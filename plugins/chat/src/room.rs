@@ -1,26 +1,23 @@
-//! Who is in a room and under which name, kept in the plugin's state.
+//! Who has which name in a room, kept in the plugin's state. Of sessions without a name nothing is kept.
 
+use crate::client::Client;
+use crate::holdings::Holdings;
 use crate::name::{Name, fold};
 use crate::refusal::Refusal;
+use crate::settings::Settings;
+use rialto_plugin::Sessions;
 use rialto_plugin::prelude::*;
-use serde::{Deserialize, Serialize};
 
-/// One room: the sessions that are present, and the names that they have claimed.
+/// One room: the names that sessions have claimed. The broker knows which sessions are present.
 ///
-/// A topic has no spaces, so keys begin with the topic and a space: `sessions` has one entry per session, `names` one
-/// per name, under its fold, which makes names unique and their list sorted.
+/// A topic has no spaces, so keys begin with the topic and a space: `sessions` has one entry per session with a name,
+/// `names` one per name, under its fold, which makes names unique and their list sorted.
 pub(crate) struct Room<'a> {
     topic: &'a str,
-    sessions: State<'a, Member>,
+    present: Sessions<'a>,
+    sessions: State<'a, String>,
     names: State<'a, String>,
-}
-
-/// A session that is in a room; kept as its name or null.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Member {
-    /// The name it has claimed, if it has.
-    pub(crate) name: Option<String>,
+    holdings: Holdings<'a>,
 }
 
 /// The names in a room, with their folds and in the order of those.
@@ -40,7 +37,13 @@ pub(crate) enum Claimed {
 
 impl<'a> Room<'a> {
     pub(crate) fn open(ctx: &Context<'a>, topic: &'a str) -> Self {
-        Self { topic, sessions: ctx.state("sessions"), names: ctx.state("names") }
+        Self {
+            topic,
+            present: ctx.sessions(topic),
+            sessions: ctx.state("sessions"),
+            names: ctx.state("names"),
+            holdings: Holdings::open(ctx),
+        }
     }
 
     /// The topic without its first token `chat`.
@@ -48,27 +51,23 @@ impl<'a> Room<'a> {
         self.topic.strip_prefix("chat.").unwrap_or(self.topic)
     }
 
-    /// Notes that a session is present. One that is already keeps its name.
-    pub(crate) fn enter(&self, session: &Session) -> Result<()> {
-        if self.member(session)?.is_none() {
-            self.sessions.put(&self.key(&session.id), &Member::default())?;
-        }
-        Ok(())
-    }
-
     /// Forgets a session and returns the name that it had.
     pub(crate) fn leave(&self, session: &Session) -> Result<Option<String>> {
-        let Some(member) = self.member(session)? else { return Ok(None) };
+        let Some(name) = self.name_of(session)? else { return Ok(None) };
         self.sessions.delete(&self.key(&session.id))?;
-        if let Some(name) = &member.name {
-            self.names.delete(&self.key(&fold(name)))?;
-        }
-        Ok(member.name)
+        self.names.delete(&self.key(&fold(&name)))?;
+        self.holdings.give_back(&Client::of(session))?;
+        Ok(Some(name))
     }
 
-    /// The member that a session is, if it is present.
-    pub(crate) fn member(&self, session: &Session) -> Result<Option<Member>> {
+    /// The name that a session has claimed, if it has.
+    pub(crate) fn name_of(&self, session: &Session) -> Result<Option<String>> {
         self.sessions.get(&self.key(&session.id))
+    }
+
+    /// Whether a session has subscribed to the room.
+    pub(crate) fn is_present(&self, session: &Session) -> Result<bool> {
+        Ok(self.present.contains(&session.id)?)
     }
 
     /// The names of all members.
@@ -79,20 +78,20 @@ impl<'a> Room<'a> {
         Ok(Names { by_fold: by_fold.collect::<Result<_>>()? })
     }
 
-    /// Gives `name` to a member, unless another has it or the room is full; `names` are all of the room, which one hook
-    /// should not read twice, and are kept up to date.
+    /// Gives `name` to a session that is present, unless another has it or there is no room for it; `names` are all of the
+    /// room, which one hook should not read twice, and are kept up to date.
     pub(crate) fn claim(
         &self,
         session: &Session,
-        member: Member,
         name: &Name,
         names: &mut Names,
-        members_max: u32,
+        settings: &Settings,
     ) -> Result<Claimed> {
-        if member.name.as_deref() == Some(name.as_str()) {
+        let old_name = self.name_of(session)?;
+        if old_name.as_deref() == Some(name.as_str()) {
             return Ok(Claimed::Unchanged);
         }
-        let old_fold = member.name.as_deref().map(fold);
+        let old_fold = old_name.as_deref().map(fold);
         let new_fold = fold(name.as_str());
         if old_fold.as_ref() != Some(&new_fold) && names.has(&new_fold) {
             let reason = format!("the name \"{}\" is taken", name.as_str());
@@ -101,13 +100,23 @@ impl<'a> Room<'a> {
         if let Some(old_fold) = old_fold {
             self.names.delete(&self.key(&old_fold))?;
             names.remove(&old_fold);
-        } else if names.by_fold.len() >= members_max as usize {
+        } else {
+            self.admit(session, names, settings)?;
+        }
+        let text = name.as_str().to_owned();
+        self.names.put(&self.key(&new_fold), &text).map_err(Refusal::of_write)?;
+        self.sessions.put(&self.key(&session.id), &text).map_err(Refusal::of_write)?;
+        names.insert(new_fold, name.as_str());
+        Ok(old_name.map_or(Claimed::Joined, |from| Claimed::Renamed { from }))
+    }
+
+    /// Counts a session that claims its first name.
+    fn admit(&self, session: &Session, names: &Names, settings: &Settings) -> Result<()> {
+        let members_max = settings.members_max;
+        if names.by_fold.len() >= members_max as usize {
             return Err(Refusal::RoomFull.because(format!("the room is full: the limit is {members_max} members")));
         }
-        self.names.put(&self.key(&new_fold), &name.as_str().to_owned())?;
-        self.sessions.put(&self.key(&session.id), &Member { name: Some(name.as_str().to_owned()) })?;
-        names.insert(new_fold, name.as_str());
-        Ok(member.name.map_or(Claimed::Joined, |from| Claimed::Renamed { from }))
+        self.holdings.take(&Client::of(session), settings.names_max)
     }
 
     fn key(&self, of: &str) -> String {

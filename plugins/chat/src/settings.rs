@@ -9,6 +9,9 @@ const TEXT_MAX: RangeInclusive<u32> = 1..=16_000;
 /// What `members_max` may be. A claim lists all members, which takes some 50 bytes each of what a hook may transfer:
 /// rooms of more than about 10,000 need a higher limit there.
 const MEMBERS_MAX: RangeInclusive<u32> = 1..=100_000;
+/// What `names_max` may be. A name takes up to some 1,250 bytes of the plugin's state: more than 53,000 need a larger
+/// `state_bytes`.
+const NAMES_MAX: RangeInclusive<u32> = 1..=10_000_000;
 
 /// The settings of the chat plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -18,11 +21,13 @@ pub(crate) struct Settings {
     pub(crate) text_max: u32,
     /// Most named members of one room.
     pub(crate) members_max: u32,
+    /// Most names in all rooms together, one for each member of each; clients share them, see `share`.
+    pub(crate) names_max: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { text_max: 2000, members_max: 1000 }
+        Self { text_max: 2000, members_max: 1000, names_max: 50_000 }
     }
 }
 
@@ -32,6 +37,7 @@ impl Settings {
         let settings: Self = config.parse()?;
         check("text_max", settings.text_max, TEXT_MAX)?;
         check("members_max", settings.members_max, MEMBERS_MAX)?;
+        check("names_max", settings.names_max, NAMES_MAX)?;
         Ok(settings)
     }
 }
@@ -51,22 +57,26 @@ mod tests {
     fn settings_are_read_and_checked() {
         let read = |json: &str| Settings::read(&Config::from_json(json));
         let valid = [
-            ("{}", 2000, 1000),
-            (r#"{"text_max":1}"#, 1, 1000),
-            (r#"{"text_max":16000,"members_max":100000}"#, 16_000, 100_000),
-            (r#"{"members_max":1}"#, 2000, 1),
+            ("{}", 2000, 1000, 50_000),
+            (r#"{"text_max":1}"#, 1, 1000, 50_000),
+            (r#"{"text_max":16000,"members_max":100000,"names_max":10000000}"#, 16_000, 100_000, 10_000_000),
+            (r#"{"members_max":1,"names_max":1}"#, 2000, 1, 1),
         ];
-        for (json, text_max, members_max) in valid {
-            assert_eq!(read(json), Ok(Settings { text_max, members_max }), "{json}");
+        for (json, text_max, members_max, names_max) in valid {
+            assert_eq!(read(json), Ok(Settings { text_max, members_max, names_max }), "{json}");
         }
         let invalid = [
             (r#"{"text_max":0}"#, "config: text_max: 0 is not between 1 and 16000"),
             (r#"{"text_max":16001}"#, "config: text_max: 16001 is not between 1 and 16000"),
             (r#"{"members_max":0}"#, "config: members_max: 0 is not between 1 and 100000"),
             (r#"{"members_max":100001}"#, "config: members_max: 100001 is not between 1 and 100000"),
+            (r#"{"names_max":0}"#, "config: names_max: 0 is not between 1 and 10000000"),
             (r#"{"text_max":-1}"#, "config: text_max: invalid value: integer `-1`, expected u32"),
             (r#"{"text_max":"2"}"#, "config: text_max: invalid type: string \"2\", expected u32"),
-            (r#"{"txt_max":1}"#, "config: unknown field `txt_max`, expected `text_max` or `members_max`"),
+            (
+                r#"{"txt_max":1}"#,
+                "config: unknown field `txt_max`, expected one of `text_max`, `members_max`, `names_max`",
+            ),
         ];
         for (json, expected) in invalid {
             assert_eq!(read(json), Err(fail(expected)), "{json}");

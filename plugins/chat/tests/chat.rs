@@ -1,4 +1,4 @@
-//! The contract of the chat plugin, sentence by sentence, through the native test double.
+//! The contract of the chat plugin, sentence by sentence, through the native test double; `full.rs` is about its limits.
 
 use chat::Chat;
 use rialto_plugin::Encoding;
@@ -9,11 +9,12 @@ use serde_json::Value;
 const LOBBY: &str = "chat.lobby";
 
 fn host() -> Host<Chat> {
-    Host::new(Chat::default()).owns("chat.*")
+    host_with(json!({}))
 }
 
 fn host_with(config: Value) -> Host<Chat> {
-    Host::with_config(Chat::default(), &config).expect("the settings are valid").owns("chat.*")
+    let host = Host::with_config(Chat::default(), &config).expect("the settings are valid");
+    host.owns("chat.*").needs(["sessions", "state"])
 }
 
 fn claim(host: &mut Host<Chat>, session: &str, name: &str) -> Result<Value, Failure> {
@@ -344,7 +345,10 @@ fn subscribing_again_keeps_the_name() {
 #[test]
 fn wrong_settings_are_told_to_the_operator() {
     let table = [
-        (json!({"txt_max": 1}), "config: unknown field `txt_max`, expected `text_max` or `members_max`"),
+        (
+            json!({"txt_max": 1}),
+            "config: unknown field `txt_max`, expected one of `text_max`, `members_max`, `names_max`",
+        ),
         (json!({"text_max": 0}), "config: text_max: 0 is not between 1 and 16000"),
         (json!({"members_max": 100_001}), "config: members_max: 100001 is not between 1 and 100000"),
     ];
