@@ -17,6 +17,7 @@ use crate::identity;
 use crate::limits::seats::SessionLimits;
 use crate::metrics::Metrics;
 use crate::plugin::Native;
+use crate::shares::Shares;
 use crate::store::{MemoryStore, Store};
 use crate::supervision::keep_working;
 use crate::topic_plugins::{InitialPlugins, LoadFailure, Loading, NativePlugin, TopicPlugins, watch};
@@ -208,6 +209,7 @@ impl Builder {
         let core = Core {
             presence_timer,
             session_limits: SessionLimits::new(&limits),
+            key_shares: Arc::new(Shares::new(limits.keys_bytes)),
             limits,
             hub,
             metrics,

@@ -47,6 +47,7 @@ mod presence;
 mod request;
 mod server;
 mod session;
+mod shares;
 mod store;
 mod supervision;
 mod topic_plugins;

@@ -17,6 +17,7 @@ pub(crate) struct Metrics {
     pub(crate) history_messages: Gauge,
     pub(crate) history_bytes: Gauge,
     pub(crate) keys: Gauge,
+    pub(crate) key_bytes: Gauge,
     pub(crate) presence_members: Gauge,
     pub(crate) histories_dropped: Counter,
     pub(crate) recoveries: Counter,
@@ -71,6 +72,7 @@ impl Metrics {
             history_messages: self.history_messages.get(),
             history_bytes: self.history_bytes.get(),
             keys: self.keys.get(),
+            key_bytes: self.key_bytes.get(),
             presence_members: self.presence_members.get(),
             histories_dropped_total: self.histories_dropped.get(),
             recoveries_total: self.recoveries.get(),
@@ -128,10 +130,12 @@ pub struct Snapshot {
     pub outbox_bytes: u64,
     /// Messages in the history of all topics.
     pub history_messages: u64,
-    /// Memory of history and idempotency keys, in bytes, as an upper bound.
+    /// Memory of the history, in bytes, as an upper bound.
     pub history_bytes: u64,
     /// Idempotency keys in memory.
     pub keys: u64,
+    /// Memory of idempotency keys and the answers they stand for, in bytes, as an upper bound.
+    pub key_bytes: u64,
     /// Presence: members of all topics, including those within their grace period.
     pub presence_members: u64,
     /// Topics whose history was dropped because all together exceeded `history_bytes`.

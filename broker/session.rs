@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod late_read_tests;
+mod lists;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use rialto_protocol::{
 };
 use rialto_protocol::{Subscribe, Welcome};
 
+use self::lists::List;
 use crate::broker::{
     Broker, CallTarget, PluginCall, PublishRequest, SubscribeOptions, SubscribeRequest, check_key, parse_topic,
 };
@@ -20,8 +22,9 @@ use crate::collections::small_map::SmallMap;
 use crate::config::Limits;
 use crate::hub::{InFlight, Push, SessionKey, What};
 use crate::identity;
+use crate::limits::seats::SessionPermit;
 use crate::request::caller::{Caller, CallerSession};
-use crate::request::responder::{Part, RequestResult, Responder, SubscriptionState};
+use crate::request::responder::{Refusals, Responder, SubscriptionState};
 use crate::topic::{Pattern, Topic};
 use crate::topics::TopicEntry;
 use crate::wire::websocket::websocket_frame;
@@ -38,27 +41,33 @@ pub(crate) struct Session {
     broker: Broker,
     caller: CallerSession,
     codec: Codec,
-    /// The topics that the client has asked to subscribe to, including those that were refused since.
+    /// The topics that the client has asked to subscribe to, including those that `refusals` has.
     subscriptions: SmallMap<Topic, Arc<SubscriptionState>>,
+    /// The topics that were refused since the last subscribe.
+    refusals: Arc<Refusals>,
     /// The patterns it is subscribed to.
     patterns: SmallMap<Pattern, ()>,
     in_flight: Arc<InFlight>,
     /// The topic it published to last: its subscribers' shards may need the publisher to wait.
     published: Option<Arc<TopicEntry>>,
+    /// What is left of a list of topics. In a box, because most requests are about one.
+    list: Option<Box<List>>,
 }
 
 impl Session {
-    pub(crate) fn new(broker: Broker, key: SessionKey, codec: Codec, user: Option<Arc<str>>) -> Self {
-        let member = Member { session: identity::session_id(), user };
+    pub(crate) fn new(broker: Broker, key: SessionKey, codec: Codec, permit: &SessionPermit) -> Self {
+        let member = Member { session: identity::session_id(), user: permit.user.clone() };
         let (subscriptions, patterns, in_flight) = (SmallMap::default(), SmallMap::default(), Arc::default());
         Self {
             broker,
-            caller: CallerSession::new(key, member),
+            caller: CallerSession::new(key, member, permit.network()),
             codec,
             subscriptions,
+            refusals: Arc::default(),
             patterns,
             in_flight,
             published: None,
+            list: None,
         }
     }
 
@@ -91,6 +100,8 @@ impl Session {
     /// # Errors
     /// [`NoRequest`] when the frame is not a request; an error frame has been sent.
     pub(crate) fn handle(&mut self, frame: &[u8]) -> Result<(), NoRequest> {
+        // Requests take effect in their order, also if the caller did not wait until the session was ready.
+        while self.go_on() {}
         match Request::decode(self.codec, frame) {
             Ok(Request { id, operation }) => {
                 self.carry_out(id, operation);
@@ -125,27 +136,18 @@ impl Session {
         let core = &self.broker.core;
         let has_room = |entry: &Arc<TopicEntry>| core.hub.has_room(&entry.reach);
         let readers_have_room = self.published.as_ref().is_none_or(has_room);
-        readers_have_room && self.in_flight.is_below(core.limits.requests_in_flight)
+        self.list.is_none() && readers_have_room && self.in_flight.is_below(core.limits.requests_in_flight)
     }
 
-    /// Waits until fewer requests than `requests_in_flight` are under way and the subscribers' shards of what it published have
-    /// room. Meanwhile its socket is not read.
+    /// Carries out what is left of a list, in turn with other sessions, and waits until fewer requests than `requests_in_flight`
+    /// are under way and the subscribers' shards of what it published have room. Meanwhile its socket is not read.
     pub(crate) async fn ready(&mut self) {
+        while self.go_on() {
+            tokio::task::yield_now().await;
+        }
         self.in_flight.below(self.broker.core.limits.requests_in_flight).await;
         if let Some(entry) = self.published.take() {
             self.broker.core.hub.room(&entry.reach).await;
-        }
-    }
-
-    /// Ends the subscriptions of a client that has disconnected, and reports that to the plugins of its topics.
-    pub(crate) fn end(&mut self) {
-        for (topic, state) in self.subscriptions.drain() {
-            if state.is_in() {
-                self.broker.leave(&self.caller, &topic);
-            }
-        }
-        for topic in self.caller.assigned.end() {
-            self.broker.leave(&self.caller, &topic);
         }
     }
 
@@ -174,16 +176,8 @@ impl Session {
         {
             return self.subscribe_one(request, responder);
         }
-        let parts = responder.split(requests.iter().map(|request| Arc::from(&*request.topic)), subscribed_all);
-        let mut requests = requests.into_iter().zip(parts);
-        while let Some((request, part)) = requests.next() {
-            let request = self.subscribe_request(request, part);
-            let pending = request.and_then(|request| self.broker.begin_subscribe(&self.caller, request));
-            if let Some(pending) = pending {
-                let rest = requests.filter_map(|(request, part)| self.subscribe_request(request, part));
-                return pending.then(rest.collect());
-            }
-        }
+        self.list = Some(Box::new(List::subscribe(requests, responder)));
+        self.go_on();
     }
 
     fn subscribe_one(&mut self, request: Subscribe<'_>, responder: Responder) {
@@ -206,6 +200,7 @@ impl Session {
                 return None;
             }
         };
+        self.forget_refused();
         let state = match self.subscriptions.get(&topic).cloned() {
             Some(state) => state,
             None if self.has_room() => self.add(&topic),
@@ -216,7 +211,8 @@ impl Session {
         };
         let Subscribe { since, last, delivery, presence, .. } = request;
         let options = SubscribeOptions { since, last, kept: None, delivery, field: None, presence };
-        Some(SubscribeRequest { topic, options, responder: responder.telling(&state) })
+        let responder = responder.telling(&state, &topic, &self.refusals);
+        Some(SubscribeRequest { topic, options, responder })
     }
 
     /// Subscribes to a pattern.
@@ -224,6 +220,7 @@ impl Session {
         if let Err(failure) = only_live(request) {
             return responder.fail(failure);
         }
+        self.forget_refused();
         let is_new = self.patterns.get(&pattern).is_none();
         if is_new && !self.has_room() {
             return responder.fail(self.too_many_subscriptions());
@@ -242,12 +239,18 @@ impl Session {
         state
     }
 
-    fn has_room(&mut self) -> bool {
-        let bound = self.broker.core.limits.subscriptions;
-        if self.subscriptions.len() + self.patterns.len() + self.caller.assigned.len() >= bound {
-            self.subscriptions.retain(|_, state| state.is_in());
+    fn has_room(&self) -> bool {
+        let held = self.subscriptions.len() + self.patterns.len() + self.caller.assigned.len();
+        held < self.broker.core.limits.subscriptions
+    }
+
+    /// Forgets topics to which it is not subscribed after all.
+    fn forget_refused(&mut self) {
+        for topic in self.refusals.take() {
+            if self.subscriptions.get(&topic).is_some_and(|state| !state.is_in()) {
+                self.subscriptions.remove(&topic);
+            }
         }
-        self.subscriptions.len() + self.patterns.len() + self.caller.assigned.len() < bound
     }
 
     fn too_many_subscriptions(&self) -> Failure {
@@ -256,29 +259,12 @@ impl Session {
     }
 
     fn unsubscribe(&mut self, names: &[Cow<'_, str>], responder: Responder) {
-        let target = |name: &Cow<'_, str>| match pattern(name) {
-            Some(pattern) => Ok(Target::Pattern(pattern)),
-            None => parse_topic(name).map(Target::Topic),
-        };
-        let targets: Vec<Target> = match names.iter().map(target).collect() {
-            Ok(targets) => targets,
-            Err(failure) => return responder.fail(failure),
-        };
-        let parts = responder.split(names.iter().map(|name| Arc::from(&**name)), unsubscribed_all);
-        for (target, part) in targets.into_iter().zip(parts) {
-            match target {
-                Target::Topic(topic) => match self.subscriptions.remove(&topic).filter(|state| state.is_in()) {
-                    Some(_) => self.broker.unsubscribe(&self.caller, &topic, part),
-                    None if self.caller.assigned.remove(&topic) => self.broker.unsubscribe(&self.caller, &topic, part),
-                    None => part.ok(Reply::Unsubscribed),
-                },
-                Target::Pattern(pattern) => {
-                    if self.patterns.remove(&pattern).is_some() {
-                        self.broker.core.hub.deselect(self.caller.key, &pattern);
-                    }
-                    part.ok(Reply::Unsubscribed);
-                }
+        match List::unsubscribe(names, responder) {
+            Ok(list) => {
+                self.list = Some(Box::new(list));
+                self.go_on();
             }
+            Err(refused) => refused.0.fail(refused.1),
         }
     }
 
@@ -352,12 +338,6 @@ impl Session {
     }
 }
 
-/// What a session unsubscribes from.
-enum Target {
-    Topic(Topic),
-    Pattern(Pattern),
-}
-
 /// The pattern of this name; none for a topic, and for a name that is neither.
 fn pattern(name: &str) -> Option<Pattern> {
     Pattern::parse(name).ok().filter(|pattern| !pattern.is_exact())
@@ -375,18 +355,4 @@ fn only_live(request: &Subscribe<'_>) -> Result<(), Failure> {
         _ => return Ok(()),
     };
     Err(Failure::new(ErrorCode::BadRequest, text))
-}
-
-fn subscribed_all(parts: Vec<Part>) -> RequestResult {
-    let outcome = |(topic, outcome)| match outcome {
-        Ok(Reply::Subscribed(subscribed)) => Ok(subscribed),
-        Ok(_) => Err((topic, Failure::new(ErrorCode::Internal, "not the answer to a subscription"))),
-        Err(failure) => Err((topic, failure)),
-    };
-    Ok(Reply::SubscribedAll(parts.into_iter().map(outcome).collect()))
-}
-
-/// The answer to an `unsubscribe` of several topics: the first failure, if there is one.
-fn unsubscribed_all(parts: Vec<Part>) -> RequestResult {
-    parts.into_iter().map(|(_, outcome)| outcome).find(Result::is_err).unwrap_or(Ok(Reply::Unsubscribed))
 }

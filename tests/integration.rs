@@ -30,6 +30,7 @@ mod presence;
 #[cfg(unix)]
 mod process;
 mod reload;
+mod shares;
 #[cfg(target_os = "linux")]
 mod soak;
 mod survival;

@@ -5,7 +5,7 @@ mod deadline;
 mod effect;
 mod failure;
 mod generated;
-mod hosted;
+pub(crate) mod hosted;
 mod letters;
 mod load;
 mod recording;

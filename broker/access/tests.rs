@@ -25,7 +25,7 @@ fn topic(name: &str) -> Topic {
 }
 
 fn session() -> CallerSession {
-    CallerSession::new(SessionKey { shard: 0, slot: 0, serial: 0 }, Member { session: "s".into(), user: None })
+    CallerSession::new(SessionKey { shard: 0, slot: 0, serial: 0 }, Member { session: "s".into(), user: None }, None)
 }
 
 fn key(patterns: &[&str]) -> ApiKey {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use rialto_protocol::{Answered, ErrorCode, Failure, Payload, Reply};
 
-use super::idempotency::keyed;
 use super::topic_logic::TopicLogic;
 use super::{Broker, parse_topic, wait};
 use crate::access::{self, Action, Target};
@@ -87,8 +86,8 @@ impl Broker {
         let PluginCall { target, method, payload, key } = call;
         let found = self
             .check_call(caller, &target)
-            .and_then(|()| keyed(key, caller, || Digest::of(Some(&method), payload.as_ref())))
-            .and_then(|keyed| Ok((keyed, self.called(target)?)));
+            .and_then(|()| self.keyed(key, caller, || Digest::of(Some(&method), payload.as_ref())))
+            .and_then(|keyed| Ok((keyed, self.called(caller, target)?)));
         match found {
             Ok((keyed, (logic, entry))) => {
                 logic.call(self, caller, entry, CallRequest { method, payload, keyed }, responder);
@@ -105,10 +104,10 @@ impl Broker {
     }
 
     /// The plugin that is called, and the topic if the call names one.
-    fn called(&self, target: CallTarget) -> Result<CallReceiver, Failure> {
+    fn called(&self, caller: Caller<'_>, target: CallTarget) -> Result<CallReceiver, Failure> {
         match target {
             CallTarget::Topic(topic) => {
-                let entry = self.core.topics.entry(&topic, &self.core.engine)?;
+                let entry = self.core.topics.entry(&topic, &self.core.engine, || caller.holder())?;
                 match self.deciding_logic(&entry)? {
                     Some(logic) => Ok((logic, Some(entry))),
                     None => Err(Failure::new(ErrorCode::NotFound, format!("no plugin owns topic \"{topic}\""))),

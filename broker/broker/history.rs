@@ -92,7 +92,7 @@ impl Broker {
         let messages = usize::try_from(limit).unwrap_or(usize::MAX);
         let page = Page { messages, bytes: ANSWER_BYTES_MAX };
         loop {
-            let entry = self.core.topics.entry(topic, &self.core.engine)?;
+            let entry = self.core.topics.entry(topic, &self.core.engine, || caller.holder())?;
             if !entry.stream.has_history() {
                 return Err(Failure::new(ErrorCode::Unavailable, "this topic keeps no history"));
             }

@@ -48,7 +48,7 @@ impl Broker {
         let at = loop {
             match entry.stream.now() {
                 Ok(view) => break view.position(),
-                Err(Retired) => match self.core.topics.entry(entry.stream.topic(), &self.core.engine) {
+                Err(Retired) => match self.core.topics.entry_again(&entry, &self.core.engine) {
                     Ok(again) => entry = again,
                     Err(failure) => {
                         responder.fail(failure);

@@ -21,7 +21,7 @@ use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Limits as LimitsFr
 use rialto_protocol::{Policy, Position, Published, Reply};
 
 pub(crate) use self::call::{CallRequest, CallTarget, PluginCall};
-pub(crate) use self::idempotency::{check_key, key_reused};
+pub(crate) use self::idempotency::{check_key, key_reused, too_many_keys};
 use self::plugins::PluginManager;
 pub use self::plugins::{PluginStatus, ReloadError};
 pub use self::publish::PublishOptions;
@@ -37,6 +37,7 @@ use crate::limits::seats::SessionLimits;
 use crate::metrics::{Metrics, Snapshot};
 use crate::request::caller::Caller;
 use crate::request::responder::{RequestResult, Responder};
+use crate::shares::Shares;
 use crate::store::Store;
 use crate::topic::Topic;
 use crate::topics::TopicRegistry;
@@ -80,6 +81,8 @@ pub(crate) struct Core {
     pub(crate) plugins: Arc<dyn PluginManager>,
     pub(crate) endpoints: Endpoints,
     pub(crate) session_limits: SessionLimits,
+    /// The memory of idempotency keys.
+    pub(crate) key_shares: Arc<Shares>,
     pub(crate) next_shard: AtomicUsize,
     /// Whether `shutdown` has begun.
     pub(crate) is_stopping: AtomicBool,

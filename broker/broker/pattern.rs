@@ -19,7 +19,7 @@ impl Broker {
             return false;
         }
         let mut responder = Some(responder);
-        let selected = self.core.hub.select(session.key, pattern, || {
+        let selected = self.core.hub.select(session.key, &session.holder(), pattern, || {
             if let Some(responder) = responder.take() {
                 let topic = pattern.as_str().into();
                 let subscribed = Subscribed { topic, position: None, recovered: None, more: None, present: None };
@@ -27,7 +27,7 @@ impl Broker {
             }
         });
         let Err(TooManyPatterns) = selected else { return true };
-        let text = format!("the broker holds {} patterns already", self.core.limits.patterns);
+        let text = format!("pattern limit reached: {} in all, and the share of each client", self.core.limits.patterns);
         let failure = Failure::new(ErrorCode::TooMany, text);
         responder.into_iter().for_each(|responder| responder.fail(failure.clone()));
         false

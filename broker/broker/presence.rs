@@ -25,7 +25,7 @@ impl Broker {
     /// The same for any caller. `admitted` says of a session whether the topic's plugin has admitted it as a subscriber.
     pub(crate) fn presence_as(&self, caller: Caller<'_>, admitted: bool, topic: &Topic) -> Result<Present, Failure> {
         self.check(caller, Action::Presence { admitted }, topic)?;
-        let entry = self.core.topics.entry(topic, &self.core.engine)?;
+        let entry = self.core.topics.entry(topic, &self.core.engine, || caller.holder())?;
         Ok(presence_of(&entry)?.present())
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Published, Reply};
 
-use super::idempotency::{key_reused, keyed};
+use super::idempotency::{key_reused, too_many_keys};
 use super::topic_logic::TopicPublish;
 use super::{Broker, answer_published, parse_topic, wait};
 use crate::access::Action;
@@ -104,8 +104,8 @@ impl Broker {
         let PublishRequest { topic, payload, key, echo } = request;
         let found = self
             .check(caller, Action::Publish, topic)
-            .and_then(|()| keyed(key, caller, || Digest::of(None, Some(&payload))))
-            .and_then(|keyed| Ok((keyed, self.core.topics.entry(topic, &self.core.engine)?)));
+            .and_then(|()| self.keyed(key, caller, || Digest::of(None, Some(&payload))))
+            .and_then(|keyed| Ok((keyed, self.core.topics.entry(topic, &self.core.engine, || caller.holder())?)));
         let (keyed, entry) = match found {
             Ok(found) => found,
             Err(failure) => {
@@ -150,12 +150,13 @@ impl Broker {
                 Ok(Placed::Pending) => return,
                 Err(NotPublished::Retired(back)) => {
                     (draft, keyed) = *back;
-                    match self.core.topics.entry(entry.stream.topic(), &self.core.engine) {
+                    match self.core.topics.entry_again(&entry, &self.core.engine) {
                         Ok(again) => entry = again,
                         Err(failure) => break Err(failure),
                     }
                 }
                 Err(NotPublished::KeyReused) => break Err(key_reused()),
+                Err(NotPublished::TooManyKeys) => break Err(too_many_keys()),
                 Err(NotPublished::NotKept(error)) => break Err(error.to_failure()),
             }
         };

@@ -79,8 +79,8 @@ impl Broker {
     ) -> Result<Arc<TopicEntry>, Failure> {
         let action = Action::Subscribe { delivery: options.delivery.as_ref() };
         self.check(Caller::Session(caller), action, topic)?;
-        let entry = self.core.topics.entry(topic, &self.core.engine)?;
-        self.choose(&entry, options)?;
+        let entry = self.core.topics.entry(topic, &self.core.engine, || caller.holder())?;
+        self.choose(&entry, caller, options)?;
         if options.presence {
             presence_of(&entry)?;
         }
@@ -103,11 +103,19 @@ impl Broker {
     }
 
     /// Settles the delivery policy of a subscription and reserves what it needs, before anybody else is asked.
-    fn choose(&self, entry: &TopicEntry, options: &mut SubscribeOptions) -> Result<(), Failure> {
+    fn choose(
+        &self,
+        entry: &TopicEntry,
+        caller: &CallerSession,
+        options: &mut SubscribeOptions,
+    ) -> Result<(), Failure> {
         let delivery = options.delivery.get_or_insert_with(|| entry.options.delivery.clone());
         let fields_max = self.core.limits.conflation_fields;
-        options.field = entry.reach.audience().reserve(delivery, fields_max).map_err(|TooManyFields| {
-            let text = format!("subscribers of one topic may ask for {fields_max} different fields");
+        let reserved = entry.reach.audience().reserve(delivery, fields_max, || caller.holder());
+        options.field = reserved.map_err(|TooManyFields| {
+            let text = format!(
+                "subscribers of one topic may ask for {fields_max} different fields, each client for its share"
+            );
             Failure::new(ErrorCode::TooMany, text)
         })?;
         Ok(())
@@ -127,12 +135,13 @@ impl Broker {
                 self.enter(&entry, view, caller, &mut options, responder);
             }
         }) {
-            match self.core.topics.entry(entry.stream.topic(), &self.core.engine) {
+            match self.core.topics.entry_again(&entry, &self.core.engine) {
                 Ok(fresh) => {
                     entry = fresh;
                     let delivery = options.delivery.get_or_insert_with(|| entry.options.delivery.clone());
                     // A topic that has just come back has no other subscribers whose fields could be too many.
-                    options.field = entry.reach.audience().reserve(delivery, usize::MAX).ok().flatten();
+                    options.field =
+                        entry.reach.audience().reserve(delivery, usize::MAX, || caller.holder()).ok().flatten();
                 }
                 Err(failure) => return responder.into_iter().for_each(|responder| responder.fail(failure.clone())),
             }
@@ -284,7 +293,7 @@ mod tests {
 
     fn caller(serial: u64) -> CallerSession {
         let member = Member { session: format!("s{serial}").into(), user: None };
-        CallerSession::new(SessionKey { shard: 0, slot: 0, serial }, member)
+        CallerSession::new(SessionKey { shard: 0, slot: 0, serial }, member, None)
     }
 
     fn responder(broker: &Broker, caller: &CallerSession) -> Responder {

@@ -46,7 +46,8 @@ pub(super) fn check<'a>(report: &mut Report, document: &'a DeTable<'a>) -> Confi
             }
             "topic" => {
                 let names = plugins::names(document.get("plugin"));
-                let rules = topics::check(report, value, &names);
+                // After `[limits]`, in the order of the alphabet.
+                let rules = topics::check(report, value, &names, config.limits.message_bytes);
                 if !rules.is_empty() {
                     config.topics = rules;
                 }

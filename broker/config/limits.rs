@@ -9,7 +9,7 @@ use super::{
 settings! {
     /// Limits: sizes, quotas, rate limits and timeouts for everything that clients can make grow or wait.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Limits: "[limits]" {
+    pub struct Limits: "[limits]" retired ["keys": "`keys_bytes` bounds the memory of all keys, with a share for each client"] {
         /// Largest message and frame from a client. A larger one closes its session.
         message_bytes: usize = 65_536, 256 to 1_048_576 bytes;
         /// Fragments that one WebSocket message may come in.
@@ -50,11 +50,11 @@ settings! {
         /// Conflation: different fields that the subscribers of one topic may use with "latest_by". Each field is read from
         /// every message that waits for a slow consumer.
         conflation_fields: usize = 16, 0 to 65_536 items;
-        /// Memory for the history and the idempotency keys of all topics together. Beyond it the least recently published
-        /// topics lose theirs.
+        /// Memory for the history of all topics together. Beyond it those lose theirs whose rule and client hold the most.
         history_bytes: usize = 268_435_456, 65_536 to 1_099_511_627_776 bytes;
-        /// Idempotency keys that are kept for one topic. Beyond it the oldest are dropped.
-        keys: usize = 10_000, 1 to 10_000_000 items;
+        /// Memory for idempotency keys and the answers they stand for. When it is nearly used up each client has a share;
+        /// beyond that requests with new keys are refused until older ones have expired.
+        keys_bytes: u64 = 67_108_864, 4_096 to 1_099_511_627_776 bytes;
         /// Different patterns with subscribers.
         patterns: usize = 100_000, 1 to 10_000_000 items;
         /// Memory for the lists of patterns that topics keep, each shared by all topics that the same patterns select.

@@ -32,7 +32,7 @@ settings! {
         mailbox: usize = 1_024, 1 to 1_048_576 items;
         /// Largest component file.
         component_bytes: u64 = 8_388_608, 1_024 to 268_435_456 bytes;
-        /// Quota for its state in the store.
+        /// Quota for its state in the store: keys, values, and 96 bytes for each entry.
         state_bytes: u64 = 67_108_864, 0 to 1_099_511_627_776 bytes;
         /// Bytes that one hook may pass to the broker.
         output_bytes: usize = 1_048_576, 1_024 to 268_435_456 bytes;

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::{
     problem::Problem,
-    section::{Report, Section, Text, Value, as_text, echo, nearest, wrong_type},
+    section::{Report, Section, Text, Value, as_text, echo, grouped, nearest, wrong_type},
     setting::{Choice, Custom, Flag, Form, Table, Written, settings},
 };
 use crate::topic::{Pattern, TOPIC_TOKENS_MAX, TopicError};
@@ -140,7 +140,12 @@ impl Written for History {
 }
 
 /// `plugins` are the names of the plugins in the file, valid or not.
-pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&str]) -> Vec<TopicRule> {
+pub(super) fn check<'a>(
+    report: &mut Report,
+    value: &'a Value<'a>,
+    plugins: &[&str],
+    message_bytes: usize,
+) -> Vec<TopicRule> {
     let DeValue::Array(tables) = value.get_ref() else {
         let title = "topic rules are a list: `[[topic]]`, with two brackets";
         report.add(Problem::at(value.span(), title).help(EXAMPLE));
@@ -154,7 +159,7 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&s
     let mut rules = Vec::new();
     let mut spans: Vec<Range<usize>> = Vec::new();
     for table in tables.iter() {
-        let Some((rule, span)) = check_rule(report, table, plugins) else {
+        let Some((rule, span)) = check_rule(report, table, plugins, message_bytes) else {
             continue;
         };
         check_reach(report, &rules, &spans, &rule.pattern, &span);
@@ -164,7 +169,12 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&s
     rules
 }
 
-fn check_rule<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&str]) -> Option<(TopicRule, Range<usize>)> {
+fn check_rule<'a>(
+    report: &mut Report,
+    value: &'a Value<'a>,
+    plugins: &[&str],
+    message_bytes: usize,
+) -> Option<(TopicRule, Range<usize>)> {
     let section = Section::open(report, "[[topic]]", &TopicRule::TABLE, value)?;
     let mut rule = TopicRule::default();
     rule.read_keys(report, &section);
@@ -173,7 +183,7 @@ fn check_rule<'a>(report: &mut Report, value: &'a Value<'a>, plugins: &[&str]) -
         rule.plugin = Some(name.value.to_owned());
     }
     check_delivery(report, &section, &mut rule);
-    rule.history = section.get("history").and_then(|value| check_history(report, value));
+    rule.history = section.get("history").and_then(|value| check_history(report, value, message_bytes));
     rule.patterns = section.get("patterns").and_then(|value| report.flag("patterns", value, false));
     if section.get("pattern").is_none() && !report.torn {
         let title = "a topic rule needs a `pattern`";
@@ -233,7 +243,7 @@ fn check_delivery(report: &mut Report, section: &Section, rule: &mut TopicRule) 
     rule.delivery = delivery;
 }
 
-fn check_history<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<History> {
+fn check_history<'a>(report: &mut Report, value: &'a Value<'a>, message_bytes: usize) -> Option<History> {
     if !matches!(value.get_ref(), DeValue::Table(_)) {
         let problem = wrong_type("history", value, "a table");
         report.add(problem.help("write `history = { messages = 1_000 }`"));
@@ -242,6 +252,11 @@ fn check_history<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<Histor
     let section = Section::open(report, "history", &History::TABLE, value)?;
     let mut history = History::default();
     history.read_keys(report, &section);
+    if let Some(bytes) = section.get("bytes").filter(|_| history.bytes < message_bytes) {
+        let title = format!("one message may be larger than this history: {} bytes", grouped(message_bytes as u64));
+        let help = "such a message is kept alone, without those before it; raise `bytes`, or lower `message_bytes` in `[limits]`";
+        report.warn(Problem::at(bytes.span(), title).help(help));
+    }
     Some(history)
 }
 

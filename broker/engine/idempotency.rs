@@ -1,12 +1,17 @@
 //! A request that came with an idempotency key, and whether that is known. It remembers nothing itself.
 
+use std::sync::Arc;
+
+use crate::shares::Share;
 use crate::store::{Digest, Key, KeyRecord, Outcome};
 
 /// What tells a request from others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct KeyedRequest {
     pub(crate) key: Key,
     pub(crate) digest: Digest,
+    /// What remembering the key uses up; without one it is not remembered, and a request with a new key is refused.
+    pub(crate) share: Option<Arc<Share>>,
 }
 
 /// What is known of a key.

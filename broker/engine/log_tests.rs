@@ -8,8 +8,9 @@ use rialto_protocol::{Payload, Position, Published};
 use super::*;
 use crate::identity::StreamId;
 use crate::message::Draft;
+use crate::shares::Share;
 use crate::store::model::ModelLog;
-use crate::store::{Batch, Begun, Digest, Key, KeyOwner, Page, Retention, Span};
+use crate::store::{Account, Batch, Begun, Digest, Key, KeyOwner, Page, Retention, Span};
 
 const SEEDS: u64 = 400;
 const ROUNDS: usize = 200;
@@ -74,9 +75,11 @@ impl World {
         let engine = Engine::Local(Arc::clone(&log) as Arc<dyn Store>);
         let retention = Some(Retention { messages: 10_000, bytes: 1 << 20, age_ms: 1_000_000 });
         let open = |(id, retention)| {
-            let keeping = Keeping { retention, keys_ms: 1_000_000, keys_max: 10_000 };
+            let keeping = Keeping { retention, keys_ms: 1_000_000 };
             let topic = Topic::parse(&format!("t{id}")).expect("a topic");
-            let stream = engine.open(StreamId::topic(id), topic, "e".into(), keeping.into()).expect("opened");
+            let stream = engine
+                .open(StreamId::topic(id), topic, "e".into(), keeping.into(), Account::of_test())
+                .expect("opened");
             (Arc::new(stream), Arc::default())
         };
         let streams = [(1, retention), (2, retention), (3, None)].map(open).into();
@@ -87,8 +90,11 @@ impl World {
         let (stream, seen) = self.streams[place].clone();
         let payload = Payload::json(&text).expect("a text");
         let digest = Digest::of(None, Some(&payload));
-        let keyed = key
-            .map(|key| KeyedRequest { key: Key { owner: KeyOwner::Embedder, text: key.to_string().into() }, digest });
+        let keyed = key.map(|key| KeyedRequest {
+            key: Key { owner: KeyOwner::Embedder, text: key.to_string().into() },
+            digest,
+            share: Some(Share::of_test()),
+        });
         let draft = Draft { payload, from: None, except: None };
         let pending =
             Publish { stream: Arc::clone(&stream), log: Arc::clone(&self.log), seen: Arc::clone(&seen), text };

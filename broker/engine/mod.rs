@@ -18,7 +18,7 @@ pub(crate) use self::transaction::{
 use crate::clock::Now;
 use crate::identity::StreamId;
 use crate::message::{Draft, SharedMessage};
-use crate::store::{Store, StoreError};
+use crate::store::{Account, Store, StoreError};
 use crate::topic::Topic;
 
 /// Orders the messages of topics.
@@ -39,9 +39,10 @@ impl Engine {
         topic: Topic,
         epoch: Arc<str>,
         keeping: Arc<Keeping>,
+        account: Arc<Account>,
     ) -> Result<Stream, StoreError> {
         match self {
-            Self::Local(store) => Stream::open(id, topic, epoch, Arc::clone(store), keeping),
+            Self::Local(store) => Stream::open(id, topic, epoch, Arc::clone(store), keeping, account),
         }
     }
 

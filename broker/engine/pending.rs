@@ -55,7 +55,7 @@ impl Progress {
 
     /// The request of a commit that was just begun has a key.
     pub(super) fn remember(&mut self, keyed: KeyedRequest, outcome: Outcome) {
-        let KeyedRequest { key, digest } = keyed;
+        let KeyedRequest { key, digest, .. } = keyed;
         self.pending.get_or_insert_default().keys.insert(key, KeyRecord { digest, outcome });
     }
 

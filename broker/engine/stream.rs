@@ -9,8 +9,8 @@ use crate::clock::Now;
 use crate::identity::StreamId;
 use crate::message::{Draft, Message, SharedMessage};
 use crate::store::{
-    Batch, Begun, KeptKey, KeptMessage, Key, KeyRecord, Outcome, Page, Past, Reading, Retention, Scope, Span, Store,
-    StoreError,
+    Account, Batch, Begun, KeptKey, KeptMessage, Key, KeyRecord, Outcome, Page, Past, Reading, Retention, Scope, Span,
+    Store, StoreError,
 };
 use crate::topic::Topic;
 
@@ -22,9 +22,8 @@ use super::pending::Progress;
 pub(crate) struct Keeping {
     /// How many past messages; none keeps none.
     pub(crate) retention: Option<Retention>,
-    /// How long idempotency keys are remembered, and how many.
+    /// How long idempotency keys are remembered.
     pub(crate) keys_ms: u64,
-    pub(crate) keys_max: usize,
 }
 
 /// One topic's unbroken run of offsets. First what every publish needs, in the order of the fields.
@@ -36,6 +35,8 @@ pub(crate) struct Stream {
     epoch: Arc<str>,
     state: Mutex<StreamState>,
     keeping: Arc<Keeping>,
+    /// Who holds what is kept.
+    account: Arc<Account>,
     store: Arc<dyn Store>,
 }
 
@@ -77,6 +78,8 @@ pub(crate) enum NotPublished {
     Retired(Box<(Draft, Option<KeyedRequest>)>),
     /// The key stands for another message.
     KeyReused,
+    /// No further key of the client can be remembered.
+    TooManyKeys,
     /// It could not be kept.
     NotKept(StoreError),
 }
@@ -98,6 +101,7 @@ impl Stream {
         epoch: Arc<str>,
         store: Arc<dyn Store>,
         keeping: Arc<Keeping>,
+        account: Arc<Account>,
     ) -> Result<Self, StoreError> {
         let (epoch, last) = match store.end(&topic)? {
             Some(end) => (end.epoch, end.last),
@@ -109,6 +113,7 @@ impl Stream {
             epoch,
             store,
             keeping,
+            account,
             state: Mutex::new(StreamState { progress: Progress::new(last), retired: false }),
         })
     }
@@ -169,10 +174,9 @@ impl Stream {
 
     /// What is to be kept of a request with a key.
     pub(crate) fn kept_key(&self, keyed: KeyedRequest, outcome: Outcome) -> KeptKey {
-        let KeyedRequest { key, digest } = keyed;
+        let KeyedRequest { key, digest, share } = keyed;
         let record = KeyRecord { digest, outcome };
-        let Keeping { keys_ms, keys_max, .. } = *self.keeping;
-        KeptKey { scope: self.scope(), key, record, keys_ms, keys_max }
+        KeptKey { scope: self.scope(), key, record, keys_ms: self.keeping.keys_ms, share }
     }
 
     pub(super) fn publish<P: PendingPublish>(
@@ -193,6 +197,9 @@ impl Stream {
             && let Some(known) = self.known(keyed, progress, now)?
         {
             return self.answer_known(known, progress, now, pending);
+        }
+        if keyed.as_ref().is_some_and(|keyed| keyed.share.is_none()) {
+            return Err(NotPublished::TooManyKeys);
         }
         let position = self.position(progress.given() + 1);
         let message = Arc::new(Message::new(self.id, self.topic.clone(), position.offset, now.unix_ms, draft));
@@ -340,7 +347,8 @@ impl Stream {
 
     pub(super) fn kept(&self, message: &SharedMessage) -> Option<KeptMessage> {
         let retention = self.keeping.retention?;
-        Some(KeptMessage { message: Arc::clone(message), epoch: Arc::clone(&self.epoch), retention })
+        let (epoch, account) = (Arc::clone(&self.epoch), Arc::clone(&self.account));
+        Some(KeptMessage { message: Arc::clone(message), epoch, retention, account })
     }
 
     /// What the keys of its requests are unique in.
@@ -408,6 +416,7 @@ mod tests {
     use rialto_protocol::Payload;
 
     use super::*;
+    use crate::shares::Share;
     use crate::store::{Digest, Key, KeyOwner, MemoryStore};
 
     fn draft() -> Draft {
@@ -416,13 +425,14 @@ mod tests {
 
     fn open(store: &Arc<dyn Store>, messages: usize) -> Stream {
         let retention = Retention { messages, bytes: 1_000, age_ms: 1_000 };
-        let keeping = Keeping { retention: (messages > 0).then_some(retention), keys_ms: 1_000, keys_max: 10 };
+        let keeping = Keeping { retention: (messages > 0).then_some(retention), keys_ms: 1_000 };
         Stream::open(
             StreamId::topic(1),
             Topic::parse("a").expect("a topic"),
             "e".into(),
             Arc::clone(store),
             keeping.into(),
+            Account::of_test(),
         )
         .expect("opened")
     }
@@ -508,11 +518,18 @@ mod tests {
         let keyed = |text: &str| KeyedRequest {
             key: Key { owner: KeyOwner::Embedder, text: "k".into() },
             digest: Digest::of(None, Some(&Payload::json(text).expect("a text"))),
+            share: Some(Share::of_test()),
         };
         assert_eq!(offset(publish(&stream, Some(keyed("x")))), 1);
         let again = publish(&stream, Some(keyed("x"))).expect("published before");
         assert_eq!((again.position.map(|position| position.offset), again.duplicate), (Some(1), true));
         assert!(matches!(publish(&stream, Some(keyed("y"))), Err(NotPublished::KeyReused)));
+        // Without a share a retry is still answered, and a new key is refused.
+        let retry = KeyedRequest { share: None, ..keyed("x") };
+        assert!(publish(&stream, Some(retry)).is_ok_and(|published| published.duplicate));
+        let fresh = Key { owner: KeyOwner::Embedder, text: "new".into() };
+        let fresh = KeyedRequest { key: fresh, share: None, ..keyed("x") };
+        assert!(matches!(publish(&stream, Some(fresh)), Err(NotPublished::TooManyKeys)));
         assert_eq!(offset(publish(&stream, None)), 2);
     }
 }

@@ -292,8 +292,9 @@ mod tests {
 
     use super::*;
     use crate::engine::Keeping;
+    use crate::shares::Share;
     use crate::store::failing::FailingStore;
-    use crate::store::{Digest, Key, KeyOwner, Page, Retention, Scope, Span, Store, Writes};
+    use crate::store::{Account, Digest, Key, KeyOwner, Page, Retention, Scope, Span, Store, Writes};
     use crate::topic::Topic;
 
     fn draft(text: &str) -> Draft {
@@ -302,14 +303,24 @@ mod tests {
 
     fn open(engine: &Engine, id: u64, topic: &str) -> Stream {
         let retention = Some(Retention { messages: 10, bytes: 1_000, age_ms: 1_000 });
-        let keeping = Keeping { retention, keys_ms: 1_000, keys_max: 10 };
+        let keeping = Keeping { retention, keys_ms: 1_000 };
         engine
-            .open(StreamId::topic(id), Topic::parse(topic).expect("a topic"), "e".into(), keeping.into())
+            .open(
+                StreamId::topic(id),
+                Topic::parse(topic).expect("a topic"),
+                "e".into(),
+                keeping.into(),
+                Account::of_test(),
+            )
             .expect("opened")
     }
 
     fn keyed() -> KeyedRequest {
-        KeyedRequest { key: Key { owner: KeyOwner::Embedder, text: "k".into() }, digest: Digest::of(None, None) }
+        KeyedRequest {
+            key: Key { owner: KeyOwner::Embedder, text: "k".into() },
+            digest: Digest::of(None, None),
+            share: Some(Share::of_test()),
+        }
     }
 
     fn state(value: &str) -> Batch {

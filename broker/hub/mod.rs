@@ -38,6 +38,7 @@ use self::shard::inbox::Inbox;
 pub(crate) use crate::identity::{SessionKey, StreamId, StreamKind};
 use crate::message::SharedMessage;
 use crate::metrics::Metrics;
+use crate::shares::Holder;
 use crate::topic::Pattern;
 
 /// The settings that shards need.
@@ -205,10 +206,11 @@ impl Hub {
     pub(crate) fn select(
         &self,
         session: SessionKey,
+        holder: &Holder,
         pattern: &Pattern,
         then: impl FnOnce(),
     ) -> Result<(), TooManyPatterns> {
-        self.patterns.enter(pattern, session.shard(), |Selector { stream, audience }| {
+        self.patterns.enter(pattern, (session.shard(), holder), |Selector { stream, audience }| {
             let (stream, audience) = (*stream, Arc::clone(audience));
             self.inboxes[session.shard()].push(Command::Select { session, stream, audience });
             then();

@@ -1,6 +1,5 @@
-//! Limits on clients: rate limits, quotas, session permits, and the network that an address belongs to.
+//! Limits on clients: rate limits, quotas and session permits.
 
-pub(crate) mod network;
 pub(crate) mod quota;
 pub(crate) mod rate;
 pub(crate) mod seats;

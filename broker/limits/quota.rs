@@ -39,6 +39,13 @@ impl<K: Clone + Eq + Hash> Quota<K> {
     }
 }
 
+impl<K: Eq + Hash> QuotaSlot<K> {
+    /// Whose slot it is.
+    pub(crate) fn key(&self) -> &K {
+        &self.key
+    }
+}
+
 impl<K> SlotCounts<K> {
     fn lock(&self) -> MutexGuard<'_, HashMap<K, usize>> {
         // No code panics between two changes under this lock, so a poisoned one is consistent.

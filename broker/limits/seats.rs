@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rialto_protocol::{CloseCode, Closing};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::network::Network;
 use super::quota::{Quota, QuotaSlot};
 use crate::config::Limits;
+use crate::shares::network::Network;
 
 /// Retry hint for a session that was refused by a limit.
 const RETRY_MS: u64 = 5_000;
@@ -35,7 +35,14 @@ pub(crate) struct SessionPermit {
 pub(crate) struct PermitShares {
     _permit: Option<OwnedSemaphorePermit>,
     _of_user: Option<Box<QuotaSlot<Arc<str>>>>,
-    _of_address: Option<Box<QuotaSlot<Network>>>,
+    of_address: Option<Box<QuotaSlot<Network>>>,
+}
+
+impl SessionPermit {
+    /// The network of the session; none where limits per address do not apply.
+    pub(crate) fn network(&self) -> Option<Network> {
+        self.slots.of_address.as_ref().map(|slot| *slot.key())
+    }
 }
 
 impl SessionLimits {
@@ -47,7 +54,7 @@ impl SessionLimits {
     /// A permit for a session without a user, if the limit allows it.
     pub(crate) fn permit(&self, of_address: Option<QuotaSlot<Network>>) -> Option<SessionPermit> {
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        let slots = PermitShares { _permit: Some(permit), _of_user: None, _of_address: of_address.map(Box::new) };
+        let slots = PermitShares { _permit: Some(permit), _of_user: None, of_address: of_address.map(Box::new) };
         Some(SessionPermit { slots, ..SessionPermit::default() })
     }
 

@@ -36,7 +36,7 @@ pub(crate) use self::manifest::Manifest;
 #[cfg(all(feature = "cli", feature = "plugins"))]
 pub(crate) use self::replay::{Replayed, replay};
 pub(crate) use self::run::health::FailurePolicy;
-pub(crate) use self::run::mailbox::{Commitment, HookRequest, Mailbox};
+pub(crate) use self::run::mailbox::{Commitment, HookRequest, Lane, Mailbox};
 pub(crate) use self::run::native::Native;
 pub(crate) use self::run::pending::MembershipChange;
 pub(crate) use self::run::registry::PluginRegistry;
@@ -114,17 +114,23 @@ impl Event {
         }
     }
 
+    /// The session that caused it, if one did.
+    pub(crate) fn session(&self) -> Option<&Member> {
+        match self {
+            Self::Connect { session, .. }
+            | Self::Disconnect { session, .. }
+            | Self::Message { session, .. }
+            | Self::Subscribe { session, .. }
+            | Self::Unsubscribe { session, .. } => Some(session),
+            Self::Publish { session, .. } | Self::Call { session, .. } => session.as_ref(),
+            Self::Timer { .. } => None,
+        }
+    }
+
     /// Why its hook runs.
     fn cause(&self) -> Cause {
-        let (session, raw) = match self {
-            Self::Connect { session, .. } | Self::Disconnect { session, .. } | Self::Message { session, .. } => {
-                (Some(session), true)
-            }
-            Self::Subscribe { session, .. } | Self::Unsubscribe { session, .. } => (Some(session), false),
-            Self::Publish { session, .. } | Self::Call { session, .. } => (session.as_ref(), false),
-            Self::Timer { .. } => (None, false),
-        };
-        let session = session.map(|member| Arc::clone(&member.session));
+        let raw = matches!(self, Self::Connect { .. } | Self::Disconnect { .. } | Self::Message { .. });
+        let session = self.session().map(|member| Arc::clone(&member.session));
         match self {
             Self::Timer { name, .. } => Cause { timer: Some(name.clone()), ..Cause::default() },
             Self::Publish { hops, .. } => Cause { session, raw, hops: *hops, ..Cause::default() },

@@ -7,6 +7,8 @@ use rialto_protocol::Member;
 
 use crate::config::ApiKey;
 use crate::identity::SessionKey;
+use crate::shares::Holder;
+use crate::shares::network::Network;
 use crate::store::KeyOwner;
 use crate::topic::Topic;
 
@@ -57,6 +59,11 @@ impl<'c> Caller<'c> {
         }
     }
 
+    /// Whose share of bounded places it uses.
+    pub(crate) fn holder(self) -> Holder {
+        self.session().map_or(Holder::Trusted, CallerSession::holder)
+    }
+
     /// Whose idempotency keys its requests carry.
     pub(crate) fn key_owner(self) -> KeyOwner {
         match self {
@@ -75,6 +82,8 @@ pub(crate) struct CallerSession {
     pub(crate) member: Member,
     /// The secret that its client made up, by which a later session of it is known.
     pub(crate) instance: Option<Arc<str>>,
+    /// The network that it comes from; none for one to which limits per address do not apply.
+    pub(crate) network: Option<Network>,
     /// The topics to which plugins have subscribed it without a request.
     pub(crate) assigned: Arc<AssignedTopics>,
 }
@@ -94,8 +103,17 @@ struct AssignedList {
 }
 
 impl CallerSession {
-    pub(crate) fn new(key: SessionKey, member: Member) -> Self {
-        Self { key, member, instance: None, assigned: Arc::default() }
+    pub(crate) fn new(key: SessionKey, member: Member, network: Option<Network>) -> Self {
+        Self { key, member, instance: None, network, assigned: Arc::default() }
+    }
+
+    /// Whose share of bounded places it uses.
+    pub(crate) fn holder(&self) -> Holder {
+        match (&self.member.user, self.network) {
+            (Some(user), _) => Holder::User(Arc::clone(user)),
+            (None, Some(network)) => Holder::Network(network),
+            (None, None) => Holder::Session(Arc::clone(&self.member.session)),
+        }
     }
 
     /// Nobody else may learn by a key what this session did, or keep it from using the key.

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::hub::{Hub, InFlightGuard, Push, SessionKey, Start, What};
 use crate::presence::{PresenceFollower, follow_all};
+use crate::topic::Topic;
 
 /// The outcome of a request.
 pub(crate) type RequestResult = Result<Reply, Failure>;
@@ -16,7 +17,29 @@ pub(crate) type RequestResult = Result<Reply, Failure>;
 pub(crate) struct Responder {
     to: Option<To>,
     /// Notified whether the answer was a success: how a session knows the state of its subscription.
-    state: Option<Arc<SubscriptionState>>,
+    observer: Option<Observer>,
+}
+
+/// Who is told what became of a subscribe.
+struct Observer {
+    state: Arc<SubscriptionState>,
+    topic: Topic,
+    refusals: Arc<Refusals>,
+}
+
+/// Topics that a session has asked for and is not subscribed to.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(Mutex<Vec<Topic>>);
+
+impl Refusals {
+    /// Those since the last time.
+    pub(crate) fn take(&self) -> Vec<Topic> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, topic: Topic) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(topic);
+    }
 }
 
 /// What starts for one subscribe of a bulk when the bulk is answered.
@@ -47,7 +70,7 @@ impl Responder {
     }
 
     fn to(to: To) -> Self {
-        Self { to: Some(to), state: None }
+        Self { to: Some(to), observer: None }
     }
 
     /// Splits the answer to a request about several topics into one for each. When all are answered, `combine` makes
@@ -64,10 +87,11 @@ impl Responder {
         topics.enumerate().map(part).collect()
     }
 
-    /// The same responder, which also reports the outcome to `state`.
-    pub(crate) fn telling(mut self, state: &Arc<SubscriptionState>) -> Self {
+    /// The same responder, which also reports the outcome to `state`, and a topic that is refused to `refusals`.
+    pub(crate) fn telling(mut self, state: &Arc<SubscriptionState>, topic: &Topic, refusals: &Arc<Refusals>) -> Self {
         state.pending.fetch_add(1, AcqRel);
-        self.state = Some(Arc::clone(state));
+        self.observer =
+            Some(Observer { state: Arc::clone(state), topic: topic.clone(), refusals: Arc::clone(refusals) });
         self
     }
 
@@ -156,8 +180,11 @@ impl Responder {
     }
 
     fn report(&mut self, success: bool) {
-        if let Some(state) = self.state.take() {
+        if let Some(Observer { state, topic, refusals }) = self.observer.take() {
             state.resolve(success);
+            if !state.is_in() {
+                refusals.add(topic);
+            }
         }
     }
 }
@@ -207,6 +234,11 @@ pub(crate) struct SubscriptionState {
 }
 
 impl SubscriptionState {
+    /// That of a topic to which a plugin has subscribed the session.
+    pub(crate) fn subscribed() -> Arc<Self> {
+        Arc::new(Self { subscribed: AtomicBool::new(true), ..Self::default() })
+    }
+
     /// Whether it is subscribed, or a request to subscribe is pending.
     pub(crate) fn is_in(&self) -> bool {
         // Read in this order, because an answer sets `subscribed` before it lowers `pending`.
@@ -273,7 +305,8 @@ mod tests {
     #[test]
     fn a_subscription_state_outlasts_refusals_of_other_requests() {
         let state = Arc::new(SubscriptionState::default());
-        let ask = || Responder::caller().0.telling(&state);
+        let (topic, refusals) = (Topic::parse("t").expect("a topic"), Arc::<Refusals>::default());
+        let ask = || Responder::caller().0.telling(&state, &topic, &refusals);
         assert!(!state.is_in());
         let (first, second, third) = (ask(), ask(), ask());
         first.fail(Failure::new(ErrorCode::Rejected, "no"));
@@ -281,5 +314,13 @@ mod tests {
         second.ok(Reply::Unsubscribed);
         third.fail(Failure::new(ErrorCode::Rejected, "no"));
         assert!(state.is_in(), "one was accepted");
+        assert_eq!(refusals.take(), []);
+        let unknown = Arc::new(SubscriptionState::default());
+        let ask = || Responder::caller().0.telling(&unknown, &topic, &refusals);
+        let (first, second) = (ask(), ask());
+        first.fail(Failure::new(ErrorCode::Rejected, "no"));
+        assert_eq!(refusals.take(), [], "one is open");
+        second.fail(Failure::new(ErrorCode::Rejected, "no"));
+        assert_eq!((refusals.take(), refusals.take()), (vec![topic.clone()], vec![]));
     }
 }

@@ -38,9 +38,9 @@ use super::websocket::upgrade::{
 };
 use super::{Front, api, websocket};
 use crate::broker::Broker;
-use crate::limits::network::Network;
 use crate::limits::quota::QuotaSlot;
 use crate::limits::seats::SessionPermit;
+use crate::shares::network::Network;
 
 /// Most requests of one connection, and the age at which it ends with the next one, so that no client occupies a connection
 /// for ever.

@@ -123,7 +123,7 @@ impl Client {
             sender.send(key).expect("the test waits");
         });
         let key = receiver.recv().expect("the shard runs");
-        let session = Session::new(world.broker.clone(), key, Codec::Json, None);
+        let session = Session::new(world.broker.clone(), key, Codec::Json, &SessionPermit::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let (session, broker) = (Arc::new(Mutex::new(session)), world.broker.clone());
         Self { broker, session, key, far, runtime, buffer: Vec::new() }
@@ -163,7 +163,7 @@ impl Client {
         let (sender, receiver) = channel();
         let (session, key) = (Arc::clone(&self.session), self.key);
         self.broker.core.hub.run_on(0, move |shard| {
-            session.lock().expect("whole").end();
+            while session.lock().expect("whole").end_some() {}
             shard.detach(key);
             sender.send(()).expect("the test waits");
         });

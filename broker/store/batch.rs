@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rialto_protocol::Payload;
 
-use super::{Key, KeyRecord, Scope};
+use super::{Account, Key, KeyRecord, Scope};
 use crate::clock::Now;
 use crate::message::SharedMessage;
+use crate::shares::Share;
 
 /// Writes that are kept together or not at all.
 #[derive(Debug, Default)]
@@ -45,6 +46,7 @@ pub(crate) struct KeptMessage {
     /// The epoch of its offset.
     pub(crate) epoch: Arc<str>,
     pub(crate) retention: Retention,
+    pub(crate) account: Arc<Account>,
 }
 
 /// How much of a topic's past is kept: whatever is reached first.
@@ -64,8 +66,8 @@ pub(crate) struct KeptKey {
     pub(crate) record: KeyRecord,
     /// How long that is remembered.
     pub(crate) keys_ms: u64,
-    /// Of how many keys of the scope.
-    pub(crate) keys_max: usize,
+    /// What that uses up.
+    pub(crate) share: Option<Arc<Share>>,
 }
 
 impl Batch {

@@ -9,12 +9,13 @@ use std::time::Duration;
 use rialto_protocol::{Payload, Position};
 
 use super::{
-    Batch, Begun, Digest, End, KeptKey, KeptMessage, KeptTimer, Key, KeyOwner, KeyRecord, Outcome, Page, Retention,
-    Scope, Span, Store, Writes,
+    Account, Batch, Begun, Digest, End, KeptKey, KeptMessage, KeptTimer, Key, KeyOwner, KeyRecord, Outcome, Page,
+    Retention, Scope, Span, Store, Writes,
 };
 use crate::clock::Now;
 use crate::identity::StreamId;
 use crate::message::{Draft, Message};
+use crate::shares::Share;
 use crate::topic::Topic;
 
 /// A page that holds everything.
@@ -35,7 +36,7 @@ pub(crate) fn at(now_ms: u64) -> Now {
 pub(crate) fn message(topic: &Topic, epoch: &str, offset: u64, bytes: usize, now_ms: u64) -> Batch {
     let draft = Draft { payload: Payload::bytes(vec![0; bytes]), from: None, except: None };
     let message = Arc::new(Message::new(StreamId::topic(1), topic.clone(), offset, 0, draft));
-    let kept = KeptMessage { message, epoch: epoch.into(), retention: RETENTION };
+    let kept = KeptMessage { message, epoch: epoch.into(), retention: RETENTION, account: Account::of_test() };
     Batch { messages: vec![kept], ..Batch::at(at(now_ms)) }
 }
 
@@ -94,9 +95,9 @@ fn state(store: &dyn Store) {
     assert_eq!(key(Bound::Excluded("a")).as_deref(), Some("b"));
     assert_eq!(key(Bound::Excluded("b")), None);
     assert_eq!(store.get("chat", "b").expect("read").as_deref(), Some(&b"2"[..]));
-    assert_eq!(store.state_bytes("chat"), Ok(4));
+    assert_eq!(store.state_bytes("chat"), Ok(2 * 96 + 4));
     store.commit(write("chat", &[("b", None)])).expect("kept");
-    assert_eq!((store.get("chat", "b"), store.state_bytes("chat")), (Ok(None), Ok(2)));
+    assert_eq!((store.get("chat", "b"), store.state_bytes("chat")), (Ok(None), Ok(96 + 2)));
 }
 
 fn timers(store: &dyn Store) {
@@ -147,7 +148,7 @@ fn key(text: &str, position: Option<u64>) -> KeptKey {
         key: Key { owner: KeyOwner::Embedder, text: text.into() },
         record: KeyRecord { digest: Digest::of(None, None), outcome: Outcome::Published(position) },
         keys_ms: 100,
-        keys_max: 2,
+        share: Some(Share::of_test()),
     }
 }
 
@@ -159,8 +160,8 @@ fn keys(store: &dyn Store) {
         store.recall(&scope, &Key { owner: KeyOwner::Embedder, text: text.into() }, at(now_ms)).expect("read").is_some()
     };
     let scope = || Scope::Topic(topic("a"));
-    assert!(!recall(scope(), "k1", 2), "two keys are known at most");
-    assert!(recall(scope(), "k2", 101) && !recall(scope(), "k2", 102), "for 100 ms");
+    assert!(recall(scope(), "k1", 100) && !recall(scope(), "k1", 101), "for 100 ms");
+    assert!(recall(scope(), "k2", 101) && !recall(scope(), "k2", 102));
     assert!(!recall(Scope::Plugin("a".into()), "k3", 2), "another scope");
     store.forget_old(at(103));
     assert!(!recall(scope(), "k3", 50), "forgotten");

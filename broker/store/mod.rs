@@ -1,6 +1,7 @@
 //! Bytes at rest: what outlives a plugin's instance, a session and a topic's turn in memory. It orders nothing and wakes
 //! nobody.
 
+mod account;
 mod batch;
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -22,6 +23,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
+pub(crate) use self::account::Account;
 pub(crate) use self::batch::{Batch, KeptKey, KeptMessage, KeptTimer, Retention, Writes};
 pub(crate) use self::error::StoreError;
 pub(crate) use self::key::{Digest, Key, KeyOwner, KeyRecord, Outcome, Scope};

@@ -11,7 +11,7 @@ use super::transaction::End;
 use crate::broker::topic_logic::{RawMessage, TopicLogic, TopicPublish};
 use crate::broker::{Broker, CallRequest, Departure, SubscribeOptions};
 use crate::hub::InFlightGuard;
-use crate::plugin::Event;
+use crate::plugin::{Event, Lane};
 use crate::request::caller::{Caller, CallerSession};
 use crate::request::responder::Responder;
 use crate::topic::Topic;
@@ -22,7 +22,7 @@ impl PluginHandle {
     /// Reports to the plugin that a session has ended something; the plugin cannot refuse that.
     fn report_end(self: &Arc<Self>, broker: &Broker, event: Event, caller: &CallerSession, end: End) {
         let request = PluginRequest::new(broker, self, Some(caller.clone()), None, RequestKind::End(end));
-        self.mailbox.submit_end(event, request);
+        self.mailbox.submit_end(Lane::of(Some(&caller.member)), event, request);
     }
 }
 
@@ -36,7 +36,7 @@ impl TopicLogic for PluginHandle {
     }
 
     fn connect(self: Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) -> Result<(), String> {
-        let Ok(slot) = self.mailbox.reserve() else {
+        let Ok(slot) = self.mailbox.reserve(Lane::of(Some(&caller.member))) else {
             broker.core.metrics.plugin_busy.add(1);
             return Err(busy(self.name()));
         };
@@ -54,7 +54,7 @@ impl TopicLogic for PluginHandle {
         message: RawMessage,
         in_flight: InFlightGuard,
     ) -> Result<(), RawMessage> {
-        let Ok(slot) = self.mailbox.reserve() else {
+        let Ok(slot) = self.mailbox.reserve(Lane::of(Some(&caller.member))) else {
             broker.core.metrics.plugin_busy.add(1);
             return Err(message);
         };
@@ -127,8 +127,8 @@ impl TopicLogic for PluginHandle {
         let place = match entry {
             Some(entry) => KeyHome::Topic(entry),
             None => {
-                let (store, keys_max) = (Arc::clone(&broker.core.store), broker.core.limits.keys);
-                KeyHome::Plugin { name: Arc::clone(self.name()), store, keys_max }
+                let store = Arc::clone(&broker.core.store);
+                KeyHome::Plugin { name: Arc::clone(self.name()), store }
             }
         };
         let key = keyed.map(|keyed| ScopedKey { keyed, place });

@@ -251,7 +251,7 @@ async fn whatever_the_log_does_hooks_that_are_kept_have_seen_only_what_is_kept()
 
 fn caller(serial: u64) -> CallerSession {
     let member = Member { session: format!("s{serial}").into(), user: None };
-    CallerSession::new(SessionKey { shard: 0, slot: 0, serial }, member)
+    CallerSession::new(SessionKey { shard: 0, slot: 0, serial }, member, None)
 }
 
 fn subscribe(broker: &Broker, caller: &CallerSession, topic: &str) -> oneshot::Receiver<RequestResult> {

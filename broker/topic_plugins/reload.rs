@@ -142,7 +142,7 @@ impl TopicPlugins {
         }
         let rules = Rules::new(&settings.topics);
         self.loader.with.rules.set(rules.clone());
-        broker.core.topics.set_rules(rules, broker.core.limits.keys);
+        broker.core.topics.set_rules(rules);
         let endpoints = settings.endpoints.iter().map(|endpoint| (endpoint.path.clone(), endpoint.plugin.clone()));
         broker.core.endpoints.set(endpoints);
     }

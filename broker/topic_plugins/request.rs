@@ -7,11 +7,11 @@ use rialto_protocol::{Answered, ErrorCode, Failure, Member, Payload, Published, 
 use super::handle::PluginHandle;
 use super::reply::PluginReply;
 use super::transaction::{End, PrimaryEffect, Transaction};
-use crate::broker::{Broker, SubscribeOptions, key_reused};
+use crate::broker::{Broker, SubscribeOptions, key_reused, too_many_keys};
 use crate::engine::Lookup;
 use crate::hub::{InFlightGuard, SessionKey};
 use crate::message::Draft;
-use crate::plugin::{Commitment, Decision, Done, Event, Generation, HookError, HookRequest, MembershipChange};
+use crate::plugin::{Commitment, Decision, Done, Event, Generation, HookError, HookRequest, Lane, MembershipChange};
 use crate::request::caller::CallerSession;
 use crate::request::responder::Responder;
 use crate::store::{Batch, Begun, Outcome, StoreError};
@@ -80,7 +80,7 @@ impl PluginRequest {
     /// Puts the event into the plugin's mailbox.
     pub(super) fn submit(self: Box<Self>, event: Event) {
         let plugin = Arc::clone(&self.plugin);
-        let Ok(slot) = plugin.mailbox.reserve() else {
+        let Ok(slot) = plugin.mailbox.reserve(Lane::of(event.session())) else {
             self.broker.core.metrics.plugin_busy.add(1);
             let text = busy(plugin.name());
             return self.fail(Failure::new(ErrorCode::Busy, text).retry_after_ms(BUSY_RETRY_MS));
@@ -98,6 +98,12 @@ impl PluginRequest {
         }
         let kept = key.recall(self.broker.core.clock.now());
         Some(kept.map(|lookup| KnownKey { lookup, under_way: None }))
+    }
+
+    /// Whether the request is new and may be made: its key, if it has one, can be remembered.
+    fn is_for_hook(&self, known: Option<&Result<KnownKey, StoreError>>) -> bool {
+        let is_new = matches!(known, None | Some(Ok(KnownKey { lookup: Lookup::No, .. })));
+        is_new && self.key.as_ref().is_none_or(|key| key.keyed.share.is_some())
     }
 
     /// Commits what the hook decided and requested.
@@ -221,13 +227,18 @@ impl HookRequest for PluginRequest {
     fn is_new(&mut self) -> bool {
         // Looked up when it is this request's turn: the effects of an earlier one with the same key have begun by then.
         self.known = self.recall();
-        matches!(self.known, None | Some(Ok(KnownKey { lookup: Lookup::No, .. })))
+        self.is_for_hook(self.known.as_ref())
     }
 
     fn complete(mut self: Box<Self>, outcome: Result<Done, HookError>) -> Commitment {
-        match (self.known.take(), outcome) {
-            (None | Some(Ok(KnownKey { lookup: Lookup::No, .. })), Ok(done)) => self.commit(done),
-            (None | Some(Ok(KnownKey { lookup: Lookup::No, .. })), Err(error)) => self.fail_hook(error),
+        let known = self.known.take();
+        match (known, outcome) {
+            (known, Ok(done)) if self.is_for_hook(known.as_ref()) => self.commit(done),
+            (known, Err(error)) if self.is_for_hook(known.as_ref()) => self.fail_hook(error),
+            (None | Some(Ok(KnownKey { lookup: Lookup::No, .. })), _) => {
+                self.fail(too_many_keys());
+                Commitment::NotKept
+            }
             (Some(Ok(known)), _) => {
                 self.answer_known(known);
                 Commitment::NotKept

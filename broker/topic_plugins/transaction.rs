@@ -130,7 +130,7 @@ impl Transaction {
     fn look_up_again(&mut self) -> Result<(), Failure> {
         let core = &self.broker.core;
         for entry in self.progress.effects.iter_mut().filter_map(ResolvedEffect::entry_mut) {
-            *entry = core.topics.entry(entry.stream.topic(), &core.engine)?;
+            *entry = core.topics.entry_again(entry, &core.engine)?;
         }
         Ok(())
     }

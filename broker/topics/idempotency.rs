@@ -21,7 +21,7 @@ pub(crate) struct ScopedKey {
 #[derive(Clone, Debug)]
 pub(crate) enum KeyHome {
     Topic(Arc<TopicEntry>),
-    Plugin { name: Arc<str>, store: Arc<dyn Store>, keys_max: usize },
+    Plugin { name: Arc<str>, store: Arc<dyn Store> },
 }
 
 impl ScopedKey {
@@ -49,10 +49,10 @@ impl ScopedKey {
         let Self { keyed, place } = self;
         match place {
             KeyHome::Topic(entry) => entry.stream.kept_key(keyed, outcome),
-            KeyHome::Plugin { name, keys_max, .. } => {
-                let KeyedRequest { key, digest } = keyed;
+            KeyHome::Plugin { name, .. } => {
+                let KeyedRequest { key, digest, share } = keyed;
                 let record = KeyRecord { digest, outcome };
-                KeptKey { scope: Scope::Plugin(name), key, record, keys_ms: KEYS_MS, keys_max }
+                KeptKey { scope: Scope::Plugin(name), key, record, keys_ms: KEYS_MS, share }
             }
         }
     }

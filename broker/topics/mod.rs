@@ -6,6 +6,7 @@ pub(crate) mod recovery;
 pub(crate) mod replay;
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
@@ -21,8 +22,9 @@ use crate::hub::{Audience, Patterns, Reach};
 use crate::identity::{self, StreamId};
 use crate::metrics::Metrics;
 use crate::presence::TopicPresence;
-use crate::store::{Retention, StoreError};
-use crate::topic::Topic;
+use crate::shares::{Holder, Share, Shares};
+use crate::store::{Account, Retention, StoreError};
+use crate::topic::{Pattern, Topic};
 
 /// Retry hint when the topic limit is reached: unused topics are removed within this time.
 const FULL_RETRY_MS: u64 = 1_000;
@@ -45,6 +47,8 @@ pub(crate) struct TopicEntry {
     pub(crate) reach: Reach,
     /// The topic's presence, if its rule enables it.
     pub(crate) presence: Option<Arc<TopicPresence>>,
+    /// Who made it be loaded: it uses up this one's share.
+    share: Share,
 }
 
 /// An entry that is found by its name, without a copy of the name in the table.
@@ -109,6 +113,11 @@ impl Epoch {
 }
 
 impl TopicEntry {
+    /// Who made it be loaded.
+    fn holder(&self) -> &Holder {
+        self.share.holder()
+    }
+
     /// Whether the topic has no subscriber, and no member within its grace period.
     fn is_unused(&self) -> bool {
         self.reach.audience().is_empty() && self.presence.as_ref().is_none_or(|presence| presence.is_empty())
@@ -124,8 +133,8 @@ struct RuleCache {
 }
 
 impl RuleCache {
-    fn new(rules: Rules, keys_max: usize) -> Self {
-        let keeping = rules.iter().map(|options| Arc::new(keeping(options, keys_max))).collect();
+    fn new(rules: Rules) -> Self {
+        let keeping = rules.iter().map(|options| Arc::new(keeping(options))).collect();
         Self { rules, keeping }
     }
 }
@@ -135,6 +144,9 @@ impl RuleCache {
 pub(crate) struct TopicRegistry {
     rule_cache: RwLock<Arc<RuleCache>>,
     topics_max: usize,
+    shares: Arc<Shares>,
+    /// Who holds messages, by rule and client.
+    accounts: Mutex<HashMap<(Pattern, Holder), Arc<Account>>>,
     presence_members: usize,
     shards: usize,
     patterns: Arc<Patterns>,
@@ -157,12 +169,14 @@ impl TopicRegistry {
         sweep_requested: SyncSender<()>,
     ) -> Self {
         let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
-        let rule_cache = RwLock::new(Arc::new(RuleCache::new(rules, limits.keys)));
+        let rule_cache = RwLock::new(Arc::new(RuleCache::new(rules)));
         let epoch = Mutex::new(Epoch::new());
         let Limits { topics: topics_max, presence_members, .. } = *limits;
         Self {
             rule_cache,
             topics_max,
+            shares: Arc::new(Shares::new(topics_max as u64)),
+            accounts: Mutex::default(),
             presence_members,
             shards,
             patterns,
@@ -175,11 +189,17 @@ impl TopicRegistry {
         }
     }
 
-    /// The topic, loaded if it is not in memory.
+    /// The topic, loaded if it is not in memory. Whoever makes it be loaded uses up its share for that.
     ///
     /// # Errors
-    /// `not_found` when no rule matches, `too_many` at the topic limit, `unavailable` when the store cannot be read.
-    pub(crate) fn entry(&self, topic: &Topic, engine: &Engine) -> Result<Arc<TopicEntry>, Failure> {
+    /// `not_found` when no rule matches, `too_many` at the topic limit or the holder's share of it, `unavailable` when the store
+    /// cannot be read.
+    pub(crate) fn entry(
+        &self,
+        topic: &Topic,
+        engine: &Engine,
+        holder: impl FnOnce() -> Holder,
+    ) -> Result<Arc<TopicEntry>, Failure> {
         if let Some(there) = self.topics.get(topic) {
             let entry = Arc::clone(&there.key().0);
             drop(there);
@@ -190,15 +210,11 @@ impl TopicRegistry {
         let Some(options) = rule_cache.rules.options(topic) else {
             return Err(Failure::new(ErrorCode::NotFound, format!("no rule is for topic \"{topic}\"")));
         };
-        if self.topics.len() >= self.topics_max {
-            // One request is enough, however many topics are refused until then.
-            let _ = self.sweep_requested.try_send(());
-            let text = format!("topic limit reached: {}", self.topics_max);
-            return Err(Failure::new(ErrorCode::TooMany, text).retry_after_ms(FULL_RETRY_MS));
-        }
+        let holder = holder();
         loop {
+            let share = self.share(&holder)?;
             let (epoch, forgotten) = self.epoch().next();
-            let opened = self.open(topic, Arc::clone(&options), &rule_cache, epoch, engine);
+            let opened = self.open(topic, Arc::clone(&options), &rule_cache, (epoch, share), engine);
             let entry = Arc::new(opened.map_err(|error| error.to_failure())?);
             match self.topics.entry(ByName(Arc::clone(&entry))) {
                 Slot::Occupied(there) => return Ok(Arc::clone(&there.key().0)),
@@ -213,17 +229,41 @@ impl TopicRegistry {
         }
     }
 
+    /// The same for a topic that was forgotten meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`TopicRegistry::entry`].
+    pub(crate) fn entry_again(&self, forgotten: &TopicEntry, engine: &Engine) -> Result<Arc<TopicEntry>, Failure> {
+        self.entry(forgotten.stream.topic(), engine, || forgotten.holder().clone())
+    }
+
+    fn account(&self, rule: &Pattern, holder: &Holder) -> Arc<Account> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = accounts.entry((rule.clone(), holder.clone()));
+        Arc::clone(account.or_insert_with(|| Account::new(rule.as_str().into(), holder.clone())))
+    }
+
+    fn share(&self, holder: &Holder) -> Result<Share, Failure> {
+        self.shares.take(holder, 1).ok_or_else(|| {
+            // One request is enough, however many topics are refused until then.
+            let _ = self.sweep_requested.try_send(());
+            let text = format!("topic limit reached: {} in all, and the share of each client", self.topics_max);
+            Failure::new(ErrorCode::TooMany, text).retry_after_ms(FULL_RETRY_MS)
+        })
+    }
+
     fn open(
         &self,
         topic: &Topic,
         options: Arc<TopicOptions>,
         rule_cache: &RuleCache,
-        epoch: Arc<str>,
+        (epoch, share): (Arc<str>, Share),
         engine: &Engine,
     ) -> Result<TopicEntry, StoreError> {
         let keeping = Arc::clone(&rule_cache.keeping[options.rule]);
         let id = StreamId::topic(self.next.fetch_add(1, Relaxed));
-        let stream = engine.open(id, topic.clone(), epoch, keeping)?;
+        let account = self.account(&options.pattern, share.holder());
+        let stream = engine.open(id, topic.clone(), epoch, keeping, account)?;
         let presence = options.presence.then(|| {
             let (members_max, metrics) = (self.presence_members, Arc::clone(&self.metrics));
             Arc::new(TopicPresence::new(topic.clone(), id, self.shards, members_max, metrics))
@@ -232,7 +272,7 @@ impl TopicRegistry {
         // A subscription to a pattern receives every message.
         let is_selected = options.patterns && options.delivery_max == Policy::Queue;
         let reach = Reach::new(audience, is_selected.then(|| self.patterns.place(topic)));
-        Ok(TopicEntry { options, used_ms: AtomicU64::new(self.now_ms()), stream, reach, presence })
+        Ok(TopicEntry { options, used_ms: AtomicU64::new(self.now_ms()), stream, reach, presence, share })
     }
 
     /// The topic, if it is in memory.
@@ -269,6 +309,11 @@ impl TopicRegistry {
             entry.reach.forget_changed(&self.patterns);
             stays
         });
+        // The logs of a store have theirs, too.
+        self.accounts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, account| Arc::strong_count(account) > 1);
         let (used, room) = (self.topics.len(), self.topics.capacity());
         if room > SPARSE_MIN && used < room / 8 {
             self.topics.shrink_to_fit();
@@ -276,8 +321,8 @@ impl TopicRegistry {
     }
 
     /// Replaces the rules. Topics in memory keep their options until they are removed.
-    pub(crate) fn set_rules(&self, rules: Rules, keys_max: usize) {
-        *self.rule_cache.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(RuleCache::new(rules, keys_max));
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        *self.rule_cache.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(RuleCache::new(rules));
     }
 
     fn rule_cache(&self) -> Arc<RuleCache> {
@@ -294,7 +339,7 @@ impl TopicRegistry {
     }
 }
 
-fn keeping(options: &TopicOptions, keys_max: usize) -> Keeping {
+fn keeping(options: &TopicOptions) -> Keeping {
     let retention = |History { messages, bytes, age_ms }| Retention { messages, bytes, age_ms };
-    Keeping { retention: options.history.map(retention), keys_ms: options.keys_ms, keys_max }
+    Keeping { retention: options.history.map(retention), keys_ms: options.keys_ms }
 }

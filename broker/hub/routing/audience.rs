@@ -8,6 +8,7 @@ use rialto_protocol::{Delivery, Pointer, Policy};
 
 use super::patterns::Retirement;
 use crate::metrics::Counter;
+use crate::shares::{Holder, is_used_up};
 
 /// The number of a topic's subscribers on each shard.
 #[derive(Debug)]
@@ -16,8 +17,8 @@ pub(crate) struct Audience {
     skipped: [Counter; Policy::ALL.len()],
     /// The field of the topic's own policy, which needs no reservation.
     own_field: Option<Pointer>,
-    /// The other fields that subscriptions with `latest_by` use, each with the number of these.
-    fields: Mutex<Vec<(Pointer, u32)>>,
+    /// The other fields that subscriptions with `latest_by` use.
+    fields: Mutex<Vec<FieldUse>>,
     /// For a pattern: removes it when its last subscriber has left.
     retirement: Option<Box<Retirement>>,
 }
@@ -31,6 +32,14 @@ enum Counts {
 
 /// The number of shards up to which the counts need no allocation.
 const FEW: usize = 8;
+
+/// A field, how many subscriptions use it, and whose share of the fields it uses up.
+#[derive(Debug)]
+struct FieldUse {
+    field: Pointer,
+    count: u32,
+    holder: Holder,
+}
 
 /// The reservation of a field for one subscription, until this is dropped.
 #[derive(Debug)]
@@ -82,22 +91,28 @@ impl Audience {
     /// Reserves what a policy needs: for `latest_by` its field.
     ///
     /// # Errors
-    /// [`TooManyFields`] when the field would be one more than `fields_max`.
+    /// [`TooManyFields`] when the field would be one more than `fields_max`, or than the holder's share of them.
     pub(crate) fn reserve(
         self: &Arc<Self>,
         delivery: &Delivery,
         fields_max: usize,
+        holder: impl FnOnce() -> Holder,
     ) -> Result<Option<FieldPlace>, TooManyFields> {
         let Delivery::LatestBy(field) = delivery else { return Ok(None) };
         if self.own_field.as_ref() == Some(field) {
             return Ok(None);
         }
         let mut fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
-        let different = fields.len();
-        match fields.iter_mut().find(|(known, _)| known == field) {
-            Some((_, count)) => *count += 1,
-            None if different < fields_max => fields.push((field.clone(), 1)),
-            None => return Err(TooManyFields),
+        match fields.iter_mut().find(|known| known.field == *field) {
+            Some(FieldUse { count, .. }) => *count += 1,
+            None => {
+                let holder = holder();
+                let held = fields.iter().filter(|known| known.holder == holder).count();
+                if is_used_up(fields_max as u64, fields.len() as u64, held as u64) {
+                    return Err(TooManyFields);
+                }
+                fields.push(FieldUse { field: field.clone(), count: 1, holder });
+            }
         }
         Ok(Some(FieldPlace { audience: Arc::clone(self), field: field.clone() }))
     }
@@ -147,9 +162,9 @@ impl Deref for Counts {
 impl Drop for FieldPlace {
     fn drop(&mut self) {
         let mut fields = self.audience.fields.lock().unwrap_or_else(PoisonError::into_inner);
-        fields.retain_mut(|(known, count)| {
-            *count -= u32::from(*known == self.field);
-            *count > 0
+        fields.retain_mut(|known| {
+            known.count -= u32::from(known.field == self.field);
+            known.count > 0
         });
     }
 }
@@ -162,16 +177,30 @@ mod tests {
     fn fields_are_limited_per_topic_and_released_with_their_last_subscription() {
         let by = |field: &str| Delivery::LatestBy(Pointer::parse(field).expect("a pointer"));
         let audience = Arc::new(Audience::new(1, &by("/own")));
-        let reserve = |field: &str| audience.reserve(&by(field), 2);
+        let holder = || Holder::Session("s".into());
+        let reserve = |field: &str| audience.reserve(&by(field), 2, holder);
         let places =
             [reserve("/a"), reserve("/b"), reserve("/a")].map(|place| place.expect("the limit is not reached"));
         assert_eq!(reserve("/c").err(), Some(TooManyFields));
         assert!(reserve("/own").expect("the topic's own").is_none());
-        assert!(audience.reserve(&Delivery::Latest, 0).expect("no field").is_none());
+        assert!(audience.reserve(&Delivery::Latest, 0, holder).expect("no field").is_none());
         let [first, _second, third] = places;
         drop(first);
         assert_eq!(reserve("/c").err(), Some(TooManyFields), "one subscription still uses /a");
         drop(third);
         assert!(reserve("/c").expect("below the limit again").is_some());
+    }
+
+    #[test]
+    fn nobody_uses_all_fields_of_a_topic() {
+        let by = |field: &str| Delivery::LatestBy(Pointer::parse(field).expect("a pointer"));
+        let audience = Arc::new(Audience::new(1, &Delivery::Queue));
+        let reserve = |who: &str, number: usize| {
+            audience.reserve(&by(&format!("/{who}{number}")), 16, || Holder::Session(who.into())).ok()
+        };
+        let greedy: Vec<_> = (0..16).map_while(|number| reserve("greedy", number)).collect();
+        assert_eq!(greedy.len(), 12, "three quarters");
+        let neighbours: Vec<_> = ["a", "b", "c", "d", "e"].iter().map_while(|who| reserve(who, 0)).collect();
+        assert_eq!(neighbours.len(), 4, "one each, while there are any");
     }
 }

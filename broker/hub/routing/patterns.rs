@@ -9,6 +9,7 @@ use super::selector_lists::{SelectorList, SelectorLists};
 use super::trie::Trie;
 use crate::hub::{Audience, StreamId};
 use crate::metrics::Metrics;
+use crate::shares::{Holder, Share, Shares};
 use crate::topic::{Pattern, Topic};
 
 /// Topics are hashed by their first token to one of so many versions; a change of a pattern invalidates those that
@@ -18,10 +19,10 @@ const VERSIONS: usize = 1 + u8::MAX as usize;
 /// All patterns with subscribers.
 #[derive(Debug)]
 pub(crate) struct Patterns {
-    patterns_max: usize,
+    shares: Arc<Shares>,
     shards: usize,
     metrics: Arc<Metrics>,
-    selectors: RwLock<Trie<Selector>>,
+    selectors: RwLock<Trie<PatternEntry>>,
     lists: SelectorLists,
     /// The number of the next stream; changed under the lock.
     streams: AtomicU64,
@@ -53,6 +54,13 @@ pub(in crate::hub) struct Selecting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooManyPatterns;
 
+/// A pattern with subscribers, which uses up the share of whoever was the first.
+#[derive(Debug)]
+struct PatternEntry {
+    selector: Selector,
+    _share: Share,
+}
+
 /// Removes a pattern when its last subscriber has left.
 #[derive(Debug)]
 pub(in crate::hub) struct Retirement {
@@ -71,35 +79,42 @@ impl Patterns {
         let lists = SelectorLists::new(lists_bytes_max, Arc::clone(&metrics));
         let versions = (0..VERSIONS).map(|_| AtomicU64::new(0)).collect();
         let (selectors, streams, hasher) = (RwLock::default(), AtomicU64::new(0), RandomState::new());
-        Self { patterns_max, shards, metrics, selectors, lists, streams, versions, hasher }
+        Self {
+            shares: Arc::new(Shares::new(patterns_max as u64)),
+            shards,
+            metrics,
+            selectors,
+            lists,
+            streams,
+            versions,
+            hasher,
+        }
     }
 
     /// Counts a subscriber of a pattern, and calls `enter` to subscribe it. Publishers see a new pattern only after that.
     ///
     /// # Errors
-    /// [`TooManyPatterns`] when a new pattern would exceed the limit.
+    /// [`TooManyPatterns`] when a new pattern would exceed the limit, or the holder's share of it.
     pub(in crate::hub) fn enter(
         self: &Arc<Self>,
         pattern: &Pattern,
-        shard: usize,
+        (shard, holder): (usize, &Holder),
         enter: impl FnOnce(&Selector),
     ) -> Result<(), TooManyPatterns> {
         let mut selectors = self.write();
-        if let Some(selector) = selectors.get(pattern.as_str()) {
+        if let Some(PatternEntry { selector, .. }) = selectors.get(pattern.as_str()) {
             selector.audience.enter(shard);
             enter(selector);
             return Ok(());
         }
-        if selectors.len() >= self.patterns_max {
-            return Err(TooManyPatterns);
-        }
+        let share = self.shares.take(holder, 1).ok_or(TooManyPatterns)?;
         let stream = StreamId::pattern(self.streams.fetch_add(1, Release));
         let retirement = Retirement { patterns: Arc::downgrade(self), pattern: pattern.clone(), stream };
         let audience = Arc::new(Audience::of_pattern(self.shards, retirement));
         let selector = Selector { stream, audience };
         selector.audience.enter(shard);
         enter(&selector);
-        selectors.add(pattern.as_str(), selector);
+        selectors.add(pattern.as_str(), PatternEntry { selector, _share: share });
         self.metrics.patterns.add(1);
         self.change(pattern);
         Ok(())
@@ -107,7 +122,7 @@ impl Patterns {
 
     /// The stream of a pattern with subscribers.
     pub(in crate::hub) fn stream(&self, pattern: &Pattern) -> Option<StreamId> {
-        self.read().get(pattern.as_str()).map(|selector| selector.stream)
+        self.read().get(pattern.as_str()).map(|entry| entry.selector.stream)
     }
 
     /// The index of the version that concerns a topic.
@@ -124,7 +139,7 @@ impl Patterns {
     pub(in crate::hub) fn selecting(&self, topic: &Topic, place: u8) -> Selecting {
         let selectors = self.read();
         let mut found = Vec::new();
-        selectors.select(topic.as_str(), &mut |selector| found.push(selector.clone()));
+        selectors.select(topic.as_str(), &mut |entry| found.push(entry.selector.clone()));
         let version = self.version(place);
         drop(selectors);
         if found.is_empty() {
@@ -146,12 +161,12 @@ impl Patterns {
         self.hasher.hash_one(token) as u8
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Trie<Selector>> {
+    fn read(&self) -> RwLockReadGuard<'_, Trie<PatternEntry>> {
         // No write under the lock can stop half way, so a poisoned lock is consistent.
         self.selectors.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Trie<Selector>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Trie<PatternEntry>> {
         self.selectors.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -161,8 +176,8 @@ impl Retirement {
     pub(in crate::hub) fn retire(&self) {
         let Some(patterns) = self.patterns.upgrade() else { return };
         let mut selectors = patterns.write();
-        let own = selectors.get(self.pattern.as_str()).filter(|selector| selector.stream == self.stream);
-        if own.is_some_and(|selector| selector.audience.is_empty()) {
+        let own = selectors.get(self.pattern.as_str()).map(|entry| &entry.selector);
+        if own.is_some_and(|selector| selector.stream == self.stream && selector.audience.is_empty()) {
             let removed = selectors.remove(self.pattern.as_str());
             patterns.metrics.patterns.subtract(1);
             patterns.change(&self.pattern);

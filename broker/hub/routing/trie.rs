@@ -25,6 +25,7 @@ struct Node<T> {
 
 impl<T> Trie<T> {
     /// The number of patterns.
+    #[cfg(test)]
     pub(in crate::hub) fn len(&self) -> usize {
         self.len
     }

@@ -1,12 +1,19 @@
-//! A plugin's mailbox: events in order, with a bound for what clients send. It calls no hooks.
+//! A plugin's mailbox: the events of each client in order, clients in turn, with a bound for what they send and a share of it
+//! for each. It calls no hooks.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rialto_protocol::Member;
+use rustc_hash::FxHashMap;
 
 use super::version::{OnReplaced, Replacement, Version};
+use crate::collections::fair_queue::FairQueue;
 use crate::plugin::{Done, Event, HookError};
+use crate::shares::is_used_up;
 
 /// A request that waits in the mailbox with its event, on the plugin's thread from its turn on.
 pub(crate) trait HookRequest: Send {
@@ -49,113 +56,237 @@ pub(in crate::plugin) struct Job {
     counted: bool,
 }
 
-/// The mailbox is full; the event was not added.
+/// The mailbox is full, or the lane's share of it; the event was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Busy;
+
+/// Who caused events: those of one lane wait for each other, and take turns with those of other lanes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    /// A user, with all sessions.
+    User(Arc<str>),
+    /// A session without a user.
+    Session(Arc<str>),
+    /// The embedding program, the HTTP API and other plugins.
+    Trusted,
+}
 
 /// The sending side.
 #[derive(Clone, Debug)]
 pub(crate) struct Mailbox {
-    sender: Sender<Work>,
-    shared: Arc<Queue>,
+    queue: Arc<Queue>,
     bound: usize,
+    _open: Arc<Open>,
 }
 
-/// A reserved slot of a mailbox, to be filled at once.
+/// A reserved slot of a mailbox, to be filled at once: nobody else uses the mailbox meanwhile.
 #[must_use]
-pub(crate) struct Slot<'m>(&'m Mailbox);
+pub(crate) struct Slot<'m> {
+    queue: &'m Queue,
+    waiting: MutexGuard<'m, Waiting>,
+    lane: Lane,
+}
 
 impl Slot<'_> {
     /// Adds the event of a request.
-    pub(crate) fn fill(self, event: Event, request: Box<dyn HookRequest>) {
-        self.0.send(Job { event, request, counted: true });
+    pub(crate) fn fill(mut self, event: Event, request: Box<dyn HookRequest>) {
+        self.waiting.push(self.lane, Job { event, request, counted: true });
+        drop(self.waiting);
+        self.queue.filled.notify_one();
     }
 }
 
 /// The plugin's side.
-pub(in crate::plugin) struct Jobs {
-    receiver: Receiver<Work>,
-    shared: Arc<Queue>,
+pub(in crate::plugin) struct Jobs(Arc<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    filled: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: AtomicUsize,
-    stopped: AtomicBool,
+/// Closes the queue when the last sender is gone.
+#[derive(Debug)]
+struct Open(Arc<Queue>);
+
+/// What waits for the plugin's thread.
+#[derive(Default)]
+struct Waiting {
+    /// The events between replacements: a replacement comes behind all that waited before it, and before all that came after.
+    sections: VecDeque<Section>,
+    /// Events that count against the bound, in all and of each lane.
+    counted: usize,
+    of_lane: FxHashMap<Lane, usize>,
+    is_ended: bool,
+}
+
+#[derive(Default)]
+struct Section {
+    jobs: FairQueue<Lane, Job>,
+    /// What follows them.
+    replacement: Option<Box<Replacement>>,
+}
+
+impl Lane {
+    pub(crate) fn of(member: Option<&Member>) -> Self {
+        match member {
+            Some(Member { user: Some(user), .. }) => Self::User(Arc::clone(user)),
+            Some(Member { session, user: None }) => Self::Session(Arc::clone(session)),
+            None => Self::Trusted,
+        }
+    }
+}
+
+impl Waiting {
+    /// Whether a lane may have no more events.
+    fn is_full_for(&self, lane: &Lane, bound: usize) -> bool {
+        let held = self.of_lane.get(lane).copied().unwrap_or_default();
+        is_used_up(bound as u64, self.counted as u64, held as u64)
+    }
+
+    fn push(&mut self, lane: Lane, job: Job) {
+        if self.is_ended {
+            // The broker is stopping; dropping the request fails it.
+            return;
+        }
+        if job.counted {
+            self.counted += 1;
+            *self.of_lane.entry(lane.clone()).or_default() += 1;
+        }
+        self.last().jobs.push(lane, job);
+    }
+
+    /// The section that is added to.
+    fn last(&mut self) -> &mut Section {
+        if self.sections.back().is_none_or(|section| section.replacement.is_some()) {
+            self.sections.push_back(Section::default());
+        }
+        self.sections.back_mut().expect("one is there")
+    }
+
+    fn pop(&mut self) -> Option<Work> {
+        if self.is_ended {
+            return Some(Work::End);
+        }
+        let section = self.sections.front_mut()?;
+        if let Some((lane, job)) = section.jobs.pop() {
+            if job.counted {
+                self.counted -= 1;
+                if let Entry::Occupied(mut held) = self.of_lane.entry(lane) {
+                    *held.get_mut() -= 1;
+                    if *held.get() == 0 {
+                        held.remove();
+                    }
+                }
+            }
+            return Some(Work::Job(job));
+        }
+        let replacement = section.replacement.take();
+        if replacement.is_some() {
+            self.sections.pop_front();
+        }
+        replacement.map(Work::Replace)
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // No change under the lock can stop half way, so a poisoned lock is consistent.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the plugin's thread after the hook it is in; events that wait are dropped.
+    fn end(&self) {
+        let mut waiting = self.lock();
+        waiting.is_ended = true;
+        let dropped = std::mem::take(&mut waiting.sections);
+        drop(waiting);
+        self.filled.notify_one();
+        // Without the lock: dropping a request answers it.
+        drop(dropped);
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 impl Mailbox {
     pub(in crate::plugin) fn new(bound: usize) -> (Self, Jobs) {
-        let (sender, receiver) = channel();
-        let shared = Arc::new(Queue::default());
-        (Self { sender, shared: Arc::clone(&shared), bound }, Jobs { receiver, shared })
+        let queue = Arc::<Queue>::default();
+        let open = Arc::new(Open(Arc::clone(&queue)));
+        (Self { queue: Arc::clone(&queue), bound, _open: open }, Jobs(queue))
     }
 
     /// Reserves a slot for an event that a client caused.
     ///
     /// # Errors
-    /// [`Busy`] when as many events wait as the bound allows.
-    pub(crate) fn reserve(&self) -> Result<Slot<'_>, Busy> {
-        if self.shared.waiting.fetch_add(1, AcqRel) >= self.bound {
-            self.shared.waiting.fetch_sub(1, AcqRel);
+    /// [`Busy`] when as many events wait as the bound allows, or as the lane's share of it does.
+    pub(crate) fn reserve(&self, lane: Lane) -> Result<Slot<'_>, Busy> {
+        let waiting = self.queue.lock();
+        if waiting.is_full_for(&lane, self.bound) {
             return Err(Busy);
         }
-        Ok(Slot(self))
+        Ok(Slot { queue: &self.queue, waiting, lane })
     }
 
     /// Adds an event that must not be lost: the end of a subscription. There are at most as many of these as there
     /// are subscriptions, which is their bound.
-    pub(crate) fn submit_end(&self, event: Event, request: Box<dyn HookRequest>) {
-        self.send(Job { event, request, counted: false });
+    pub(crate) fn submit_end(&self, lane: Lane, event: Event, request: Box<dyn HookRequest>) {
+        self.queue.lock().push(lane, Job { event, request, counted: false });
+        self.queue.filled.notify_one();
     }
 
     /// Replaces the plugin's version, behind the events that wait already.
     pub(crate) fn replace(&self, version: Version, on_replaced: OnReplaced) {
-        let _ = self.sender.send(Work::Replace(Box::new(Replacement { version, on_replaced })));
+        let replacement = Box::new(Replacement { version, on_replaced });
+        let mut waiting = self.queue.lock();
+        if !waiting.is_ended {
+            waiting.last().replacement = Some(replacement);
+        }
+        drop(waiting);
+        self.queue.filled.notify_one();
     }
 
     /// The number of clients' events that wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.shared.waiting.load(Acquire)
+        self.queue.lock().counted
     }
 
     /// Ends the plugin's thread after the hook it is in; events that wait are dropped.
     pub(crate) fn stop(&self) {
-        self.shared.stopped.store(true, Release);
-        let _ = self.sender.send(Work::End);
-    }
-
-    fn send(&self, job: Job) {
-        // Once the thread has ended the broker is stopping; dropping the request fails it.
-        let _ = self.sender.send(Work::Job(job));
+        self.queue.end();
     }
 }
 
 impl Jobs {
     /// The next work; waits for at most `timeout`, if there is one.
     pub(in crate::plugin) fn next(&self, timeout: Option<Duration>) -> Work {
-        let work = match timeout {
-            None => self.receiver.recv().unwrap_or(Work::End),
-            Some(timeout) => match self.receiver.recv_timeout(timeout) {
-                Ok(work) => work,
-                Err(RecvTimeoutError::Timeout) => Work::Nothing,
-                Err(RecvTimeoutError::Disconnected) => Work::End,
-            },
-        };
-        if self.shared.stopped.load(Acquire) {
-            return Work::End;
+        let until = timeout.map(|timeout| Instant::now() + timeout);
+        let mut waiting = self.0.lock();
+        loop {
+            if let Some(work) = waiting.pop() {
+                return work;
+            }
+            waiting = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                None => self.0.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return Work::Nothing,
+                Some(left) => self.0.filled.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
         }
-        if let Work::Job(Job { counted: true, .. }) = work {
-            self.shared.waiting.fetch_sub(1, AcqRel);
-        }
-        work
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rialto_protocol::Member;
-
     use super::*;
     use crate::topic::Topic;
 
@@ -167,15 +298,73 @@ mod tests {
         }
     }
 
+    fn member(session: &str) -> Member {
+        Member { session: session.into(), user: None }
+    }
+
+    fn event(session: &str) -> Event {
+        Event::Unsubscribe { session: member(session), topic: Topic::parse("a").expect("a topic") }
+    }
+
+    fn submit(mailbox: &Mailbox, session: &str) -> bool {
+        let slot = mailbox.reserve(Lane::of(Some(&member(session))));
+        slot.map(|slot| slot.fill(event(session), Box::new(Nothing))).is_ok()
+    }
+
+    /// The sessions of the events that wait, in the order in which they come.
+    fn order(jobs: &Jobs) -> Vec<String> {
+        let next = || match jobs.next(Some(Duration::ZERO)) {
+            Work::Job(Job { event: Event::Unsubscribe { session, .. }, .. }) => Some(session.session.to_string()),
+            _ => None,
+        };
+        std::iter::from_fn(next).collect()
+    }
+
     #[test]
     fn a_full_mailbox_turns_requests_away_and_still_takes_endings() {
         let (mailbox, jobs) = Mailbox::new(2);
-        let session = Member { session: "s".into(), user: None };
-        let event = Event::Unsubscribe { session, topic: Topic::parse("a").expect("a topic") };
-        let submit = || mailbox.reserve().map(|slot| slot.fill(event.clone(), Box::new(Nothing))).is_ok();
+        let submit = || submit(&mailbox, "s");
         assert_eq!([submit(), submit(), submit()], [true, true, false]);
-        mailbox.submit_end(event.clone(), Box::new(Nothing));
+        mailbox.submit_end(Lane::of(Some(&member("s"))), event("s"), Box::new(Nothing));
         assert!(matches!(jobs.next(None), Work::Job(_)));
         assert_eq!([submit(), submit()], [true, false]);
+    }
+
+    #[test]
+    fn sessions_take_turns() {
+        let (mailbox, jobs) = Mailbox::new(100);
+        for _ in 0..3 {
+            assert!(submit(&mailbox, "much"));
+        }
+        assert!(submit(&mailbox, "a") && submit(&mailbox, "b") && submit(&mailbox, "a"));
+        assert_eq!(order(&jobs), ["much", "a", "b", "much", "a", "much"]);
+        assert_eq!(mailbox.waiting(), 0);
+    }
+
+    #[test]
+    fn there_is_room_for_whoever_comes_next_however_many_fill_the_mailbox() {
+        for attackers in [1, 2, 10, 40] {
+            let (mailbox, jobs) = Mailbox::new(100);
+            let names: Vec<String> = (0..attackers).map(|number| format!("attacker {number}")).collect();
+            for _ in 0..200 {
+                names.iter().for_each(|name| _ = submit(&mailbox, name));
+            }
+            assert!(mailbox.waiting() >= 75, "{attackers} may use what nobody else needs: {}", mailbox.waiting());
+            assert!(submit(&mailbox, "neighbour"), "{attackers}");
+            let place = order(&jobs).iter().position(|name| name == "neighbour");
+            assert_eq!(place, Some(attackers), "after one of each");
+            assert!(jobs.0.lock().of_lane.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_thread_ends_with_the_last_sender() {
+        let (mailbox, jobs) = Mailbox::new(1);
+        assert!(submit(&mailbox, "s"));
+        let other = mailbox.clone();
+        drop(mailbox);
+        assert!(matches!(jobs.next(None), Work::Job(_)));
+        drop(other);
+        assert!(matches!(jobs.next(None), Work::End));
     }
 }

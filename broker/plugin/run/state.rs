@@ -6,6 +6,8 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use rialto_plugin::host::state_entry_bytes;
+
 use super::pending::{MembershipChange, PendingCommit, PendingWrites, merge_next};
 use crate::store::{Batch, Begun, Key, KeyRecord, Scope, StateEntry, Store, StoreError};
 use crate::topic::Topic;
@@ -170,8 +172,8 @@ impl PluginState {
         let mut bytes = self.read_bytes(&writes.namespace)?;
         for (key, value) in &writes.values {
             let before = self.read_value(&writes.namespace, key)?;
-            bytes -= before.map_or(0, |before| key.len() + before.len()).min(bytes);
-            bytes += value.as_ref().map_or(0, |value| key.len() + value.len());
+            bytes -= before.map_or(0, |before| state_entry_bytes(key, &before)).min(bytes);
+            bytes += value.as_ref().map_or(0, |value| state_entry_bytes(key, value));
         }
         Ok(bytes)
     }
@@ -221,6 +223,6 @@ mod tests {
         assert!(state.get("p", "key").is_err() && state.take_failure().is_some());
         log.fail_state_reads(false);
         assert!(matches!(begin("1"), Begun::Pending(_)));
-        assert_eq!((state.get("p", "key").expect("read").as_deref(), state.bytes("p")), (Some(&b"1"[..]), Ok(4)));
+        assert_eq!((state.get("p", "key").expect("read").as_deref(), state.bytes("p")), (Some(&b"1"[..]), Ok(100)));
     }
 }

@@ -9,10 +9,10 @@ use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config;
-use crate::limits::network::Network;
 use crate::limits::quota::{Quota, QuotaSlot};
 use crate::limits::rate::RatesByKey;
 use crate::metrics::Metrics;
+use crate::shares::network::Network;
 
 /// Connections at a time that are answered with the reason for their refusal. More are closed without an answer, because
 /// answering would use the very resources that are exhausted.

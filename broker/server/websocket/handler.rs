@@ -24,8 +24,8 @@ pub(in crate::server) trait Handler {
     /// Back-pressure: waits until the next message may be read.
     async fn ready(&mut self);
 
-    /// The connection has ended.
-    fn end(&mut self);
+    /// The connection has ended: does a part of what has to be done then. Returns whether there is more.
+    fn end_some(&mut self) -> bool;
 }
 
 /// A session of the protocol: requests in one codec.
@@ -73,7 +73,7 @@ impl Handler for Requests {
         self.session.ready().await;
     }
 
-    fn end(&mut self) {
-        self.session.end();
+    fn end_some(&mut self) -> bool {
+        self.session.end_some()
     }
 }

@@ -91,7 +91,7 @@ fn start(
         Protocol::Frames(codec) => codec,
         Protocol::Raw(endpoint) => {
             return attach(broker, first, Wire::Bare, permit, link, move |shard, key, permit| {
-                let (raw, refused) = Raw::begin(session_broker, key, endpoint, permit.user.clone());
+                let (raw, refused) = Raw::begin(session_broker, key, endpoint, permit);
                 shard.set_member(key, &raw.caller().member);
                 refused.into_iter().for_each(|closing| shard.end(key, &closing));
                 raw
@@ -99,7 +99,7 @@ fn start(
         }
     };
     attach(broker, first, Wire::Frames(codec), permit, link, move |shard, key, permit| {
-        let session = Session::new(session_broker, key, codec, permit.user.clone());
+        let session = Session::new(session_broker, key, codec, permit);
         shard.set_member(key, session.member());
         shard.send(key, session.welcome());
         Requests::new(session, codec)
@@ -175,13 +175,17 @@ impl<D: Handler + 'static> Attached<D> {
         };
         connection.signals.end(ending.clone());
         Box::pin(connection.close(ending)).await;
+        while handler.end_some() {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
 impl<D: Handler> Drop for Attached<D> {
     fn drop(&mut self) {
-        // In this order: once the session no longer counts, its plugins have been notified and its slots are free.
-        self.handler.end();
+        // In this order: once the session no longer counts, its plugins have been notified and its slots are free. Most of it
+        // has been done before, unless the task was dropped.
+        while self.handler.end_some() {}
         drop(std::mem::take(&mut self.slots));
         self.connection.shard.detach(self.connection.key);
     }

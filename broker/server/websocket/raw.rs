@@ -11,6 +11,7 @@ use crate::broker::Broker;
 use crate::broker::topic_logic::{RawMessage, TopicLogic};
 use crate::hub::{Ending, InFlight, SessionKey};
 use crate::identity;
+use crate::limits::seats::SessionPermit;
 use crate::request::caller::CallerSession;
 
 /// How long a message waits before the next attempt to put it into the plugin's full mailbox.
@@ -36,10 +37,10 @@ impl Raw {
         broker: Broker,
         key: SessionKey,
         endpoint: Arc<str>,
-        user: Option<Arc<str>>,
+        permit: &SessionPermit,
     ) -> (Self, Option<Closing>) {
-        let member = rialto_protocol::Member { session: identity::session_id(), user };
-        let caller = CallerSession::new(key, member);
+        let member = rialto_protocol::Member { session: identity::session_id(), user: permit.user.clone() };
+        let caller = CallerSession::new(key, member, permit.network());
         let logic = broker.core.endpoints.plugin(&endpoint).and_then(|plugin| broker.core.plugins.logic(&plugin));
         let refused = match &logic {
             Some(logic) => Arc::clone(logic).connect(&broker, &caller, &endpoint).err(),
@@ -90,12 +91,13 @@ impl Handler for Raw {
         }
     }
 
-    fn end(&mut self) {
-        if let Some(logic) = &self.logic {
-            Arc::clone(logic).disconnect(&self.broker, &self.caller, &self.endpoint);
+    fn end_some(&mut self) -> bool {
+        if let Some(logic) = self.logic.take() {
+            logic.disconnect(&self.broker, &self.caller, &self.endpoint);
         }
         for topic in self.caller.assigned.end() {
             self.broker.leave(&self.caller, &topic);
         }
+        false
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, VecDeque};
 use std::mem::size_of;
+use std::sync::Arc;
 
+use crate::shares::Share;
 use crate::store::{KeptKey, Key, KeyRecord};
 
 /// What requests came to, by their keys. The map's order is not for those to know who choose the keys.
@@ -12,7 +14,6 @@ pub(super) struct KeyTable {
     known: HashMap<Key, StoredKey>,
     /// Keys in the order in which they came.
     order: VecDeque<(u64, Key)>,
-    used_ms: u64,
     bytes: usize,
 }
 
@@ -21,14 +22,11 @@ struct StoredKey {
     record: KeyRecord,
     at_ms: u64,
     keys_ms: u64,
+    /// Given back when the key is forgotten.
+    _share: Option<Arc<Share>>,
 }
 
 impl KeyTable {
-    /// When something was added last.
-    pub(super) fn used_ms(&self) -> u64 {
-        self.used_ms
-    }
-
     /// What it takes in memory.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -43,11 +41,14 @@ impl KeyTable {
         known.is_fresh(now_ms).then(|| known.record.clone())
     }
 
-    /// Remembers a key, and forgets the oldest ones where they are too many.
+    /// Remembers a key.
     pub(super) fn add(&mut self, kept: KeptKey, now_ms: u64) {
-        let KeptKey { key, record, keys_ms, keys_max, .. } = kept;
-        self.used_ms = now_ms;
-        let known = StoredKey { record, at_ms: now_ms, keys_ms };
+        let KeptKey { key, record, keys_ms, share, .. } = kept;
+        if let Some(share) = &share {
+            // The answer was not known when the share was taken.
+            share.grow(record.outcome.bytes() as u64);
+        }
+        let known = StoredKey { record, at_ms: now_ms, keys_ms, _share: share };
         self.bytes += known.bytes(&key);
         match self.known.entry(key.clone()) {
             Slot::Occupied(mut there) => {
@@ -59,9 +60,6 @@ impl KeyTable {
             }
         }
         self.order.push_back((now_ms, key));
-        while self.known.len() > keys_max {
-            self.forget_first();
-        }
     }
 
     /// Forgets keys whose time is over. Whether any is left.
@@ -102,18 +100,16 @@ impl StoredKey {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::store::{Digest, KeyOwner, Outcome, Scope};
 
-    fn kept(text: &str, keys_max: usize) -> KeptKey {
+    fn kept(text: &str) -> KeptKey {
         KeptKey {
             scope: Scope::Plugin("p".into()),
             key: key(text),
             record: KeyRecord { digest: Digest::of(None, None), outcome: Outcome::Published(None) },
             keys_ms: 100,
-            keys_max,
+            share: Some(Share::of_test()),
         }
     }
 
@@ -122,16 +118,17 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_known_for_their_time_and_the_newest_of_too_many() {
+    fn keys_are_known_for_their_time() {
         let mut key_table = KeyTable::default();
         for (text, now_ms) in [("a", 0), ("b", 10), ("c", 20)] {
-            key_table.add(kept(text, 2), now_ms);
+            key_table.add(kept(text), now_ms);
         }
         let is_known = |key_table: &KeyTable, text, now_ms| key_table.recall(&key(text), now_ms).is_some();
-        assert!(!is_known(&key_table, "a", 20) && is_known(&key_table, "b", 110) && !is_known(&key_table, "b", 111));
+        assert!(is_known(&key_table, "a", 100) && !is_known(&key_table, "a", 101));
+        assert!(is_known(&key_table, "b", 110) && !is_known(&key_table, "b", 111));
         let user = Key { owner: KeyOwner::User(Arc::from("u")), text: "b".into() };
         assert!(key_table.recall(&user, 20).is_none());
-        key_table.add(kept("b", 2), 115);
+        key_table.add(kept("b"), 115);
         assert!(key_table.trim(121), "b was used again");
         assert_eq!(key_table.keys(), 1);
         assert!(is_known(&key_table, "b", 215));

@@ -5,10 +5,13 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 use crate::message::{Message, SharedMessage};
-use crate::store::{End, KeptMessage, Page, Past, Retention, Span};
+use crate::store::{Account, End, KeptMessage, Page, Past, Retention, Span};
 
 /// How long the end of an order is kept after the last message of it has gone: 24 hours.
 const END_AGE_MS: u64 = 24 * 3_600_000;
+
+/// Room for fewer messages is not given back.
+const SPARSE_MIN: usize = 64;
 
 /// What an envelope takes in one codec, roughly, beside the topic.
 const ENVELOPE_BYTES: usize = 96;
@@ -20,6 +23,7 @@ pub(super) struct Log {
     last: u64,
     used_ms: u64,
     retention: Retention,
+    account: Arc<Account>,
     entries: VecDeque<Entry>,
     payload_bytes: usize,
     bytes: usize,
@@ -39,6 +43,7 @@ impl Log {
             last: kept.message.offset - 1,
             used_ms: now_ms,
             retention: kept.retention,
+            account: Arc::clone(&kept.account),
             entries: VecDeque::new(),
             payload_bytes: 0,
             bytes: 2 * size_of::<Self>() + 2 * kept.message.topic.as_str().len(),
@@ -47,6 +52,11 @@ impl Log {
 
     pub(super) fn end(&self) -> End {
         End { epoch: Arc::clone(&self.epoch), last: self.last }
+    }
+
+    /// Who holds it.
+    pub(super) fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// When something was added last.
@@ -65,7 +75,7 @@ impl Log {
 
     /// Adds the next message and removes those beyond the retention rule.
     pub(super) fn push(&mut self, kept: KeptMessage, now_ms: u64) {
-        let KeptMessage { message, epoch, retention } = kept;
+        let KeptMessage { message, epoch, retention, .. } = kept;
         if epoch != self.epoch || message.offset != self.last + 1 {
             // What came before cannot be joined to this one without a hole.
             self.remove_oldest(self.entries.len());
@@ -82,7 +92,8 @@ impl Log {
     pub(super) fn trim(&mut self, now_ms: u64) -> bool {
         let Retention { messages, bytes, age_ms } = self.retention;
         while self.entries.len() > messages
-            || self.payload_bytes > bytes
+            // The newest stays, however large it is: the log has no hole.
+            || (self.payload_bytes > bytes && self.entries.len() > 1)
             || self.entries.front().is_some_and(|oldest| now_ms.saturating_sub(oldest.at_ms) > age_ms)
         {
             self.remove_oldest(1);
@@ -131,6 +142,10 @@ impl Log {
             self.payload_bytes -= message.payload.content().len();
             self.bytes -= weight(&message);
         }
+        // What was there for many is not kept for few.
+        if self.entries.capacity() > SPARSE_MIN && self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
     }
 }
 
@@ -157,6 +172,7 @@ mod tests {
             message: Arc::new(Message::new(StreamId::topic(1), topic, offset, 0, draft)),
             epoch: epoch.into(),
             retention,
+            account: Account::of_test(),
         }
     }
 
@@ -178,16 +194,19 @@ mod tests {
         assert_eq!(offsets(&log.read(Span::After(0), all)), [7, 8, 9, 10]);
         log.push(kept("e", 11, 10, Retention { bytes: 25, ..WIDE }), 1_100);
         assert_eq!(offsets(&log.read(Span::After(0), all)), [10, 11]);
+        log.push(kept("e", 12, 26, Retention { bytes: 25, ..WIDE }), 1_100);
+        assert_eq!(offsets(&log.read(Span::After(0), all)), [12], "larger than all that may be kept, and the newest");
+        log.push(kept("e", 13, 10, Retention { bytes: 25, ..WIDE }), 1_100);
         assert!(log.trim(2_050));
-        assert_eq!(offsets(&log.read(Span::After(0), all)), [11]);
+        assert_eq!(offsets(&log.read(Span::After(0), all)), [13]);
         assert!(log.trim(2_101), "the end is still known");
-        assert_eq!((log.messages(), log.end().last), (0, 11));
+        assert_eq!((log.messages(), log.end().last), (0, 13));
         assert!(!log.trim(1_101 + END_AGE_MS));
-        log.push(kept("e", 13, 10, WIDE), 3_000);
-        log.push(kept("new", 14, 10, WIDE), 3_000);
-        assert_eq!(offsets(&log.read(Span::After(0), all)), [14], "after a hole or in another epoch, a new run begins");
+        log.push(kept("e", 15, 10, WIDE), 3_000);
+        log.push(kept("new", 16, 10, WIDE), 3_000);
+        assert_eq!(offsets(&log.read(Span::After(0), all)), [16], "after a hole or in another epoch, a new run begins");
         assert!(!log.halve());
-        log.push(kept("new", 15, 10, WIDE), 3_000);
+        log.push(kept("new", 17, 10, WIDE), 3_000);
         assert!(log.halve() && log.messages() == 1);
     }
 

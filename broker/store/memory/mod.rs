@@ -1,23 +1,24 @@
 //! The memory store: everything is gone when the process ends. It never does I/O.
 
+mod evictions;
 mod idempotency;
 mod log;
 mod space;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry as Slot;
 
+use self::evictions::Evictions;
 use self::idempotency::KeyTable;
 use self::log::Log;
 use self::space::Space;
 use super::{
-    Batch, Begun, End, KeptKey, KeptMessage, Key, KeyRecord, NamedTimer, Page, Past, Reading, Scope, Span, StateEntry,
-    Store, StoreError, Writes,
+    Account, Batch, Begun, End, KeptKey, KeptMessage, Key, KeyRecord, NamedTimer, Page, Past, Reading, Scope, Span,
+    StateEntry, Store, StoreError, Writes,
 };
 use crate::clock::Now;
 use crate::metrics::Metrics;
@@ -27,7 +28,8 @@ use crate::topic::Topic;
 /// commit takes.
 const SKIPPED_MAX: usize = 64;
 
-/// State, messages and keys in memory. What messages and keys take together is bounded; of state, each plugin's.
+/// State, messages and keys in memory. What messages take together is bounded here; what keys take, by the shares that they
+/// come with; of state, each plugin's.
 #[derive(Debug)]
 pub(crate) struct MemoryStore {
     bytes_max: usize,
@@ -35,28 +37,13 @@ pub(crate) struct MemoryStore {
     spaces: Mutex<BTreeMap<Arc<str>, Space>>,
     logs: DashMap<Topic, Log>,
     key_tables: DashMap<Scope, KeyTable>,
+    /// Bytes of all logs.
     bytes: AtomicUsize,
-    /// The holders in the order of eviction, the least recently used first, each with the time at which it was last checked.
-    evictions: Mutex<EvictionQueue>,
-}
-
-/// The holders that may be evicted.
-#[derive(Debug, Default)]
-struct EvictionQueue {
-    holders: VecDeque<(u64, Holder)>,
-    /// Whether only the newest holders are here, because the others are being checked: nothing is evicted meanwhile.
-    is_apart: bool,
-}
-
-/// The log of a topic or a table of keys: takes memory and may be evicted.
-#[derive(Clone, Debug)]
-enum Holder {
-    Log(Topic),
-    KeyTable(Scope),
+    evictions: Mutex<Evictions>,
 }
 
 impl MemoryStore {
-    /// A store whose messages and keys take at most so much memory.
+    /// A store whose messages take at most so much memory.
     pub(crate) fn new(bytes_max: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             bytes_max,
@@ -71,137 +58,119 @@ impl MemoryStore {
 
     fn keep(&self, kept: KeptMessage, now_ms: u64) {
         let topic = kept.message.topic.clone();
-        let (before, after, is_new) = match self.logs.get_mut(&topic) {
+        let account = Arc::clone(&kept.account);
+        let is_new = match self.logs.get_mut(&topic) {
             Some(mut log) => {
-                let before = (log.bytes(), log.messages());
-                log.push(kept, now_ms);
-                (before, (log.bytes(), log.messages()), false)
+                self.change_log(&mut log, |log| log.push(kept, now_ms));
+                false
             }
             None => {
                 let mut log = Log::before(&kept, now_ms);
                 log.push(kept, now_ms);
-                let after = (log.bytes(), log.messages());
+                self.count(&log, (0, 0));
                 self.logs.insert(topic.clone(), log);
-                ((0, 0), after, true)
+                true
             }
         };
-        self.metrics.history_messages.change(before.1, after.1);
-        self.count(before.0, after.0);
         if is_new {
-            lock(&self.evictions).holders.push_back((now_ms, Holder::Log(topic)));
+            lock(&self.evictions).add(&account, now_ms, topic);
         }
     }
 
     fn remember(&self, kept: KeptKey, now_ms: u64) {
-        let scope = kept.scope.clone();
-        let (before, after, is_new) = match self.key_tables.entry(scope.clone()) {
-            Slot::Occupied(mut there) => {
-                let key_table = there.get_mut();
-                let before = (key_table.bytes(), key_table.keys());
-                key_table.trim(now_ms);
-                key_table.add(kept, now_ms);
-                (before, (key_table.bytes(), key_table.keys()), false)
-            }
-            Slot::Vacant(free) => {
-                let mut key_table = KeyTable::default();
-                key_table.add(kept, now_ms);
-                let after = (key_table.bytes(), key_table.keys());
-                free.insert(key_table);
-                ((0, 0), after, true)
-            }
-        };
-        self.metrics.keys.change(before.1, after.1);
-        self.count(before.0, after.0);
-        if is_new {
-            lock(&self.evictions).holders.push_back((now_ms, Holder::KeyTable(scope)));
-        }
+        let mut key_table = self.key_tables.entry(kept.scope.clone()).or_default();
+        let before = (key_table.bytes(), key_table.keys());
+        key_table.trim(now_ms);
+        key_table.add(kept, now_ms);
+        self.count_keys(&key_table, before);
     }
 
-    /// Counts the bytes that a holder takes, after a change.
-    fn count(&self, before: usize, after: usize) {
+    /// Changes a log, and counts what it takes afterwards.
+    fn change_log<T>(&self, log: &mut Log, change: impl FnOnce(&mut Log) -> T) -> T {
+        let before = (log.bytes(), log.messages());
+        let changed = change(log);
+        self.count(log, before);
+        changed
+    }
+
+    /// Counts the bytes and messages of a log, instead of those before.
+    fn count(&self, log: &Log, (bytes, messages): (usize, usize)) {
+        self.metrics.history_messages.change(messages, log.messages());
+        self.change_bytes(log.account(), bytes, log.bytes());
+    }
+
+    fn change_bytes(&self, account: &Account, before: usize, after: usize) {
         if after >= before {
             self.bytes.fetch_add(after - before, AcqRel);
         } else {
             self.bytes.fetch_sub(before - after, AcqRel);
         }
+        account.change(before, after);
         self.metrics.history_bytes.change(before, after);
     }
 
-    /// Evicts holders until all together take no more than the limit.
+    fn uncount_log(&self, log: &Log) {
+        self.metrics.history_messages.change(log.messages(), 0);
+        self.change_bytes(log.account(), log.bytes(), 0);
+    }
+
+    fn count_keys(&self, key_table: &KeyTable, (bytes, keys): (usize, usize)) {
+        self.metrics.keys.change(keys, key_table.keys());
+        self.metrics.key_bytes.change(bytes, key_table.bytes());
+    }
+
+    /// Evicts logs until all together take no more than the limit.
     fn make_room(&self) {
         let mut skipped = 0;
         while self.bytes.load(Acquire) > self.bytes_max {
-            let (looked_ms, holder, is_only) = {
-                let mut line = lock(&self.evictions);
-                if line.is_apart {
+            let candidate = {
+                let mut evictions = lock(&self.evictions);
+                if evictions.is_apart {
                     return;
                 }
-                let Some((looked_ms, holder)) = line.holders.pop_front() else { return };
-                (looked_ms, holder, line.holders.is_empty())
+                let Some(candidate) = evictions.next() else { return };
+                candidate
             };
-            if is_only {
-                let shrank = self.halve(&holder);
-                lock(&self.evictions).holders.push_front((looked_ms, holder));
+            if candidate.is_only {
+                let shrank = self.halve(&candidate.topic);
+                if self.logs.contains_key(&candidate.topic) {
+                    lock(&self.evictions).put_back(candidate);
+                }
                 if !shrank {
                     return;
                 }
                 continue;
             }
-            match self.used_ms(&holder).filter(|used_ms| *used_ms > looked_ms && skipped < SKIPPED_MAX) {
+            let used_ms = self.logs.get(&candidate.topic).map(|log| log.used_ms());
+            match used_ms.filter(|used_ms| *used_ms > candidate.looked_ms && skipped < SKIPPED_MAX) {
                 Some(used_ms) => {
                     skipped += 1;
-                    lock(&self.evictions).holders.push_back((used_ms, holder));
+                    lock(&self.evictions).add(&candidate.account, used_ms, candidate.topic);
                 }
-                None => self.drop_holder(&holder),
+                None => self.drop_log(&candidate.topic),
             }
         }
     }
 
-    fn used_ms(&self, holder: &Holder) -> Option<u64> {
-        match holder {
-            Holder::Log(topic) => self.logs.get(topic).map(|log| log.used_ms()),
-            Holder::KeyTable(scope) => self.key_tables.get(scope).map(|key_table| key_table.used_ms()),
+    fn drop_log(&self, topic: &Topic) {
+        if let Some((_, log)) = self.logs.remove(topic) {
+            self.uncount_log(&log);
+            self.metrics.histories_dropped.add(1);
         }
     }
 
-    fn drop_holder(&self, holder: &Holder) {
-        match holder {
-            Holder::Log(topic) => {
-                if let Some((_, log)) = self.logs.remove(topic) {
-                    self.uncount_log(&log);
-                    self.metrics.histories_dropped.add(1);
-                }
-            }
-            Holder::KeyTable(scope) => {
-                if let Some((_, key_table)) = self.key_tables.remove(scope) {
-                    self.uncount_keys(&key_table);
-                }
-            }
-        }
-    }
-
-    /// Evicts the older half of the only holder. Returns whether that freed anything.
-    fn halve(&self, holder: &Holder) -> bool {
-        let Holder::Log(topic) = holder else {
-            self.drop_holder(holder);
+    /// Evicts the older half of the only log of an account, or all of one that has a single message, unless it is the only one of
+    /// all. Returns whether that freed anything.
+    fn halve(&self, topic: &Topic) -> bool {
+        let is_only_of_all = lock(&self.evictions).has_none();
+        let Some(mut log) = self.logs.get_mut(topic) else { return true };
+        let shrank = self.change_log(&mut log, Log::halve);
+        drop(log);
+        if !shrank && !is_only_of_all {
+            self.drop_log(topic);
             return true;
-        };
-        let Some(mut log) = self.logs.get_mut(topic) else { return false };
-        let before = (log.bytes(), log.messages());
-        let shrank = log.halve();
-        self.metrics.history_messages.change(before.1, log.messages());
-        self.count(before.0, log.bytes());
+        }
         shrank
-    }
-
-    fn uncount_log(&self, log: &Log) {
-        self.metrics.history_messages.change(log.messages(), 0);
-        self.count(log.bytes(), 0);
-    }
-
-    fn uncount_keys(&self, key_table: &KeyTable) {
-        self.metrics.keys.change(key_table.keys(), 0);
-        self.count(key_table.bytes(), 0);
     }
 }
 
@@ -216,7 +185,12 @@ impl super::Log for MemoryStore {
         if let Some(Writes { namespace, values, timers }) = state
             && !(values.is_empty() && timers.is_empty())
         {
-            lock(&self.spaces).entry(namespace).or_default().write(values, timers);
+            let mut spaces = lock(&self.spaces);
+            let space = spaces.entry(Arc::clone(&namespace)).or_default();
+            space.write(values, timers);
+            if space.is_empty() {
+                spaces.remove(&namespace);
+            }
         }
         for kept in messages {
             self.keep(kept, now_ms);
@@ -263,8 +237,7 @@ impl Store for MemoryStore {
         let Some(mut log) = self.logs.get_mut(topic) else { return Reading::Complete(Ok(Past::default())) };
         let before = (log.bytes(), log.messages());
         log.trim(now.monotonic_ms);
-        self.metrics.history_messages.change(before.1, log.messages());
-        self.count(before.0, log.bytes());
+        self.count(&log, before);
         Reading::Complete(Ok(log.read(span, page)))
     }
 
@@ -275,10 +248,7 @@ impl Store for MemoryStore {
     fn forget_old(&self, now: Now) {
         let now_ms = now.monotonic_ms;
         self.logs.retain(|_, log| {
-            let before = (log.bytes(), log.messages());
-            let stays = log.trim(now_ms);
-            self.metrics.history_messages.change(before.1, log.messages());
-            self.count(before.0, log.bytes());
+            let stays = self.change_log(log, |log| log.trim(now_ms));
             if !stays {
                 self.uncount_log(log);
             }
@@ -287,23 +257,15 @@ impl Store for MemoryStore {
         self.key_tables.retain(|_, key_table| {
             let before = (key_table.bytes(), key_table.keys());
             let stays = key_table.trim(now_ms);
-            self.metrics.keys.change(before.1, key_table.keys());
-            self.count(before.0, key_table.bytes());
+            self.count_keys(key_table, before);
             stays
         });
         // Those that are gone must not stand in line for ever; one that came back meanwhile stands there once more.
-        let line = {
-            let mut line = lock(&self.evictions);
-            line.is_apart = true;
-            std::mem::take(&mut line.holders)
-        };
-        let left = line.into_iter().filter(|(_, holder)| self.used_ms(holder).is_some());
-        let mut left: VecDeque<(u64, Holder)> = left.collect();
-        {
-            let mut line = lock(&self.evictions);
-            left.append(&mut line.holders);
-            *line = EvictionQueue { holders: left, is_apart: false };
+        let mut lines = lock(&self.evictions).part();
+        for line in &mut lines {
+            line.logs.retain(|(_, topic)| self.logs.contains_key(topic));
         }
+        lock(&self.evictions).join(lines);
         // What was kept meanwhile has made none.
         self.make_room();
     }
@@ -354,7 +316,7 @@ mod tests {
         store.forget_old(at(u64::MAX / 2));
         let counted = metrics.snapshot();
         assert_eq!((counted.history_bytes, counted.history_messages, counted.keys), (0, 0, 0));
-        assert!(lock(&store.evictions).holders.is_empty());
+        assert!(lock(&store.evictions).has_none());
         assert_eq!(store.bytes.load(Acquire), 0);
     }
 

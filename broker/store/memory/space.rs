@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use rialto_plugin::host::state_entry_bytes;
+
 use crate::store::KeptTimer;
 
 /// Entries of one namespace.
@@ -28,6 +30,11 @@ impl Space {
         self.bytes
     }
 
+    /// Whether there is no entry and no timer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.timers.is_empty()
+    }
+
     pub(super) fn timers(&self) -> impl Iterator<Item = (String, KeptTimer)> {
         self.timers.iter().map(|(name, timer)| (name.clone(), timer.clone()))
     }
@@ -44,16 +51,15 @@ impl Space {
             };
         }
         for (key, value) in values {
-            let key_bytes = key.len();
-            let old = match value {
+            if let Some(old) = self.entries.get(&key) {
+                self.bytes -= state_entry_bytes(&key, old);
+            }
+            match value {
                 Some(value) => {
-                    self.bytes += key_bytes + value.len();
-                    self.entries.insert(key, value)
+                    self.bytes += state_entry_bytes(&key, &value);
+                    self.entries.insert(key, value);
                 }
-                None => self.entries.remove(&key),
-            };
-            if let Some(old) = old {
-                self.bytes -= key_bytes + old.len();
+                None => drop(self.entries.remove(&key)),
             }
         }
     }
@@ -67,15 +73,15 @@ mod tests {
     fn bytes_follow_the_entries() {
         let mut space = Space::default();
         for (writes, bytes) in [
-            (&[("ab", Some("123")), ("c", Some(""))][..], 6),
-            (&[("ab", Some("1"))], 4),
-            (&[("c", None), ("nothing", None)], 3),
+            (&[("ab", Some("123")), ("c", Some(""))][..], 2 * 96 + 6),
+            (&[("ab", Some("1"))], 2 * 96 + 4),
+            (&[("c", None), ("nothing", None)], 96 + 3),
             (&[("ab", None)], 0),
         ] {
             let write =
                 |(key, value): &(&str, Option<&str>)| ((*key).to_owned(), value.map(|value| value.as_bytes().into()));
             space.write(writes.iter().map(write).collect(), BTreeMap::new());
-            assert_eq!(space.bytes(), bytes);
+            assert_eq!((space.bytes(), space.is_empty()), (bytes, bytes == 0));
         }
     }
 }

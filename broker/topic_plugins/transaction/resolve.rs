@@ -14,6 +14,7 @@ use crate::message::Draft;
 use crate::plugin::{Effect, HookEffects, SessionMessage};
 use crate::request::caller::CallerSession;
 use crate::request::responder::Responder;
+use crate::shares::Holder;
 use crate::store::{Batch, KeptKey};
 use crate::topic::Topic;
 use crate::topics::TopicEntry;
@@ -141,7 +142,7 @@ impl Transaction {
 
     /// What an effect comes to; none where its session has ended meanwhile.
     fn resolve_one(&self, effect: Effect) -> Result<Option<ResolvedEffect>, Failure> {
-        let entry = |topic: &Topic| self.broker.core.topics.entry(topic, &self.broker.core.engine);
+        let entry = |topic: &Topic| self.broker.core.topics.entry(topic, &self.broker.core.engine, || Holder::Trusted);
         Ok(match effect {
             Effect::Publish { topic, payload, exclude, own } => {
                 let entry = entry(&topic)?;

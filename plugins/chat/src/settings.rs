@@ -9,7 +9,7 @@ const TEXT_MAX: RangeInclusive<u32> = 1..=16_000;
 /// What `members_max` may be. A claim lists all members, which takes some 50 bytes each of what a hook may transfer:
 /// rooms of more than about 10,000 need a higher limit there.
 const MEMBERS_MAX: RangeInclusive<u32> = 1..=100_000;
-/// What `names_max` may be. A name takes up to some 1,250 bytes of the plugin's state: more than 53,000 need a larger
+/// What `names_max` may be. A name takes up to some 1,650 bytes of the plugin's state: more than 40,600 need a larger
 /// `state_bytes`.
 const NAMES_MAX: RangeInclusive<u32> = 1..=10_000_000;
 
@@ -27,7 +27,7 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { text_max: 2000, members_max: 1000, names_max: 50_000 }
+        Self { text_max: 2000, members_max: 1000, names_max: 40_000 }
     }
 }
 
@@ -57,8 +57,8 @@ mod tests {
     fn settings_are_read_and_checked() {
         let read = |json: &str| Settings::read(&Config::from_json(json));
         let valid = [
-            ("{}", 2000, 1000, 50_000),
-            (r#"{"text_max":1}"#, 1, 1000, 50_000),
+            ("{}", 2000, 1000, 40_000),
+            (r#"{"text_max":1}"#, 1, 1000, 40_000),
             (r#"{"text_max":16000,"members_max":100000,"names_max":10000000}"#, 16_000, 100_000, 10_000_000),
             (r#"{"members_max":1,"names_max":1}"#, 2000, 1, 1),
         ];

@@ -64,9 +64,9 @@ impl Ring {
         if let Some(core) = self.plan.core {
             // Unpinned, it is only measured less well.
             let _ = process::pin_self(core);
+            // Concerns this thread alone (setpriority(2), "C library/kernel differences").
+            let _ = rustix::process::nice(NICE);
         }
-        // Concerns this thread alone (setpriority(2), "C library/kernel differences").
-        let _ = rustix::process::nice(NICE);
         let part = DRIP / PARTS as u32;
         let (begun, mut parts_done) = (Instant::now(), 0);
         let mut events = Events::with_capacity(EVENTS);

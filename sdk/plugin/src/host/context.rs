@@ -10,7 +10,7 @@ use rialto_protocol::topic::Topic;
 use super::budget::Budget;
 use super::{
     Effect, Exceeded, HookLimits, HookOutput, HookTime, HostEnvironment, KnownSession, Permission, StateEntry,
-    TimerWrite, Usage,
+    TimerWrite, Usage, state_entry_bytes,
 };
 use crate::native::Limited;
 use crate::{Level, Refusal};
@@ -171,7 +171,7 @@ impl<E: HostEnvironment> HookContext<E> {
     }
 
     pub(super) fn write(&self, hook: &mut Hook, key: &str, value: Option<Arc<[u8]>>) -> Result<(), Refusal> {
-        let size = |value: &Option<Arc<[u8]>>| value.as_ref().map_or(0, |value| key.len() + value.len());
+        let size = |value: &Option<Arc<[u8]>>| value.as_ref().map_or(0, |value| state_entry_bytes(key, value));
         let added = size(&value) as isize - size(&self.value(hook, key)?) as isize;
         let growth = hook.growth + added;
         let quota = self.environment.limits().state_bytes;

@@ -8,6 +8,15 @@ use rialto_protocol::topic::Topic;
 use super::HookLimits;
 use crate::{Level, Refusal, Session};
 
+/// What an entry of the state takes in memory beside its key and value, roughly.
+const STATE_ENTRY_BYTES: usize = 96;
+
+/// What an entry of the state counts for: its key, its value, and what it takes beside them.
+#[must_use]
+pub fn state_entry_bytes(key: &str, value: &[u8]) -> usize {
+    STATE_ENTRY_BYTES + key.len() + value.len()
+}
+
 /// Where a [`HookContext`](super::HookContext) looks things up. It decides nothing about what a hook may do with them.
 ///
 /// # Errors
@@ -44,7 +53,7 @@ pub trait HostEnvironment {
     /// The first entry from a key on, in byte order.
     fn next_entry(&self, from: Bound<&str>) -> Result<Option<StateEntry>, Refusal>;
 
-    /// How many bytes the keys and values of the state take.
+    /// How many bytes the state takes, by [`state_entry_bytes`].
     fn state_bytes(&self) -> Result<usize, Refusal>;
 
     /// In how many milliseconds a timer is due.

@@ -16,4 +16,4 @@ pub use budget::{Exceeded, HookLimits, Usage};
 pub use capability::{Capabilities, Capability, NoCapability};
 pub use context::{Cause, HookContext};
 pub use effect::{Effect, HookOutput, SessionMessage, TimerWrite};
-pub use environment::{HookTime, HostEnvironment, KnownSession, Permission, StateEntry};
+pub use environment::{HookTime, HostEnvironment, KnownSession, Permission, StateEntry, state_entry_bytes};

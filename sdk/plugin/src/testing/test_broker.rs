@@ -5,7 +5,7 @@ use super::effect::{Effect, Published, Sent, checked_to_json};
 use super::limits::Limits;
 use crate::host::{
     self, Capabilities, Capability, HookLimits, HookOutput, HookTime, HostEnvironment, KnownSession, Permission,
-    SessionMessage, StateEntry,
+    SessionMessage, StateEntry, state_entry_bytes,
 };
 use crate::imports::{Level, Refusal};
 use crate::message::Raw;
@@ -164,13 +164,13 @@ impl TestBroker {
         effects
     }
 
-    /// How many bytes the keys and values of the state take.
+    /// How many bytes the state takes.
     pub(super) fn entry_bytes(&self) -> usize {
         self.entry_bytes
     }
 
     fn write(&mut self, key: String, value: Option<Arc<[u8]>>) {
-        let size = |value: &Arc<[u8]>| key.len() + value.len();
+        let size = |value: &Arc<[u8]>| state_entry_bytes(&key, value);
         let added = value.as_ref().map_or(0, size);
         self.entry_bytes -= self.entries.get(&key).map_or(0, size);
         self.entry_bytes += added;
