@@ -150,6 +150,102 @@ fn check_takes_the_file_that_cargo_run_uses() {
     insta::assert_snapshot!("check_rialto", stdout);
 }
 
+/// A secret as somebody may have it in a file, in its place in a line; `[` begins the section above the line.
+const PLACES: &[(&str, &str)] = &[
+    ("", "password = \"SECRET\""),
+    ("", "SECRET = 1"),
+    ("[secrets]", "token = \"SECRET\""),
+    ("[server]", "colour = \"SECRET\""),
+    ("[server]", "allowed_origins = [\"https://me:SECRET@host/\"]"),
+    ("[limits]", "sessions_token = [\"SECRET\"]"),
+    ("[sandbox]", "seed = { value = \"SECRET\" }"),
+    ("[tls]", "key = \"SECRET\""),
+    ("[tls]", "key = \"\"\"-----BEGIN PRIVATE KEY----- SECRET\"\"\""),
+    ("[tls]", "passphrase = \"SECRET\""),
+    ("[api]", "keys = \"SECRET\""),
+    ("[api]", "keys = [\"SECRET\"]"),
+    ("[api]", "keys = { SECRET = \"backend\" }"),
+    ("[api]", "keys = [{ name = \"a\", key = \"SECRET\" }]"),
+    ("[api]", "keys = [{ name = \"a\", secret_of_it = \"SECRET\" }]"),
+    ("[api]", "keys = [{ name = \"SECRET\" }]"),
+    ("[api]", "keys = [{ name = \"a\", sha256 = \"SECRET\" }]"),
+    ("[api]", "keys = [{ name = \"a\", allow = [\"SECRET\"] }]"),
+    ("[api]", "SECRET = [\"publish\"]"),
+    ("[[api.keys]]", "sha256 = \"SECRET\""),
+    ("[[api.keys]]", "key = \"SECRET\""),
+    ("[[topic]]", "api_key = \"SECRET\""),
+    ("[[topic]]", "history = { token = \"SECRET\" }"),
+    ("[[endpoint]]", "header = \"Bearer SECRET\""),
+    ("[plugin.a]", "grants = [\"SECRET\"]"),
+    ("[plugin.a]", "grants = \"token SECRET\""),
+    ("[plugin.a]", "path = \"https://me:SECRET@host/a.wasm\""),
+    ("[plugin.a]", "config = { bot = \"SECRET\", ratio = nan }"),
+    ("[plugin.a]", "config = { bots = [{ name = \"SECRET\" }], ratio = nan }"),
+    ("[plugin.a]", "config = \"SECRET\""),
+    ("[plugin.a]", "config = [\"SECRET\", 1]"),
+    ("[plugin.a]", "config.bot = { name = \"SECRET\", ratio = inf }"),
+    ("[plugin.a]", "bot = \"SECRET\""),
+    ("[plugin.a.config]", "bot = [\"SECRET\", nan]"),
+    ("[plugin.a.config]", "bot = { SECRET = nan }"),
+    ("[plugin.a.config.deep]", "bot = [[\"SECRET\"], 1e999]"),
+];
+
+/// What may be wrong with a file beside that: the section and the line become a file.
+type Mistake = fn(&str, &str) -> String;
+
+const MISTAKES: &[Mistake] = &[
+    |section, line| format!("{section}\n{line}\n"),
+    |section, line| format!("{section}\n{line}\n{line}\n"),
+    |section, line| format!("{section}\n{line}\n{section}\n{line}\n"),
+    |section, line| format!("{section}\n{}\n", line.replace("\"SECRET\"", "SECRET")),
+    |section, line| format!("{section}\n{}\n", line.replace("SECRET\"", "SECRET")),
+    |section, line| format!("{section}\n{}\n", line.replace("SECRET", "\\q SECRET")),
+    |section, line| format!("{section}\n{line} \"SECRET\"\n"),
+    |section, line| format!("{section}\n{line} SECRET\n"),
+    |section, line| format!("{section}\nx = 1 # {line}\nx = 2 # {line}\n"),
+    |section, line| format!("{section}\n{}\n", line.replacen(" = ", " ", 1)),
+    |section, line| format!("{section}\n{}\n", line.replacen(" = ", ": ", 1)),
+    |section, line| format!("{section}\n{}\n", line.replacen(" = ", " == ", 1)),
+    |section, line| format!("{}\n{line}\n", section.trim_end_matches(']')),
+    |section, line| format!("{section}\nshards = \"\"\"\n{line}\n"),
+    |section, line| format!("{section}\nlisten = [\n{line}\n"),
+    |section, line| format!("{section}\n{line}\nSECRET\n\"SECRET\"\n[SECRET]\n"),
+    |section, line| format!("{section}\n{}\n", line.replace([']', '}'], "")),
+    |section, line| format!("{section}\n{}\n", line.replace("SECRET", "SECRET\n")),
+    |section, line| format!("{section}\n{}\n", line.replace('"', "'")),
+    |section, line| format!("[server\n{section}\n{line}\n"),
+];
+
+#[test]
+fn no_mistake_shows_a_secret() {
+    const SECRET: &str = "hunter2-7d1f9c3e-Zx";
+    let mut wrong = 0;
+    for (section, line) in PLACES {
+        for mistake in MISTAKES {
+            let text = mistake(section, line).replace("SECRET", SECRET);
+            let Err(problems) = Config::parse(&text, Path::new("wrong.toml")) else { continue };
+            wrong += 1;
+            let hints = problems.iter().map(|problem| format!("{} {:?}", problem.title(), problem.hint()));
+            for shown in hints.chain([problems.render(false), problems.render(true), format!("{problems:?}")]) {
+                assert!(!shown.contains(SECRET), "{text}\n{shown}");
+            }
+        }
+    }
+    assert!(wrong >= PLACES.len() * (MISTAKES.len() - 1), "{wrong} files are wrong");
+}
+
+#[test]
+fn check_shows_no_secret() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (section, line) in PLACES {
+        let file = folder.path().join("rialto.toml");
+        std::fs::write(&file, format!("{section}\n{line}\n").replace("SECRET", "hunter2-7d1f9c3e-Zx")).expect("a file");
+        let (output, stdout, stderr) = check(&[&file.display().to_string()]);
+        assert_eq!((output.status.code(), stdout.as_str()), (Some(2), ""), "{line}");
+        assert!(!stderr.contains("hunter2"), "{stderr}");
+    }
+}
+
 proptest! {
     /// Whatever happens to a file: no panic, nothing shown that acts on a terminal, no secret.
     #[test]

@@ -7,8 +7,9 @@ use serde_json::json;
 use toml::de::DeValue;
 
 use super::{
+    exposure::is_operation,
     problem::Problem,
-    section::{Report, Section, Value, echo, nearest, wrong_type},
+    section::{Report, Section, Value, echo, echo_name, nearest, wrong_type},
     server::{strings, texts},
     setting::{Custom, Form, Table, Written, settings},
 };
@@ -114,10 +115,10 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<Api
     for entry in entries.iter() {
         let Some(key) = check_entry(report, entry) else { continue };
         if found.iter().any(|other| other.name == key.name) {
-            let title = format!("two keys are named \"{}\"", key.name);
+            let title = format!("two keys are named \"{}\"", echo_name(&key.name));
             report.add(Problem::at(entry.span(), title).help("give each its own name, which is shown in logs"));
         } else if found.iter().any(|other| other.sha256 == key.sha256) {
-            let title = format!("\"{}\" is the same key as one before it", key.name);
+            let title = format!("\"{}\" is the same key as one before it", echo_name(&key.name));
             report.add(Problem::at(entry.span(), title).help("make another one with `rialto api-key`"));
         }
         found.push(key);
@@ -195,7 +196,11 @@ fn check_allow<'a>(report: &mut Report, value: &'a Value<'a>) -> Vec<ApiOperatio
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => format!("there are {}", names.join(", ")),
                 };
-                let title = format!("unknown operation \"{}\"", echo(text.value));
+                // What is not at least similar to one may be a key.
+                let title = match is_operation(text.value) {
+                    true => format!("unknown operation \"{}\"", echo(text.value)),
+                    false => "this is no operation".to_owned(),
+                };
                 report.add(Problem::at(text.span, title).help(help));
             }
         }

@@ -11,7 +11,7 @@ use super::{
     Api, Config, Endpoint, Limits, PluginConfig, Sandbox, Server, Tls, TopicRule, api, endpoints, limits, plugins,
     problem::Problem,
     sandbox,
-    section::{Report, Value, echo, nearest},
+    section::{Report, Value, echo_name, nearest},
     server,
     setting::Table,
     tls, topics,
@@ -83,7 +83,7 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
         }
     };
     let what = if is_section { "section" } else { "key" };
-    Problem::at(key.span(), format!("unknown {what} `{}`", echo(name))).help(help)
+    Problem::at(key.span(), format!("unknown {what} `{}`", echo_name(name))).help(help)
 }
 
 #[cfg(test)]

@@ -1,128 +1,285 @@
-//! Redacts values that may be secret before a file is shown; better too many than too few.
+//! Redacts everything of a file that may be secret before it is shown: what is not known to be harmless is hidden.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+use super::exposure::{Exposures, KEY_PREFIX, looks_random};
 use super::section::Value;
-
-/// The value of a key whose name contains one of these is not shown.
-const SECRET_WORDS: &[&str] =
-    &["secret", "token", "passw", "passphrase", "credential", "private", "api_key", "apikey", "sha256"];
 
 /// Values that are never secret, and that a problem may be about.
 const HARMLESS: &[&str] = &["nan", "+nan", "-nan", "inf", "+inf", "-inf", "true", "false", "{", "["];
 
-/// How keys of the HTTP API begin, and their least length.
-const KEY_PREFIX: &str = "rialto_";
+/// The least length of what follows the prefix of a key of the HTTP API.
 const KEY_CHARS_MIN: usize = 24;
 
-/// The text with `*` for every byte of a plugin's own settings, of values with the name of a secret, and of passwords in
-/// addresses. Other bytes keep their offsets.
+/// The text with `*` for every byte that may be part of a secret: comments, and the values of all keys but known ones that
+/// cannot hold any. Other bytes keep their offsets; spaces, line ends and quotes stay.
 pub(super) fn secrets(text: &str, document: &DeTable) -> String {
+    let mut redaction = Redaction { text, exposures: Exposures::new(), is_shown: vec![false; text.len()] };
+    redaction.show_lines(document);
     let mut hidden = Vec::new();
-    hide_lines(text, &mut hidden);
-    hide_values(document, false, &mut hidden);
-    hide_passwords(text, &mut hidden);
-    hide_keys(text, &mut hidden);
-    hidden.sort_by_key(|range| range.start);
-    let mut out = String::with_capacity(text.len());
+    redaction.show_table(&mut Vec::new(), document, &mut hidden);
+    passwords(text, unfinished_password, &mut hidden);
+    api_keys(text, &mut hidden);
     for range in hidden {
-        // An earlier range may have covered it.
-        let start = range.start.max(out.len());
-        let Some(secret) = text.get(start..range.end) else {
-            continue;
+        redaction.set(range, false);
+    }
+    redaction.finish()
+}
+
+/// A text about a file, without what is a secret wherever it stands: passwords in addresses and keys of the HTTP API.
+pub(super) fn in_message(text: &str) -> String {
+    let mut hidden = Vec::new();
+    passwords(text, |_| None, &mut hidden);
+    api_keys(text, &mut hidden);
+    let mut redaction = Redaction { text, exposures: Exposures::none(), is_shown: vec![true; text.len()] };
+    for range in hidden {
+        redaction.set(range, false);
+    }
+    redaction.finish()
+}
+
+/// A text of which parts are shown.
+struct Redaction<'t> {
+    text: &'t str,
+    exposures: Exposures,
+    /// For each byte of the text.
+    is_shown: Vec<bool>,
+}
+
+impl<'t> Redaction<'t> {
+    fn set(&mut self, range: Range<usize>, is_shown: bool) {
+        if let Some(bytes) = self.is_shown.get_mut(range) {
+            bytes.fill(is_shown);
+        }
+    }
+
+    fn finish(self) -> String {
+        let mut out = String::with_capacity(self.text.len());
+        for (at, character) in self.text.char_indices() {
+            if self.is_shown[at] || matches!(character, '\n' | '\r' | '\t' | ' ' | '"' | '\'') {
+                out.push(character);
+            } else {
+                out.extend(std::iter::repeat_n('*', character.len_utf8()));
+            }
+        }
+        out
+    }
+
+    /// Line by line, because the document is incomplete after a syntax error: headers, keys, and values of known keys.
+    fn show_lines(&mut self, document: &DeTable) {
+        let (mut at, mut section) = (0, Vec::new());
+        for line in self.text.split_inclusive('\n') {
+            let indent = line.len() - line.trim_start().len();
+            match header(line) {
+                Some((parts, end)) if self.exposures.has_section(&parts) || has_table(document, &parts) => {
+                    if !parts.iter().any(|part| looks_random(part)) {
+                        self.set(at + indent..at + end, true);
+                    }
+                    section = parts;
+                }
+                _ => self.show_line(line, at, &section),
+            }
+            at += line.len();
+        }
+    }
+
+    /// A line `key = value`, which may be damaged.
+    fn show_line(&mut self, line: &'t str, at: usize, section: &[&'t str]) {
+        let content = line.split('#').next().unwrap_or_default();
+        let (key, value) = match content.split_once('=') {
+            Some((key, _)) if is_key(key) => (key, key.len() + 1),
+            _ => {
+                // A known key in front of something else.
+                let key = content.trim_start();
+                let key = key.split(|c: char| !is_bare(c)).next().unwrap_or_default();
+                let start = line.len() - line.trim_start().len();
+                if key.is_empty() || self.exposures.of(&[section, &[key][..]].concat()).is_none() {
+                    return;
+                }
+                (key, start + key.len())
+            }
         };
-        out.push_str(&text[out.len()..start]);
-        for character in secret.chars() {
-            match character {
-                '\n' | '\r' | ' ' | '"' | '\'' => out.push(character),
-                _ => out.extend(std::iter::repeat_n('*', character.len_utf8())),
-            }
+        let parts: Vec<&str> = key.split('.').map(|part| part.trim().trim_matches(['"', '\''])).collect();
+        let rest = &content[value.min(content.len())..];
+        let written = rest.trim_start_matches([':', ' ', '\t']);
+        let start = value + rest.len() - written.len();
+        let written = &written[..first_value(written)];
+        let exposure = self.exposures.of(&[section, &parts[..]].concat());
+        // What ends with `=` may be base64.
+        let is_key = exposure.is_some() || !written.trim_start_matches('=').is_empty();
+        if is_key && !parts.iter().any(|part| looks_random(part)) {
+            self.set(at..at + start, true);
+        }
+        if HARMLESS.contains(&written) || exposure.is_some_and(|exposure| exposure.shows_unread(written)) {
+            self.set(at + start..at + start + written.len(), true);
         }
     }
-    out.push_str(&text[out.len()..]);
-    out
-}
 
-fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace('-', "_");
-    SECRET_WORDS.iter().any(|word| name.contains(word)) || name == "key" || name.ends_with("_key")
-}
-
-/// Line by line, because the document is incomplete after a syntax error.
-fn hide_lines(text: &str, hidden: &mut Vec<Range<usize>>) {
-    let (mut at, mut in_settings) = (0, false);
-    for line in text.split_inclusive('\n') {
-        let bare = line.trim_start().trim_start_matches(['#', ' ', '\t']);
-        let indent = line.len() - bare.len();
-        if bare.starts_with('[') && !line.trim_start().starts_with('#') {
-            in_settings = bare.starts_with("[plugin.") && bare.contains(".config");
-        } else {
-            // In base64 the `=` is at the end or doubled.
-            let key = bare.split_once('=').filter(|(_, value)| !value.starts_with('=') && !value.trim().is_empty());
-            let start = match key {
-                Some((key, _)) if in_settings || key.split('.').any(is_telling) => indent + key.len() + 1,
-                None if in_settings => indent,
-                _ => line.len(),
-            };
-            if !HARMLESS.contains(&line[start..].trim()) {
-                hidden.push(at + start..at + line.len());
+    /// Value by value, which finds values that span lines. What must not be shown is added to `hidden`.
+    fn show_table<'d>(&mut self, path: &mut Vec<&'d str>, table: &'d DeTable, hidden: &mut Vec<Range<usize>>) {
+        for (key, value) in table.iter() {
+            path.push(key.get_ref().as_ref());
+            if looks_random(key.get_ref()) {
+                hidden.push(key.span());
+            } else if self.exposures.has(&path[..path.len() - 1]) {
+                self.set(key.span(), true);
             }
+            self.show_value(path, value, hidden);
+            path.pop();
         }
-        at += line.len();
+    }
+
+    fn show_value<'d>(&mut self, path: &mut Vec<&'d str>, value: &'d Value, hidden: &mut Vec<Range<usize>>) {
+        let exposure = self.exposures.of(path);
+        let is_shown = match value.get_ref() {
+            DeValue::Table(_) | DeValue::Array(_) => {
+                self.show_structure(path, value, hidden);
+                match value.get_ref() {
+                    DeValue::Table(table) => self.show_table(path, table, hidden),
+                    DeValue::Array(array) => array.iter().for_each(|value| self.show_value(path, value, hidden)),
+                    _ => {}
+                }
+                return;
+            }
+            DeValue::String(text) => exposure.is_some_and(|exposure| exposure.shows(text)) || is_address(path, text),
+            DeValue::Boolean(_) => true,
+            DeValue::Float(float) if HARMLESS.contains(&float.as_str()) => true,
+            _ => exposure.is_some(),
+        };
+        match is_shown {
+            true => self.set(value.span(), true),
+            false => hidden.push(value.span()),
+        }
+    }
+
+    /// The brackets, commas and the like of a value that is written in one place.
+    fn show_structure(&mut self, path: &[&str], value: &Value, hidden: &mut Vec<Range<usize>>) {
+        let span = value.span();
+        let written = self.text.get(span.clone()).unwrap_or_default();
+        let is_inline = match value.get_ref() {
+            DeValue::Table(_) => written.starts_with('{'),
+            _ => written.starts_with('[') && !written.starts_with("[["),
+        };
+        if is_inline && self.exposures.has(path) {
+            for (at, _) in written.match_indices(['[', ']', '{', '}', ',', '=']) {
+                self.set(span.start + at..span.start + at + 1, true);
+            }
+            comments(written, span.start, hidden);
+        }
     }
 }
 
-/// Whether a part of a dotted key, perhaps quoted, is the name of a secret.
-fn is_telling(part: &str) -> bool {
-    let part = part.trim().trim_matches(['"', '\'']);
-    part == "config" || is_secret_name(part)
+/// The parts of the name of a section in a line like `[plugin.chat]`, whose last bracket may be missing, and where it ends.
+fn header(line: &str) -> Option<(Vec<&str>, usize)> {
+    let name = line.trim_start().strip_prefix('[')?;
+    let name = name.strip_prefix('[').unwrap_or(name);
+    let start = line.len() - name.len();
+    let length = name.find([']', '#', '\n', '\r']).unwrap_or(name.len());
+    let parts: Vec<&str> = name[..length].split('.').map(str::trim).collect();
+    let is_name = parts.iter().all(|part| !part.is_empty() && part.chars().all(is_bare));
+    let close = name[length..].bytes().take_while(|byte| *byte == b']').count();
+    is_name.then_some((parts, start + length + close))
 }
 
-/// Value by value, which finds values that span lines.
-fn hide_values(table: &DeTable, in_settings: bool, hidden: &mut Vec<Range<usize>>) {
-    for (key, value) in table.iter() {
-        let name = key.get_ref().as_ref();
-        hide_value(value, in_settings || name == "config" || is_secret_name(name), hidden);
+/// Whether the document has a section of this name.
+fn has_table(document: &DeTable, parts: &[&str]) -> bool {
+    let Some((first, rest)) = parts.split_first() else { return true };
+    let inside = |value: &Value| match value.get_ref() {
+        DeValue::Table(table) => has_table(table, rest),
+        DeValue::Array(array) => {
+            array.iter().any(|value| value.get_ref().as_table().is_some_and(|table| has_table(table, rest)))
+        }
+        _ => false,
+    };
+    document.get(*first).is_some_and(inside)
+}
+
+/// Whether an unknown key, perhaps a misspelt one, has an address, which is no secret.
+fn is_address(path: &[&str], text: &str) -> bool {
+    path.first() != Some(&"plugin") && text.parse::<SocketAddr>().is_ok()
+}
+
+/// Whether this is a key: names without quotes, or with them, joined by dots.
+fn is_key(text: &str) -> bool {
+    text.split('.').all(|part| {
+        let part = part.trim();
+        let quoted = |quote| part.len() >= 2 && part.starts_with(quote) && part.ends_with(quote);
+        (!part.is_empty() && part.chars().all(is_bare)) || quoted('"') || quoted('\'')
+    })
+}
+
+/// Whether a key with this character needs no quotes (TOML, "Keys").
+fn is_bare(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '-' | '_')
+}
+
+/// Comments within a value, outside of strings.
+fn comments(value: &str, start: usize, hidden: &mut Vec<Range<usize>>) {
+    let mut rest = value;
+    while let Some(found) = rest.find(['"', '\'', '#']) {
+        let at = start + value.len() - rest.len() + found;
+        rest = &rest[found..];
+        let length = match rest.as_bytes()[0] {
+            b'#' => {
+                let length = rest.find('\n').unwrap_or(rest.len());
+                hidden.push(at..at + length);
+                length
+            }
+            _ => string_length(rest),
+        };
+        rest = &rest[length..];
     }
 }
 
-fn hide_value(value: &Value, in_settings: bool, hidden: &mut Vec<Range<usize>>) {
-    match value.get_ref() {
-        DeValue::Table(table) => hide_values(table, in_settings, hidden),
-        DeValue::Array(array) => array.iter().for_each(|value| hide_value(value, in_settings, hidden)),
-        DeValue::String(_) if in_settings => hidden.push(value.span()),
-        _ => {}
+/// The length of the value that a line begins with. What follows it may be anything.
+fn first_value(line: &str) -> usize {
+    match line.as_bytes().first() {
+        Some(b'"' | b'\'') => string_length(line),
+        Some(b'[') => line.find(']').map_or(line.len(), |end| end + 1),
+        _ => line.find(char::is_whitespace).unwrap_or(line.len()),
     }
 }
 
-/// The part between `://` and `@`.
-fn hide_passwords(text: &str, hidden: &mut Vec<Range<usize>>) {
+/// The length of the string that a text begins with, quotes included.
+fn string_length(text: &str) -> usize {
+    let quote = &text[..1];
+    let close = if text.starts_with(&quote.repeat(3)) { quote.repeat(3) } else { quote.to_owned() };
+    let mut at = close.len();
+    while at < text.len() && !text[at..].starts_with(&close) {
+        let is_escape = quote == "\"" && text[at..].starts_with('\\');
+        at = text.ceil_char_boundary(at + if is_escape { 2 } else { 1 });
+    }
+    (at + close.len()).min(text.len())
+}
+
+/// The part between `://` and `@`, which comes before a path; or else what `other` says.
+fn passwords(text: &str, other: fn(&str) -> Option<usize>, hidden: &mut Vec<Range<usize>>) {
     for (at, mark) in text.match_indices("://") {
         let start = at + mark.len();
-        let end = text[start..].find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'')).unwrap_or(0);
-        if let Some(length) = text[start..start + end].rfind('@') {
+        let authority = text[start..].split(['/', '"', '\'', '\n']).next().unwrap_or_default();
+        if let Some(length) = authority.rfind('@').or_else(|| other(authority)) {
             hidden.push(start..start + length);
         }
     }
 }
 
-/// Keys of the HTTP API anywhere, and hashes of keys.
-fn hide_keys(text: &str, hidden: &mut Vec<Range<usize>>) {
+/// The length of a user and password that end somewhere else: what is behind the colon is no port.
+fn unfinished_password(authority: &str) -> Option<usize> {
+    let (_, port) = authority.trim_end().rsplit_once(':')?;
+    (!port.ends_with(']') && !port.bytes().all(|byte| byte.is_ascii_digit())).then_some(authority.len())
+}
+
+/// Keys of the HTTP API anywhere.
+fn api_keys(text: &str, hidden: &mut Vec<Range<usize>>) {
     for (at, prefix) in text.match_indices(KEY_PREFIX) {
         let start = at + prefix.len();
-        let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        let length = text[start..].find(|c: char| !is_key(c)).unwrap_or(text.len() - start);
+        let length = text[start..].find(|c: char| !is_bare(c)).unwrap_or(text.len() - start);
         if length >= KEY_CHARS_MIN {
             hidden.push(start..start + length);
         }
-    }
-    for (at, name) in text.match_indices("sha256") {
-        let line = text[at + name.len()..].lines().next().unwrap_or_default();
-        let Some((before, value)) = line.split_once(['"', '\'']) else { continue };
-        let start = at + name.len() + before.len() + 1;
-        hidden.push(start..start + value.find(['"', '\'']).unwrap_or(value.len()));
     }
 }
 
@@ -133,24 +290,50 @@ mod tests {
     #[test]
     fn blanks_out_secrets_in_place() {
         let cases = [
-            ("log = \"info\"\n", "log = \"info\"\n"),
+            ("[server]\nlog = \"info\"\n", "[server]\nlog = \"info\"\n"),
+            ("log = \"info\"\n", "log = \"****\"\n"),
             ("api_key = \"hunter2\"\n", "api_key = \"*******\"\n"),
             ("api_key = hunter2\n", "api_key = *******\n"),
-            ("keys = [{ sha256 = \"b\", x = \"c\" }]\n", "keys = [{ sha256 = \"*\", x = \"c\" }]\n"),
-            ("keys = [{ sha256 = \"b\n", "keys = [{ sha256 = \"*\n"),
-            ("x = \"rialto_abcdefghijklmnopqrstuvwx\"", "x = \"rialto_************************\""),
-            ("x = \"rialto_plugin.wasm\"", "x = \"rialto_plugin.wasm\""),
-            ("# admin-token = \"x\"\n", "# admin-token = \"*\"\n"),
-            ("[plugin.a.config]\nx = \"é\"\n[b]\nc = 1\n", "[plugin.a.config]\nx = \"**\"\n[b]\nc = 1\n"),
+            ("[api]\nkeys = [{ sha256 = \"b\", x = \"c\" }]\n", "[api]\nkeys = [{ sha256 = \"*\", x = \"*\" }]\n"),
+            ("[api]\nkeys = [{ sha256 = \"b\n", "[api]\nkeys = [{ sha256 = \"*\n"),
+            ("[api]\nkeys = [\"hunter2\"]\n", "[api]\nkeys = [\"*******\"]\n"),
+            (
+                "[plugin.a]\npath = \"rialto_abcdefghijklmnopqrstuvwx\"",
+                "[plugin.a]\npath = \"rialto_************************\"",
+            ),
+            ("[plugin.a]\npath = \"rialto_plugin.wasm\"", "[plugin.a]\npath = \"rialto_plugin.wasm\""),
+            ("# admin-token = \"x\"\n", "* *********** * \"*\"\n"),
+            ("[plugin.a.config]\nx = \"é\"\n[b]\nc = 1\n", "[plugin.a.config]\nx = \"**\"\n[b]\nc = *\n"),
             ("[plugin.a.config]\nx = nan\nhunter2\n", "[plugin.a.config]\nx = nan\n*******\n"),
             ("[plugin.a]\nconfig.x = \"s\"\n", "[plugin.a]\nconfig.x = \"*\"\n"),
-            ("[plugin.a]\nconfig = { x = \"s\" }\n", "[plugin.a]\nconfig = * * * \"*\" *\n"),
+            ("[plugin.a]\nconfig = { x = \"s\" }\n", "[plugin.a]\nconfig = { * * \"*\" *\n"),
             ("[plugin.a.config]\nx = '''\n[b]\nab=\n'''\n", "[plugin.a.config]\nx = '''\n***\n***\n'''\n"),
-            ("allowed_origins = \"https://me:pw@a.b\"\n", "allowed_origins = \"https://*****@a.b\"\n"),
+            (
+                "[server]\nlisten = [ # hunter2\n\"a#b\", # x\n] # y\n",
+                "[server]\nlisten = [ * *******\n\"a#b\", * *\n] * *\n",
+            ),
+            (
+                "[server]\nallowed_origins = \"https://me:hunter2@a.b\"\n",
+                "[server]\nallowed_origins = \"https://**********@a.b\"\n",
+            ),
+            ("[server]\nlisten: hunter2\ntoken: x\n", "[server]\nlisten: hunter2\n****** *\n"),
+            ("[server\nlog = info\n[plugin.a\nconfig = x\n", "[server\nlog = info\n[plugin.a\nconfig = *\n"),
+            ("server.log = \"a\"\nserver.lag = \"b\"\n", "server.log = \"a\"\nserver.lag = \"*\"\n"),
         ];
         for (text, expected) in cases {
             let (document, _) = DeTable::parse_recoverable(text);
             assert_eq!(secrets(text, document.get_ref()), expected);
+        }
+    }
+
+    #[test]
+    fn messages_have_no_passwords() {
+        for (text, expected) in [
+            ("no plugin at https://me:pw@host/x.wasm", "no plugin at https://*****@host/x.wasm"),
+            ("unknown key `rialto_abcdefghijklmnopqrstuvwx`", "unknown key `rialto_************************`"),
+            ("nothing of it", "nothing of it"),
+        ] {
+            assert_eq!(in_message(text), expected);
         }
     }
 }

@@ -5,6 +5,7 @@ mod api;
 mod check;
 mod endpoints;
 mod hide;
+mod exposure;
 mod limits;
 mod load;
 mod plugins;

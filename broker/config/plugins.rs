@@ -7,8 +7,9 @@ use serde_json::{Map, Number, json};
 use toml::de::{DeTable, DeValue};
 
 use super::{
+    exposure::is_capability,
     problem::Problem,
-    section::{Report, Section, Text, Value, echo, grouped},
+    section::{Report, Section, Text, Value, echo, echo_name, grouped},
     server::{strings, texts},
     setting::{Choice, Custom, Flag, Form, Written, settings},
     tls::file,
@@ -152,7 +153,7 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> BTreeMap<S
             continue;
         }
         if !is_name(name) {
-            let title = format!("`{}` cannot be the name of a plugin", echo(name));
+            let title = format!("`{}` cannot be the name of a plugin", echo_name(name));
             report.add(Problem::at(key.span(), title).help("use 1 to 64 of the characters a-z, 0-9 and -"));
         }
         if let Some(plugin) = check_plugin(report, name, value) {
@@ -168,7 +169,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn check_plugin<'a>(report: &mut Report, name: &str, value: &'a Value<'a>) -> Option<PluginConfig> {
-    let header = format!("[plugin.{}]", echo(name));
+    let header = format!("[plugin.{}]", echo_name(name));
     let section = Section::open(report, &header, &PluginConfig::TABLE, value)?;
     let mut plugin = PluginConfig::default();
     plugin.read_keys(report, &section);
@@ -186,7 +187,7 @@ fn check_plugin<'a>(report: &mut Report, name: &str, value: &'a Value<'a>) -> Op
         None => {}
         Some((_, DeValue::Table(table))) => plugin.config = serde_json::Value::Object(to_object(report, table)),
         Some((value, _)) => {
-            let title = format!("the settings of a plugin are a table: `[plugin.{}.config]`", echo(name));
+            let title = format!("the settings of a plugin are a table: `[plugin.{}.config]`", echo_name(name));
             report.add(Problem::at(value.span(), title));
         }
     }
@@ -200,7 +201,11 @@ fn check_grants(report: &mut Report, section: &Section, grants: &mut Vec<String>
         match Capability::parse(text.value) {
             Ok(_) => grants.push(text.value.to_owned()),
             Err(_) => {
-                let title = format!("`{}` is no capability", echo(text.value));
+                // What is not at least similar to one may be anything.
+                let title = match is_capability(text.value) {
+                    true => format!("`{}` is no capability", echo(text.value)),
+                    false => "this is no capability".to_owned(),
+                };
                 let help = "there are state, timers, sessions, publish PATTERN and subscribe PATTERN";
                 report.add(Problem::at(text.span, title).help(help));
             }

@@ -4,6 +4,8 @@ use std::{fmt, ops::Range, path::Path};
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 
+use super::hide;
+
 /// Most problems that are shown; the rest is only counted.
 const SHOWN_MAX: usize = 50;
 
@@ -74,6 +76,16 @@ impl Problem {
         self
     }
 
+    /// A title may repeat what the file has.
+    fn without_secrets(mut self) -> Problem {
+        self.title = hide::in_message(&self.title);
+        self.help = self.help.map(|help| hide::in_message(&help));
+        for label in self.marks.iter_mut().filter_map(|mark| mark.label.as_mut()) {
+            *label = hide::in_message(label);
+        }
+        self
+    }
+
     /// The position of the main mark, in bytes.
     pub(super) fn start(&self) -> Option<usize> {
         self.marks.first().map(|mark| mark.span.start)
@@ -97,7 +109,8 @@ impl Problem {
 
 impl Problems {
     /// `text` must have its secrets blanked out already.
-    pub(super) fn new(file: &Path, text: String, mut list: Vec<Problem>) -> Problems {
+    pub(super) fn new(file: &Path, text: String, list: Vec<Problem>) -> Problems {
+        let mut list: Vec<Problem> = list.into_iter().map(Problem::without_secrets).collect();
         debug_assert!(!list.is_empty(), "no problem, no Problems");
         list.sort_by_key(Problem::start);
         let (mut line, mut counted) = (1, 0);
@@ -110,7 +123,9 @@ impl Problems {
             counted = start;
             problem.line = Some(line);
         }
-        Problems { file: file.display().to_string(), text, list, are_warnings: false }
+        // The renderer does not look at the name of a file.
+        let file = normalize_untrusted_str(&visible(&file.display().to_string()));
+        Problems { file, text, list, are_warnings: false }
     }
 
     /// As [`Problems::new`], of a configuration that can be used all the same.
@@ -142,7 +157,7 @@ impl Problems {
         if hidden > 0 {
             out.push_str(&format!("... and {hidden} more\n\n"));
         }
-        let (count, file) = (self.list.len(), normalize_untrusted_str(&visible(&self.file)));
+        let (count, file) = (self.list.len(), &self.file);
         let what = if self.are_warnings { "warning" } else { "problem" };
         out.push_str(&format!("{count} {what}{} in {file}", if count == 1 { "" } else { "s" }));
         out
@@ -153,7 +168,7 @@ impl Problems {
         let group = level.primary_title(visible(&problem.title));
         let group = match self.snippet(&problem.marks) {
             Some(snippet) => group.element(snippet),
-            None => group.element(Origin::path(visible(&self.file))),
+            None => group.element(Origin::path(self.file.as_str())),
         };
         let group = match &problem.help {
             Some(help) => group.element(Level::HELP.message(normalize_untrusted_str(&visible(help)))),
@@ -173,7 +188,7 @@ impl Problems {
         // The line ending is no part of the problem.
         let source = visible(&self.text[from..to]).replace("\r\n", " \n");
         let source = source.strip_suffix('\r').unwrap_or(&source).to_owned();
-        let mut snippet = Snippet::source(source).path(visible(&self.file)).line_start(line);
+        let mut snippet = Snippet::source(source).path(self.file.as_str()).line_start(line);
         for (index, (mark, span)) in marks.iter().zip(spans).enumerate() {
             let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
             let annotation = kind.span(span.start - from..span.end - from);

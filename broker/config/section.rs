@@ -9,6 +9,7 @@ use toml::{
 
 use super::{
     check::TABLES,
+    exposure::looks_random,
     problem::Problem,
     setting::{Kind, Number, Table},
 };
@@ -238,7 +239,7 @@ pub(super) fn unknown_key(header: &str, known: &[&str], key: &Spanned<Cow<'_, st
         }
         (None, None) => format!("known here: {}", known.join(", ")),
     };
-    Problem::at(key.span(), format!("unknown key `{}` in `{header}`", echo(name))).help(help)
+    Problem::at(key.span(), format!("unknown key `{}` in `{header}`", echo_name(name))).help(help)
 }
 
 /// A problem of a value of the wrong type.
@@ -287,6 +288,14 @@ pub(super) fn echo(text: &str) -> String {
 
 /// A number with separators, as in TOML: `65_536`.
 pub(super) fn grouped(number: u64) -> String {
+/// The name of a key or a section for a problem, as [`echo`], unless somebody has put a secret there.
+pub(super) fn echo_name(name: &str) -> String {
+    match looks_random(name) {
+        true => "*".repeat(name.chars().count().min(ECHO_CHARS_MAX)),
+        false => echo(name),
+    }
+}
+
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -30,7 +30,7 @@ pub(super) struct Table {
 }
 
 /// One key, described for those who write files.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Setting {
     pub(super) name: &'static str,
     /// What it means, line by line.
@@ -41,7 +41,7 @@ pub(super) struct Setting {
 }
 
 /// What may be written for a key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Form {
     /// JSON Schema of the value, without its description and default.
     pub(super) schema: Json,

@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     problem::Problem,
-    section::{Unit, Value, amount, echo, grouped},
+    section::{Unit, Value, amount, echo_name, grouped},
 };
 
 /// After this many problems a duplicate is reported without its first occurrence, which takes a search.
@@ -181,7 +181,7 @@ fn ending_at(table: &DeTable, end: usize) -> Option<Range<usize>> {
 }
 
 fn duplicate(text: &str, document: &DeTable, fault: &Fault, search: bool) -> Problem {
-    let name = echo(&text[fault.span.clone()]);
+    let name = echo_name(&text[fault.span.clone()]);
     let line_start = text[..fault.span.start].rfind('\n').map_or(0, |at| at + 1);
     let header = |line: &str| {
         let line = line.trim_start();
@@ -196,7 +196,7 @@ fn duplicate(text: &str, document: &DeTable, fault: &Fault, search: bool) -> Pro
             None => problem,
         };
     };
-    let title = format!("section `{}` appears twice", echo(&section));
+    let title = format!("section `{}` appears twice", echo_name(&section));
     let end = text[line_start..].find(['\n', '#']).map_or(text.len(), |at| line_start + at);
     let span = line_start..line_start + text[line_start..end].trim_end().len();
     let problem = Problem::at(span, title).help("put all of its keys below one header");

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{
     Server,
+    exposure::is_file_name,
     problem::Problem,
     section::{Report, Section, Text, Value, grouped},
     server::{addresses, check_listen},
@@ -90,7 +91,11 @@ fn fault(text: &Text, path: &std::path::Path, key: &str) -> Option<(String, Stri
     if text.value.is_empty() {
         return Some((format!("`{key}` is empty"), "name a PEM file".to_owned()));
     }
-    let shown = path.display();
+    // What does not look like a file may be the key itself.
+    let shown = match is_file_name(text.value) || key != "key" {
+        true => path.display().to_string(),
+        false => format!("the path of `{key}`"),
+    };
     // Checked before it is opened: opening something other than a file may block for ever.
     let metadata = std::fs::metadata(path);
     let metadata = metadata.and_then(|found| if found.is_file() { File::open(path)?.metadata() } else { Ok(found) });
