@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::escaped;
 use crate::Delivery;
 use crate::config::Config;
 use crate::topic::Pattern;
@@ -31,8 +32,8 @@ pub(crate) fn run(args: CheckArgs) -> ExitCode {
             if let Some(warnings) = warnings {
                 let _ = writeln!(io::stderr(), "{}", warnings.render(wants_color()));
             }
-            let text = format!("{} is fine\n{}", args.file.display(), summary(&config));
-            let _ = write!(io::stdout(), "{}", harmless(&text));
+            let file = escaped::line(&args.file.display().to_string());
+            let _ = write!(io::stdout(), "{file} is fine\n{}", summary(&config));
             ExitCode::SUCCESS
         }
         Err(problems) => {
@@ -87,7 +88,7 @@ fn summary(config: &Config) -> String {
     for (what, value) in rows {
         let shown = if what == previous { "" } else { what };
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {shown:<10} {value}");
+        let _ = writeln!(text, "  {shown:<10} {}", escaped::line(&value));
         previous = what;
     }
     text
@@ -97,12 +98,6 @@ fn summary(config: &Config) -> String {
 fn more(what: &'static str, count: usize) -> Option<(&'static str, String)> {
     let hidden = count.checked_sub(LISTED_MAX).filter(|hidden| *hidden > 0)?;
     Some((what, format!("... and {hidden} more")))
-}
-
-/// The text with control characters replaced, so that a terminal does not interpret it.
-fn harmless(text: &str) -> String {
-    let acts = |character| crate::topic::is_invisible(character) && !matches!(character, ' ' | '\n');
-    text.chars().map(|character| if acts(character) { '\u{FFFD}' } else { character }).collect()
 }
 
 fn join(items: impl Iterator<Item = impl ToString>) -> String {

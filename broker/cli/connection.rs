@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use rialto_client::{Builder, Client, Codec, Ending, Error, Position};
 
-use super::complain;
+use super::{complain, escaped};
 
 /// A day: whoever waits for ever would rather learn that something is wrong.
 const WAIT_MAX_S: u64 = 86_400;
@@ -58,13 +58,14 @@ impl ConnectionArgs {
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
         self.builder().connect().await.map_err(|error| match error {
             Error::Closed { ending: Ending::Unreachable(reason), .. } if reason.contains("refused") => anyhow!(
-                "cannot connect to {}: {reason}\n  = help: is a broker running there? `rialto` starts one, and --url names another",
-                self.url
+                "cannot connect to {}: {}\n  = help: is a broker running there? `rialto` starts one, and --url names another",
+                self.url,
+                escaped::line(&reason)
             ),
             Error::Closed { ending: Ending::Door { status: 404, .. }, .. } => {
                 anyhow!("no broker at {}: HTTP status 404\n  = help: the path is /ws unless a proxy changes it", self.url)
             }
-            other => anyhow!("{}: {other}", self.url),
+            other => anyhow!("{}: {}", self.url, escaped::line(&other.to_string())),
         })
     }
 }
@@ -80,18 +81,18 @@ pub(crate) fn run(command: impl Future<Output = anyhow::Result<()>>) -> ExitCode
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("{error:#}"));
+            complain(&escaped::error(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Writes a note to standard error if that is a terminal.
+/// Writes a note of one line to standard error if that is a terminal.
 pub(crate) fn remark(text: &str) {
     use std::io::Write as _;
     if std::io::stderr().is_terminal() {
         // A terminal that is closed misses nothing.
-        let _ = writeln!(std::io::stderr(), "{text}");
+        let _ = writeln!(std::io::stderr(), "{}", escaped::line(text));
     }
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::connection::remark;
+use super::escaped;
 
 /// Most bytes of a response.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
@@ -107,7 +108,8 @@ fn read(answer: &[u8]) -> Result<Value> {
     if status == "200" {
         return Ok(body);
     }
-    Err(anyhow!("{}", body["message"].as_str().unwrap_or("the broker refused the request")))
+    let message = body["message"].as_str().unwrap_or("the broker refused the request");
+    Err(anyhow!("{}", escaped::indented(message)))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use rialto_client::{Item, Member, Payload, Present};
 use tokio::io::Interest;
 use tokio::net::unix::pipe::Sender;
 
+use super::escaped;
 use rialto_protocol::value::Sink as _;
 use rialto_protocol::value::json::Writer;
 
@@ -42,17 +43,13 @@ impl InputLine {
         Self { text: payload.to_json().to_vec() }
     }
 
-    /// Writes the line to standard output.
-    pub(crate) fn print(mut self) -> anyhow::Result<Reader> {
+    /// Writes the line to standard output, with escapes for what a terminal would act on.
+    pub(crate) fn print(self) -> anyhow::Result<Reader> {
         // A publisher's JSON may span lines. Line feeds occur only between tokens, where a space is equivalent.
-        for byte in &mut self.text {
-            if matches!(byte, b'\n' | b'\r') {
-                *byte = b' ';
-            }
-        }
-        self.text.push(b'\n');
+        let mut text = escaped::json(&String::from_utf8_lossy(&self.text)).replace(['\n', '\r'], " ");
+        text.push('\n');
         let mut out = io::stdout().lock();
-        match out.write_all(&self.text).and_then(|()| out.flush()) {
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => Ok(Reader::There),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
             Err(error) => Err(error).context("standard output"),

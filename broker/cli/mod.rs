@@ -9,6 +9,7 @@ mod compile_component;
 mod config;
 mod connection;
 mod control;
+mod escaped;
 mod history;
 mod lines;
 mod output;
@@ -93,14 +94,15 @@ pub fn main() -> ExitCode {
         Some(Command::Plugin(command)) => match plugin::run(command) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                complain(&format!("{error:#}"));
+                complain(&escaped::error(&error));
                 ExitCode::FAILURE
             }
         },
     }
 }
 
+/// Writes an error to standard error. What comes from another program must not begin a line of its own: see `escaped`.
 fn complain(text: &str) {
     // Where standard error is closed, the exit code still tells.
-    let _ = writeln!(std::io::stderr(), "error: {text}");
+    let _ = writeln!(std::io::stderr(), "error: {}", escaped::lines(text));
 }

@@ -8,9 +8,9 @@ use anyhow::{anyhow, bail};
 use rialto_client::{Client, Encoding, Error, Payload, Published, Sent};
 use tokio::sync::mpsc;
 
-use super::complain;
 use super::connection::{self, ConnectionArgs};
 use super::lines::{InputLine, Reader, number, text};
+use super::{complain, escaped};
 use rialto_protocol::value::Sink as _;
 
 /// Most messages in flight.
@@ -78,7 +78,7 @@ impl Account {
     /// One line was not published, and everybody who reads errors learns which and why.
     fn fail(&mut self, number: u64, error: &anyhow::Error) {
         self.failed += 1;
-        complain(&format!("line {number}: {error:#}"));
+        complain(&format!("line {number}: {}", escaped::error(error)));
     }
 
     /// Tells what a publish came to, and whether the next one may come to something.

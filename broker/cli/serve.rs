@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::check::wants_color;
 use super::output::Output;
-use super::{complain, control};
+use super::{complain, control, escaped};
 use crate::config::{Api, Config, Limits, TopicRule};
 use crate::{BindError, Broker, Codec, Delivery, Server, TlsError};
 
@@ -58,7 +58,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
         }
     };
     let code = runtime.block_on(serve(path, config, &said)).unwrap_or_else(|error| {
-        said.err.say(format!("error: {error:#}\n").as_bytes());
+        said.err.say(format!("error: {}\n", escaped::lines(&format!("{error:#}"))).as_bytes());
         ExitCode::FAILURE
     });
     // A thread that is left must not keep the process alive.
@@ -92,7 +92,7 @@ async fn serve(path: &Path, config: Config, said: &Said) -> anyhow::Result<ExitC
         server = server.with_api(api);
     }
     open_control(&mut server, config.server.control.as_deref())?;
-    said.print(&banner(path, &config, &broker, &server));
+    said.print(&escaped::lines(&banner(path, &config, &broker, &server)));
     let reloads = tokio::spawn(reload_on_signal(broker.clone(), hangup));
     server.run(signals.next()).await;
     reloads.abort();

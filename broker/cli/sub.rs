@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::bail;
 use rialto_client::{Client, Delivery, Ending, Event, Events, Item, Position, Subscription, Topic};
 
-use super::complain;
 use super::connection::{self, ConnectionArgs, remark};
 use super::lines::{self, InputLine, Reader};
+use super::{complain, escaped};
 
 /// At the end of the help.
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -68,7 +68,7 @@ async fn follow(args: &SubArgs) -> anyhow::Result<()> {
     let mut events = client.events();
     let mut subscription = client.subscribe_all(args.topics.iter().map(|name| wanted(args, name))).await?;
     if let Some((topic, failure)) = subscription.refused().first() {
-        bail!("topic {topic:?}: {failure}");
+        bail!("topic {topic:?}: {}", escaped::line(&failure.to_string()));
     }
     let outcome = tokio::select! {
         outcome = print(args, &client, &mut subscription) => outcome,
@@ -113,7 +113,7 @@ async fn print(args: &SubArgs, client: &Client, subscription: &mut Subscription)
             return Ok(());
         }
         if let Item::Ended { topic, failure } = &item {
-            complain(&format!("topic {topic:?}: {failure}"));
+            complain(&format!("topic {topic:?}: {}", escaped::line(&failure.to_string())));
         }
         if matches!(item, Item::Message(_))
             && let Some(left) = &mut left
@@ -126,7 +126,7 @@ async fn print(args: &SubArgs, client: &Client, subscription: &mut Subscription)
     }
     match client.ending() {
         Some(Ending::Asked) | None => bail!("the broker ended every subscription"),
-        Some(ending) => bail!("{ending}"),
+        Some(ending) => bail!("{}", escaped::line(&ending.to_string())),
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::complain;
+use super::{complain, escaped};
 
 /// The commands below `rialto bench`.
 #[derive(Debug, Subcommand)]
@@ -35,7 +35,7 @@ pub(crate) fn run(command: BenchCommand) -> ExitCode {
         BenchCommand::Floor(args) => floor::run(&args),
     };
     outcome.unwrap_or_else(|error| {
-        complain(&format!("{error:#}"));
+        complain(&escaped::error(&error));
         ExitCode::FAILURE
     })
 }

@@ -11,6 +11,7 @@ use super::record::{Record, sha256_hex};
 use super::toolchain::Toolchain;
 #[cfg(feature = "plugins")]
 use super::{javascript, python};
+use crate::cli::escaped;
 #[cfg(feature = "plugins")]
 use crate::plugin::Inspection;
 use anyhow::{Context, Result, bail};
@@ -80,8 +81,7 @@ fn write(toolchain: &Toolchain, package: &Package, args: &BuildArgs) -> Result<(
     }
     let Package { name, version, .. } = package;
     let Record { bytes, sha256, .. } = record;
-    writeln!(io::stdout(), "{name} {version}: {bytes} bytes, sha256 {sha256}, {}", out.display())?;
-    Ok(())
+    say(&format!("{name} {version}: {bytes} bytes, sha256 {sha256}, {}", out.display()))
 }
 
 /// Writes the component of a plugin that is not written in Rust.
@@ -97,8 +97,7 @@ fn write_other(project: &Project, component: Vec<u8>, args: &BuildArgs) -> Resul
     let out = args.out.clone().unwrap_or_else(|| project.out());
     write_whole(&out, &component)?;
     let (bytes, sha256) = (component.len(), sha256_hex(&component));
-    writeln!(io::stdout(), "{} {}: {bytes} bytes, sha256 {sha256}, {}", project.name, project.version, out.display())?;
-    Ok(())
+    say(&format!("{} {}: {bytes} bytes, sha256 {sha256}, {}", project.name, project.version, out.display()))
 }
 
 /// Compares `file` with a build of the sources; with another toolchain than the recorded one, compares the sources.
@@ -107,15 +106,15 @@ fn check(toolchain: &Toolchain, package: &Package, file: &Path) -> Result<()> {
     let record = Record::read(&record_path(file))?;
     match record {
         Some(record) if record.rustc != toolchain.version || !toolchain.cargo_args.is_empty() => {
-            writeln!(
-                io::stderr(),
+            let note = format!(
                 "note: {} was built with {}, this is {}{}: other toolchains give other bytes, so its recorded sources \
                  are compared instead",
                 file.display(),
                 record.rustc,
                 toolchain.version,
                 if toolchain.cargo_args.is_empty() { "" } else { " with RIALTO_PLUGIN_CARGO_ARGS" },
-            )?;
+            );
+            writeln!(io::stderr(), "{}", escaped::line(&note))?;
             check_record(&record, package, file, &present)?;
         }
         _ => {
@@ -127,7 +126,12 @@ fn check(toolchain: &Toolchain, package: &Package, file: &Path) -> Result<()> {
             }
         }
     }
-    writeln!(io::stdout(), "{} {}: {} is fresh", package.name, package.version, file.display())?;
+    say(&format!("{} {}: {} is fresh", package.name, package.version, file.display()))
+}
+
+/// Names and versions are whatever the package says.
+fn say(text: &str) -> Result<()> {
+    writeln!(io::stdout(), "{}", escaped::line(text))?;
     Ok(())
 }
 

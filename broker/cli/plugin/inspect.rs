@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use rialto_plugin::host::{Capabilities, Capability};
 
+use crate::cli::escaped;
 use crate::config::Config;
 use crate::plugin::Inspection;
 
@@ -52,9 +53,9 @@ fn granted(args: &InspectArgs) -> Result<Option<Vec<Capability>>> {
 
 fn shown(inspection: &Inspection, granted: Option<&[Capability]>) -> String {
     let Inspection { manifest, is_module, imports, exports, .. } = inspection;
-    let mut text = format!("{} {}\n", manifest.name, manifest.version);
+    let mut text = escaped::line(&format!("{} {}", manifest.name, manifest.version)) + "\n";
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<9}{value}");
+        let _ = writeln!(text, "  {name:<9}{}", escaped::line(value));
     };
     line("kind", if *is_module { "core module (a component is made of it when it is loaded)" } else { "component" });
     line("sha256", &manifest.hash);

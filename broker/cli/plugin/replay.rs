@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rialto_plugin::host::Capability;
-use rialto_plugin::recording::{Outcome, Recording};
+use rialto_plugin::recording::{Difference, Outcome, Recording};
 
 use crate::config::{PluginConfig, Sandbox};
+use crate::cli::escaped;
 use crate::plugin::{Compiler, Host, Manifest, Replayed, replay};
 use crate::topic_plugins::limits;
 
@@ -37,22 +38,24 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     if path.as_os_str().is_empty() {
         bail!(
             "\"{}\" was recorded natively: replay it with `rialto_plugin::recording`, or name a component with --component",
-            header.plugin
+            escaped::line(&header.plugin)
         );
     }
-    let wasm = fs::read(&path).with_context(|| format!("cannot read the component {}", path.display()))?;
+    let wasm = fs::read(&path)
+        .with_context(|| format!("cannot read the component {}", escaped::line(&path.display().to_string())))?;
     let host = Host::new(Compiler::new(&Sandbox::default(), None))?;
     // All host calls are answered from the recording, so every capability may be granted.
     let words = ["state", "timers", "sessions", "publish >", "subscribe >"];
     let grants: Vec<Capability> = words.iter().map(|word| Capability::parse(word)).collect::<Result<_, _>>()?;
-    let loaded = host.load(&wasm, &header.plugin, &grants, 1).with_context(|| path.display().to_string())?;
-    println!("{}", introduced(&recording, &loaded.manifest));
+    let loaded =
+        host.load(&wasm, &header.plugin, &grants, 1).with_context(|| escaped::line(&path.display().to_string()))?;
+    println!("{}", escaped::line(&introduced(&recording, &loaded.manifest)));
     match replay(&loaded.sandbox, &recording, limits(&PluginConfig::default()))? {
         Replayed::Same { events, ending } => {
-            println!("no difference in {}{}", counted(events), ended(&ending));
+            println!("no difference in {}{}", counted(events), escaped::lines(&ended(&ending)));
             Ok(())
         }
-        Replayed::Different(difference) => bail!("{difference}"),
+        Replayed::Different(difference) => bail!("{}", printable(difference)),
     }
 }
 
@@ -70,6 +73,13 @@ fn introduced(recording: &Recording, manifest: &Manifest) -> String {
 fn counted(events: usize) -> String {
     if events == 1 { "1 event".to_owned() } else { format!("{events} events") }
 }
+/// The recording is a file of anybody's, and the component's texts are its own.
+fn printable(difference: Difference) -> Difference {
+    let Difference { number, event, recorded, replayed } = difference;
+    let [event, recorded, replayed] = [event, recorded, replayed].map(|text| escaped::indented(&text));
+    Difference { number, event, recorded, replayed }
+}
+
 
 fn ended(outcome: &Outcome) -> String {
     match outcome {

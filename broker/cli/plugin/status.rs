@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::control::ControlArgs;
-use crate::topic::is_invisible;
+use crate::cli::escaped;
 
 /// Options of `rialto plugin status`.
 #[derive(Debug, Args)]
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &StatusArgs) -> Result<()> {
         anyhow::bail!("there is no plugin \"{name}\"");
     }
     let text = if args.json {
-        format!("{:#}\n", json!({ "plugins": plugins }))
+        escaped::json(&format!("{:#}\n", json!({ "plugins": plugins })))
     } else if plugins.is_empty() {
         "no plugins\n".to_owned()
     } else {
@@ -48,12 +48,14 @@ pub(crate) fn run(args: &StatusArgs) -> Result<()> {
 
 /// One plugin in a few lines.
 pub(super) fn describe(plugin: &Value) -> String {
-    let (text, number) =
-        (|key: &str| harmless(plugin[key].as_str().unwrap_or_default()), |key: &str| plugin[key].as_u64().unwrap_or(0));
+    let (text, number) = (
+        |key: &str| escaped::line(plugin[key].as_str().unwrap_or_default()),
+        |key: &str| plugin[key].as_u64().unwrap_or(0),
+    );
     let mut out = String::new();
     let failure = &plugin["last_failure"];
     if plugin["state"] == "not_loaded" {
-        let why = harmless(failure["text"].as_str().unwrap_or_default());
+        let why = escaped::line(failure["text"].as_str().unwrap_or_default());
         let _ = writeln!(out, "{}: not loaded\n  {:<9} {why}", text("name"), "failed");
         return out;
     }
@@ -62,7 +64,7 @@ pub(super) fn describe(plugin: &Value) -> String {
     let _ = writeln!(out, "{}: {}, {} {}, {kind}", text("name"), text("state"), text("package"), text("version"));
     for (what, key) in [("needs", "needs"), ("granted", "grants"), ("serves", "serves")] {
         let words = plugin[key].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let words: Vec<String> = words.map(harmless).collect();
+        let words: Vec<String> = words.map(escaped::line).collect();
         if !words.is_empty() {
             let _ = writeln!(out, "  {what:<9} {}", words.join(", "));
         }
@@ -78,18 +80,11 @@ pub(super) fn describe(plugin: &Value) -> String {
     );
     let _ = writeln!(out, "  {:<9} {} called, {} failed", "hooks", number("hooks"), number("failures"));
     if let Some(why) = failure["text"].as_str() {
-        let topic = failure["topic"].as_str().map(|topic| format!(" on {}", harmless(topic))).unwrap_or_default();
-        let hook = harmless(failure["hook"].as_str().unwrap_or_default());
-        let _ = writeln!(out, "  {:<9} {hook}{topic}: {}", "failed", harmless(why));
+        let topic = failure["topic"].as_str().map(|topic| format!(" on {}", escaped::line(topic))).unwrap_or_default();
+        let hook = escaped::line(failure["hook"].as_str().unwrap_or_default());
+        let _ = writeln!(out, "  {:<9} {hook}{topic}: {}", "failed", escaped::line(why));
     }
     out
-}
-
-/// The text with control characters replaced, so that a terminal does not interpret it.
-fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|character| if character != ' ' && is_invisible(character) { '\u{FFFD}' } else { character })
-        .collect()
 }
 
 #[cfg(test)]
@@ -105,12 +100,12 @@ mod tests {
             "last_failure": {"hook": "on-call", "topic": "a", "text": "trap: no\nERROR forged", "time": 1},
         });
         let expected = [
-            "chat: running, chat\u{FFFD}[31m 1, sha256 0123456789abcdef\n",
+            "chat: running, chat\\u{1b}[31m 1, sha256 0123456789abcdef\n",
             "  needs     state\n",
             "  serves    call x, call y\n",
             "  instances 1 running, 2 timers, 3 events wait, 4 bytes of state\n",
             "  hooks     5 called, 6 failed\n",
-            "  failed    on-call on a: trap: no\u{FFFD}ERROR forged\n",
+            "  failed    on-call on a: trap: no\\nERROR forged\n",
         ];
         assert_eq!(describe(&plugin), expected.concat());
     }
