@@ -8,4 +8,5 @@ mod generated;
 pub(crate) mod hosted;
 mod letters;
 mod load;
+mod memory;
 mod recording;

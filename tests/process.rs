@@ -1,5 +1,6 @@
 //! The binary as an operator runs it: its output, shutdown, and errors at the start.
 
+mod address_space;
 mod output;
 mod signal;
 

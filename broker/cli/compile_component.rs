@@ -4,10 +4,9 @@
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
-use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, set_parent_process_death_signal, setrlimit};
 
-use crate::plugin::REFUSED;
-use crate::plugin::precompile;
+use crate::plugin::{MemoryReservation, REFUSED, precompile};
 
 /// The `nice` value: a low priority, so that compiling does not slow down the broker.
 const NICE: i32 = 10;
@@ -22,6 +21,8 @@ pub(crate) struct CompileComponentArgs {
     bytes: u64,
     /// Most seconds of processor time, on every core.
     seconds: u64,
+    /// Bytes of address space that each memory is to reserve.
+    reservation: u64,
 }
 
 /// Exits with 0 and the code on standard output, or with another exit code and the reason on standard error.
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &CompileComponentArgs) -> ExitCode {
     if let Err(error) = io::stdin().lock().take(COMPONENT_BYTES_MAX).read_to_end(&mut wasm) {
         return refuse(&format!("the compiler cannot read the component: {error}"));
     }
-    match precompile(&wasm) {
+    match precompile(&wasm, MemoryReservation::for_memory(args.reservation)) {
         Ok(code) => match write(&code) {
             Ok(()) => ExitCode::SUCCESS,
             // The broker has ended.
@@ -47,7 +48,11 @@ fn limit(args: &CompileComponentArgs) -> io::Result<()> {
     // A broker that ends does not leave a compiler behind, however it ends.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    let set = |resource, most: u64| setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+    let set = |resource: Resource, most: u64| {
+        // The broker itself may be limited to less.
+        let most = getrlimit(resource).maximum.map_or(most, |allowed| allowed.min(most));
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+    };
     set(Resource::Core, 0)?;
     set(Resource::Cpu, args.seconds.saturating_mul(cores).saturating_add(1))?;
     set(Resource::As, args.bytes)?;

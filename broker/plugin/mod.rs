@@ -27,6 +27,8 @@ pub(crate) use self::load::compiler::Compiler;
 #[cfg(all(feature = "cli", feature = "plugins"))]
 pub(crate) use self::load::compiler::{COMMAND, REFUSED};
 #[cfg(feature = "plugins")]
+pub(crate) use self::load::engine_settings::MemoryReservation;
+#[cfg(feature = "plugins")]
 pub(crate) use self::load::error::LoadError;
 #[cfg(all(feature = "cli", feature = "plugins"))]
 pub(crate) use self::load::inspection::Inspection;

@@ -69,11 +69,17 @@ impl Process {
 
     /// Starts where the system allows so many open files.
     pub(crate) fn start_with_files(config: &str, files: u32) -> Self {
-        let folder = folder(config, None);
+        Self::start_within(&format!("-n {files}"), config, None)
+    }
+
+    /// Starts within a limit of `ulimit`, with a plugin if there is one.
+    pub(crate) fn start_within(limit: &str, config: &str, plugin: Option<&[u8]>) -> Self {
+        let folder = folder(config, plugin);
         let plain = command(folder.path());
         let mut limited = Command::new("sh");
-        limited.arg("-c").arg(format!("ulimit -n {files}; exec \"$0\" \"$@\"")).arg(plain.get_program());
+        limited.arg("-c").arg(format!("ulimit {limit}; exec \"$0\" \"$@\"")).arg(plain.get_program());
         limited.args(plain.get_args()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        limited.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
         Self::run(limited, folder)
     }
 

@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rialto_plugin::host::Capability;
 use rialto_plugin::recording::{Difference, Outcome, Recording};
 
-use crate::config::{PluginConfig, Sandbox};
 use crate::cli::escaped;
-use crate::plugin::{Compiler, Host, Manifest, Replayed, replay};
+use crate::config::{PluginConfig, Sandbox};
+use crate::plugin::{Compiler, Host, Manifest, MemoryReservation, Replayed, replay};
 use crate::topic_plugins::limits;
 
 /// Replay a recording: the same events, and every response of the broker as it was recorded.
@@ -43,7 +44,8 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     }
     let wasm = fs::read(&path)
         .with_context(|| format!("cannot read the component {}", escaped::line(&path.display().to_string())))?;
-    let host = Host::new(Compiler::new(&Sandbox::default(), None))?;
+    let reservation = MemoryReservation::for_memory(PluginConfig::default().memory_bytes);
+    let host = Host::new(Arc::new(Compiler::new(&Sandbox::default(), None)), reservation)?;
     // All host calls are answered from the recording, so every capability may be granted.
     let words = ["state", "timers", "sessions", "publish >", "subscribe >"];
     let grants: Vec<Capability> = words.iter().map(|word| Capability::parse(word)).collect::<Result<_, _>>()?;
@@ -70,9 +72,6 @@ fn introduced(recording: &Recording, manifest: &Manifest) -> String {
     format!("{name} {version}{changed}; {} of \"{}\", {span}", counted(recording.steps.len()), header.plugin)
 }
 
-fn counted(events: usize) -> String {
-    if events == 1 { "1 event".to_owned() } else { format!("{events} events") }
-}
 /// The recording is a file of anybody's, and the component's texts are its own.
 fn printable(difference: Difference) -> Difference {
     let Difference { number, event, recorded, replayed } = difference;
@@ -80,6 +79,9 @@ fn printable(difference: Difference) -> Difference {
     Difference { number, event, recorded, replayed }
 }
 
+fn counted(events: usize) -> String {
+    if events == 1 { "1 event".to_owned() } else { format!("{events} events") }
+}
 
 fn ended(outcome: &Outcome) -> String {
     match outcome {

@@ -16,6 +16,7 @@ use wasmtime::component::Component;
 
 use super::artifact::Artifact;
 use super::cache::Cache;
+use super::engine_settings::MemoryReservation;
 use super::error::printable_lines;
 use super::precompile;
 use crate::config::Sandbox;
@@ -64,13 +65,13 @@ impl Compiler {
         Self { program, time: Duration::from_millis(sandbox.compile_ms), bytes: sandbox.compile_bytes, cache }
     }
 
-    /// The component of these bytes: from the cache if their hash is there, else compiled by a child on `threads` threads.
+    /// The component of these bytes for an engine whose memories reserve so much: from the cache if their hash is there, else compiled by a child on `threads` threads.
     ///
     /// # Errors
     /// Why the component is invalid, or which limit it exceeded.
     pub(in crate::plugin) fn component(
         &self,
-        engine: &Engine,
+        (engine, reservation): (&Engine, MemoryReservation),
         wasm: &[u8],
         hash: &str,
         threads: usize,
@@ -81,8 +82,8 @@ impl Compiler {
         }
         let started = Instant::now();
         let code = match &self.program {
-            Some(program) => self.compile_in_child(program.into(), wasm, threads)?,
-            None => self.compile_on_thread(wasm)?,
+            Some(program) => self.compile_in_child(program.into(), wasm, reservation, threads)?,
+            None => self.compile_on_thread(wasm, reservation)?,
         };
         tracing::debug!(bytes = wasm.len(), ms = started.elapsed().as_millis() as u64, "compiled a plugin");
         let mut artifact = Artifact::compiled(&code);
@@ -93,11 +94,18 @@ impl Compiler {
         Ok(component)
     }
 
-    fn compile_in_child(&self, program: OsString, wasm: &[u8], threads: usize) -> Result<Vec<u8>, LoadError> {
+    fn compile_in_child(
+        &self,
+        program: OsString,
+        wasm: &[u8],
+        reservation: MemoryReservation,
+        threads: usize,
+    ) -> Result<Vec<u8>, LoadError> {
         let cannot =
             |error: io::Error| LoadError::System(format!("cannot run the compiler ({}): {error}", program.display()));
         let mut command = Command::new(&program);
         command.arg(COMMAND).arg(self.bytes.to_string()).arg(self.time.as_secs().max(1).to_string());
+        command.arg(reservation.bytes().to_string());
         // The child inherits these three pipes only: the broker's sockets and files are close-on-exec.
         command.env_clear().current_dir("/");
         // By default the allocator reserves a gigabyte of address space at the start.
@@ -117,11 +125,11 @@ impl Compiler {
         }
     }
 
-    fn compile_on_thread(&self, wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
+    fn compile_on_thread(&self, wasm: &[u8], reservation: MemoryReservation) -> Result<Vec<u8>, LoadError> {
         let wasm: Arc<[u8]> = wasm.into();
         let (sender, compiled) = channel();
         // A compilation that is too late is abandoned: nobody waits for its thread.
-        let work = move || sender.send(precompile::precompile(&wasm));
+        let work = move || sender.send(precompile::precompile(&wasm, reservation));
         thread::Builder::new()
             .name("rialto-compile".to_owned())
             .stack_size(STACK_BYTES)

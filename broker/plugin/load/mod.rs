@@ -20,6 +20,7 @@ use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
 
 use self::component::ComponentShape;
+use self::engine_settings::MemoryReservation;
 use super::run::deadline::DeadlineClock;
 use super::run::imports::GuestData;
 use super::run::imports::bindings::{Plugin, PluginPre};
@@ -34,27 +35,28 @@ pub(crate) struct Loaded {
     pub(crate) sandbox: Sandbox,
 }
 
-/// The engine that all plugins share.
+/// An engine, which all plugins share whose memories reserve the same.
 pub(crate) struct Host {
     engine: Engine,
+    reservation: MemoryReservation,
     linker: Linker<GuestData>,
     deadlines: Arc<DeadlineClock>,
-    compiler: Compiler,
+    compiler: Arc<Compiler>,
 }
 
 impl Host {
-    /// Starts the engine and the thread that enforces deadlines.
+    /// Starts the engine and the thread that enforces deadlines. Memories of its plugins can grow to what is reserved.
     ///
     /// # Errors
     /// When this machine cannot run WebAssembly, or no thread can be started.
-    pub(crate) fn new(compiler: Compiler) -> Result<Self, LoadError> {
+    pub(crate) fn new(compiler: Arc<Compiler>, reservation: MemoryReservation) -> Result<Self, LoadError> {
         let system = |error: &dyn fmt::Display| LoadError::System(format!("no WebAssembly engine: {error}"));
-        let engine = engine_settings::engine().map_err(|error| system(&error))?;
+        let engine = engine_settings::engine(reservation).map_err(|error| system(&error))?;
         let mut linker = Linker::new(&engine);
         Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut GuestData| guest)
             .map_err(|error| system(&error))?;
         let deadlines = DeadlineClock::spawn(&engine).map_err(|error| system(&error))?;
-        Ok(Self { engine, linker, deadlines, compiler })
+        Ok(Self { engine, reservation, linker, deadlines, compiler })
     }
 
     /// Compiles a component or core module on `threads` threads and checks its capabilities, imports and exports. None of
@@ -73,7 +75,7 @@ impl Host {
         shape.check()?;
         let manifest = Manifest::read(wasm, &shape);
         let may = manifest.check(name, grants)?;
-        let component = self.compiler.component(&self.engine, wasm, &manifest.hash, threads)?;
+        let component = self.compiler.component((&self.engine, self.reservation), wasm, &manifest.hash, threads)?;
         let world = |error: wasmtime::Error| LoadError::world(&error);
         let pre = self.linker.instantiate_pre(&component).map_err(world)?;
         self::type_check::check(&self.engine, &component).map_err(world)?;
