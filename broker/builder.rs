@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::broker::{Broker, Core};
 use crate::clock::{Clock, ManualClock};
-use crate::config::{Config, CurrentRules, Limits, Rules};
+use crate::config::{Config, CurrentRules, Limits, Problems, Rules};
 use crate::endpoints::Endpoints;
 use crate::engine::Engine;
 use crate::hub::{Hub, HubLimits};
@@ -30,6 +30,9 @@ const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// The longest time between two walks over the store that remove expired messages and keys.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// The features in `welcome`; the first one depends on the build.
+const FEATURES: &[&str] = &["plugins", "delivery", "recovery", "history", "keys", "instances", "patterns", "presence"];
+
 /// Collects what a broker needs and starts it.
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
@@ -46,6 +49,9 @@ pub struct Builder {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The configuration is not what a file could have: every problem, without lines.
+    #[error("{0}")]
+    Configuration(Problems),
     /// The operating system refused a thread or an event queue.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -161,11 +167,13 @@ impl Builder {
         self
     }
 
-    /// Starts the broker's threads and loads its plugins.
+    /// Checks the configuration, starts the broker's threads and loads its plugins.
     ///
     /// # Errors
     /// [`StartError`] for the first thing that fails.
     pub fn start(self) -> Result<Broker, StartError> {
+        self.config.check(self.natives.keys().map(String::as_str)).map_err(StartError::Configuration)?;
+        let features = features(!self.natives.is_empty());
         let Config { server, limits, topics, plugins, endpoints, sandbox, .. } = self.config;
         let metrics = Arc::new(Metrics::default());
         let shards = match server.shards {
@@ -215,6 +223,7 @@ impl Builder {
             metrics,
             clock,
             node: identity::node(),
+            features,
             engine: Engine::Local(Arc::clone(&store)),
             store,
             topics,
@@ -231,6 +240,14 @@ impl Builder {
             watch(Arc::downgrade(&core), watched, when_ended).map_err(StartError::Thread)?;
         }
         Ok(Broker { core })
+    }
+}
+
+/// What a client can use here. Without the sandbox there are native plugins at most.
+fn features(has_natives: bool) -> &'static [&'static str] {
+    match cfg!(feature = "plugins") || has_natives {
+        true => FEATURES,
+        false => &FEATURES[1..],
     }
 }
 
@@ -280,4 +297,31 @@ fn spawn_keeper(core: Weak<Core>, idle: Duration, room_requests: Receiver<()>) -
     };
     std::thread::Builder::new().name("rialto-keeper".to_owned()).spawn(work)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_features_are_those_of_the_build() {
+        assert_eq!(features(false).contains(&"plugins"), cfg!(feature = "plugins"));
+        assert_eq!(features(true), FEATURES);
+        assert_eq!((FEATURES[0], features(false).contains(&"delivery")), ("plugins", true));
+    }
+
+    #[test]
+    fn a_configuration_that_no_file_could_have_does_not_start() {
+        let mut config = Config::default();
+        config.limits.ping_ms = 0;
+        config.server.shards = 1_000;
+        let Err(StartError::Configuration(problems)) = Broker::builder().config(config).start() else {
+            panic!("it started");
+        };
+        let found: Vec<_> = problems.iter().map(|problem| (problem.title(), problem.line())).collect();
+        let expected = ["`shards` must be 0 to 256", "`ping_ms` must be 10 to 3_600_000 milliseconds"];
+        assert_eq!(found, expected.map(|title| (title, None)));
+        let text = StartError::Configuration(problems).to_string();
+        assert!(text.ends_with("2 problems in the configuration of this program"), "{text}");
+    }
 }

@@ -89,7 +89,7 @@ impl Session {
             server: SERVER,
             node: &core.node,
             ping_ms: core.limits.ping_ms,
-            features: &["plugins", "delivery", "recovery", "history", "keys", "instances", "patterns", "presence"],
+            features: core.features,
             limits: self.broker.welcome_limits(),
         };
         websocket_frame(self.codec, &Frame::Welcome(welcome))

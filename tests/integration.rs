@@ -16,6 +16,7 @@ mod config;
 #[cfg(unix)]
 mod control;
 mod delivery;
+mod embedding;
 #[cfg(target_os = "linux")]
 mod exhaustion;
 #[cfg(unix)]

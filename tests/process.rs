@@ -5,7 +5,7 @@ mod output;
 mod signal;
 
 use crate::support::process::{Process, SERVER, command, fails};
-use crate::support::{Client, RIALTO, Raw, http};
+use crate::support::{Client, RIALTO, Raw, http, root};
 use rialto::Codec;
 use serde_json::json;
 
@@ -37,6 +37,24 @@ async fn it_prints_what_it_serves_with_the_real_port_and_serves_it() {
             assert_eq!(client.message().await["data"], "hello");
         }
         client.close().await;
+    }
+}
+
+#[tokio::test]
+async fn the_shortest_file_names_only_what_it_serves() {
+    let minimal = std::fs::read_to_string(root().join("config/minimal.toml")).unwrap();
+    for (page, pages) in [("", 1), ("page = false\n", 0)] {
+        let listen = format!("listen = \"127.0.0.1:0\"\nhosts = \"x\"\n{page}");
+        let process = Process::start(&minimal.replace("listen = \"127.0.0.1:8080\"\n", &listen), None);
+        let start = format!("http://{}", process.address);
+        let words = process.banner.split_whitespace().chain(minimal.split_whitespace());
+        let paths: Vec<&str> = words.filter_map(|word| word.strip_prefix(&start)).collect();
+        let files: Vec<&str> = paths.into_iter().filter(|path| !path.contains('?')).collect();
+        assert_eq!(files.len(), pages, "{}", process.banner);
+        for path in files.into_iter().chain(["/sdk/index.js"]) {
+            let response = http(process.address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+            assert_eq!(response.status, 200, "{path}");
+        }
     }
 }
 

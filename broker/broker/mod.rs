@@ -75,6 +75,8 @@ pub(crate) struct Core {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
     pub(crate) node: Arc<str>,
+    /// The features that clients are told.
+    pub(crate) features: &'static [&'static str],
     pub(crate) engine: Engine,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) topics: TopicRegistry,

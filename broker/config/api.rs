@@ -11,7 +11,7 @@ use super::{
     problem::Problem,
     section::{Report, Section, Value, echo, echo_name, nearest, wrong_type},
     server::{strings, texts},
-    setting::{Custom, Form, Table, Written, settings},
+    setting::{Custom, Form, Table, Written, quoted, settings},
 };
 use crate::topic::Pattern;
 
@@ -90,7 +90,19 @@ fn keys() -> Form {
 
 impl Written for Vec<ApiKey> {
     fn written(&self) -> Option<String> {
-        None
+        let entries: Vec<String> = self.iter().map(ApiKey::written).collect();
+        (!entries.is_empty()).then(|| format!("[{}]", entries.join(", ")))
+    }
+}
+
+impl ApiKey {
+    fn written(&self) -> String {
+        let Self { name, sha256, allow, topics } = self;
+        let hash: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        let list = |items: Vec<String>| format!("[{}]", items.join(", "));
+        let allow = list(allow.iter().map(|operation| quoted(operation.name())).collect());
+        let topics = list(topics.iter().map(|pattern| quoted(pattern.as_str())).collect());
+        format!("{{ name = {}, sha256 = \"{hash}\", allow = {allow}, topics = {topics} }}", quoted(name))
     }
 }
 

@@ -2,10 +2,11 @@
 //! declared once, in the file of its table, by `settings!` (`setting.rs`).
 
 mod api;
+mod built;
 mod check;
 mod endpoints;
-mod hide;
 mod exposure;
+mod hide;
 mod limits;
 mod load;
 mod plugins;
@@ -35,8 +36,8 @@ pub use self::server::Server;
 pub use self::tls::Tls;
 pub use self::topics::{History, OnFailure, TopicRule};
 
-/// The configuration of a broker. [`Config::load`] and [`Config::parse`] check every value; a program that fills the
-/// structs itself must keep to the ranges documented at the fields.
+/// The configuration of a broker. [`Config::load`] and [`Config::parse`] check every value. What a program has filled itself
+/// is checked in the same way by [`Builder::start`](crate::Builder::start).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Addresses, browser origins, proxies and logging: `[server]`.

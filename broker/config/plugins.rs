@@ -216,6 +216,9 @@ fn check_grants(report: &mut Report, section: &Section, grants: &mut Vec<String>
 /// The component must exist and not be too large. Its content is checked when it is loaded.
 fn check_path(report: &mut Report, text: &Text, component_bytes: u64) -> PathBuf {
     let path = report.folder.join(text.value);
+    if !report.reads_files {
+        return path;
+    }
     let full = path.display().to_string();
     let cut = full.char_indices().rev().nth(PATH_CHARS_MAX).map(|(at, _)| at);
     let shown = cut.map_or(full.clone(), |at| format!("…{}", &full[at..]));

@@ -91,6 +91,12 @@ impl Problem {
         self.marks.first().map(|mark| mark.span.start)
     }
 
+    /// The same of something that is no file.
+    pub(super) fn without_place(mut self) -> Problem {
+        self.marks.clear();
+        self
+    }
+
     /// The problem in one line.
     pub fn title(&self) -> &str {
         &self.title

@@ -28,6 +28,8 @@ pub(super) struct Report<'a> {
     pub(super) folder: &'a Path,
     /// Whether the file has syntax errors: a key that is missing may only be unreadable.
     pub(super) torn: bool,
+    /// Whether files that are named must exist.
+    pub(super) reads_files: bool,
     /// Found so far, in any order.
     pub(super) problems: Vec<Problem>,
     /// What works, but will not in the next version.
@@ -58,7 +60,7 @@ pub(super) enum Unit {
 impl<'r> Report<'r> {
     /// Nothing is wrong so far.
     pub(super) fn new(text: &'r str, folder: &'r Path) -> Self {
-        Self { text, folder, torn: false, problems: Vec::new(), warnings: Vec::new() }
+        Self { text, folder, torn: false, reads_files: true, problems: Vec::new(), warnings: Vec::new() }
     }
 
     pub(super) fn add(&mut self, problem: Problem) {
@@ -286,8 +288,6 @@ pub(super) fn echo(text: &str) -> String {
     echo
 }
 
-/// A number with separators, as in TOML: `65_536`.
-pub(super) fn grouped(number: u64) -> String {
 /// The name of a key or a section for a problem, as [`echo`], unless somebody has put a secret there.
 pub(super) fn echo_name(name: &str) -> String {
     match looks_random(name) {
@@ -296,6 +296,8 @@ pub(super) fn echo_name(name: &str) -> String {
     }
 }
 
+/// A number with separators, as in TOML: `65_536`.
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {

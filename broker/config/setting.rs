@@ -259,13 +259,13 @@ impl<T: Written> Kind<T> for Custom {
 
 impl Written for String {
     fn written(&self) -> Option<String> {
-        (!self.is_empty()).then(|| format!("\"{self}\""))
+        (!self.is_empty()).then(|| quoted(self))
     }
 }
 
 impl Written for PathBuf {
     fn written(&self) -> Option<String> {
-        (!self.as_os_str().is_empty()).then(|| format!("\"{}\"", self.display()))
+        (!self.as_os_str().is_empty()).then(|| quoted(&self.to_string_lossy()))
     }
 }
 
@@ -299,9 +299,14 @@ impl Written for bool {
     }
 }
 
+/// A string in TOML: basic strings have the escapes of JSON, and DEL is no part of one either.
+pub(super) fn quoted(text: &str) -> String {
+    Json::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
 /// The strings of a list: one alone needs no brackets, where `alone` says so.
 fn written_list<T: ToString>(items: &[T], alone: bool) -> String {
-    let items: Vec<String> = items.iter().map(|item| format!("\"{}\"", item.to_string())).collect();
+    let items: Vec<String> = items.iter().map(|item| quoted(&item.to_string())).collect();
     match &items[..] {
         [item] if alone => item.clone(),
         items => format!("[{}]", items.join(", ")),
@@ -385,6 +390,21 @@ macro_rules! settings {
                         &mut self.$key,
                     );
                 )+
+            }
+
+            /// The keys and their values as a file has them; without those that no file could have.
+            #[allow(dead_code, reason = "not every table stands alone in a file")]
+            pub(super) fn written(&self) -> Vec<(&'static str, String)> {
+                let all = [$(
+                    (
+                        stringify!($key),
+                        $crate::config::setting::Kind::written(
+                            &$crate::config::setting::kind!($($min, $max, $unit)? $($kind)?),
+                            &self.$key,
+                        ),
+                    )
+                ),+];
+                all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
             }
 
             fn settings() -> Vec<$crate::config::setting::Setting> {

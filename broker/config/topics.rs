@@ -9,7 +9,7 @@ use toml::de::DeValue;
 use super::{
     problem::Problem,
     section::{Report, Section, Text, Value, as_text, echo, grouped, nearest, wrong_type},
-    setting::{Choice, Custom, Flag, Form, Table, Written, settings},
+    setting::{Choice, Custom, Flag, Form, Table, Written, quoted, settings},
 };
 use crate::topic::{Pattern, TOPIC_TOKENS_MAX, TopicError};
 
@@ -113,14 +113,16 @@ fn history() -> Form {
 
 impl Written for Pattern {
     fn written(&self) -> Option<String> {
-        Some(format!("\"{self}\""))
+        Some(quoted(self.as_str()))
     }
 }
 
 impl Written for Delivery {
     fn written(&self) -> Option<String> {
         Some(match self {
-            Delivery::LatestBy(field) => format!("{{ policy = \"latest_by\", field = \"{field}\" }}"),
+            Delivery::LatestBy(field) => {
+                format!("{{ policy = \"latest_by\", field = {} }}", quoted(&field.to_string()))
+            }
             Delivery::Sample { every_ms } => format!("{{ policy = \"sample\", every_ms = {every_ms} }}"),
             other => format!("\"{}\"", other.policy()),
         })
@@ -135,7 +137,8 @@ impl Written for Policy {
 
 impl Written for History {
     fn written(&self) -> Option<String> {
-        None
+        let keys = self.written().into_iter().map(|(key, value)| format!("{key} = {value}"));
+        Some(format!("{{ {} }}", keys.collect::<Vec<_>>().join(", ")))
     }
 }
 

@@ -191,6 +191,7 @@ async fn a_slow_consumer_that_reads_in_time_is_sent_4000_and_a_retry_hint() {
 async fn a_write_that_makes_no_progress_ends_the_session() {
     let running = Running::with(|config| {
         config.limits.outbox_bytes = 1 << 30;
+        config.limits.outboxes_bytes = 1 << 30;
         config.limits.write_ms = 200;
     });
     let stuck = narrow(&running, Codec::Json).await;

@@ -160,7 +160,10 @@ impl Drop for Flood {
 
 /// A large outbox: the clients of these tests read only as many messages as they need.
 fn roomy() -> Running {
-    Running::with(|config| config.limits.outbox_bytes = 1 << 30)
+    Running::with(|config| {
+        config.limits.outbox_bytes = 1 << 30;
+        config.limits.outboxes_bytes = 1 << 30;
+    })
 }
 
 #[tokio::test]
