@@ -17,6 +17,9 @@ use crate::support::raw::open_from;
 /// What else runs on the same core goes first.
 const NICE: i32 = 19;
 
+/// Requests that an ordinary client has in flight.
+const IN_FLIGHT: u64 = 32;
+
 /// Topics of a list that fits into a message of 64 KiB.
 const LISTED: usize = 2_000;
 
@@ -130,12 +133,25 @@ impl Attack {
                 (json!({"type": "publish", "topic": topic, "key": key, "data": "x".repeat(4_000)}), 1)
             }
             Self::Topics => (json!({"type": "publish", "topic": format!("t.{number}.{step}"), "data": 1}), 1),
-            Self::Nothing => (json!({"type": "publish", "topic": format!("own.{number}"), "data": "x"}), 1),
+            Self::Nothing => return ordinary(client, number).await,
         };
         client.request(request).await;
         client.take_all();
         count as u64
     }
+}
+
+/// As many requests as a client may have in flight, and their answers.
+async fn ordinary(client: &mut Client, number: usize) -> u64 {
+    let mut asked = Vec::new();
+    for _ in 0..IN_FLIGHT {
+        asked.push(client.ask(json!({"type": "publish", "topic": format!("own.{number}"), "data": "x"})).await);
+    }
+    for id in asked {
+        client.reply(id).await;
+    }
+    client.take_all();
+    IN_FLIGHT
 }
 
 impl Crowd {
@@ -156,7 +172,9 @@ impl Crowd {
                     let mut client = Client::upgraded(stream, &format!("ws://{address}/ws"), Codec::Json).await;
                     attack.prepare(&mut client, number).await;
                     let (over, counted) = (Arc::clone(&ended), Arc::clone(&counted));
-                    let every = per_s.map(|per_s| Duration::from_secs_f64(clients as f64 / per_s.max(1) as f64));
+                    let every = per_s.map(|per_s| {
+                        Duration::from_secs_f64((clients as u64 * IN_FLIGHT) as f64 / per_s.max(1) as f64)
+                    });
                     running.push(tokio::task::spawn_local(async move {
                         let (begun, mut step) = (Instant::now(), 0);
                         while !over.load(Relaxed) {
