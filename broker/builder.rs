@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use crate::broker::{Broker, Core};
+use crate::broker::{Broker, Core, SetLogLevel};
 use crate::clock::{Clock, ManualClock};
-use crate::config::{Config, CurrentRules, Limits, Problems, Rules};
-use crate::endpoints::Endpoints;
+use crate::config::{Config, CurrentConfig, Problems};
 use crate::engine::Engine;
 use crate::hub::{Hub, HubLimits};
 use crate::identity;
@@ -20,7 +19,7 @@ use crate::plugin::Native;
 use crate::shares::Shares;
 use crate::store::{MemoryStore, Store};
 use crate::supervision::keep_working;
-use crate::topic_plugins::{InitialPlugins, LoadFailure, Loading, NativePlugin, TopicPlugins, watch};
+use crate::topic_plugins::{LoadFailure, Loading, NativePlugin, TopicPlugins, watch};
 use crate::topics::TopicRegistry;
 use crate::topics::presence_timer::PresenceTimer;
 
@@ -39,6 +38,8 @@ pub struct Builder {
     config: Config,
     config_file: Option<PathBuf>,
     compiler: Option<PathBuf>,
+    usual_cache: Option<PathBuf>,
+    set_log_level: Option<SetLogLevel>,
     natives: BTreeMap<String, NativePlugin>,
     clock: Option<ManualClock>,
     #[cfg(test)]
@@ -127,11 +128,25 @@ impl Builder {
         self
     }
 
-    /// Reads this configuration file again at each reload of a plugin; without it a reload keeps the settings that the
-    /// broker was started with.
+    /// Reads this configuration file again at each reload. Without it [`Broker::reload`](crate::Broker::reload) is given another
+    /// configuration, and a reload of a plugin keeps the one in force.
     #[must_use]
     pub fn config_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.config_file = Some(file.into());
+        self
+    }
+
+    /// Keeps compiled plugins here where the configuration names no folder.
+    #[cfg(feature = "cli")]
+    pub(crate) fn usual_cache(mut self, folder: Option<PathBuf>) -> Self {
+        self.usual_cache = folder;
+        self
+    }
+
+    /// Calls this with another log level when a reload changes that.
+    #[cfg(feature = "cli")]
+    pub(crate) fn on_log_level(mut self, set: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.set_log_level = Some(SetLogLevel(Arc::new(set)));
         self
     }
 
@@ -174,51 +189,47 @@ impl Builder {
     pub fn start(self) -> Result<Broker, StartError> {
         self.config.check(self.natives.keys().map(String::as_str)).map_err(StartError::Configuration)?;
         let features = features(!self.natives.is_empty());
-        let Config { server, limits, topics, plugins, endpoints, sandbox, .. } = self.config;
+        let config = Arc::new(CurrentConfig::new(self.config));
+        let initial = config.get();
         let metrics = Arc::new(Metrics::default());
-        let shards = match server.shards {
+        let shards = match initial.server.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             shards => shards,
         };
-        let rules = Rules::new(&topics);
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(limits.history_bytes, Arc::clone(&metrics)));
+        let bytes_max = initial.limits.history_bytes;
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(bytes_max, Arc::clone(&metrics)));
         #[cfg(test)]
         let store = self.store.unwrap_or(store);
         let clock = self.clock.map_or_else(Clock::default, Clock::Manual);
         let late = Arc::new(OnceLock::new());
         // A file that is read again may say so later.
-        let may_watch = self.config_file.is_some() || plugins.values().any(|plugin| plugin.watch);
-        let initial = InitialPlugins {
-            plugins,
-            topics,
-            endpoints: endpoints.clone(),
-            file: self.config_file,
-            natives: self.natives,
-        };
+        let may_watch = self.config_file.is_some() || initial.plugins.values().any(|plugin| plugin.watch);
         let loading = Loading {
-            sandbox,
+            sandbox: initial.sandbox.clone(),
             compiler: self.compiler,
-            rules: Arc::new(CurrentRules::new(rules.clone())),
+            config: Arc::clone(&config),
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
             late: Arc::clone(&late),
         };
         let (ended, when_ended) = sync_channel(0);
-        let plugins = Arc::new(TopicPlugins::start(initial, loading, ended)?);
+        let plugins = Arc::new(TopicPlugins::start(self.natives, loading, ended)?);
         let watched = Arc::downgrade(&plugins);
-        let hub = Hub::spawn(hub_limits(shards, &limits), &metrics).map_err(StartError::Thread)?;
+        let hub = Hub::spawn(HubLimits::of(shards, &initial.limits), &metrics).map_err(StartError::Thread)?;
         let (room_wanted, room_requests) = sync_channel(1);
-        let (patterns, counts) = (Arc::clone(hub.patterns()), Arc::clone(&metrics));
-        let topics = TopicRegistry::new(rules, &limits, shards, patterns, counts, room_wanted);
-        let idle = Duration::from_millis(limits.topic_idle_ms);
+        let topics = TopicRegistry::new(Arc::clone(&config), hub.clone(), Arc::clone(&metrics), room_wanted);
         let presence_timer =
             PresenceTimer::spawn(&hub, clock.clone(), Arc::clone(&metrics)).map_err(StartError::Thread)?;
         let core = Core {
             presence_timer,
-            session_limits: SessionLimits::new(&limits),
-            key_shares: Arc::new(Shares::new(limits.keys_bytes)),
-            limits,
+            session_limits: SessionLimits::default(),
+            key_shares: Arc::new(Shares::new(initial.limits.keys_bytes)),
+            config,
+            config_file: self.config_file,
+            usual_cache: self.usual_cache,
+            set_log_level: self.set_log_level,
+            reloading: Mutex::default(),
             hub,
             metrics,
             clock,
@@ -228,14 +239,13 @@ impl Builder {
             store,
             topics,
             plugins,
-            endpoints: Endpoints::new(endpoints.into_iter().map(|endpoint| (endpoint.path, endpoint.plugin))),
             next_shard: 0.into(),
             is_stopping: false.into(),
         };
         let core = Arc::new(core);
         // Stored timers may be due already; until now the effects of their hooks could not be committed.
         let _ = late.set(Arc::downgrade(&core));
-        spawn_keeper(Arc::downgrade(&core), idle, room_requests).map_err(StartError::Thread)?;
+        spawn_keeper(Arc::downgrade(&core), room_requests).map_err(StartError::Thread)?;
         if may_watch {
             watch(Arc::downgrade(&core), watched, when_ended).map_err(StartError::Thread)?;
         }
@@ -251,34 +261,16 @@ fn features(has_natives: bool) -> &'static [&'static str] {
     }
 }
 
-fn hub_limits(shards: usize, limits: &Limits) -> HubLimits {
-    HubLimits {
-        shards,
-        inbox_messages: limits.inbox_messages,
-        outbox_bytes: limits.outbox_bytes,
-        outboxes_bytes: limits.outboxes_bytes,
-        ping: Duration::from_millis(limits.ping_ms),
-        pong: Duration::from_millis(limits.pong_ms),
-        frame: Duration::from_millis(limits.frame_ms),
-        write: Duration::from_millis(limits.write_ms),
-        close: Duration::from_millis(limits.close_ms),
-        message_bytes: limits.message_bytes,
-        fragments: limits.fragments,
-        control_frames_per_s: limits.control_frames_per_s,
-        patterns: limits.patterns,
-        pattern_lists_bytes: limits.pattern_lists_bytes,
-    }
-}
-
 /// Removes idle topics, expired messages and expired keys from time to time, and all unused topics when room is requested;
 /// on a thread of its own because it walks all of them. It ends with the broker.
-fn spawn_keeper(core: Weak<Core>, idle: Duration, room_requests: Receiver<()>) -> io::Result<()> {
-    let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
-    let metrics = core.upgrade().map(|core| Arc::clone(&core.metrics)).unwrap_or_default();
+fn spawn_keeper(core: Weak<Core>, room_requests: Receiver<()>) -> io::Result<()> {
+    let shared = core.upgrade().map(|core| (Arc::clone(&core.metrics), Arc::clone(&core.config)));
+    let Some((metrics, config)) = shared else { return Ok(()) };
     let work = move || {
         keep_working("rialto-keeper", &metrics, || {
             loop {
-                let unused_ms = match room_requests.recv_timeout((idle / 2).min(SWEEP)) {
+                let idle_ms = config.load().limits.topic_idle_ms;
+                let unused_ms = match room_requests.recv_timeout(Duration::from_millis(idle_ms / 2).min(SWEEP)) {
                     Ok(()) => 0,
                     Err(RecvTimeoutError::Timeout) => idle_ms,
                     Err(RecvTimeoutError::Disconnected) => return,

@@ -1,35 +1,31 @@
 //! The raw endpoints: paths whose sockets belong to plugins. It knows no socket.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 /// Paths with the names of their plugins.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Endpoints {
-    paths: RwLock<BTreeMap<Arc<str>, Arc<str>>>,
+    paths: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 impl Endpoints {
-    pub(crate) fn new(paths: impl IntoIterator<Item = (String, String)>) -> Self {
-        let endpoints = Self::default();
-        endpoints.set(paths);
-        endpoints
-    }
-
-    /// Other paths from now on. Sessions that are there stay with their plugins.
-    pub(crate) fn set(&self, paths: impl IntoIterator<Item = (String, String)>) {
-        let paths = paths.into_iter().map(|(path, plugin)| (path.into(), plugin.into())).collect();
-        *self.paths.write().unwrap_or_else(PoisonError::into_inner) = paths;
+    pub(crate) fn new<'e>(paths: impl IntoIterator<Item = (&'e str, &'e str)>) -> Self {
+        Self { paths: paths.into_iter().map(|(path, plugin)| (path.into(), plugin.into())).collect() }
     }
 
     /// The endpoint at a path, if there is one.
     pub(crate) fn at(&self, path: &str) -> Option<Arc<str>> {
-        let paths = self.paths.read().unwrap_or_else(PoisonError::into_inner);
-        paths.get_key_value(path).map(|(path, _)| Arc::clone(path))
+        self.paths.get_key_value(path).map(|(path, _)| Arc::clone(path))
     }
 
     /// The plugin of an endpoint.
     pub(crate) fn plugin(&self, path: &str) -> Option<Arc<str>> {
-        self.paths.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+        self.paths.get(path).cloned()
+    }
+
+    /// The endpoints that do not belong to the same plugin in `new`, each with the plugin it had.
+    pub(crate) fn moved<'e>(&'e self, new: &'e Self) -> impl Iterator<Item = (&'e Arc<str>, &'e Arc<str>)> {
+        self.paths.iter().filter(|(path, plugin)| new.paths.get(*path) != Some(plugin))
     }
 }

@@ -54,7 +54,7 @@ mod topic_plugins;
 mod topics;
 mod wire;
 
-pub use broker::{Broker, PluginStatus, PublishOptions, ReloadError, TopicStatus};
+pub use broker::{Broker, PluginStatus, PublishOptions, ReloadError, Reloaded, TopicStatus};
 pub use builder::{Builder, StartError};
 pub use clock::ManualClock;
 pub use hub::Duplex;

@@ -19,7 +19,6 @@ use crate::broker::{
     Broker, CallTarget, PluginCall, PublishRequest, SubscribeOptions, SubscribeRequest, check_key, parse_topic,
 };
 use crate::collections::small_map::SmallMap;
-use crate::config::Limits;
 use crate::hub::{InFlight, Push, SessionKey, What};
 use crate::identity;
 use crate::limits::seats::SessionPermit;
@@ -76,9 +75,9 @@ impl Session {
         &self.caller.member
     }
 
-    /// The limits that apply to it.
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.broker.core.limits
+    /// How many of its requests per second may be invalid.
+    pub(crate) fn bad_requests_per_s(&self) -> u32 {
+        self.broker.core.config.load().limits.bad_requests_per_s
     }
 
     /// The first frame that the broker sends.
@@ -88,7 +87,7 @@ impl Session {
             member: &self.caller.member,
             server: SERVER,
             node: &core.node,
-            ping_ms: core.limits.ping_ms,
+            ping_ms: core.config.load().limits.ping_ms,
             features: core.features,
             limits: self.broker.welcome_limits(),
         };
@@ -136,7 +135,8 @@ impl Session {
         let core = &self.broker.core;
         let has_room = |entry: &Arc<TopicEntry>| core.hub.has_room(&entry.reach);
         let readers_have_room = self.published.as_ref().is_none_or(has_room);
-        self.list.is_none() && readers_have_room && self.in_flight.is_below(core.limits.requests_in_flight)
+        let requests_max = core.config.load().limits.requests_in_flight;
+        self.list.is_none() && readers_have_room && self.in_flight.is_below(requests_max)
     }
 
     /// Carries out what is left of a list, in turn with other sessions, and waits until fewer requests than `requests_in_flight`
@@ -145,7 +145,7 @@ impl Session {
         while self.go_on() {
             tokio::task::yield_now().await;
         }
-        self.in_flight.below(self.broker.core.limits.requests_in_flight).await;
+        self.in_flight.below(self.broker.core.config.load().limits.requests_in_flight).await;
         if let Some(entry) = self.published.take() {
             self.broker.core.hub.room(&entry.reach).await;
         }
@@ -210,7 +210,7 @@ impl Session {
             }
         };
         let Subscribe { since, last, delivery, presence, .. } = request;
-        let options = SubscribeOptions { since, last, kept: None, delivery, field: None, presence };
+        let options = SubscribeOptions { since, last, delivery, presence, ..SubscribeOptions::default() };
         let responder = responder.telling(&state, &topic, &self.refusals);
         Some(SubscribeRequest { topic, options, responder })
     }
@@ -241,7 +241,7 @@ impl Session {
 
     fn has_room(&self) -> bool {
         let held = self.subscriptions.len() + self.patterns.len() + self.caller.assigned.len();
-        held < self.broker.core.limits.subscriptions
+        held < self.broker.core.config.load().limits.subscriptions
     }
 
     /// Forgets topics to which it is not subscribed after all.
@@ -254,7 +254,7 @@ impl Session {
     }
 
     fn too_many_subscriptions(&self) -> Failure {
-        let text = format!("a session may have {} subscriptions", self.broker.core.limits.subscriptions);
+        let text = format!("a session may have {} subscriptions", self.broker.core.config.load().limits.subscriptions);
         Failure::new(ErrorCode::TooMany, text)
     }
 
@@ -333,7 +333,7 @@ impl Session {
     /// For an answer that may be large: it counts as all requests that the session may have in flight, so that nothing more is read
     /// until it is in the outbox. Many such answers would otherwise be in memory together, whether the client reads them or not.
     fn large_responder(&self, id: Option<u64>) -> Responder {
-        let in_flight = self.in_flight.enter_as(self.broker.core.limits.requests_in_flight);
+        let in_flight = self.in_flight.enter_as(self.broker.core.config.load().limits.requests_in_flight);
         Responder::session(self.broker.core.hub.clone(), self.caller.key, id, in_flight)
     }
 }

@@ -138,8 +138,12 @@ async fn the_hang_up_signal_reloads_all_plugins() {
     .await;
     put(&process, "rialto.toml", "[server");
     process.signal("HUP");
-    put(&process, "rialto.toml", format!("{SERVER}{OWN}"));
+    let (good, text) = said(&plugin(&process, &["reload", "own"]));
+    assert!(!good && text.contains("nothing was changed"), "{text}");
     assert_eq!(status(&process)["plugins"].as_array().unwrap().len(), 2, "it goes on");
+    put(&process, "rialto.toml", format!("{SERVER}{OWN}"));
+    process.signal("HUP");
+    eventually("the other one has ended", || status(&process)["plugins"].as_array().unwrap().len() == 1).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod address_space;
 mod output;
+mod reload;
 mod signal;
 
 use crate::support::process::{Process, SERVER, command, fails};

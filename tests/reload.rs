@@ -2,6 +2,10 @@
 //! doubled or moved, and a new version that does not run changes nothing.
 #![allow(clippy::print_stderr, reason = "the figures are part of the test")]
 
+mod reloadable;
+mod rules;
+mod settings;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -32,6 +32,8 @@ pub(crate) enum Action<'a> {
     ListPlugins,
     /// Load a plugin again.
     ReloadPlugin,
+    /// Apply the configuration file again.
+    ReloadConfig,
 }
 
 /// What an action concerns.
@@ -81,6 +83,7 @@ fn rule(caller: Caller<'_>, action: Action<'_>) -> Rule {
         A::ListTopics                   => [NotOffered,  Allowed,    NotOffered, Allowed],
         A::ListPlugins                  => [NotOffered,  KeyTopics,  NotOffered, Allowed],
         A::ReloadPlugin                 => [NotOffered,  KeyTopics,  NotOffered, Allowed],
+        A::ReloadConfig                 => [NotOffered,  KeyTopics,  NotOffered, Allowed],
     };
     match caller {
         Caller::Session(_) => session,
@@ -195,6 +198,7 @@ fn verb(action: Action<'_>) -> &'static str {
         Action::ListTopics => "list topics",
         Action::ListPlugins => "list plugins",
         Action::ReloadPlugin => "reload plugins",
+        Action::ReloadConfig => "reload the configuration",
     }
 }
 
@@ -210,6 +214,7 @@ fn operation_verb(operation: ApiOperation) -> &'static str {
         ApiOperation::Topics => "list topics",
         ApiOperation::Plugins => "list plugins",
         ApiOperation::Reload => "reload plugins",
+        ApiOperation::ReloadConfig => "reload the configuration",
     }
 }
 

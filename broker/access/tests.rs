@@ -7,7 +7,7 @@ use crate::request::caller::CallerSession;
 use rialto_protocol::Member;
 
 /// One action of each kind, in the order of the table.
-const ACTIONS: [Action<'static>; 10] = [
+const ACTIONS: [Action<'static>; 11] = [
     Action::Publish,
     Action::Subscribe { delivery: None },
     Action::SubscribePattern,
@@ -18,6 +18,7 @@ const ACTIONS: [Action<'static>; 10] = [
     Action::ListTopics,
     Action::ListPlugins,
     Action::ReloadPlugin,
+    Action::ReloadConfig,
 ];
 
 fn topic(name: &str) -> Topic {
@@ -70,7 +71,7 @@ fn every_caller_and_every_action_has_one_rule() {
     let table: Vec<String> =
         ACTIONS.iter().map(|action| callers.iter().map(|caller| letter(rule(*caller, *action))).collect()).collect();
     // Session, program, plugin, embedder.
-    let expected = ["+KC+", "D-C-", "+---", "+K-+", "AK-+", "AK-+", "-KC+", "-+-+", "-K-+", "-K-+"];
+    let expected = ["+KC+", "D-C-", "+---", "+K-+", "AK-+", "AK-+", "-KC+", "-+-+", "-K-+", "-K-+", "-K-+"];
     assert_eq!(table, expected);
 
     // The decisions for a topic without a plugin and without `delivery_max`, and a key for all topics.
@@ -94,7 +95,7 @@ fn an_api_key_may_use_only_its_topics_and_operations() {
     }
     let refused = decide(Caller::Program(&none), Action::Publish, &None);
     assert_eq!(refused, Err("API key \"backend\" is not for topic \"a.b\"".to_owned()));
-    for action in [Action::Call, Action::Disconnect, Action::ListPlugins, Action::ReloadPlugin] {
+    for action in [Action::Call, Action::Disconnect, Action::ListPlugins, Action::ReloadPlugin, Action::ReloadConfig] {
         assert!(check(Caller::Program(&all), action, Target::Broker).is_ok(), "{action:?}");
         let refused = check(Caller::Program(&narrow), action, Target::Broker).expect_err("no key for all topics");
         assert!(refused.message.ends_with(": only keys for all topics may"), "{}", refused.message);
@@ -130,8 +131,8 @@ fn every_action_has_one_answer_for_each_scope_of_a_key() {
             scopes.iter().map(answer).collect()
         })
         .collect();
-    // Publish, subscribe, subscribe to a pattern, call, history, presence, disconnect, topics, plugins, reload.
-    let expected = ["*+-", "---", "---", "*+-", "*+-", "*+-", "*+-", "***", "*+-", "*+-"];
+    // Publish, subscribe, subscribe to a pattern, call, history, presence, disconnect, topics, plugins, both reloads.
+    let expected = ["*+-", "---", "---", "*+-", "*+-", "*+-", "*+-", "***", "*+-", "*+-", "*+-"];
     assert_eq!(table, expected);
 }
 

@@ -108,7 +108,8 @@ impl Broker {
         match target {
             CallTarget::Topic(topic) => {
                 let entry = self.core.topics.entry(&topic, &self.core.engine, || caller.holder())?;
-                match self.deciding_logic(&entry)? {
+                let logic = self.deciding_logic(&entry.stream.rule())?;
+                match logic {
                     Some(logic) => Ok((logic, Some(entry))),
                     None => Err(Failure::new(ErrorCode::NotFound, format!("no plugin owns topic \"{topic}\""))),
                 }

@@ -77,7 +77,7 @@ impl Broker {
                     return None;
                 }
                 Reading::Pending(ticket) => {
-                    responder.count_as(self.core.limits.requests_in_flight);
+                    responder.count_as(self.core.config.load().limits.requests_in_flight);
                     let (broker, caller) = (self.clone(), caller.clone());
                     let subscribe = WaitingSubscribe { broker, entry, caller, options, responder, kept, after };
                     return Some(PendingSubscribe { ticket, subscribe });

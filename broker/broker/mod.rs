@@ -10,11 +10,14 @@ mod pattern;
 pub(crate) mod plugins;
 pub(crate) mod presence;
 mod publish;
+pub(crate) mod reload;
 mod subscribe;
 pub(crate) mod topic_logic;
 
-use std::sync::Arc;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Limits as LimitsFrame};
@@ -23,14 +26,14 @@ use rialto_protocol::{Policy, Position, Published, Reply};
 pub(crate) use self::call::{CallRequest, CallTarget, PluginCall};
 pub(crate) use self::idempotency::{check_key, key_reused, too_many_keys};
 use self::plugins::PluginManager;
-pub use self::plugins::{PluginStatus, ReloadError};
+pub use self::plugins::PluginStatus;
 pub use self::publish::PublishOptions;
 pub(crate) use self::publish::PublishRequest;
+pub use self::reload::{ReloadError, Reloaded};
 pub(crate) use self::subscribe::{Departure, SubscribeOptions, SubscribeRequest, presence_of};
 use crate::access::{self, Action, Target};
 use crate::clock::Clock;
-use crate::config::Limits;
-use crate::endpoints::Endpoints;
+use crate::config::CurrentConfig;
 use crate::engine::Engine;
 use crate::hub::Hub;
 use crate::limits::seats::SessionLimits;
@@ -67,10 +70,28 @@ pub struct TopicStatus {
     pub skipped: [u64; Policy::ALL.len()],
 }
 
+/// Applies a log level.
+#[derive(Clone)]
+pub(crate) struct SetLogLevel(pub(crate) Arc<dyn Fn(&str) + Send + Sync>);
+
+impl fmt::Debug for SetLogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SetLogLevel")
+    }
+}
+
 /// What all clones of a [`Broker`] share.
 #[derive(Debug)]
 pub(crate) struct Core {
-    pub(crate) limits: Limits,
+    pub(crate) config: Arc<CurrentConfig>,
+    /// The file that a reload reads again.
+    pub(crate) config_file: Option<PathBuf>,
+    /// The folder for compiled plugins where the configuration names none.
+    pub(crate) usual_cache: Option<PathBuf>,
+    /// Applies another log level; the program that embeds the broker has one of its own.
+    pub(crate) set_log_level: Option<SetLogLevel>,
+    /// Held during a reload.
+    pub(crate) reloading: Mutex<()>,
     pub(crate) hub: Hub,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
@@ -81,7 +102,6 @@ pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) topics: TopicRegistry,
     pub(crate) plugins: Arc<dyn PluginManager>,
-    pub(crate) endpoints: Endpoints,
     pub(crate) session_limits: SessionLimits,
     /// The memory of idempotency keys.
     pub(crate) key_shares: Arc<Shares>,
@@ -173,10 +193,12 @@ impl Broker {
 
     /// The limits in the `welcome` frame.
     pub(crate) fn welcome_limits(&self) -> LimitsFrame {
+        let config = self.core.config.load();
+        let limits = &config.limits;
         LimitsFrame {
-            message_bytes: self.core.limits.message_bytes,
-            subscriptions: self.core.limits.subscriptions,
-            outbox_bytes: self.core.limits.outbox_bytes,
+            message_bytes: limits.message_bytes,
+            subscriptions: limits.subscriptions,
+            outbox_bytes: limits.outbox_bytes,
         }
     }
 }

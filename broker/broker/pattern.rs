@@ -27,7 +27,8 @@ impl Broker {
             }
         });
         let Err(TooManyPatterns) = selected else { return true };
-        let text = format!("pattern limit reached: {} in all, and the share of each client", self.core.limits.patterns);
+        let patterns_max = self.core.config.load().limits.patterns;
+        let text = format!("pattern limit reached: {patterns_max} in all, and the share of each client");
         let failure = Failure::new(ErrorCode::TooMany, text);
         responder.into_iter().for_each(|responder| responder.fail(failure.clone()));
         false

@@ -1,16 +1,16 @@
-//! The plugins of a broker: their status, their reload, and which of them owns a topic. It runs none of them.
+//! The plugins of a broker: their status, and which of them owns a topic. It runs none of them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use rialto_protocol::{ErrorCode, Failure};
-use tokio::sync::oneshot;
 
-use super::Broker;
 use super::topic_logic::TopicLogic;
+use super::{Broker, ReloadError};
+use crate::config::{PluginConfig, TopicOptions};
 use crate::plugin::{FailureReport, PluginHealth};
 use crate::topic::Topic;
-use crate::topics::TopicEntry;
 
 /// The status of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,54 +50,46 @@ pub struct PluginStatus {
     pub state_bytes: usize,
 }
 
-/// Why a plugin was not reloaded. The version that runs goes on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReloadError {
-    /// There are problems in the configuration file.
-    #[error("the configuration has problems:\n{0}")]
-    Configuration(String),
-    /// There is no such plugin, neither running nor in the configuration.
-    #[error("there is no plugin \"{0}\"")]
-    Unknown(String),
-    /// It cannot be reloaded, because it is part of the program or gone from the configuration.
-    #[error("plugin \"{name}\" {reason}")]
-    Fixed {
-        /// The plugin's name in the configuration.
-        name: String,
-        /// Why it cannot.
-        reason: String,
-    },
-    /// The new version cannot be loaded or does not start.
-    #[error("{0}")]
-    Refused(String),
-    /// The broker is stopping.
-    #[error("the broker is stopping")]
-    Stopping,
+/// The plugins that another configuration wants.
+pub(crate) struct PluginPlan<'p> {
+    /// The plugins of the configuration in force.
+    pub(crate) running: &'p BTreeMap<String, PluginConfig>,
+    /// Those of the new one.
+    pub(crate) wanted: &'p BTreeMap<String, PluginConfig>,
+    /// The one that is to be loaded in any case, and that has to start.
+    pub(crate) named: Option<&'p str>,
 }
 
-/// The outcome of the reload of each plugin, by name.
-pub(crate) type ReloadOutcomes = Vec<(String, Result<PluginStatus, ReloadError>)>;
+/// Plugins that have started and do not serve yet. Dropping this changes nothing.
+pub(crate) trait PreparedPlugins {
+    /// Lets those serve that are new, before any rule names them.
+    fn add_new(&mut self);
+
+    /// Lets new versions take over, and ends plugins that are wanted no more. Returns what does not run as it should, with the
+    /// reasons.
+    fn complete(self: Box<Self>) -> Vec<(String, String)>;
+}
 
 /// Starts, finds, reloads and stops the plugins of a broker.
 pub(crate) trait PluginManager: fmt::Debug + Send + Sync {
     /// The logic of the plugin with this name, if it is loaded.
     fn logic(&self, name: &str) -> Option<Arc<dyn TopicLogic>>;
 
+    /// Whether a plugin is part of the program.
+    fn is_native(&self, name: &str) -> bool;
+
+    /// The names of the plugins that are part of the program.
+    fn natives(&self) -> Vec<&str>;
+
     /// The status of all plugins, by name.
     fn status(&self, broker: &Broker) -> Vec<PluginStatus>;
 
-    /// Reloads one plugin; blocks while it is compiled.
+    /// Starts what another configuration needs; blocks while it is compiled. The threads of plugins that run wait then for the
+    /// decision.
     ///
     /// # Errors
-    /// [`ReloadError`] says why the old version goes on.
-    fn reload(&self, broker: &Broker, name: &str) -> Result<PluginStatus, ReloadError>;
-
-    /// Reloads all plugins; blocks while they are compiled.
-    ///
-    /// # Errors
-    /// [`ReloadError`] when none can be reloaded.
-    fn reload_all(&self, broker: &Broker) -> Result<ReloadOutcomes, ReloadError>;
+    /// [`ReloadError`] when a plugin does not start that must; then everything goes on as it was.
+    fn prepare<'p>(&'p self, plan: &PluginPlan<'_>) -> Result<Box<dyn PreparedPlugins + 'p>, ReloadError>;
 
     /// Asks the plugins' threads to end and does not wait for them.
     fn signal_stop(&self);
@@ -112,58 +104,28 @@ impl Broker {
         self.core.plugins.status(self)
     }
 
-    /// Loads a plugin's component again, with its settings of the configuration file if the broker has one; the new version
-    /// replaces the one that runs. A plugin that is new in that file is started; its topic rules and endpoints apply from
-    /// then on, to topics in memory once nobody is subscribed any more.
-    ///
-    /// # Errors
-    /// [`ReloadError`] says why the old version goes on.
-    pub async fn reload_plugin(&self, name: &str) -> Result<PluginStatus, ReloadError> {
-        let name = name.to_owned();
-        on_own_thread(self, move |broker| broker.core.plugins.reload(broker, &name)).await?
-    }
-
-    /// Reloads all plugins that run or that the configuration file names, one after the other.
-    ///
-    /// # Errors
-    /// [`ReloadError`] when none can be reloaded; else each plugin's own outcome is beside its name.
-    pub async fn reload_plugins(&self) -> Result<Vec<(String, Result<PluginStatus, ReloadError>)>, ReloadError> {
-        on_own_thread(self, |broker| broker.core.plugins.reload_all(broker)).await?
-    }
-
     /// The plugin that owns a topic. The topic is not brought into memory for that, because an unsubscribe must get through
     /// even when no further topic fits.
     pub(crate) fn logic_of(&self, topic: &Topic) -> Option<Arc<dyn TopicLogic>> {
         self.core.plugins.logic(self.core.topics.options(topic)?.plugin.as_ref()?)
     }
 
-    /// The plugin that decides on what happens in a topic; none where no plugin owns it, or where its plugin is down and the
+    /// Whether a plugin of this name owns a topic.
+    pub(crate) fn is_owner(&self, name: &str, topic: &Topic) -> bool {
+        self.core.topics.options(topic).is_some_and(|rule| rule.plugin.as_deref() == Some(name))
+    }
+
+    /// The plugin that decides on what happens in a topic of this rule; none where no plugin owns it, or where its plugin is down and the
     /// rule lets everything pass meanwhile.
     ///
     /// # Errors
     /// `plugin_failed` where the plugin is not loaded.
-    pub(crate) fn deciding_logic(&self, entry: &TopicEntry) -> Result<Option<Arc<dyn TopicLogic>>, Failure> {
-        let Some(name) = &entry.options.plugin else { return Ok(None) };
+    pub(crate) fn deciding_logic(&self, rule: &TopicOptions) -> Result<Option<Arc<dyn TopicLogic>>, Failure> {
+        let Some(name) = &rule.plugin else { return Ok(None) };
         match self.core.plugins.logic(name) {
-            Some(logic) if entry.options.passes_on_failure && logic.is_down() => Ok(None),
+            Some(logic) if rule.passes_on_failure && logic.is_down() => Ok(None),
             Some(logic) => Ok(Some(logic)),
             None => Err(Failure::new(ErrorCode::PluginFailed, format!("plugin \"{name}\" is not loaded"))),
         }
     }
-}
-
-/// Does something that may take seconds on a thread of its own.
-async fn on_own_thread<T: Send + 'static>(
-    broker: &Broker,
-    work: impl FnOnce(&Broker) -> T + Send + 'static,
-) -> Result<T, ReloadError> {
-    let (sender, outcome) = oneshot::channel();
-    let broker = broker.clone();
-    let work = move || {
-        // The caller may no longer wait.
-        let _ = sender.send(work(&broker));
-    };
-    let spawned = std::thread::Builder::new().name("rialto-reload".to_owned()).spawn(work);
-    spawned.map_err(|error| ReloadError::Refused(format!("no thread for a reload: {error}")))?;
-    outcome.await.map_err(|_| ReloadError::Stopping)
 }

@@ -37,7 +37,8 @@ impl Broker {
         caller: &CallerSession,
         subscribe: impl FnOnce(Option<&PresenceView<'_>>) -> T,
     ) -> T {
-        let Some(presence) = &entry.presence else { return subscribe(None) };
+        let presence = entry.presence();
+        let Some(presence) = &*presence else { return subscribe(None) };
         let now_ms = self.core.clock.monotonic_ms();
         let subscribe = |view: &PresenceView<'_>| subscribe(Some(view));
         let (look_at_ms, subscribed) = presence.enter(&self.core.hub, &caller.member, now_ms, subscribe);
@@ -47,9 +48,10 @@ impl Broker {
 
     /// A session is no subscriber any more.
     pub(crate) fn depart(&self, entry: &Arc<TopicEntry>, caller: &CallerSession, departure: Departure) {
-        let Some(presence) = &entry.presence else { return };
+        let presence = entry.presence();
+        let Some(presence) = &*presence else { return };
         let (hub, now_ms) = (&self.core.hub, self.core.clock.monotonic_ms());
-        let grace_ms = self.core.limits.presence_grace_ms;
+        let grace_ms = self.core.config.load().limits.presence_grace_ms;
         let may_return = departure == Departure::MayReturn && grace_ms > 0;
         let due_ms = may_return.then(|| now_ms + grace_ms);
         self.core.presence_timer.schedule(entry, presence.leave(hub, &caller.member, due_ms, now_ms));

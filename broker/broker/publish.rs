@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use rialto_protocol::{ErrorCode, Failure, Member, Payload, Position, Published, Reply};
+use rialto_protocol::{ErrorCode, Failure, Payload, Position, Published, Reply};
 
 use super::idempotency::{key_reused, too_many_keys};
 use super::topic_logic::TopicPublish;
 use super::{Broker, answer_published, parse_topic, wait};
 use crate::access::Action;
-use crate::engine::{KeyedRequest, NotPublished, PendingPublish, Placed, Stream};
-use crate::hub::SessionKey;
+use crate::config::TopicOptions;
+use crate::engine::{KeyedDraft, NotPublished, PendingPublish, Placed, Stream};
 use crate::message::{Draft, SharedMessage};
 use crate::request::caller::Caller;
 use crate::request::responder::Responder;
@@ -106,7 +106,7 @@ impl Broker {
             .check(caller, Action::Publish, topic)
             .and_then(|()| self.keyed(key, caller, || Digest::of(None, Some(&payload))))
             .and_then(|keyed| Ok((keyed, self.core.topics.entry(topic, &self.core.engine, || caller.holder())?)));
-        let (keyed, entry) = match found {
+        let (keyed, mut entry) = match found {
             Ok(found) => found,
             Err(failure) => {
                 responder.fail(failure);
@@ -114,54 +114,63 @@ impl Broker {
             }
         };
         let except = caller.session().filter(|_| !echo).map(|session| session.key);
-        match self.deciding_logic(&entry) {
-            Ok(None) => {
-                self.emit(Arc::clone(&entry), caller.member(), except, payload, keyed, responder);
-            }
-            Ok(Some(logic)) => {
-                logic.publish(self, &entry, TopicPublish { caller, except, payload, keyed }, responder);
-            }
-            Err(failure) => responder.fail(failure),
-        }
-        Some(entry)
-    }
-
-    /// Hands a message to the engine, which assigns its offset, and to the shards of its subscribers. The session `except` is
-    /// not sent the message. The request is answered when the message is stored as the topic's rule says.
-    fn emit(
-        &self,
-        mut entry: Arc<TopicEntry>,
-        from: Option<&Member>,
-        except: Option<SessionKey>,
-        payload: Payload,
-        mut keyed: Option<KeyedRequest>,
-        responder: Responder,
-    ) {
-        let from = from.filter(|_| entry.options.reveal_publisher).cloned();
-        let mut draft = Draft { payload, from, except };
+        let mut message = KeyedDraft { draft: Draft { payload, from: None, except }, keyed };
         let mut responder = Some(responder);
         let published = loop {
-            let now = self.core.clock.now();
-            let hand_over = |message: &_| self.core.hub.deliver(&entry.reach, message);
-            let pending =
-                || PendingEmit { broker: self.clone(), entry: Arc::clone(&entry), responder: responder.take() };
-            match self.core.engine.publish(&entry.stream, draft, keyed, now, hand_over, pending) {
-                Ok(Placed::Visible(published)) => break Ok(published),
-                Ok(Placed::Pending) => return,
-                Err(NotPublished::Retired(back)) => {
-                    (draft, keyed) = *back;
-                    match self.core.topics.entry_again(&entry, &self.core.engine) {
-                        Ok(again) => entry = again,
-                        Err(failure) => break Err(failure),
+            let rule = entry.stream.rule();
+            match self.deciding_logic(&rule) {
+                Ok(None) => {}
+                Ok(Some(logic)) => {
+                    let KeyedDraft { draft, keyed } = message;
+                    let publish = TopicPublish { caller, except, payload: draft.payload, keyed };
+                    if let Some(responder) = responder {
+                        logic.publish(self, &entry, publish, responder);
                     }
+                    return Some(entry);
                 }
-                Err(NotPublished::KeyReused) => break Err(key_reused()),
-                Err(NotPublished::TooManyKeys) => break Err(too_many_keys()),
-                Err(NotPublished::NotKept(error)) => break Err(error.to_failure()),
+                Err(failure) => break Err(failure),
+            }
+            message.draft.from = caller.member().filter(|_| rule.reveal_publisher).cloned();
+            message = match self.emit(&entry, &rule, message, &mut responder) {
+                Ok(published) => break published,
+                // The topic was forgotten, or has another rule: whoever decides by that is asked.
+                Err(back) => *back,
+            };
+            match self.core.topics.entry_again(&entry, &self.core.engine) {
+                Ok(again) => entry = again,
+                Err(failure) => break Err(failure),
             }
         };
         if let Some(responder) = responder {
             self.answer_emitted(responder, published);
+        }
+        Some(entry)
+    }
+
+    /// Hands a message that was decided on by this rule to the engine, which assigns its offset, and to the shards of its
+    /// subscribers. The request is answered when the message is stored as the rule says; where that takes time, by what takes
+    /// the responder.
+    ///
+    /// # Errors
+    /// With the message where the topic has to be looked up again.
+    fn emit(
+        &self,
+        entry: &Arc<TopicEntry>,
+        rule: &Arc<TopicOptions>,
+        message: KeyedDraft,
+        responder: &mut Option<Responder>,
+    ) -> Result<Result<Published, Failure>, Box<KeyedDraft>> {
+        let now = self.core.clock.now();
+        let hand_over = |message: &_| self.core.hub.deliver(&entry.reach, message);
+        let pending = || PendingEmit { broker: self.clone(), entry: Arc::clone(entry), responder: responder.take() };
+        match self.core.engine.publish(&entry.stream, rule, message, now, hand_over, pending) {
+            Ok(Placed::Visible(published)) => Ok(Ok(published)),
+            // Nobody is answered now: the responder was taken.
+            Ok(Placed::Pending) => Ok(Ok(Published { position: None, duplicate: false })),
+            Err(NotPublished::Retired(back)) => Err(back),
+            Err(NotPublished::KeyReused) => Ok(Err(key_reused())),
+            Err(NotPublished::TooManyKeys) => Ok(Err(too_many_keys())),
+            Err(NotPublished::NotKept(error)) => Ok(Err(error.to_failure())),
         }
     }
 

@@ -7,7 +7,8 @@ use rialto_protocol::{Delivery, ErrorCode, Failure, Gap, Position, Reply, Subscr
 
 use super::Broker;
 use super::kept_past::PendingSubscribe;
-use crate::access::Action;
+use crate::access::{self, Action, Target};
+use crate::config::TopicOptions;
 use crate::engine::{Retired, View};
 use crate::hub::{FieldPlace, Subscribe, SubscribeReply, Subscription, TooManyFields};
 use crate::presence::{PresenceFollower, PresenceView, TopicPresence};
@@ -29,6 +30,8 @@ pub(crate) struct SubscribeOptions {
     pub(crate) kept: Option<KeptRange>,
     /// The delivery policy; none means the topic's own.
     pub(crate) delivery: Option<Delivery>,
+    /// The rule by which it was admitted.
+    pub(crate) rule: Option<Arc<TopicOptions>>,
     /// What is reserved for the policy.
     pub(crate) field: Option<FieldPlace>,
     /// Whether joins and leaves are reported to it.
@@ -80,7 +83,10 @@ impl Broker {
         let action = Action::Subscribe { delivery: options.delivery.as_ref() };
         self.check(Caller::Session(caller), action, topic)?;
         let entry = self.core.topics.entry(topic, &self.core.engine, || caller.holder())?;
-        self.choose(&entry, caller, options)?;
+        let rule = entry.stream.rule_to_decide();
+        // The rule may have changed since, and decides from here on.
+        access::check(Caller::Session(caller), action, Target::Topic { topic, options: &|| Some(Arc::clone(&rule)) })?;
+        self.choose(&entry, rule, caller, options)?;
         if options.presence {
             presence_of(&entry)?;
         }
@@ -95,7 +101,8 @@ impl Broker {
         options: SubscribeOptions,
         responder: Responder,
     ) {
-        match self.deciding_logic(&entry) {
+        let decides = self.deciding_logic(options.rule.as_ref().unwrap_or(&entry.stream.rule()));
+        match decides {
             Ok(None) => self.join(entry, caller, options, responder),
             Ok(Some(logic)) => logic.subscribe(self, entry, caller, options, responder),
             Err(failure) => responder.fail(failure),
@@ -106,11 +113,12 @@ impl Broker {
     fn choose(
         &self,
         entry: &TopicEntry,
+        rule: Arc<TopicOptions>,
         caller: &CallerSession,
         options: &mut SubscribeOptions,
     ) -> Result<(), Failure> {
-        let delivery = options.delivery.get_or_insert_with(|| entry.options.delivery.clone());
-        let fields_max = self.core.limits.conflation_fields;
+        let delivery = options.delivery.as_ref().unwrap_or(&rule.delivery);
+        let fields_max = self.core.config.load().limits.conflation_fields;
         let reserved = entry.reach.audience().reserve(delivery, fields_max, || caller.holder());
         options.field = reserved.map_err(|TooManyFields| {
             let text = format!(
@@ -118,32 +126,32 @@ impl Broker {
             );
             Failure::new(ErrorCode::TooMany, text)
         })?;
+        options.rule = Some(rule);
         Ok(())
     }
 
     /// Subscribes a session to a topic: its reply, the catch-up that it asked for, then every message after that.
     pub(crate) fn join(
         &self,
-        mut entry: Arc<TopicEntry>,
+        entry: Arc<TopicEntry>,
         caller: &CallerSession,
         mut options: SubscribeOptions,
         responder: Responder,
     ) {
+        let rule = options.rule.take().unwrap_or_else(|| entry.stream.rule_to_decide());
         let mut responder = Some(responder);
-        while let Err(Retired) = entry.stream.join(|view| {
+        let joined = entry.stream.join_by(&rule, |view| {
             if let Some(responder) = responder.take() {
                 self.enter(&entry, view, caller, &mut options, responder);
             }
-        }) {
-            match self.core.topics.entry_again(&entry, &self.core.engine) {
-                Ok(fresh) => {
-                    entry = fresh;
-                    let delivery = options.delivery.get_or_insert_with(|| entry.options.delivery.clone());
-                    // A topic that has just come back has no other subscribers whose fields could be too many.
-                    options.field =
-                        entry.reach.audience().reserve(delivery, usize::MAX, || caller.holder()).ok().flatten();
-                }
-                Err(failure) => return responder.into_iter().for_each(|responder| responder.fail(failure.clone())),
+        });
+        if let (Err(Retired), Some(responder)) = (joined, responder) {
+            // The topic was forgotten, or has another rule: whoever decides by that is asked.
+            let SubscribeOptions { since, last, delivery, presence, .. } = options;
+            let options = SubscribeOptions { since, last, delivery, presence, ..SubscribeOptions::default() };
+            let topic = entry.stream.topic().clone();
+            if let Some(pending) = self.begin_subscribe(caller, SubscribeRequest { topic, options, responder }) {
+                pending.then(Vec::new());
             }
         }
     }
@@ -157,9 +165,9 @@ impl Broker {
         options: &mut SubscribeOptions,
         responder: Responder,
     ) {
-        let SubscribeOptions { since, last, kept, delivery, field, presence } = std::mem::take(options);
+        let SubscribeOptions { since, last, kept, delivery, field, presence, .. } = std::mem::take(options);
         let session = caller.key;
-        let delivery = delivery.unwrap_or_else(|| entry.options.delivery.clone());
+        let delivery = delivery.unwrap_or_else(|| entry.stream.rule().delivery.clone());
         let (topic, position): (Arc<str>, _) = (entry.stream.topic().as_str().into(), view.position());
         let mut subscribed = Subscribed { topic, position: None, recovered: None, more: None, present: None };
         let hub = &self.core.hub;
@@ -216,7 +224,8 @@ impl Broker {
                 member: caller.member.clone(),
                 known,
             };
-            let presence = entry.presence.as_ref().zip(known).map(follower);
+            let presence = entry.presence();
+            let presence = presence.as_ref().zip(known).map(follower);
             responder.ok_starting(reply, PartStart { replay: replay_id, presence });
         }
     }
@@ -261,9 +270,9 @@ impl Broker {
 ///
 /// # Errors
 /// `unavailable` where it does not.
-pub(crate) fn presence_of(entry: &TopicEntry) -> Result<&TopicPresence, Failure> {
+pub(crate) fn presence_of(entry: &TopicEntry) -> Result<Arc<TopicPresence>, Failure> {
     let text = "this topic keeps no presence";
-    entry.presence.as_deref().ok_or_else(|| Failure::new(ErrorCode::Unavailable, text))
+    entry.presence().clone().ok_or_else(|| Failure::new(ErrorCode::Unavailable, text))
 }
 
 #[cfg(test)]

@@ -95,6 +95,12 @@ pub(crate) trait TopicLogic: Send + Sync {
         in_flight: InFlightGuard,
     ) -> Result<(), RawMessage>;
 
+    /// It does not own a topic any more: the subscriptions of all members have ended.
+    fn give_up_topic(self: Arc<Self>, broker: &Broker, topic: &Topic);
+
+    /// It does not own a raw endpoint any more: its sessions there are closed, and asked to reconnect.
+    fn give_up_endpoint(self: Arc<Self>, broker: &Broker, endpoint: &str);
+
     /// A session on a raw endpoint has ended. Never refused.
     fn disconnect(self: Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>);
 }

@@ -32,6 +32,14 @@ impl ControlArgs {
     /// # Errors
     /// When no broker can be reached, or the error that it returns.
     pub(crate) fn ask(&self, operation: &str, body: &Value) -> Result<Value> {
+        self.request(operation, body)?.map_err(|failure| anyhow!("{}", message(&failure)))
+    }
+
+    /// Requests an operation of the HTTP API. Returns its result, or the failure that the broker returns.
+    ///
+    /// # Errors
+    /// When no broker can be reached.
+    pub(crate) fn request(&self, operation: &str, body: &Value) -> Result<Result<Value, Value>> {
         let path = self.find()?;
         let mut stream = UnixStream::connect(&path).map_err(|error| {
             anyhow!("cannot reach a broker at {}: {error}\n  = help: is it running, and is it yours?", path.display())
@@ -98,18 +106,19 @@ pub(crate) fn usual_folder() -> PathBuf {
     }
 }
 
-/// The body of an HTTP response, or the error that it reports.
-fn read(answer: &[u8]) -> Result<Value> {
+/// What a failure says, for a terminal.
+pub(crate) fn message(failure: &Value) -> String {
+    escaped::indented(failure["message"].as_str().unwrap_or("the broker refused the request"))
+}
+
+/// The body of an HTTP response, or the failure that it reports.
+fn read(answer: &[u8]) -> Result<Result<Value, Value>> {
     let head =
         answer.windows(4).position(|four| four == b"\r\n\r\n").context("not a broker: the response is not HTTP")?;
     let (head, body) = (String::from_utf8_lossy(&answer[..head]), &answer[head + 4..]);
     let status = head.split(' ').nth(1).unwrap_or_default();
     let body: Value = serde_json::from_slice(body).context("the broker's response is truncated")?;
-    if status == "200" {
-        return Ok(body);
-    }
-    let message = body["message"].as_str().unwrap_or("the broker refused the request");
-    Err(anyhow!("{}", escaped::indented(message)))
+    Ok(if status == "200" { Ok(body) } else { Err(body) })
 }
 
 #[cfg(test)]
@@ -119,15 +128,11 @@ mod tests {
     #[test]
     fn responses_and_failures_are_parsed() {
         let good = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
-        assert_eq!(read(good).expect("an answer"), serde_json::json!({}));
-        for (answer, expected) in [
-            (
-                &b"HTTP/1.1 404 Not Found\r\n\r\n{\"code\":\"not_found\",\"message\":\"there is no plugin\"}"[..],
-                "there is no plugin",
-            ),
-            (b"HTTP/1.1 200 OK\r\n\r\n{", "truncated"),
-            (b"SSH-2.0", "not a broker"),
-        ] {
+        assert_eq!(read(good).expect("an answer"), Ok(serde_json::json!({})));
+        let refused = b"HTTP/1.1 404 Not Found\r\n\r\n{\"code\":\"not_found\",\"message\":\"there is no plugin\"}";
+        let failure = read(refused).expect("an answer").expect_err("a failure");
+        assert_eq!(message(&failure), "there is no plugin");
+        for (answer, expected) in [(&b"HTTP/1.1 200 OK\r\n\r\n{"[..], "truncated"), (b"SSH-2.0", "not a broker")] {
             let told = read(answer).expect_err("a failure").to_string();
             assert!(told.contains(expected), "{told}");
         }

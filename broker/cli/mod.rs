@@ -16,6 +16,7 @@ mod output;
 mod plugin;
 mod presence;
 mod publish;
+mod reload;
 mod serve;
 mod sub;
 
@@ -60,6 +61,11 @@ enum Command {
     ApiKey(api_key::ApiKeyArgs),
     /// Checks a configuration and reports every problem in it.
     Check(check::CheckArgs),
+    /// Applies the configuration file of a running broker again.
+    ///
+    /// Waits for the outcome and prints what has changed and what needs a restart. If the file has a problem, or a plugin
+    /// that is required does not start, nothing is changed.
+    Reload(reload::ReloadArgs),
     /// Prints a configuration to start from: every key with its meaning, range and default.
     #[command(after_help = config::EXAMPLES)]
     Config(config::ConfigArgs),
@@ -86,6 +92,7 @@ pub fn main() -> ExitCode {
         Some(Command::CompileComponent(args)) => compile_component::run(&args),
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Config(args)) => config::run(&args),
+        Some(Command::Reload(args)) => reload::run(&args),
         Some(Command::Sub(args)) => sub::run(&args),
         Some(Command::Pub(args)) => publish::run(&args),
         Some(Command::Call(args)) => call::run(&args),

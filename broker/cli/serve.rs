@@ -8,6 +8,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 use super::check::wants_color;
 use super::output::Output;
@@ -71,9 +75,10 @@ async fn serve(path: &Path, config: Config, said: &Said) -> anyhow::Result<ExitC
     // First of all: a signal that comes before has its usual effect, which of SIGHUP is to end the process.
     let mut signals = Signals::listen()?;
     let hangup = signal(SignalKind::hangup())?;
-    let mut settings = config.clone();
-    settings.sandbox.cache = settings.sandbox.cache.or_else(usual_cache);
+    let (mut settings, usual_cache, level) = (config.clone(), usual_cache(), said.level.clone());
+    settings.sandbox.cache = settings.sandbox.cache.or_else(|| usual_cache.clone());
     let builder = Broker::builder().config(settings).config_file(path).compiler(own_program());
+    let builder = builder.usual_cache(usual_cache).on_log_level(move |name| set_level(&level, name));
     // Plugins may take their time to be compiled, and whoever wants to stop does not wait for that.
     let starting = tokio::task::spawn_blocking(move || builder.start());
     let broker = tokio::select! {
@@ -97,7 +102,7 @@ async fn serve(path: &Path, config: Config, said: &Said) -> anyhow::Result<ExitC
     server.run(signals.next()).await;
     reloads.abort();
     said.print("Stopping: sessions are closed with a request to reconnect. A second signal stops at once.\n");
-    let deadline = Duration::from_millis(config.server.shutdown_ms);
+    let deadline = Duration::from_millis(broker.core.config.load().server.shutdown_ms);
     tokio::select! {
         ended = broker.shutdown(deadline) => {
             said.print(if ended { "Stopped.\n" } else { "Stopped; some sessions did not end in time and were dropped.\n" });
@@ -122,22 +127,15 @@ fn open_control(server: &mut Server, named: Option<&Path>) -> anyhow::Result<()>
         (None, Some(port)) => control::usual_folder().join(format!("{port}.sock")),
     };
     if let Err(error) = server.open_control(&path) {
-        tracing::warn!(%error, "no control socket: commands like `rialto plugin reload` cannot reach this broker");
+        tracing::warn!(%error, "no control socket: commands like `rialto reload` cannot reach this broker");
     }
     Ok(())
 }
 
-/// Reloads all plugins at each SIGHUP.
+/// Applies the configuration file again at each SIGHUP. The outcome is logged by the reload itself.
 async fn reload_on_signal(broker: Broker, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
-        reload_all(&broker).await;
-    }
-}
-
-/// Reloads all plugins. The outcome of each is logged by the reload itself.
-async fn reload_all(broker: &Broker) {
-    if let Err(error) = broker.reload_plugins().await {
-        tracing::error!(%error, "no plugin was reloaded; the old versions stay");
+        let _ = broker.reload_file().await;
     }
 }
 
@@ -211,17 +209,22 @@ fn describe_files(limits: &Limits) -> Option<String> {
 struct Said {
     out: Output,
     err: Output,
+    level: Level,
 }
+
+/// The level from which on lines are logged.
+type Level = reload::Handle<LevelFilter, Registry>;
 
 impl Said {
     /// Logs to standard error from now on.
     fn start(level: &str) -> std::io::Result<Self> {
         let out = Output::start("rialto-stdout", std::io::stdout())?;
         let err = Output::start("rialto-log", std::io::stderr())?;
-        let level = level.parse().unwrap_or(tracing::Level::INFO);
+        let (filter, level) = reload::Layer::new(level_filter(level));
         let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        tracing_subscriber::fmt().with_max_level(level).with_writer(err.clone()).with_ansi(color).init();
-        Ok(Self { out, err })
+        let lines = tracing_subscriber::fmt::layer().with_writer(err.clone()).with_ansi(color);
+        tracing_subscriber::registry().with(filter).with(lines).init();
+        Ok(Self { out, err, level })
     }
 
     fn print(&self, text: &str) {
@@ -232,6 +235,17 @@ impl Said {
         self.out.flush();
         self.err.flush();
     }
+}
+
+/// Logs from another level on.
+fn set_level(level: &Level, name: &str) {
+    if let Err(error) = level.reload(level_filter(name)) {
+        tracing::error!(%error, "the log level stays as it was");
+    }
+}
+
+fn level_filter(name: &str) -> LevelFilter {
+    name.parse().unwrap_or(LevelFilter::INFO)
 }
 
 fn banner(path: &Path, config: &Config, broker: &Broker, server: &Server) -> String {

@@ -59,7 +59,7 @@ impl Exposures {
             for setting in (table.settings)() {
                 all.insert(header, &setting);
                 for (old, _) in table.renamed.iter().filter(|(_, new)| *new == setting.name) {
-                    all.insert(header, &Setting { name: old, about: &[], form: setting.form.clone(), default: None });
+                    all.insert(header, &Setting { name: old, about: &[], default: None, ..setting.clone() });
                 }
             }
         }

@@ -44,7 +44,7 @@ settings! {
         /// Unsent bytes that the operating system buffers for one session (TCP_NOTSENT_LOWAT). The rest waits in the
         /// outbox, where delivery policies apply: a small value gives a slow consumer fresher messages and takes less
         /// memory of the system. Linux and Android only.
-        unsent_bytes: u32 = 131_072, 4_096 to 1_073_741_824 bytes;
+        unsent_bytes [restart]: u32 = 131_072, 4_096 to 1_073_741_824 bytes;
         /// Back-pressure: messages queued for one shard. Beyond it publishers have to wait.
         inbox_messages: usize = 4_096, 1 to 1_048_576 items;
         /// Conflation: different fields that the subscribers of one topic may use with "latest_by". Each field is read from
@@ -59,7 +59,7 @@ settings! {
         patterns: usize = 100_000, 1 to 10_000_000 items;
         /// Memory for the lists of patterns that topics keep, each shared by all topics that the same patterns select.
         /// Beyond it further topics look their patterns up at every message.
-        pattern_lists_bytes: usize = 33_554_432, 0 to 1_099_511_627_776 bytes;
+        pattern_lists_bytes [restart]: usize = 33_554_432, 0 to 1_099_511_627_776 bytes;
         /// Presence: most members of one topic that are listed. With more, only their count is sent, instead of joins and
         /// leaves.
         presence_members: usize = 200, 1 to 100_000 items;
@@ -86,9 +86,9 @@ settings! {
         /// Write timeout: a connection that accepts no byte for this long is closed.
         write_ms: u64 = 10_000, 10 to 600_000 ms;
         /// Keep-alive: interval between two pings of a session.
-        ping_ms: u64 = 25_000, 10 to 3_600_000 ms;
+        ping_ms [restart]: u64 = 25_000, 10 to 3_600_000 ms;
         /// Keep-alive timeout: a session from which nothing arrives for this long after a ping is closed.
-        pong_ms: u64 = 10_000, 10 to 600_000 ms;
+        pong_ms [restart]: u64 = 10_000, 10 to 600_000 ms;
         /// Timeout for a client to answer a close.
         close_ms: u64 = 5_000, 10 to 600_000 ms;
         /// How long a topic without subscribers stays in memory.

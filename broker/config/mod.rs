@@ -3,7 +3,9 @@
 
 mod api;
 mod built;
+mod changes;
 mod check;
+mod current;
 mod endpoints;
 mod exposure;
 mod hide;
@@ -24,12 +26,13 @@ mod topics;
 use std::collections::BTreeMap;
 
 pub use self::api::{Api, ApiKey};
+pub(crate) use self::changes::Changes;
+pub(crate) use self::current::{ActiveConfig, CurrentConfig};
 pub use self::endpoints::Endpoint;
 pub use self::limits::Limits;
 pub use self::plugins::{Isolation, PluginConfig};
 pub use self::problem::{Problem, Problems};
 pub use self::reference::{demo, markdown, reference, schema};
-pub(crate) use self::rules::CurrentRules;
 pub use self::rules::{Rules, TopicOptions};
 pub use self::sandbox::Sandbox;
 pub use self::server::Server;

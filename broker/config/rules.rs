@@ -1,10 +1,10 @@
-//! Finds the rule of a topic. [`CurrentRules`] holds the rules of the running broker, which a reload replaces.
+//! Finds the rule of a topic, and compares what rules say.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use rialto_protocol::{Delivery, Policy};
 
-use super::{History, OnFailure, TopicRule};
+use super::{Config, History, OnFailure, TopicRule};
 use crate::topic::{Pattern, Topic};
 
 /// The topic rules in file order.
@@ -41,6 +41,18 @@ pub struct TopicOptions {
 }
 
 impl Rules {
+    /// The rules of a configuration. Those that are the same before are the very same values.
+    pub(super) fn of(config: &Config, before: Option<&Rules>) -> Rules {
+        let mut rules = Rules::new(&config.topics);
+        for rule in &mut rules.rules {
+            let same = before.and_then(|before| before.rules.iter().find(|known| *known == rule));
+            if let Some(same) = same {
+                *rule = Arc::clone(same);
+            }
+        }
+        rules
+    }
+
     /// Takes the rules in the order in which they are tried.
     pub fn new(rules: &[TopicRule]) -> Rules {
         let options = |(rule, from): (usize, &TopicRule)| TopicOptions {
@@ -59,33 +71,34 @@ impl Rules {
         Rules { rules: rules.iter().enumerate().map(options).map(Arc::new).collect() }
     }
 
-    /// What each of the rules says, in file order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<TopicOptions>> {
-        self.rules.iter()
-    }
-
     /// The options of the first matching rule; none if no rule matches. Linear in the rules: call it once per topic.
     pub fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
         self.rules.iter().find(|rule| rule.pattern.matches(topic)).cloned()
     }
 }
 
-/// The rules in force, which a reload may replace.
-#[derive(Debug)]
-pub(crate) struct CurrentRules(RwLock<Rules>);
-
-impl CurrentRules {
-    pub(crate) fn new(rules: Rules) -> Self {
-        Self(RwLock::new(rules))
+impl TopicOptions {
+    /// Whether they say the same of a topic, whichever rule it is.
+    pub(crate) fn act_as(&self, other: &TopicOptions) -> bool {
+        TopicOptions { rule: other.rule, pattern: other.pattern.clone(), ..self.clone() } == *other
     }
 
-    /// What the first matching rule says now.
-    pub(crate) fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).options(topic)
+    /// Whether subscribers may stay when these follow others: nobody else has to admit them, and what they chose and follow is
+    /// there still.
+    pub(crate) fn admit_as(&self, other: &TopicOptions) -> bool {
+        self.plugin == other.plugin
+            && self.delivery == other.delivery
+            && self.delivery_max == other.delivery_max
+            && self.presence == other.presence
     }
+}
 
-    pub(crate) fn set(&self, rules: Rules) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = rules;
+#[cfg(test)]
+impl TopicOptions {
+    /// Those of an open topic with this history.
+    pub(crate) fn of_test(history: Option<History>, keys_ms: u64) -> Arc<Self> {
+        let rules = Rules::new(&[TopicRule { history, keys_ms, ..TopicRule::default() }]);
+        Arc::clone(&rules.rules[0])
     }
 }
 

@@ -16,15 +16,15 @@ settings! {
         /// missing, and used only if no other user can write to it; a file in it only if it is unchanged. A relative path
         /// starts at the folder of this file. Without this line it is `$XDG_CACHE_HOME/rialto` or `~/.cache/rialto`, and
         /// none in a program that embeds the broker; `""` switches it off.
-        cache: Option<PathBuf> = None => Custom { form: || file().example("\"/var/cache/rialto\"") };
+        cache [restart]: Option<PathBuf> = None => Custom { form: || file().example("\"/var/cache/rialto\"") };
         /// Folder of recordings of plugins, created when the first is written. A relative path starts at the folder of this
         /// file.
-        recordings: PathBuf = PathBuf::from("recordings") => Custom { form: file };
+        recordings [restart]: PathBuf = PathBuf::from("recordings") => Custom { form: file };
         /// Time to compile one plugin. While the broker serves, the compiler uses half of the cores at the lowest priority.
-        compile_ms: u64 = 120_000, 1_000 to 600_000 ms;
+        compile_ms [restart]: u64 = 120_000, 1_000 to 600_000 ms;
         /// Address space of the process that compiles. A program that embeds the broker has this bound only with
         /// `Builder::compiler`.
-        compile_bytes: u64 = 2_147_483_648, 536_870_912 to 1_099_511_627_776 bytes;
+        compile_bytes [restart]: u64 = 2_147_483_648, 536_870_912 to 1_099_511_627_776 bytes;
     }
 }
 

@@ -20,9 +20,9 @@ settings! {
         /// Addresses to listen on: one, or up to 16 in brackets. IPv6 is written `"[::1]:8080"`. Port 0 takes any free
         /// port. 127.0.0.1 is reachable from this machine only, `"0.0.0.0:8080"` from everywhere, without encryption: use
         /// `[tls]`, or put a reverse proxy with TLS in front. With `[tls]` the list may be empty: `[]`.
-        listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 8080))] => Custom { form: addresses };
+        listen [restart]: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 8080))] => Custom { form: addresses };
         /// Shards: threads that each own a part of the sessions. 0 means one per core.
-        shards: usize = 0, 0 to 256 items;
+        shards [restart]: usize = 0, 0 to 256 items;
         /// Whether the web pages are served. The JavaScript client under `/sdk/` always is.
         page: bool = true => Flag;
         /// Names under which browsers and programs reach this broker, without scheme and port, at most 1_000: a request
@@ -42,11 +42,11 @@ settings! {
         trusted_proxies: Vec<IpNet> = Vec::new() => Custom { form: strings };
         /// Graceful shutdown: how long sessions may take to end when the broker stops.
         shutdown_ms: u64 = 10_000, 0 to 600_000 ms;
-        /// The control socket, through which commands like `rialto plugin reload` reach this broker. A process that can
+        /// The control socket, through which commands like `rialto reload` reach this broker. A process that can
         /// open it may do everything, so only its owner can. A path has at most 107 bytes; a relative one starts at the
         /// folder of this file. Without this line it is `$XDG_RUNTIME_DIR/rialto/PORT.sock` or
         /// `/tmp/rialto-UID/PORT.sock`, and none in a program that embeds the broker; `""` switches it off.
-        control: Option<PathBuf> = None => Custom { form: || Form::of(json!({ "type": "string" })).example("\"/run/rialto/control.sock\"") };
+        control [restart]: Option<PathBuf> = None => Custom { form: || Form::of(json!({ "type": "string" })).example("\"/run/rialto/control.sock\"") };
         /// Log level, the least severe one that is logged: `"error"`, `"warn"`, `"info"`, `"debug"` or `"trace"`.
         log: String = "info".to_owned() => Custom { form: || Form::of(json!({ "enum": LEVELS })) };
     }

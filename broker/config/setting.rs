@@ -38,6 +38,8 @@ pub(super) struct Setting {
     pub(super) form: Form,
     /// The default as it is written in a file; none if a file without the key behaves like no value of it.
     pub(super) default: Option<String>,
+    /// Whether a change takes effect only when the broker is started again.
+    pub(super) needs_restart: bool,
 }
 
 /// What may be written for a key.
@@ -110,7 +112,12 @@ impl Setting {
         kind: &impl Kind<T>,
         default: &T,
     ) -> Setting {
-        Setting { name, about, form: kind.form(), default: kind.written(default) }
+        Setting { name, about, form: kind.form(), default: kind.written(default), needs_restart: false }
+    }
+
+    /// The same setting, of which a change may need a restart.
+    pub(super) fn restart(self, needs_restart: bool) -> Setting {
+        Setting { needs_restart, ..self }
     }
 
     /// What it means, in paragraphs and lists, with its range.
@@ -118,6 +125,9 @@ impl Setting {
         let mut text = paragraphs(self.about);
         if let Some(range) = &self.form.range {
             text.push_str(&format!(" {}.", format!("Range: {range}").replace(' ', NO_BREAK)));
+        }
+        if self.needs_restart {
+            text.push_str(" A change needs a restart.");
         }
         for key in &self.form.keys {
             let range = key.form.range.as_deref().unwrap_or_default();
@@ -328,6 +338,8 @@ fn written_list<T: ToString>(items: &[T], alone: bool) -> String {
 ///         header_ms (was "head_ms"): u64 = 5_000, 10 to 600_000 ms;
 ///         /// A key that is no number: how it is read.
 ///         page: bool = true => Flag;
+///         /// A key of which a change takes effect only when the broker is started again; of all others a reload applies it.
+///         shards [restart]: usize = 0, 0 to 256 items;
 ///     }
 /// }
 /// ```
@@ -341,7 +353,7 @@ macro_rules! settings {
         {
             $(
                 $(#[doc = $doc:literal])+
-                $key:ident $((was $($old:literal),+))?: $type:ty = $default:expr
+                $key:ident $((was $($old:literal),+))? $([$restart:ident])?: $type:ty = $default:expr
                 $(, $min:literal to $max:literal $unit:ident)? $(=> $kind:expr)?;
             )+
         }
@@ -416,7 +428,30 @@ macro_rules! settings {
                         &$crate::config::setting::kind!($($min, $max, $unit)? $($kind)?),
                         &default.$key,
                     )
+                    .restart($crate::config::setting::needs_restart!($($restart)?))
                 ),+]
+            }
+
+            /// The keys with another value in `new`, each with whether that needs a restart.
+            #[allow(dead_code, reason = "entries of a list are compared as a whole")]
+            pub(super) fn changed(&self, new: &Self) -> Vec<(&'static str, bool)> {
+                let mut changed = Vec::new();
+                $(
+                    if self.$key != new.$key {
+                        changed.push((stringify!($key), $crate::config::setting::needs_restart!($($restart)?)));
+                    }
+                )+
+                changed
+            }
+
+            /// Takes over, from what runs, the values of which a change needs a restart.
+            #[allow(dead_code, reason = "entries of a list are replaced as a whole")]
+            pub(super) fn keep_fixed(&mut self, running: &Self) {
+                $(
+                    if $crate::config::setting::needs_restart!($($restart)?) {
+                        self.$key.clone_from(&running.$key);
+                    }
+                )+
             }
         }
     };
@@ -429,6 +464,16 @@ macro_rules! kind {
     };
     ($kind:expr) => {
         $kind
+    };
+}
+
+/// Whether a key was marked as `[restart]`.
+macro_rules! needs_restart {
+    () => {
+        false
+    };
+    (restart) => {
+        true
     };
 }
 
@@ -456,7 +501,7 @@ macro_rules! unit_word {
     };
 }
 
-pub(super) use {kind, settings, unit, unit_word};
+pub(super) use {kind, needs_restart, settings, unit, unit_word};
 
 #[cfg(test)]
 #[allow(unreachable_pub, reason = "the tables of the configuration are public")]
@@ -477,6 +522,8 @@ mod tests {
             wait_ms (was "wait", "delay_ms"): u64 = 50, 10 to 600 ms;
             /// A key that has always been named so.
             page: bool = true => Flag;
+            /// A key that is read once.
+            shards [restart]: usize = 0, 0 to 256 items;
         }
     }
 
@@ -496,7 +543,7 @@ mod tests {
     fn an_old_name_works_and_is_warned_of() {
         for old in ["wait", "delay_ms"] {
             let (sample, problems, warnings) = read(&format!("{old} = 70\npage = false\n"));
-            assert_eq!(sample, Sample { wait_ms: 70, page: false });
+            assert_eq!(sample, Sample { wait_ms: 70, page: false, shards: 0 });
             assert_eq!(problems, Vec::<String>::new());
             assert_eq!(warnings, [format!("`{old}` in `[sample]` is now named `wait_ms`")]);
         }
@@ -523,10 +570,21 @@ mod tests {
     }
 
     #[test]
+    fn changes_are_found_and_what_needs_a_restart_stays() {
+        let running = Sample { wait_ms: 70, page: true, shards: 2 };
+        let mut new = Sample { wait_ms: 80, page: true, shards: 4 };
+        assert_eq!(running.changed(&new), [("wait_ms", false), ("shards", true)]);
+        new.keep_fixed(&running);
+        assert_eq!(new, Sample { wait_ms: 80, page: true, shards: 2 });
+        assert_eq!(new.changed(&new), []);
+    }
+
+    #[test]
     fn settings_are_described() {
-        let [wait, page] = &(Sample::TABLE.settings)()[..] else { panic!("there are two") };
+        let [wait, page, shards] = &(Sample::TABLE.settings)()[..] else { panic!("there are three") };
         assert_eq!(wait.text(), "A key that had two other names. Range:\u{a0}10\u{a0}to\u{a0}600\u{a0}ms.");
         assert_eq!((wait.shown().as_str(), page.shown().as_str()), ("50", "true"));
+        assert!(shards.text().ends_with("Range:\u{a0}0\u{a0}to\u{a0}256. A change needs a restart."));
         let schema = Sample::TABLE.schema();
         assert_eq!(schema["properties"]["wait_ms"]["minimum"], 10);
         assert_eq!(schema["properties"]["wait_ms"]["default"], 50);

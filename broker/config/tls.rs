@@ -19,19 +19,19 @@ settings! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Tls: "[tls]" requires ["certificate", "key"] {
         /// Addresses to listen on with TLS, written like those of `[server]`.
-        listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 8443))] => Custom { form: addresses };
+        listen [restart]: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 8443))] => Custom { form: addresses };
         /// The certificate chain in PEM form, the broker's own certificate first: fullchain.pem of certbot. A relative path
         /// starts at the folder of this file. A changed file is used for new connections without a restart; sessions go
         /// on. If the new file is broken, expired or does not match the key, the certificate in use stays, which is logged
         /// and counted in `tls_reload_errors_total`.
-        certificate: PathBuf = PathBuf::new() => Custom { form: || file().example("\"certificate.pem\"") };
+        certificate [restart]: PathBuf = PathBuf::new() => Custom { form: || file().example("\"certificate.pem\"") };
         /// The private key of the certificate in PEM form (PKCS#8, RSA or SEC1), not encrypted: privkey.pem of certbot.
-        key: PathBuf = PathBuf::new() => Custom { form: || file().example("\"key.pem\"") };
+        key [restart]: PathBuf = PathBuf::new() => Custom { form: || file().example("\"key.pem\"") };
         /// From how many days before its expiry the certificate is warned of: once a day in the log, and by
         /// `tls_certificate_expires_soon` = 1.
-        expiry_warn_days: u32 = 14, 0 to 3_650 items;
+        expiry_warn_days [restart]: u32 = 14, 0 to 3_650 items;
         /// Interval at which both files are checked for changes. A change counts when two checks have seen it.
-        reload_ms: u64 = 2_000, 50 to 3_600_000 ms;
+        reload_ms [restart]: u64 = 2_000, 50 to 3_600_000 ms;
     }
 }
 

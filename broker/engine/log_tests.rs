@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use rialto_protocol::{Payload, Position, Published};
 
 use super::*;
+use crate::config::History;
 use crate::identity::StreamId;
 use crate::message::Draft;
 use crate::shares::Share;
 use crate::store::model::ModelLog;
-use crate::store::{Account, Batch, Begun, Digest, Key, KeyOwner, Page, Retention, Span};
+use crate::store::{Account, Batch, Begun, Digest, Key, KeyOwner, Page, Span};
 
 const SEEDS: u64 = 400;
 const ROUNDS: usize = 200;
@@ -73,16 +74,14 @@ impl World {
     fn new(seed: u64) -> Self {
         let log = Arc::new(ModelLog::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), seed % 4));
         let engine = Engine::Local(Arc::clone(&log) as Arc<dyn Store>);
-        let retention = Some(Retention { messages: 10_000, bytes: 1 << 20, age_ms: 1_000_000 });
-        let open = |(id, retention)| {
-            let keeping = Keeping { retention, keys_ms: 1_000_000 };
+        let history = Some(History { messages: 10_000, bytes: 1 << 20, age_ms: 1_000_000 });
+        let open = |(id, history)| {
+            let rule = TopicOptions::of_test(history, 1_000_000);
             let topic = Topic::parse(&format!("t{id}")).expect("a topic");
-            let stream = engine
-                .open(StreamId::topic(id), topic, "e".into(), keeping.into(), Account::of_test())
-                .expect("opened");
+            let stream = engine.open(StreamId::topic(id), topic, "e".into(), rule, Account::of_test()).expect("opened");
             (Arc::new(stream), Arc::default())
         };
-        let streams = [(1, retention), (2, retention), (3, None)].map(open).into();
+        let streams = [(1, history), (2, history), (3, None)].map(open).into();
         Self { log, engine, streams, begun: 0 }
     }
 
@@ -95,12 +94,12 @@ impl World {
             digest,
             share: Some(Share::of_test()),
         });
-        let draft = Draft { payload, from: None, except: None };
+        let message = KeyedDraft { draft: Draft { payload, from: None, except: None }, keyed };
         let pending =
             Publish { stream: Arc::clone(&stream), log: Arc::clone(&self.log), seen: Arc::clone(&seen), text };
         let text = pending.text.clone();
         let hand_over = |message: &SharedMessage| see(&seen, &stream, &self.log, message);
-        let placed = self.engine.publish(&stream, draft, keyed, Now::default(), hand_over, || pending);
+        let placed = self.engine.publish(&stream, &stream.rule(), message, Now::default(), hand_over, || pending);
         match placed {
             Ok(Placed::Pending) => self.begun += 1,
             Ok(Placed::Visible(published)) => {
@@ -212,6 +211,7 @@ fn whatever_the_log_does_each_topic_has_one_order_and_one_answer_for_each_reques
 /// A message to each of two topics, with a session that joins the second one between them.
 struct Pair {
     streams: [Arc<Stream>; 2],
+    rules: [Arc<TopicOptions>; 2],
     draft: Draft,
     seen: Arc<Mutex<PairsSeen>>,
 }
@@ -228,9 +228,10 @@ struct PairsSeen {
 
 impl AtomicSteps for Pair {
     fn steps(&self) -> Vec<(usize, TransactionStep<'_>)> {
-        let [a, b] = &self.streams;
-        let publish = |stream| TransactionStep::Publish(PublishStep { stream, draft: &self.draft, keyed: None });
-        vec![(0, publish(a)), (7, TransactionStep::Join(b)), (1, publish(b))]
+        let [(a, by), (b, by_b)] = [0, 1].map(|place| (&*self.streams[place], &self.rules[place]));
+        let publish =
+            |stream, rule| TransactionStep::Publish(PublishStep { stream, rule, draft: &self.draft, keyed: None });
+        vec![(0, publish(a, by)), (7, TransactionStep::Join(b, by_b)), (1, publish(b, by_b))]
     }
 
     fn begin(&self, store: &dyn Store, batch: Batch) -> Begun {
@@ -276,7 +277,8 @@ fn transactions_wait_for_the_log_together_and_each_is_visible_whole_or_not_at_al
             if (random >> 33) % 2 == 0 {
                 let payload = Payload::json(&round).expect("a number");
                 let draft = Draft { payload, from: None, except: None };
-                let pair = Pair { streams: streams.clone(), draft, seen: Arc::clone(&seen) };
+                let rules = [0, 1].map(|place: usize| streams[place].rule_to_decide());
+                let pair = Pair { streams: streams.clone(), rules, draft, seen: Arc::clone(&seen) };
                 match world.engine.publish_all(pair, Batch::at(Now::default()), Now::default()) {
                     Ok(Committed::Pending) => begun += 1,
                     Ok(Committed::Visible(..)) => panic!("this log completes nothing at once"),

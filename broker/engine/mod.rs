@@ -10,14 +10,15 @@ mod transaction;
 use std::sync::Arc;
 
 pub(crate) use self::idempotency::{KeyedRequest, Lookup};
-pub(crate) use self::stream::{Keeping, NotPublished, PendingPublish, Placed, Retired, Stream, View};
+pub(crate) use self::stream::{KeyedDraft, NotPublished, PendingPublish, Placed, Retired, Stream, View, retention};
 pub(crate) use self::transaction::{
     AtomicSteps, Committed, PublishStep, StepOutcome, TransactionError, TransactionStep,
 };
 
 use crate::clock::Now;
+use crate::config::TopicOptions;
 use crate::identity::StreamId;
-use crate::message::{Draft, SharedMessage};
+use crate::message::SharedMessage;
 use crate::store::{Account, Store, StoreError};
 use crate::topic::Topic;
 
@@ -29,7 +30,7 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// Goes on with the order of a topic where it was kept, or begins it in this epoch.
+    /// Goes on with the order of a topic of this rule where it was kept, or begins it in this epoch.
     ///
     /// # Errors
     /// When the store cannot say where it was kept.
@@ -38,31 +39,31 @@ impl Engine {
         id: StreamId,
         topic: Topic,
         epoch: Arc<str>,
-        keeping: Arc<Keeping>,
+        rule: Arc<TopicOptions>,
         account: Arc<Account>,
     ) -> Result<Stream, StoreError> {
         match self {
-            Self::Local(store) => Stream::open(id, topic, epoch, Arc::clone(store), keeping, account),
+            Self::Local(store) => Stream::open(id, topic, epoch, Arc::clone(store), rule, account),
         }
     }
 
-    /// Assigns the next offset of the topic to a message and begins its commit, as the topic's rule says. A message that is
+    /// Assigns the next offset of the topic to a message that was decided on by this rule, and begins its commit, as the rule says. A message that is
     /// kept at once is handed over before the next one can get an offset; any other one when the log has completed its commit,
     /// by what `pending` returns. A message whose key is known gets the position that it had, and is not handed over.
     ///
     /// # Errors
-    /// With the draft when the topic has to be looked up again; the key stands for another message; or nothing can be kept.
+    /// With the message when the topic has to be looked up again; the key stands for another message; or nothing can be kept.
     pub(crate) fn publish<P: PendingPublish>(
         &self,
         stream: &Stream,
-        draft: Draft,
-        keyed: Option<KeyedRequest>,
+        rule: &Arc<TopicOptions>,
+        message: KeyedDraft,
         now: Now,
         hand_over: impl Fn(&SharedMessage),
         pending: impl FnOnce() -> P,
     ) -> Result<Placed, NotPublished> {
         match self {
-            Self::Local(_) => stream.publish(draft, keyed, now, hand_over, pending),
+            Self::Local(_) => stream.publish(rule, message, now, hand_over, pending),
         }
     }
 }

@@ -3,9 +3,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::{ArcSwap, Guard};
 use rialto_protocol::{Position, Published};
 
 use crate::clock::Now;
+use crate::config::{History, TopicOptions};
 use crate::identity::StreamId;
 use crate::message::{Draft, Message, SharedMessage};
 use crate::store::{
@@ -17,26 +19,18 @@ use crate::topic::Topic;
 use super::idempotency::{KeyedRequest, Lookup};
 use super::pending::Progress;
 
-/// What is kept of the topics of one rule, each.
-#[derive(Clone, Debug)]
-pub(crate) struct Keeping {
-    /// How many past messages; none keeps none.
-    pub(crate) retention: Option<Retention>,
-    /// How long idempotency keys are remembered.
-    pub(crate) keys_ms: u64,
-}
-
 /// One topic's unbroken run of offsets. First what every publish needs, in the order of the fields.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Stream {
+    /// What the topic's rule says, which a reload may change. It is changed under the lock of `state` only.
+    rule: ArcSwap<TopicOptions>,
     topic: Topic,
     id: StreamId,
     epoch: Arc<str>,
     state: Mutex<StreamState>,
-    keeping: Arc<Keeping>,
-    /// Who holds what is kept.
-    account: Arc<Account>,
+    /// Who holds what is kept. It is changed with the rule.
+    account: ArcSwap<Account>,
     store: Arc<dyn Store>,
 }
 
@@ -67,15 +61,23 @@ pub(crate) trait PendingPublish: Send + 'static {
     fn complete(self, outcome: Result<Published, StoreError>);
 }
 
-/// The stream was retired; the topic has to be looked up again.
+/// The stream was retired, or its rule is not the one any more by which something was decided; the topic has to be looked up
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retired;
+
+/// A message on its way into a topic, and the key of its request.
+#[derive(Debug)]
+pub(crate) struct KeyedDraft {
+    pub(crate) draft: Draft,
+    pub(crate) keyed: Option<KeyedRequest>,
+}
 
 /// Why a message got no position.
 #[derive(Debug)]
 pub(crate) enum NotPublished {
     /// The topic has to be looked up again.
-    Retired(Box<(Draft, Option<KeyedRequest>)>),
+    Retired(Box<KeyedDraft>),
     /// The key stands for another message.
     KeyReused,
     /// No further key of the client can be remembered.
@@ -100,7 +102,7 @@ impl Stream {
         topic: Topic,
         epoch: Arc<str>,
         store: Arc<dyn Store>,
-        keeping: Arc<Keeping>,
+        rule: Arc<TopicOptions>,
         account: Arc<Account>,
     ) -> Result<Self, StoreError> {
         let (epoch, last) = match store.end(&topic)? {
@@ -112,8 +114,8 @@ impl Stream {
             topic,
             epoch,
             store,
-            keeping,
-            account,
+            rule: ArcSwap::new(rule),
+            account: ArcSwap::new(account),
             state: Mutex::new(StreamState { progress: Progress::new(last), retired: false }),
         })
     }
@@ -128,9 +130,42 @@ impl Stream {
         &self.topic
     }
 
+    /// What the topic's rule says, for a moment.
+    pub(crate) fn rule(&self) -> Guard<Arc<TopicOptions>> {
+        self.rule.load()
+    }
+
+    /// What the topic's rule says, for something that is decided by it.
+    pub(crate) fn rule_to_decide(&self) -> Arc<TopicOptions> {
+        self.rule.load_full()
+    }
+
+    /// Lets `change` replace what the rule says, while no message can get an offset and nobody can join. It is not run where
+    /// the stream was retired.
+    pub(crate) fn change_rule(&self, change: impl FnOnce(&Arc<TopicOptions>) -> Option<Arc<TopicOptions>>) {
+        let Ok(_state) = self.lock() else { return };
+        if let Some(rule) = change(&self.rule.load()) {
+            self.rule.store(rule);
+        }
+    }
+
+    /// Lets somebody else hold what is kept from now on; a log that is there stays with whoever began it.
+    pub(crate) fn set_account(&self, account: Arc<Account>) {
+        self.account.store(account);
+    }
+
     /// Whether past messages are kept.
     pub(crate) fn has_history(&self) -> bool {
-        self.keeping.retention.is_some()
+        self.rule().history.is_some()
+    }
+
+    /// As [`Stream::join`], for a session that was admitted by this rule.
+    ///
+    /// # Errors
+    /// [`Retired`], also where the rule has changed; `join` was not run.
+    pub(crate) fn join_by<T>(&self, rule: &Arc<TopicOptions>, join: impl FnOnce(&View<'_>) -> T) -> Result<T, Retired> {
+        let state = self.lock_by(rule)?;
+        Ok(join(&self.view(state.progress.visible)))
     }
 
     /// Runs `join` while no message can get an offset: a session that it adds receives exactly the messages after the
@@ -176,21 +211,22 @@ impl Stream {
     pub(crate) fn kept_key(&self, keyed: KeyedRequest, outcome: Outcome) -> KeptKey {
         let KeyedRequest { key, digest, share } = keyed;
         let record = KeyRecord { digest, outcome };
-        KeptKey { scope: self.scope(), key, record, keys_ms: self.keeping.keys_ms, share }
+        KeptKey { scope: self.scope(), key, record, keys_ms: self.rule().keys_ms, share }
     }
 
     pub(super) fn publish<P: PendingPublish>(
         &self,
-        draft: Draft,
-        keyed: Option<KeyedRequest>,
+        rule: &Arc<TopicOptions>,
+        message: KeyedDraft,
         now: Now,
         hand_over: impl Fn(&SharedMessage),
         pending: impl FnOnce() -> P,
     ) -> Result<Placed, NotPublished> {
-        let mut state = match self.lock() {
+        let mut state = match self.lock_by(rule) {
             Ok(state) => state,
-            Err(Retired) => return Err(NotPublished::Retired(Box::new((draft, keyed)))),
+            Err(Retired) => return Err(NotPublished::Retired(Box::new(message))),
         };
+        let KeyedDraft { draft, keyed } = message;
         let progress = &mut state.progress;
         self.resolve_doubt(progress, now, &hand_over).map_err(NotPublished::NotKept)?;
         if let Some(keyed) = &keyed
@@ -203,7 +239,7 @@ impl Stream {
         }
         let position = self.position(progress.given() + 1);
         let message = Arc::new(Message::new(self.id, self.topic.clone(), position.offset, now.unix_ms, draft));
-        let begun = self.begin(&message, keyed.as_ref(), &position, progress, now);
+        let begun = self.begin(rule, &message, keyed.as_ref(), &position, progress, now);
         match begun {
             Begun::Complete(Ok(())) => {
                 progress.visible = position.offset;
@@ -276,13 +312,14 @@ impl Stream {
     /// Begins the commit of a message. Where nothing of it is to be kept, it only waits for what is under way before it.
     fn begin(
         &self,
+        rule: &TopicOptions,
         message: &SharedMessage,
         keyed: Option<&KeyedRequest>,
         position: &Position,
         progress: &Progress,
         now: Now,
     ) -> Begun {
-        if self.keeping.retention.is_none() && keyed.is_none() && !progress.is_pending() {
+        if rule.history.is_none() && keyed.is_none() && !progress.is_pending() {
             return Begun::Complete(Ok(()));
         }
         let mut batch = Batch::at(now);
@@ -346,14 +383,20 @@ impl Stream {
     }
 
     pub(super) fn kept(&self, message: &SharedMessage) -> Option<KeptMessage> {
-        let retention = self.keeping.retention?;
-        let (epoch, account) = (Arc::clone(&self.epoch), Arc::clone(&self.account));
+        let retention = retention(self.rule().history?);
+        let (epoch, account) = (Arc::clone(&self.epoch), self.account.load_full());
         Some(KeptMessage { message: Arc::clone(message), epoch, retention, account })
     }
 
     /// What the keys of its requests are unique in.
     pub(crate) fn scope(&self) -> Scope {
         Scope::Topic(self.topic.clone())
+    }
+
+    /// The lock, for something that was decided by this rule.
+    pub(super) fn lock_by(&self, rule: &Arc<TopicOptions>) -> Result<MutexGuard<'_, StreamState>, Retired> {
+        let state = self.lock()?;
+        if Arc::ptr_eq(&self.rule.load(), rule) { Ok(state) } else { Err(Retired) }
     }
 
     pub(super) fn lock(&self) -> Result<MutexGuard<'_, StreamState>, Retired> {
@@ -379,13 +422,13 @@ impl View<'_> {
 
     /// The first offset that the topic's rule can still keep, by its number of messages.
     pub(crate) fn oldest_kept(&self) -> u64 {
-        let messages = self.stream.keeping.retention.map_or(0, |retention| retention.messages as u64);
+        let messages = self.stream.rule().history.map_or(0, |history| history.messages as u64);
         (self.visible + 1).saturating_sub(messages).max(1)
     }
 
     /// Begins to read past messages, up to the position of this view, however much later the read completes.
     pub(crate) fn begin_read(&self, span: Span, page: Page, now: Now) -> Reading {
-        if self.stream.keeping.retention.is_none() {
+        if !self.stream.has_history() {
             return Reading::Complete(Ok(Past::default()));
         }
         let visible = self.visible;
@@ -396,6 +439,12 @@ impl View<'_> {
         let reading = self.stream.store.begin_read(&self.stream.topic, span, page, now);
         reading.map(move |past| up_to(visible, past, span))
     }
+}
+
+/// What is kept of a topic by its rule.
+pub(crate) fn retention(history: History) -> Retention {
+    let History { messages, bytes, age_ms } = history;
+    Retention { messages, bytes, age_ms }
 }
 
 /// What is visible of a page: what is kept may already be more.
@@ -419,22 +468,17 @@ mod tests {
     use crate::shares::Share;
     use crate::store::{Digest, Key, KeyOwner, MemoryStore};
 
-    fn draft() -> Draft {
-        Draft { payload: Payload::json(&1).expect("a number"), from: None, except: None }
+    fn message(keyed: Option<KeyedRequest>) -> KeyedDraft {
+        let draft = Draft { payload: Payload::json(&1).expect("a number"), from: None, except: None };
+        KeyedDraft { draft, keyed }
     }
 
     fn open(store: &Arc<dyn Store>, messages: usize) -> Stream {
-        let retention = Retention { messages, bytes: 1_000, age_ms: 1_000 };
-        let keeping = Keeping { retention: (messages > 0).then_some(retention), keys_ms: 1_000 };
-        Stream::open(
-            StreamId::topic(1),
-            Topic::parse("a").expect("a topic"),
-            "e".into(),
-            Arc::clone(store),
-            keeping.into(),
-            Account::of_test(),
-        )
-        .expect("opened")
+        let history = History { messages, bytes: 1_000, age_ms: 1_000 };
+        let rule = TopicOptions::of_test((messages > 0).then_some(history), 1_000);
+        let topic = Topic::parse("a").expect("a topic");
+        Stream::open(StreamId::topic(1), topic, "e".into(), Arc::clone(store), rule, Account::of_test())
+            .expect("opened")
     }
 
     fn store() -> Arc<dyn Store> {
@@ -467,7 +511,7 @@ mod tests {
     }
 
     fn publish(stream: &Stream, keyed: Option<KeyedRequest>) -> Result<Published, NotPublished> {
-        visible(stream.publish(draft(), keyed, Now::default(), |_| {}, no_wait))
+        visible(stream.publish(&stream.rule(), message(keyed), Now::default(), |_| {}, no_wait))
     }
 
     fn offset(published: Result<Published, NotPublished>) -> u64 {
@@ -482,7 +526,8 @@ mod tests {
             stream.join(|view| joined.push(view.position().offset)).expect("not retired");
             let handed = Cell::new(0);
             let hand_over = |message: &SharedMessage| handed.set(message.offset);
-            let published = visible(stream.publish(draft(), None, Now::default(), hand_over, no_wait));
+            let published = stream.publish(&stream.rule(), message(None), Now::default(), hand_over, no_wait);
+            let published = visible(published);
             assert_eq!((offset(published), handed.get()), (expected, expected));
         }
         assert_eq!(joined, [0, 1, 2]);
@@ -494,8 +539,25 @@ mod tests {
         assert!(!stream.retire_if(|| false));
         assert!(stream.retire_if(|| true));
         assert_eq!(stream.join(|_| panic!("nobody joins")), Err(Retired));
-        let refused = stream.publish(draft(), None, Now::default(), |_| panic!("nothing is handed over"), no_wait);
-        assert!(matches!(refused, Err(NotPublished::Retired(back)) if back.0.payload == draft().payload));
+        let nobody = |_: &SharedMessage| panic!("nothing is handed over");
+        let refused = stream.publish(&stream.rule(), message(None), Now::default(), nobody, no_wait);
+        assert!(
+            matches!(refused, Err(NotPublished::Retired(back)) if back.draft.payload == message(None).draft.payload)
+        );
+    }
+
+    #[test]
+    fn what_was_decided_by_a_rule_that_has_changed_is_given_back() {
+        let stream = open(&store(), 0);
+        let before = stream.rule_to_decide();
+        assert_eq!(offset(publish(&stream, None)), 1);
+        stream.change_rule(|_| Some(TopicOptions::of_test(Some(History::default()), 1_000)));
+        let nobody = |_: &SharedMessage| panic!("nothing is handed over");
+        let refused = stream.publish(&before, message(None), Now::default(), nobody, no_wait);
+        assert!(matches!(refused, Err(NotPublished::Retired(_))));
+        assert_eq!(stream.join_by(&before, |_| panic!("nobody joins")), Err(Retired));
+        assert_eq!(offset(publish(&stream, None)), 2, "the order goes on");
+        assert!(stream.has_history());
     }
 
     #[test]

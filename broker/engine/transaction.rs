@@ -8,6 +8,7 @@ use rialto_protocol::Position;
 use super::stream::{Retired, Stream, StreamState, View};
 use super::{Engine, KeyedRequest};
 use crate::clock::Now;
+use crate::config::TopicOptions;
 use crate::identity::StreamId;
 use crate::message::{Draft, Message, SharedMessage};
 use crate::store::{Batch, Begun, Outcome, Store, StoreError, Ticket};
@@ -17,8 +18,8 @@ use crate::store::{Batch, Begun, Outcome, Store, StoreError, Ticket};
 pub(crate) enum TransactionStep<'p> {
     /// A message is published.
     Publish(PublishStep<'p>),
-    /// A session joins a topic.
-    Join(&'p Stream),
+    /// A session joins a topic. It was admitted by this rule.
+    Join(&'p Stream, &'p Arc<TopicOptions>),
 }
 
 /// What was done in a step.
@@ -35,6 +36,8 @@ pub(crate) enum StepOutcome<'p> {
 #[derive(Clone, Copy)]
 pub(crate) struct PublishStep<'p> {
     pub(crate) stream: &'p Stream,
+    /// The rule by which it was decided on.
+    pub(crate) rule: &'p Arc<TopicOptions>,
     pub(crate) draft: &'p Draft,
     /// The key of the request that it answers.
     pub(crate) keyed: Option<&'p KeyedRequest>,
@@ -110,7 +113,8 @@ impl Engine {
 
 fn attempt(store: &dyn Store, all: &impl AtomicSteps, mut batch: Batch, now: Now) -> Result<Attempt, TransactionError> {
     let steps = all.steps();
-    let Ok(mut held) = hold(&steps) else { return Err(TransactionError::Retired(Box::new(batch))) };
+    let held = hold(&steps).and_then(|held| held.check_rules(&steps).map(|()| held));
+    let Ok(mut held) = held else { return Err(TransactionError::Retired(Box::new(batch))) };
     for (place, step) in &steps {
         if let TransactionStep::Publish(PublishStep { stream, .. }) = step {
             let resolved = held.resolve_doubt(stream, now, |message| all.pass(*place, StepOutcome::Recovered(message)));
@@ -155,7 +159,7 @@ fn pass_all(
                 positions.push(stream.position(message.offset));
                 all.pass(*place, StepOutcome::Message(message));
             }
-            TransactionStep::Join(stream) => {
+            TransactionStep::Join(stream, _) => {
                 all.pass(*place, StepOutcome::Joined(stream.view(held.state(stream).progress.visible)));
             }
         }
@@ -170,7 +174,7 @@ fn place(
     batch: &mut Batch,
     now: Now,
 ) -> Vec<SharedMessage> {
-    let place = |PublishStep { stream, draft, keyed }: PublishStep<'_>| {
+    let place = |PublishStep { stream, draft, keyed, .. }: PublishStep<'_>| {
         let given = held.given_mut(stream);
         *given += 1;
         let position = stream.position(*given);
@@ -194,14 +198,21 @@ impl<'p> TransactionStep<'p> {
     fn publish(&self) -> Option<PublishStep<'p>> {
         match self {
             Self::Publish(publish) => Some(*publish),
-            Self::Join(_) => None,
+            Self::Join(..) => None,
         }
     }
 
     fn stream(&self) -> &'p Stream {
         match self {
             Self::Publish(publish) => publish.stream,
-            Self::Join(stream) => stream,
+            Self::Join(stream, _) => stream,
+        }
+    }
+
+    fn rule(&self) -> &'p Arc<TopicOptions> {
+        match self {
+            Self::Publish(publish) => publish.rule,
+            Self::Join(_, rule) => rule,
         }
     }
 }
@@ -225,6 +236,15 @@ fn hold<'p>(steps: &[(usize, TransactionStep<'p>)]) -> Result<LockedStreams<'p>,
 }
 
 impl LockedStreams<'_> {
+    /// Whether the rules are those by which the steps were decided: they cannot change while the streams are held.
+    ///
+    /// # Errors
+    /// [`Retired`] if one has changed.
+    fn check_rules(&self, steps: &[(usize, TransactionStep<'_>)]) -> Result<(), Retired> {
+        let is_current = |step: &TransactionStep<'_>| Arc::ptr_eq(&step.stream().rule(), step.rule());
+        if steps.iter().all(|(_, step)| is_current(step)) { Ok(()) } else { Err(Retired) }
+    }
+
     fn index(&self, stream: &Stream) -> usize {
         let index = self.streams.binary_search_by_key(&stream.id(), |(id, ..)| *id);
         index.expect("the stream of every step is held")
@@ -291,10 +311,10 @@ mod tests {
     use rialto_protocol::Payload;
 
     use super::*;
-    use crate::engine::Keeping;
+    use crate::config::History;
     use crate::shares::Share;
     use crate::store::failing::FailingStore;
-    use crate::store::{Account, Digest, Key, KeyOwner, Page, Retention, Scope, Span, Store, Writes};
+    use crate::store::{Account, Digest, Key, KeyOwner, Page, Scope, Span, Store, Writes};
     use crate::topic::Topic;
 
     fn draft(text: &str) -> Draft {
@@ -302,17 +322,10 @@ mod tests {
     }
 
     fn open(engine: &Engine, id: u64, topic: &str) -> Stream {
-        let retention = Some(Retention { messages: 10, bytes: 1_000, age_ms: 1_000 });
-        let keeping = Keeping { retention, keys_ms: 1_000 };
-        engine
-            .open(
-                StreamId::topic(id),
-                Topic::parse(topic).expect("a topic"),
-                "e".into(),
-                keeping.into(),
-                Account::of_test(),
-            )
-            .expect("opened")
+        let history = History { messages: 10, bytes: 1_000, age_ms: 1_000 };
+        let rule = TopicOptions::of_test(Some(history), 1_000);
+        let topic = Topic::parse(topic).expect("a topic");
+        engine.open(StreamId::topic(id), topic, "e".into(), rule, Account::of_test()).expect("opened")
     }
 
     fn keyed() -> KeyedRequest {
@@ -339,17 +352,17 @@ mod tests {
 
     #[derive(Clone)]
     enum NotedStep {
-        Publish(Arc<Stream>, Draft, Option<KeyedRequest>),
-        Join(Arc<Stream>),
+        Publish(Arc<Stream>, Arc<TopicOptions>, Draft, Option<KeyedRequest>),
+        Join(Arc<Stream>, Arc<TopicOptions>),
     }
 
     impl NotedStep {
         fn step(&self) -> TransactionStep<'_> {
             match self {
-                Self::Publish(stream, draft, keyed) => {
-                    TransactionStep::Publish(PublishStep { stream, draft, keyed: keyed.as_ref() })
+                Self::Publish(stream, rule, draft, keyed) => {
+                    TransactionStep::Publish(PublishStep { stream, rule, draft, keyed: keyed.as_ref() })
                 }
-                Self::Join(stream) => TransactionStep::Join(stream),
+                Self::Join(stream, rule) => TransactionStep::Join(stream, rule),
             }
         }
     }
@@ -383,13 +396,16 @@ mod tests {
         let engine = Engine::Local(Arc::clone(&store) as Arc<dyn Store>);
         let (b, a) = (Arc::new(open(&engine, 2, "b")), Arc::new(open(&engine, 1, "a")));
         let keyed = keyed();
-        let publish = |stream: &Arc<Stream>, text, keyed| NotedStep::Publish(Arc::clone(stream), draft(text), keyed);
+        let publish = |stream: &Arc<Stream>, text, keyed| {
+            NotedStep::Publish(Arc::clone(stream), stream.rule_to_decide(), draft(text), keyed)
+        };
+        let join = |stream: &Arc<Stream>| NotedStep::Join(Arc::clone(stream), stream.rule_to_decide());
         let steps = vec![
             publish(&b, "1", Some(keyed.clone())),
-            NotedStep::Join(Arc::clone(&a)),
+            join(&a),
             publish(&a, "2", None),
             publish(&b, "3", None),
-            NotedStep::Join(Arc::clone(&b)),
+            join(&b),
         ];
         for attempt in 0..4 {
             store.fail(usize::from(attempt % 2 == 0));
@@ -428,6 +444,11 @@ mod tests {
                 }
             }
         }
+        b.change_rule(|rule| Some(Arc::new((**rule).clone())));
+        let noted = Arc::default();
+        let changed = NotedSteps { steps: steps.clone(), noted: Arc::clone(&noted) };
+        let changed = engine.publish_all(changed, state("x"), Now::default());
+        assert!(changed.is_err_and(|error| matches!(error.reason, TransactionError::Retired(_))));
         assert!(a.retire_if(|| true));
         let noted = Arc::default();
         let gone = engine.publish_all(NotedSteps { steps, noted: Arc::clone(&noted) }, state("x"), Now::default());

@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 /// The budget, shared by the shards of one hub.
 #[derive(Debug)]
 pub(super) struct Budget {
-    bytes_max: usize,
+    bytes_max: AtomicUsize,
     metrics: Arc<Metrics>,
     shards: Box<[ShardBudget]>,
 }
@@ -26,6 +26,7 @@ struct ShardBudget {
 
 impl Budget {
     pub(super) fn new(bytes_max: usize, shards: usize, metrics: Arc<Metrics>) -> Self {
+        let bytes_max = AtomicUsize::new(bytes_max);
         Self { bytes_max, metrics, shards: (0..shards).map(|_| ShardBudget::default()).collect() }
     }
 
@@ -40,7 +41,11 @@ impl Budget {
     }
 
     pub(super) fn is_exceeded(&self) -> bool {
-        self.metrics.outbox_bytes.get() > self.bytes_max as u64
+        self.metrics.outbox_bytes.get() > self.bytes_max.load(Relaxed) as u64
+    }
+
+    pub(super) fn set_bytes_max(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Relaxed);
     }
 
     /// Sets the size of a shard's largest outbox.

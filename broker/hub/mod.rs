@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rialto_protocol::Closing;
+use rialto_protocol::{Closing, Failure};
 
 pub(crate) use self::routing::audience::{Audience, FieldPlace, TooManyFields};
 pub(crate) use self::routing::patterns::{Patterns, Selectors, TooManyPatterns};
@@ -35,11 +35,12 @@ use self::budget::Budget;
 use self::routing::patterns::Selector;
 use self::routing::selector_lists::SelectorList;
 use self::shard::inbox::Inbox;
+use crate::config::Limits;
 pub(crate) use crate::identity::{SessionKey, StreamId, StreamKind};
 use crate::message::SharedMessage;
 use crate::metrics::Metrics;
 use crate::shares::Holder;
-use crate::topic::Pattern;
+use crate::topic::{Pattern, Topic};
 
 /// The settings that shards need.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +59,28 @@ pub(crate) struct HubLimits {
     pub(crate) control_frames_per_s: u32,
     pub(crate) patterns: usize,
     pub(crate) pattern_lists_bytes: usize,
+}
+
+impl HubLimits {
+    /// Those of a configuration, for so many shards.
+    pub(crate) fn of(shards: usize, limits: &Limits) -> Self {
+        Self {
+            shards,
+            inbox_messages: limits.inbox_messages,
+            outbox_bytes: limits.outbox_bytes,
+            outboxes_bytes: limits.outboxes_bytes,
+            ping: Duration::from_millis(limits.ping_ms),
+            pong: Duration::from_millis(limits.pong_ms),
+            frame: Duration::from_millis(limits.frame_ms),
+            write: Duration::from_millis(limits.write_ms),
+            close: Duration::from_millis(limits.close_ms),
+            message_bytes: limits.message_bytes,
+            fragments: limits.fragments,
+            control_frames_per_s: limits.control_frames_per_s,
+            patterns: limits.patterns,
+            pattern_lists_bytes: limits.pattern_lists_bytes,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -89,6 +112,7 @@ impl HubLimits {
 pub(crate) struct Hub {
     inboxes: Arc<[Arc<Inbox>]>,
     patterns: Arc<Patterns>,
+    budget: Arc<Budget>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     replays: Arc<AtomicU64>,
 }
@@ -111,7 +135,7 @@ impl Hub {
         let patterns =
             Arc::new(Patterns::new(limits.patterns, limits.pattern_lists_bytes, limits.shards, Arc::clone(metrics)));
         let (inboxes, threads) = (inboxes.into(), Arc::new(Mutex::new(threads)));
-        Ok(Self { inboxes, patterns, threads, replays: Arc::default() })
+        Ok(Self { inboxes, patterns, budget, threads, replays: Arc::default() })
     }
 
     pub(crate) fn shards(&self) -> usize {
@@ -227,6 +251,25 @@ impl Hub {
     /// Ends a subscription, or the replay before it; and the subscription to the topic's presence.
     pub(crate) fn unsubscribe(&self, session: SessionKey, stream: StreamId) {
         self.inboxes[session.shard()].push(Command::Unsubscribe { session, stream });
+    }
+
+    /// Ends the subscriptions of all sessions to a topic and its presence, and reports that to them. The caller holds the topic's
+    /// order: they get every earlier message and no later one.
+    pub(crate) fn end_subscribers(&self, reach: &Reach, stream: StreamId, topic: &Topic, failure: &Failure) {
+        for shard in reach.audience().shards() {
+            let ended = Box::new((topic.clone(), failure.clone()));
+            self.inboxes[shard].push(Command::EndStream { stream, ended });
+        }
+    }
+
+    /// Applies other limits: each shard from its next turn on.
+    pub(crate) fn set_limits(&self, limits: HubLimits) {
+        self.budget.set_bytes_max(limits.outboxes_bytes);
+        self.patterns.set_max(limits.patterns);
+        for (shard, inbox) in self.inboxes.iter().enumerate() {
+            inbox.set_mark(limits.inbox_messages);
+            self.run_on(shard, move |shard| shard.set_limits(limits));
+        }
     }
 
     /// Runs a piece of work on a shard's own thread.

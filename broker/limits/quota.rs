@@ -6,9 +6,8 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The same number of slots for every key.
+/// The slots of many keys, each with the same bound.
 pub(crate) struct Quota<K> {
-    slots_max: usize,
     taken: Arc<SlotCounts<K>>,
 }
 
@@ -21,17 +20,19 @@ pub(crate) struct QuotaSlot<K: Eq + Hash> {
 /// The slots in use, by key.
 struct SlotCounts<K>(Mutex<HashMap<K, usize>>);
 
-impl<K: Clone + Eq + Hash> Quota<K> {
-    pub(crate) fn new(slots_max: usize) -> Self {
-        Self { slots_max, taken: Arc::new(SlotCounts(Mutex::default())) }
+impl<K> Default for Quota<K> {
+    fn default() -> Self {
+        Self { taken: Arc::new(SlotCounts(Mutex::default())) }
     }
+}
 
-    /// Takes a slot of this key, if one is left.
-    pub(crate) fn take(&self, key: &K) -> Option<QuotaSlot<K>> {
+impl<K: Clone + Eq + Hash> Quota<K> {
+    /// Takes a slot of this key, if one of `slots_max` is left.
+    pub(crate) fn take(&self, key: &K, slots_max: usize) -> Option<QuotaSlot<K>> {
         let mut taken = self.taken.lock();
         match taken.entry(key.clone()) {
-            Entry::Occupied(mut slots) if *slots.get() < self.slots_max => *slots.get_mut() += 1,
-            Entry::Vacant(slots) if self.slots_max > 0 => drop(slots.insert(1)),
+            Entry::Occupied(mut slots) if *slots.get() < slots_max => *slots.get_mut() += 1,
+            Entry::Vacant(slots) if slots_max > 0 => drop(slots.insert(1)),
             _ => return None,
         }
         drop(taken);
@@ -76,7 +77,7 @@ impl<K: Eq + Hash> fmt::Debug for QuotaSlot<K> {
 
 impl<K> fmt::Debug for Quota<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Quota").field("slots_max", &self.slots_max).finish_non_exhaustive()
+        f.write_str("Quota")
     }
 }
 
@@ -86,22 +87,24 @@ mod tests {
 
     #[test]
     fn each_key_has_its_slots_and_is_removed_when_unused() {
-        let quota = Quota::new(2);
-        let first = quota.take(&"a").expect("a slot");
-        let second = quota.take(&"a").expect("a slot");
-        assert!(quota.take(&"a").is_none());
-        let other = quota.take(&"b").expect("a slot of another key");
+        let quota = Quota::default();
+        let first = quota.take(&"a", 2).expect("a slot");
+        let second = quota.take(&"a", 2).expect("a slot");
+        assert!(quota.take(&"a", 2).is_none());
+        let third = quota.take(&"a", 3).expect("the bound was raised");
+        drop(third);
+        let other = quota.take(&"b", 2).expect("a slot of another key");
         drop(first);
-        let again = quota.take(&"a").expect("one was released");
+        let again = quota.take(&"a", 2).expect("one was released");
         drop((second, other, again));
         assert!(quota.taken.lock().is_empty());
-        assert!(Quota::new(0).take(&"a").is_none());
+        assert!(Quota::default().take(&"a", 0).is_none());
     }
 
     #[test]
     fn memory_is_released_after_a_flood_of_keys() {
-        let quota = Quota::new(1);
-        let flood: Vec<_> = (0..100_000).map(|key| quota.take(&key)).collect();
+        let quota = Quota::default();
+        let flood: Vec<_> = (0..100_000).map(|key| quota.take(&key, 1)).collect();
         assert!(quota.taken.lock().capacity() >= 100_000);
         drop(flood);
         assert!(quota.taken.lock().capacity() <= 1_024);

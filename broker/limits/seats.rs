@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rialto_protocol::{CloseCode, Closing};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::count::{Count, Counted};
 use super::quota::{Quota, QuotaSlot};
 use crate::config::Limits;
 use crate::shares::network::Network;
@@ -12,12 +12,11 @@ use crate::shares::network::Network;
 /// Retry hint for a session that was refused by a limit.
 const RETRY_MS: u64 = 5_000;
 
-/// The session limits of a broker.
-#[derive(Debug)]
+/// The sessions of a broker, as far as limits concern them.
+#[derive(Debug, Default)]
 pub(crate) struct SessionLimits {
-    free: Arc<Semaphore>,
+    open: Count,
     users: Quota<Arc<str>>,
-    sessions_per_user: usize,
 }
 
 /// The outcome of asking for a session: a permit, or a refusal that the client is sent.
@@ -33,7 +32,7 @@ pub(crate) struct SessionPermit {
 /// The slots that a session holds, released on drop. Those that most sessions do not have are boxed.
 #[derive(Default)]
 pub(crate) struct PermitShares {
-    _permit: Option<OwnedSemaphorePermit>,
+    _open: Option<Counted>,
     _of_user: Option<Box<QuotaSlot<Arc<str>>>>,
     of_address: Option<Box<QuotaSlot<Network>>>,
 }
@@ -46,33 +45,28 @@ impl SessionPermit {
 }
 
 impl SessionLimits {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        let (free, sessions_per_user) = (Arc::new(Semaphore::new(limits.sessions)), limits.sessions_per_user);
-        Self { free, users: Quota::new(sessions_per_user), sessions_per_user }
-    }
-
-    /// A permit for a session without a user, if the limit allows it.
-    pub(crate) fn permit(&self, of_address: Option<QuotaSlot<Network>>) -> Option<SessionPermit> {
-        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        let slots = PermitShares { _permit: Some(permit), _of_user: None, of_address: of_address.map(Box::new) };
+    /// A permit for a session without a user, if the limits allow it.
+    pub(crate) fn permit(&self, limits: &Limits, of_address: Option<QuotaSlot<Network>>) -> Option<SessionPermit> {
+        let open = self.open.take(limits.sessions)?;
+        let slots = PermitShares { _open: Some(open), _of_user: None, of_address: of_address.map(Box::new) };
         Some(SessionPermit { slots, ..SessionPermit::default() })
     }
 
     /// A permit for a session whose upgrade has been answered: beyond a limit it carries the refusal, so that the session is
     /// closed with a reason.
-    pub(crate) fn permit_or_refusal(&self, user: Option<&str>) -> SessionPermit {
-        let Some(permit) = self.permit(None) else {
+    pub(crate) fn permit_or_refusal(&self, limits: &Limits, user: Option<&str>) -> SessionPermit {
+        let Some(permit) = self.permit(limits, None) else {
             return refused(CloseCode::TryAgainLater, "session limit reached, try again later");
         };
         let Some(user) = user else { return permit };
         let user = Arc::from(user);
-        match self.users.take(&user) {
+        match self.users.take(&user, limits.sessions_per_user) {
             Some(slot) => {
                 let slots = PermitShares { _of_user: Some(Box::new(slot)), ..permit.slots };
                 SessionPermit { user: Some(user), slots, ..permit }
             }
             None => {
-                let message = format!("session limit of this user reached: {}", self.sessions_per_user);
+                let message = format!("session limit of this user reached: {}", limits.sessions_per_user);
                 refused(CloseCode::TooMany, &message)
             }
         }

@@ -45,7 +45,7 @@ pub(crate) use self::run::registry::PluginRegistry;
 pub(crate) use self::run::state::Generation;
 pub use self::run::status::{FailureReport, PluginHealth};
 pub(crate) use self::run::status::{Status, StatusReport};
-pub(crate) use self::run::version::{Isolation, OnReplaced, Version};
+pub(crate) use self::run::version::{Isolation, PendingReplacement, Replacement, ThreadEnded, Version};
 pub(crate) use self::run::worker::{Surroundings, spawn};
 
 use self::run::hook_context::{Cause, HookHost};

@@ -4,6 +4,7 @@
 pub(crate) mod members;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rialto_protocol::{Delivery, Member, Present};
@@ -23,7 +24,7 @@ pub(crate) struct TopicPresence {
     topic: Topic,
     stream: StreamId,
     audience: Arc<Audience>,
-    members_max: usize,
+    members_max: AtomicUsize,
     metrics: Arc<Metrics>,
     state: Mutex<PresenceState>,
 }
@@ -51,7 +52,13 @@ impl TopicPresence {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (stream, audience) = (stream.presence(), Arc::new(Audience::new(shards, &Delivery::Queue)));
+        let members_max = AtomicUsize::new(members_max);
         Self { topic, stream, audience, members_max, metrics, state: Mutex::default() }
+    }
+
+    /// Lists at most so many members, from the next change on.
+    pub(crate) fn set_members_max(&self, members_max: usize) {
+        self.members_max.store(members_max, Relaxed);
     }
 
     /// Adds a session; `subscribe` sends its shard the command to subscribe while the members cannot change. Returns
@@ -133,12 +140,12 @@ impl TopicPresence {
     fn report(&self, hub: &Hub, state: &mut PresenceState, passage: Passage, now_ms: u64) {
         let count = state.members.count();
         match state.is_counted {
-            false if count <= self.members_max => self.announce(hub, passage),
+            false if count <= self.members_max() => self.announce(hub, passage),
             false => {
                 state.is_counted = true;
                 self.count(hub, state, now_ms);
             }
-            true if count * 2 < self.members_max => {
+            true if count * 2 < self.members_max() => {
                 state.is_counted = false;
                 self.count(hub, state, now_ms);
             }
@@ -157,13 +164,24 @@ impl TopicPresence {
     }
 
     fn list(&self, state: &PresenceState) -> Present {
-        let is_listed = !state.is_counted && state.members.count() <= self.members_max;
+        let is_listed = !state.is_counted && state.members.count() <= self.members_max();
         Present { count: state.members.count() as u64, members: is_listed.then(|| state.members.members()) }
+    }
+
+    fn members_max(&self) -> usize {
+        self.members_max.load(Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, PresenceState> {
         // No change under the lock can stop half way, so a poisoned lock is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for TopicPresence {
+    fn drop(&mut self) {
+        // A topic whose rule no longer enables presence may have members.
+        self.metrics.presence_members.subtract(self.lock().members.count() as u64);
     }
 }
 

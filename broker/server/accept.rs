@@ -94,12 +94,13 @@ fn spawn_connection(
     front: &Arc<Front>,
 ) {
     let address = peer.ip().to_canonical();
+    let config = front.config();
     // A TLS handshake is too expensive for a connection that is refused anyway, and for an address over its rate limit.
     let is_admitted = |waiting: &Waiting| {
         listener.tls.is_none()
-            || (waiting.refusal.is_none() && front.connections.may_shake_hands(address, Instant::now()))
+            || (waiting.refusal.is_none() && front.connections.may_shake_hands(&config, address, Instant::now()))
     };
-    let Some(waiting) = front.connections.enter(address).filter(is_admitted) else {
+    let Some(waiting) = front.connections.enter(&config, address).filter(is_admitted) else {
         tracing::debug!(%peer, "connection dropped: connection or handshake limit reached");
         return;
     };
@@ -108,11 +109,12 @@ fn spawn_connection(
         tracing::debug!(%peer, %error, "the connection is closed already");
         return;
     }
+    let deadline = Duration::from_millis(config.limits.header_ms);
     let (tls, front) = (listener.tls.clone(), Arc::clone(front));
     connections.spawn(async move {
         let stream = match tls {
             Some(tls) => tokio::select! {
-                stream = tls.accept(stream, peer) => stream,
+                stream = tls.accept(stream, peer, deadline) => stream,
                 () = front.stopping() => None,
             },
             None => Some(Stream::Tcp(stream)),

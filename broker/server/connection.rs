@@ -17,7 +17,7 @@ use hyper::{Method, Request, StatusCode, upgrade};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rialto_protocol::{Codec, Failure};
 
-use super::admission::connections::{Refusal, Waiting};
+use super::admission::connections::{Refusal, Waiting, trusts};
 use super::admission::head_guard::MalformedHeads;
 use super::admission::rate::retry_seconds;
 use super::admission::stream_guard::StreamGuard;
@@ -38,6 +38,7 @@ use super::websocket::upgrade::{
 };
 use super::{Front, api, websocket};
 use crate::broker::Broker;
+use crate::config::ActiveConfig;
 use crate::limits::quota::QuotaSlot;
 use crate::limits::seats::SessionPermit;
 use crate::shares::network::Network;
@@ -72,15 +73,18 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, fr
         streams: OpenStreams::default(),
         upgrading: Mutex::default(),
     };
-    let service_state = &shared;
+    let (service_state, limits) = (&shared, front.config().limits.clone());
+    let milliseconds = Duration::from_millis;
     let service = service_fn(move |request| async move { Ok::<_, Infallible>(service_state.answer(request).await) });
+    let (header, write) = (milliseconds(limits.header_ms), milliseconds(limits.write_ms));
+    let guarded = StreamGuard::new(stream, malformed, header, write);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // Idle between two requests; `StreamGuard` times the heads themselves.
-        .header_read_timeout(front.keep_alive)
+        .header_read_timeout(milliseconds(limits.keep_alive_ms))
         .max_headers(HEADERS_MAX)
-        .max_buf_size(front.head_bytes)
-        .serve_connection(TokioIo::new(StreamGuard::new(stream, malformed, front.header, front.write)), service)
+        .max_buf_size(limits.head_bytes)
+        .serve_connection(TokioIo::new(guarded), service)
         .with_upgrades();
     // The connection must be dropped before its upgrade is awaited: a broken one would never resolve it.
     let ended = {
@@ -136,15 +140,16 @@ enum Asker {
 }
 
 impl Asked {
-    fn of<B>(request: &Request<B>, front: &Front) -> Self {
+    fn of<B>(request: &Request<B>, config: &ActiveConfig) -> Self {
         let path = request.uri().path();
         let asker = match path {
             "/sse" => Asker::EventSource,
-            path if front.api.is_some() && api::is_for(path) => Asker::Api,
+            path if config.api.is_some() && api::is_for(path) => Asker::Api,
             _ => Asker::Other,
         };
         let header = |name| request.headers().get(name).cloned();
-        let may_read = request.method() == Method::GET && check_reader(request.headers(), &front.rules, false).is_ok();
+        let may_read =
+            request.method() == Method::GET && check_reader(request.headers(), &config.server, false).is_ok();
         Self { path: asker, origin: header(header::ORIGIN), host: header(header::HOST), may_read }
     }
 }
@@ -159,8 +164,10 @@ struct PendingUpgrade {
 impl HttpConnection<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Response {
         let number = self.requests.fetch_add(1, Relaxed);
-        let asked = Asked::of(&request, self.front);
-        let mut response = match self.respond(number, request).await {
+        // One and the same for all that is decided about this request.
+        let config = self.front.config();
+        let asked = Asked::of(&request, &config);
+        let mut response = match self.respond(&config, number, request).await {
             Ok(response) => response,
             Err(rejection) => self.reject(&asked, rejection),
         };
@@ -172,7 +179,7 @@ impl HttpConnection<'_> {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if !headers.contains_key(header::CONNECTION) {
-            let value = format!("timeout={}", self.front.keep_alive.as_secs());
+            let value = format!("timeout={}", config.limits.keep_alive_ms / 1_000);
             headers.extend(HeaderValue::from_str(&value).map(|value| (KEEP_ALIVE, value)));
         }
         response
@@ -198,13 +205,18 @@ impl HttpConnection<'_> {
         }
     }
 
-    async fn respond(&self, number: u64, request: Request<Incoming>) -> Result<Response, Rejection> {
+    async fn respond(
+        &self,
+        config: &ActiveConfig,
+        number: u64,
+        request: Request<Incoming>,
+    ) -> Result<Response, Rejection> {
         if self.malformed.is_bad(number) {
             return Err(Rejection::bad("a line of the request head does not end in CR LF"));
         }
-        let api = self.front.api.as_ref().filter(|_| api::is_for(request.uri().path()));
-        check_head(&request, api.is_some())?;
-        self.front.hosts.check(request.headers())?;
+        let keys = config.api.as_ref().filter(|_| api::is_for(request.uri().path())).map(|api| &api.keys);
+        check_head(&request, keys.is_some())?;
+        self.front.hosts.check(&config.server.hosts, request.headers())?;
         match self.refusal {
             None => {}
             Some(Refusal::Full) => return Err(connection_limit()),
@@ -215,44 +227,49 @@ impl HttpConnection<'_> {
                 self.front.broker.core.metrics.connections_refused.add(1);
             }
         };
-        if request.uri().path().len() + request.uri().query().map_or(0, str::len) > self.front.head_bytes / 2 {
+        if request.uri().path().len() + request.uri().query().map_or(0, str::len) > config.limits.head_bytes / 2 {
             return Err(Rejection::new(StatusCode::URI_TOO_LONG, "the path and query are too long")
                 .with(header::CONNECTION, "close"));
         }
         if request.method() == Method::OPTIONS {
-            return self.options(&request, api.is_some());
+            return self.options(config, &request, keys.is_some());
         }
-        if let Some(endpoint) = self.front.broker.core.endpoints.at(request.uri().path())
+        if let Some(endpoint) = config.endpoints.at(request.uri().path())
             && wants_upgrade(request.headers())
         {
-            return self.websocket(request, Some(endpoint)).inspect_err(count_limits);
+            return self.websocket(config, request, Some(endpoint)).inspect_err(count_limits);
         }
-        match (request.uri().path(), api) {
-            ("/ws", _) => self.websocket(request, None).inspect_err(count_limits),
-            ("/sse", _) => self.events(&request).await.inspect_err(count_limits),
-            ("/poll", _) => self.poll(&request).await.inspect_err(count_limits),
-            (_, Some(api)) => {
-                let secure = self.origin(&request).secure;
-                check_program(request.headers(), &self.front.rules, secure)?;
-                Ok(api.answer(self.front, request).await)
+        match (request.uri().path(), keys) {
+            ("/ws", _) => self.websocket(config, request, None).inspect_err(count_limits),
+            ("/sse", _) => self.events(config, &request).await.inspect_err(count_limits),
+            ("/poll", _) => self.poll(config, &request).await.inspect_err(count_limits),
+            (_, Some(_)) => {
+                let secure = self.origin(config, &request).secure;
+                check_program(request.headers(), &config.server, secure)?;
+                Ok(self.front.api.answer(self.front, config, request).await)
             }
-            (path, None) if self.front.page || pages::is_of_client(path) => pages::respond(request.method(), path),
+            (path, None) if config.server.page || pages::is_of_client(path) => pages::respond(request.method(), path),
             _ => Err(Rejection::new(StatusCode::NOT_FOUND, "not found")),
         }
     }
 
     /// Upgrades the connection to a session of the protocol, or of the plugin of a raw endpoint.
-    fn websocket(&self, request: Request<Incoming>, endpoint: Option<Arc<str>>) -> Result<Response, Rejection> {
-        let origin = self.origin(&request);
+    fn websocket(
+        &self,
+        config: &ActiveConfig,
+        request: Request<Incoming>,
+        endpoint: Option<Arc<str>>,
+    ) -> Result<Response, Rejection> {
+        let origin = self.origin(config, &request);
         let handshake = match endpoint {
-            None => check_websocket(&request, &self.front.rules, origin.secure)?,
-            Some(_) => check_raw_endpoint(&request, &self.front.rules, origin.secure)?,
+            None => check_websocket(&request, &config.server, origin.secure)?,
+            Some(_) => check_raw_endpoint(&request, &config.server, origin.secure)?,
         };
-        let of_address = match self.of_proxied(origin)? {
+        let of_address = match self.of_proxied(config, origin)? {
             None => take(&self.of_address),
             some => some,
         };
-        let permit = self.admit(of_address)?;
+        let permit = self.admit(config, of_address)?;
         let response = switching(&handshake);
         let protocol = endpoint.map_or(Protocol::Frames(handshake.codec), Protocol::Raw);
         let pending = PendingUpgrade { upgrade: upgrade::on(request), protocol, permit };
@@ -262,13 +279,13 @@ impl HttpConnection<'_> {
 
     /// What may be done with a path (RFC 9110 section 9.3.7), and the preflight of a page of another origin that wants to read a
     /// stream or a poll (WHATWG Fetch section 4.8).
-    fn options(&self, request: &Request<Incoming>, is_api: bool) -> Result<Response, Rejection> {
+    fn options(&self, config: &ActiveConfig, request: &Request<Incoming>, is_api: bool) -> Result<Response, Rejection> {
         let methods = match request.uri().path() {
             "/sse" | "/poll" | "/ws" => "GET, OPTIONS",
             _ if is_api => api::methods(request.uri().path()),
-            path if self.front.broker.core.endpoints.at(path).is_some() => "GET, OPTIONS",
+            path if config.endpoints.at(path).is_some() => "GET, OPTIONS",
             "*" => "GET, HEAD, POST, OPTIONS",
-            path if (self.front.page || pages::is_of_client(path)) && pages::respond(&Method::GET, path).is_ok() => {
+            path if (config.server.page || pages::is_of_client(path)) && pages::respond(&Method::GET, path).is_ok() => {
                 "GET, HEAD, OPTIONS"
             }
             _ => return Err(Rejection::new(StatusCode::NOT_FOUND, "not found")),
@@ -279,7 +296,7 @@ impl HttpConnection<'_> {
         if !matches!(request.uri().path(), "/sse" | "/poll") || !request.headers().contains_key(header::ORIGIN) {
             return Ok(response);
         }
-        let reader = check_reader(request.headers(), &self.front.rules, self.origin(request).secure)?;
+        let reader = check_reader(request.headers(), &config.server, self.origin(config, request).secure)?;
         let headers = response.headers_mut();
         for (name, value) in [
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET"),
@@ -292,13 +309,14 @@ impl HttpConnection<'_> {
     }
 
     /// Server-Sent Events. The connection counts as a session from then on.
-    async fn events(&self, request: &Request<Incoming>) -> Result<Response, Rejection> {
-        let reader = self.reader(request)?;
+    async fn events(&self, config: &ActiveConfig, request: &Request<Incoming>) -> Result<Response, Rejection> {
+        let reader = self.reader(config, request)?;
         let opening = query(request).and_then(|query| EventStreamRequest::read(&query, request.headers()));
         let opened = match opening {
             Ok(opening) => {
-                let bridge = self.bridge(request)?;
-                let opened = opening.begin(bridge, self.streams.open(), self.front.frame).await;
+                let bridge = self.bridge(config, request)?;
+                let first = Duration::from_millis(config.limits.frame_ms);
+                let opened = opening.begin(bridge, self.streams.open(), first).await;
                 opened.inspect(|_| drop(take(&self.waiting)))
             }
             Err(failure) => Err(failure),
@@ -306,13 +324,14 @@ impl HttpConnection<'_> {
         Ok(with_cors(opened.unwrap_or_else(|failure| failure::respond(&failure, Codec::Json)), reader))
     }
 
-    async fn poll(&self, request: &Request<Incoming>) -> Result<Response, Rejection> {
-        let reader = self.reader(request)?;
+    async fn poll(&self, config: &ActiveConfig, request: &Request<Incoming>) -> Result<Response, Rejection> {
+        let reader = self.reader(config, request)?;
+        let read = Duration::from_millis(config.limits.frame_ms);
         let answered = match query(request).and_then(|query| Poll::read(&query)) {
             Ok(poll) => {
-                let bridge = self.bridge(request)?;
+                let bridge = self.bridge(config, request)?;
                 let _open = self.streams.open();
-                poll.answer(bridge, self.front.frame).await
+                poll.answer(bridge, read).await
             }
             Err(failure) => Err(failure),
         };
@@ -320,38 +339,38 @@ impl HttpConnection<'_> {
     }
 
     /// The origin check of streams and polls. Returns the origin of a page that needs a CORS header to read the response.
-    fn reader(&self, request: &Request<Incoming>) -> Result<Option<HeaderValue>, Rejection> {
+    fn reader(&self, config: &ActiveConfig, request: &Request<Incoming>) -> Result<Option<HeaderValue>, Rejection> {
         if request.method() != Method::GET {
             let rejection = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use GET");
             return Err(rejection.with(header::ALLOW, "GET"));
         }
-        check_reader(request.headers(), &self.front.rules, self.origin(request).secure)
+        check_reader(request.headers(), &config.server, self.origin(config, request).secure)
     }
 
     /// Starts a session for a client without WebSocket. The connection keeps holding the slot of its address.
-    fn bridge(&self, request: &Request<Incoming>) -> Result<Bridge, Rejection> {
-        let of_address = self.of_proxied(self.origin(request))?;
-        Ok(Bridge::begin(&self.front.broker, self.admit(of_address)?))
+    fn bridge(&self, config: &ActiveConfig, request: &Request<Incoming>) -> Result<Bridge, Rejection> {
+        let of_address = self.of_proxied(config, self.origin(config, request))?;
+        Ok(Bridge::begin(&self.front.broker, self.admit(config, of_address)?))
     }
 
-    fn origin<B>(&self, request: &Request<B>) -> Origin {
-        proxy::origin(self.direct, request.headers(), |address| self.front.connections.trusts(address))
+    fn origin<B>(&self, config: &ActiveConfig, request: &Request<B>) -> Origin {
+        proxy::origin(self.direct, request.headers(), |address| trusts(config, address))
     }
 
     /// Takes a slot of the address behind a proxy; none for a client that connects directly.
-    fn of_proxied(&self, origin: Origin) -> Result<Option<QuotaSlot<Network>>, Rejection> {
+    fn of_proxied(&self, config: &ActiveConfig, origin: Origin) -> Result<Option<QuotaSlot<Network>>, Rejection> {
         if origin.address == self.direct.address {
             return Ok(None);
         }
-        self.front.connections.take_address_slot(origin.address).map_err(|_| too_many_of_address())
+        self.front.connections.take_address_slot(config, origin.address).map_err(|_| too_many_of_address())
     }
 
-    fn admit(&self, of_address: Option<QuotaSlot<Network>>) -> Result<SessionPermit, Rejection> {
-        self.front.admission.admit(Instant::now()).map_err(|seconds| {
+    fn admit(&self, config: &ActiveConfig, of_address: Option<QuotaSlot<Network>>) -> Result<SessionPermit, Rejection> {
+        self.front.admission.admit(config.limits.admissions_per_s, Instant::now()).map_err(|seconds| {
             let text = "rate limit: too many new sessions per second, try again later";
             Rejection::later(StatusCode::SERVICE_UNAVAILABLE, text, seconds)
         })?;
-        self.front.broker.core.session_limits.permit(of_address).ok_or_else(session_limit)
+        self.front.broker.core.session_limits.permit(&config.limits, of_address).ok_or_else(session_limit)
     }
 }
 

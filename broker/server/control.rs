@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,7 +22,7 @@ use super::api::Api;
 const CONNECTIONS_MAX: usize = 16;
 
 /// How long accepting pauses when the system has no more descriptors or memory.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The control socket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -96,10 +97,13 @@ impl Drop for Control {
 
 async fn serve_connection(stream: UnixStream, api: Arc<Api>, front: Arc<Front>) {
     let (api, front) = (&*api, &*front);
-    let service = service_fn(move |request| async move { Ok::<_, Infallible>(api.answer(front, request).await) });
+    let service =
+        service_fn(
+            move |request| async move { Ok::<_, Infallible>(api.answer(front, &front.config(), request).await) },
+        );
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(front.header)
+        .header_read_timeout(Duration::from_millis(front.config().limits.header_ms))
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a connection to the control socket failed");

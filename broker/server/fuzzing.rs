@@ -26,7 +26,7 @@ use crate::wire::websocket::websocket_message;
 pub async fn serve_http(broker: &Broker, settings: &config::Server, stream: impl Duplex + 'static) {
     let front = Arc::new(Front::new(broker.clone(), settings));
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let waiting = front.connections.enter(here).expect("nothing is connected yet");
+    let waiting = front.connections.enter(&front.config(), here).expect("nothing is connected yet");
     connection::serve(Stream::Other(Box::new(stream)), here, waiting, front).await;
 }
 

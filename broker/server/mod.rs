@@ -30,9 +30,8 @@ use self::api::Api;
 use self::control::Control;
 use self::http::hosts::Hosts;
 use self::tls::Tls;
-use self::websocket::upgrade::OriginRules;
 use crate::broker::Broker;
-use crate::config::{self, Limits};
+use crate::config::{self, ActiveConfig, Limits};
 use crate::hub::Duplex;
 use crate::log_pace::LogPace;
 
@@ -75,22 +74,15 @@ struct Listener {
 #[derive(Debug)]
 struct Front {
     broker: Broker,
-    page: bool,
-    rules: OriginRules,
     hosts: Hosts,
     connections: Connections,
     admission: AdmissionRate,
     /// How often refusals are logged.
     pace: LogPace,
-    /// The HTTP API, if it is enabled.
-    api: Option<Api>,
+    /// The HTTP API, where the configuration has keys for it.
+    api: Api,
     /// Becomes true when the server stops taking requests.
     stopped: watch::Sender<bool>,
-    header: Duration,
-    keep_alive: Duration,
-    head_bytes: usize,
-    frame: Duration,
-    write: Duration,
     /// Whether upgraded connections echo instead of being sessions.
     #[cfg(feature = "fuzzing")]
     echo: bool,
@@ -98,6 +90,9 @@ struct Front {
 
 impl Server {
     /// Listens on every address of the settings; [`Server::with_tls`] adds those with TLS. Must be called within a tokio runtime.
+    ///
+    /// The settings replace those of the broker's configuration, and a reload replaces them again: all servers of one broker
+    /// have the same.
     ///
     /// # Errors
     /// [`BindError`] for the first address that cannot be bound; then none stays open.
@@ -109,11 +104,11 @@ impl Server {
         Ok(server)
     }
 
-    /// Also serves the HTTP API, to programs that have one of these keys.
+    /// Also serves the HTTP API, to programs that have one of these keys. They replace those of the broker's configuration, and
+    /// a reload replaces them again.
     #[must_use]
-    pub fn with_api(mut self, settings: &config::Api) -> Self {
-        let front = Arc::get_mut(&mut self.front).expect("nothing is served yet, so this is the only reference");
-        front.api = Some(Api::new(settings));
+    pub fn with_api(self, settings: &config::Api) -> Self {
+        self.front.broker.core.config.update(|config| config.api = Some(settings.clone()));
         self
     }
 
@@ -153,7 +148,7 @@ impl Server {
             let is_shared =
                 |other: &SocketAddr| other.is_ipv4() && other.port() == address.port() && address.port() != 0;
             let is_only_v6 = address.is_ipv6() && addresses.iter().any(is_shared);
-            let socket = listen(*address, is_only_v6, &self.front.broker.core.limits).map_err(failed)?;
+            let socket = listen(*address, is_only_v6, &self.front.config().limits).map_err(failed)?;
             real.push(socket.local_addr().map_err(failed)?);
             self.listeners.push(Listener { socket, tls: tls.cloned() });
         }
@@ -168,25 +163,23 @@ impl Front {
         let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
     }
 
+    /// The configuration in force, for one connection or request.
+    fn config(&self) -> Arc<ActiveConfig> {
+        self.broker.core.config.get()
+    }
+
     fn new(broker: Broker, settings: &config::Server) -> Self {
-        let limits = &broker.core.limits;
+        broker.core.config.update(|config| {
+            let shards = config.server.shards;
+            config.server = config::Server { shards, ..settings.clone() };
+        });
         Self {
-            page: settings.page,
-            rules: OriginRules {
-                allowed_origins: settings.allowed_origins.clone(),
-                require_origin: settings.require_origin,
-            },
-            hosts: Hosts::new(&settings.hosts, Arc::clone(&broker.core.metrics)),
-            connections: Connections::new(limits, settings.trusted_proxies.clone(), Arc::clone(&broker.core.metrics)),
-            admission: AdmissionRate::new(limits.admissions_per_s),
+            hosts: Hosts::new(Arc::clone(&broker.core.metrics)),
+            connections: Connections::new(Arc::clone(&broker.core.metrics)),
+            admission: AdmissionRate::default(),
             pace: LogPace::default(),
-            api: None,
+            api: Api::of_programs(),
             stopped: watch::Sender::new(false),
-            frame: Duration::from_millis(limits.frame_ms),
-            header: Duration::from_millis(limits.header_ms),
-            keep_alive: Duration::from_millis(limits.keep_alive_ms),
-            head_bytes: limits.head_bytes,
-            write: Duration::from_millis(limits.write_ms),
             #[cfg(feature = "fuzzing")]
             echo: false,
             broker,
@@ -199,14 +192,14 @@ impl Broker {
     /// Bytes that your server has read beyond the request must come out of the stream first. If the session limit is
     /// reached, the stream is closed with 1013.
     pub fn serve_websocket(&self, stream: impl Duplex + 'static, codec: Codec) {
-        let permit = self.core.session_limits.permit_or_refusal(None);
+        let permit = self.core.session_limits.permit_or_refusal(&self.core.config.load().limits, None);
         websocket::start_other(self, Box::new(stream), Box::default(), codec, permit);
     }
 
     /// Like [`Broker::serve_websocket`], for a user that your server has authenticated. The session's `user` is that name; a
     /// session beyond `sessions_per_user` is closed with 4005.
     pub fn serve_websocket_as(&self, user: &str, stream: impl Duplex + 'static, codec: Codec) {
-        let permit = self.core.session_limits.permit_or_refusal(Some(user));
+        let permit = self.core.session_limits.permit_or_refusal(&self.core.config.load().limits, Some(user));
         websocket::start_other(self, Box::new(stream), Box::default(), codec, permit);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 
@@ -30,7 +31,7 @@ impl Tls {
         match *self {}
     }
 
-    pub(super) async fn accept(&self, _: TcpStream, _: SocketAddr) -> Option<Stream> {
+    pub(super) async fn accept(&self, _: TcpStream, _: SocketAddr, _: Duration) -> Option<Stream> {
         match *self {}
     }
 }

@@ -34,7 +34,7 @@ pub(crate) enum Holder {
 
 /// A place of bounded size, and what is taken of it.
 pub(crate) struct Shares {
-    max: u64,
+    max: AtomicU64,
     taken: Mutex<Taken>,
 }
 
@@ -60,20 +60,26 @@ pub(crate) fn is_used_up(max: u64, taken: u64, held: u64) -> bool {
 
 impl Shares {
     pub(crate) fn new(max: u64) -> Self {
-        Self { max, taken: Mutex::default() }
+        Self { max: AtomicU64::new(max), taken: Mutex::default() }
+    }
+
+    /// Lets the place have so many units from now on. What is taken stays taken, also where it is more.
+    pub(crate) fn set_max(&self, max: u64) {
+        self.max.store(max, Relaxed);
     }
 
     /// Takes units for a holder, if its share allows it.
     pub(crate) fn take(self: &Arc<Self>, holder: &Holder, units: u64) -> Option<Share> {
         let mut taken = self.lock();
-        if taken.units + units > self.max {
+        let max = self.max.load(Relaxed);
+        if taken.units + units > max {
             return None;
         }
         let held = taken.by_holder.get(holder).copied();
         if *holder != Holder::Trusted {
             // Small places have no part for others.
-            let max = self.max - self.max / TRUSTED_PART;
-            if is_used_up(max, taken.units, held.unwrap_or_default()) {
+            let of_clients = max - max / TRUSTED_PART;
+            if is_used_up(of_clients, taken.units, held.unwrap_or_default()) {
                 return None;
             }
         }
@@ -128,7 +134,7 @@ impl Drop for Share {
 
 impl fmt::Debug for Shares {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shares").field("max", &self.max).finish_non_exhaustive()
+        f.debug_struct("Shares").field("max", &self.max.load(Relaxed)).finish_non_exhaustive()
     }
 }
 
@@ -187,6 +193,21 @@ mod tests {
         assert_eq!(all.len(), 2);
         drop(all);
         assert!(Arc::new(Shares::new(0)).take(&Holder::Trusted, 1).is_none());
+    }
+
+    #[test]
+    fn a_place_may_become_larger_and_smaller() {
+        let shares = Arc::new(Shares::new(10));
+        let mut all = fill(&shares, &Holder::Trusted);
+        assert_eq!(all.len(), 10);
+        shares.set_max(20);
+        all.extend(fill(&shares, &Holder::Trusted));
+        assert_eq!(all.len(), 20);
+        shares.set_max(5);
+        all.truncate(6);
+        assert!(shares.take(&Holder::Trusted, 1).is_none() && shares.take(&session("a"), 1).is_none());
+        all.truncate(3);
+        assert!(shares.take(&session("a"), 1).is_some());
     }
 
     #[test]

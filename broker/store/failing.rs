@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 
 use super::{
-    Batch, Begun, End, Key, KeyRecord, Log, MemoryStore, NamedTimer, Page, Reading, Scope, Span, StateEntry, Store,
-    StoreError,
+    Batch, Begun, End, Key, KeyRecord, Log, MemoryStore, NamedTimer, Page, Reading, Retention, Scope, Span, StateEntry,
+    Store, StoreError,
 };
 use crate::clock::Now;
 use crate::topic::Topic;
@@ -75,5 +75,13 @@ impl Store for FailingStore {
 
     fn forget_old(&self, now: Now) {
         self.within.forget_old(now);
+    }
+
+    fn set_retention(&self, topic: &Topic, retention: Option<Retention>, now: Now) {
+        self.within.set_retention(topic, retention, now);
+    }
+
+    fn set_bytes_max(&self, bytes_max: usize) {
+        self.within.set_bytes_max(bytes_max);
     }
 }

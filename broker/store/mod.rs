@@ -75,6 +75,13 @@ pub(crate) trait Store: Log + fmt::Debug + Send + Sync {
 
     /// Removes what has become too old.
     fn forget_old(&self, now: Now);
+
+    /// Removes the messages of a topic that another retention rule does not keep; without one, all. Where its order ends stays
+    /// known.
+    fn set_retention(&self, topic: &Topic, retention: Option<Retention>, now: Now);
+
+    /// Bounds what messages and keys may take together from now on.
+    fn set_bytes_max(&self, bytes_max: usize);
 }
 
 /// A key of a namespace, and its value.

@@ -9,8 +9,8 @@ use super::log::{Completer, Ticket};
 use super::model_random::ModelRandom;
 use super::model_reads::ModelReads;
 use super::{
-    Batch, Begun, End, Key, KeyRecord, Log, MemoryStore, NamedTimer, Page, Reading, Scope, Span, StateEntry, Store,
-    StoreError,
+    Batch, Begun, End, Key, KeyRecord, Log, MemoryStore, NamedTimer, Page, Reading, Retention, Scope, Span, StateEntry,
+    Store, StoreError,
 };
 use crate::clock::Now;
 use crate::topic::Topic;
@@ -193,6 +193,14 @@ impl Store for ModelLog {
 
     fn forget_old(&self, now: Now) {
         self.kept.forget_old(now);
+    }
+
+    fn set_retention(&self, topic: &Topic, retention: Option<Retention>, now: Now) {
+        self.kept.set_retention(topic, retention, now);
+    }
+
+    fn set_bytes_max(&self, bytes_max: usize) {
+        self.kept.set_bytes_max(bytes_max);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::RunningVersion;
 use super::known_sessions::KnownSessions;
 use crate::broker::{Broker, PluginStatus};
-use crate::plugin::{Mailbox, OnReplaced, PluginRegistry, Status, StatusReport, Version};
+use crate::plugin::{Mailbox, PluginRegistry, Replacement, Status, StatusReport};
 
 /// One topic plugin: its mailbox, registry, known sessions and status.
 pub(crate) struct PluginHandle {
@@ -37,8 +37,13 @@ impl PluginHandle {
     }
 
     /// Replaces the version that runs, behind the events that wait already.
-    pub(super) fn replace(&self, version: Version, on_replaced: OnReplaced) {
-        self.mailbox.replace(version, on_replaced);
+    pub(super) fn replace(&self, replacement: Replacement) {
+        self.mailbox.replace(replacement);
+    }
+
+    /// Ends the plugin's thread after the events that wait.
+    pub(super) fn finish(&self) {
+        self.mailbox.finish();
     }
 
     /// Sets the manifest and grants of the version that runs from now on.
@@ -46,8 +51,13 @@ impl PluginHandle {
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
     }
 
+    /// The manifest and grants of the version that runs.
+    pub(super) fn running(&self) -> RunningVersion {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn status(&self, broker: &Broker) -> PluginStatus {
-        let RunningVersion { manifest, grants } = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let RunningVersion { manifest, grants } = self.running();
         let StatusReport { health, serves, last_failure } = self.status.report();
         PluginStatus {
             name: self.name.to_string(),

@@ -14,7 +14,7 @@ use super::watch::Trace;
 use super::{PluginHandle, RunningVersion, commit_timer};
 use crate::broker::{Broker, Core};
 use crate::clock::Clock;
-use crate::config::{self, CurrentRules, PluginConfig};
+use crate::config::{self, CurrentConfig, PluginConfig};
 use crate::metrics::Metrics;
 use crate::plugin::{Commitment, FailurePolicy, Isolation, Manifest, PluginLimits, PluginRegistry, Source};
 use crate::plugin::{Status, Surroundings, Version, spawn};
@@ -27,12 +27,12 @@ pub(crate) struct NativePlugin {
     pub(crate) manifest: Manifest,
 }
 
-/// What loading a plugin needs: sandbox settings, compiler, rules, store and metrics.
+/// What loading a plugin needs: sandbox settings, compiler, the configuration in force, store and metrics.
 pub(crate) struct Loading {
     pub(crate) sandbox: config::Sandbox,
     /// The program that compiles, where that is not this process.
     pub(crate) compiler: Option<PathBuf>,
-    pub(crate) rules: Arc<CurrentRules>,
+    pub(crate) config: Arc<CurrentConfig>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
@@ -130,13 +130,14 @@ impl Loader {
         status: &Arc<Status>,
         own: &Arc<OnceLock<Weak<PluginHandle>>>,
     ) -> Surroundings {
-        let Loading { rules, store, metrics, clock, late, .. } = &self.with;
-        let (own_rules, own_name) = (Arc::clone(rules), Arc::clone(name));
+        let Loading { config, store, metrics, clock, late, .. } = &self.with;
+        let (config, own_name) = (Arc::clone(config), Arc::clone(name));
         let (own, late) = (Arc::clone(own), Arc::clone(late));
         Surroundings {
             name: Arc::clone(name),
             owns: Arc::new(move |topic| {
-                own_rules.options(topic).is_some_and(|options| options.plugin.as_ref() == Some(&own_name))
+                let rule = config.load().rules.options(topic);
+                rule.is_some_and(|rule| rule.plugin.as_ref() == Some(&own_name))
             }),
             store: Arc::clone(store),
             metrics: Arc::clone(metrics),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use rialto_plugin::Raw;
+use rialto_protocol::{CloseCode, Closing};
 
 use super::handle::PluginHandle;
 use super::request::{PluginRequest, RequestKind, busy};
@@ -17,6 +18,9 @@ use crate::request::responder::Responder;
 use crate::topic::Topic;
 use crate::topics::TopicEntry;
 use crate::topics::idempotency::{KeyHome, ScopedKey};
+
+/// When a session may reconnect whose raw endpoint has another plugin.
+const ENDPOINT_RETRY_MS: u64 = 100;
 
 impl PluginHandle {
     /// Reports to the plugin that a session has ended something; the plugin cannot refuse that.
@@ -71,6 +75,28 @@ impl TopicLogic for PluginHandle {
     fn disconnect(self: Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) {
         let event = Event::Disconnect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
         self.report_end(broker, event, caller, End::Connection);
+    }
+
+    fn give_up_topic(self: Arc<Self>, broker: &Broker, topic: &Topic) {
+        for member in self.registry.members(topic) {
+            let Some(caller) = self.known_sessions.get(&member.session) else { continue };
+            caller.assigned.remove(topic);
+            let event = Event::Unsubscribe { session: member, topic: topic.clone() };
+            self.report_end(broker, event, &caller, End::Ownership);
+        }
+    }
+
+    fn give_up_endpoint(self: Arc<Self>, broker: &Broker, endpoint: &str) {
+        let closing = Closing {
+            code: CloseCode::TryAgainLater.number(),
+            message: "the endpoint has another plugin".to_owned(),
+            retry_after_ms: Some(ENDPOINT_RETRY_MS),
+        };
+        let sessions = self.registry.connected(endpoint);
+        for key in sessions.iter().filter_map(|session| self.known_sessions.get(session)).map(|caller| caller.key) {
+            let closing = closing.clone();
+            broker.core.hub.run_on(key.shard(), move |shard| shard.end(key, &closing));
+        }
     }
 
     fn publish(

@@ -16,7 +16,7 @@ mod store_failure_tests;
 mod transaction;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::SyncSender;
@@ -30,14 +30,13 @@ use self::loading::Loader;
 #[cfg(all(feature = "cli", feature = "plugins"))]
 pub(crate) use self::loading::limits;
 pub(crate) use self::loading::{LoadFailure, Loading, NativePlugin};
-pub(crate) use self::reload::InitialPlugins;
-use self::reload::Settings;
 use self::reply::PluginReply;
 use self::transaction::{PrimaryEffect, Transaction};
 pub(crate) use self::watch::watch;
-use crate::broker::plugins::{PluginManager, ReloadOutcomes};
+use crate::broker::plugins::{PluginManager, PluginPlan, PreparedPlugins};
 use crate::broker::topic_logic::TopicLogic;
 use crate::broker::{Broker, PluginStatus, ReloadError};
+use crate::config::PluginConfig;
 use crate::plugin::{Commitment, Done, FailureReport, Manifest, PluginHealth};
 
 /// A plugin that could not be loaded.
@@ -58,7 +57,10 @@ pub(crate) struct TopicPlugins {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps the engine's watchdog alive as long as hooks can run.
     loader: Loader,
-    settings: Settings,
+    /// Those that are part of the program.
+    natives: BTreeMap<String, NativePlugin>,
+    /// Those of which an older version runs than the configuration in force wants.
+    outdated: Mutex<BTreeSet<String>>,
     /// Whether the plugins are stopped.
     stopped: AtomicBool,
     /// Dropped with the broker, which ends the watch over files.
@@ -71,46 +73,51 @@ impl TopicPlugins {
     /// # Errors
     /// [`LoadFailure`] for the first required one that does not run; then none does.
     pub(crate) fn start(
-        mut initial: InitialPlugins,
+        natives: BTreeMap<String, NativePlugin>,
         with: Loading,
         ended: SyncSender<()>,
     ) -> Result<Self, LoadFailure> {
-        for name in initial.natives.keys() {
-            initial.plugins.entry(name.clone()).or_default();
+        let mut plugins = with.config.load().plugins.clone();
+        for name in natives.keys() {
+            plugins.entry(name.clone()).or_default();
         }
         let topic_plugins = Self {
             by_name: ArcSwap::default(),
             missing: Mutex::default(),
             threads: Mutex::default(),
             loader: Loader::new(with),
-            settings: Mutex::new(initial),
+            natives,
+            outdated: Mutex::default(),
             stopped: AtomicBool::new(false),
             _ended: ended,
         };
-        let started = topic_plugins.start_all();
+        let started = topic_plugins.start_all(&plugins);
         if started.is_err() {
             topic_plugins.stop();
         }
         started.map(|()| topic_plugins)
     }
 
-    fn start_all(&self) -> Result<(), LoadFailure> {
-        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, plugin) in &settings.plugins {
-            match self.loader.start(name, settings.natives.get(name).cloned(), plugin) {
+    fn start_all(&self, plugins: &BTreeMap<String, PluginConfig>) -> Result<(), LoadFailure> {
+        for (name, plugin) in plugins {
+            match self.loader.start(name, self.natives.get(name).cloned(), plugin) {
                 Ok((handle, thread)) => self.add(handle, thread),
                 // What is part of the program is as much required as the rest of it.
-                Err(failure) if plugin.required || settings.natives.contains_key(name) => return Err(failure),
+                Err(failure) if plugin.required || self.natives.contains_key(name) => return Err(failure),
                 Err(failure) => {
                     let reason = failure.to_string();
                     tracing::error!(plugin = name, reason, "a plugin was not loaded; the broker serves without it");
-                    let (grants, time_ms) = (plugin.grants.clone(), self.loader.with.clock.unix_ms());
-                    let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-                    missing.insert(name.clone(), MissingPlugin { reason, grants, time_ms });
+                    self.note_missing(name, plugin, reason);
                 }
             }
         }
         Ok(())
+    }
+
+    fn note_missing(&self, name: &str, plugin: &PluginConfig, reason: String) {
+        let (grants, time_ms) = (plugin.grants.clone(), self.loader.with.clock.unix_ms());
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.insert(name.to_owned(), MissingPlugin { reason, grants, time_ms });
     }
 
     /// Adds a plugin that runs.
@@ -126,6 +133,17 @@ impl TopicPlugins {
         if self.stopped.load(SeqCst) {
             handle.stop();
         }
+    }
+
+    /// Ends a plugin that runs, after the events that wait for it.
+    fn remove(&self, name: &str) {
+        let removed = self.get(name);
+        self.by_name.rcu(|by_name| {
+            let mut by_name = ByName::clone(by_name);
+            by_name.remove(name);
+            by_name
+        });
+        removed.into_iter().for_each(|handle| handle.finish());
     }
 
     fn get(&self, name: &str) -> Option<Arc<PluginHandle>> {
@@ -163,6 +181,14 @@ impl PluginManager for TopicPlugins {
         self.get(name).map(|plugin| plugin as Arc<dyn TopicLogic>)
     }
 
+    fn is_native(&self, name: &str) -> bool {
+        self.natives.contains_key(name)
+    }
+
+    fn natives(&self) -> Vec<&str> {
+        self.natives.keys().map(String::as_str).collect()
+    }
+
     fn status(&self, broker: &Broker) -> Vec<PluginStatus> {
         let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let missing = missing.into_iter().map(|(name, missing)| missing.status(name));
@@ -171,14 +197,8 @@ impl PluginManager for TopicPlugins {
         all
     }
 
-    fn reload(&self, broker: &Broker, name: &str) -> Result<PluginStatus, ReloadError> {
-        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        self.reload_again(broker, &mut settings, name)
-    }
-
-    fn reload_all(&self, broker: &Broker) -> Result<ReloadOutcomes, ReloadError> {
-        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        self.reload_each(broker, &mut settings)
+    fn prepare<'p>(&'p self, plan: &PluginPlan<'_>) -> Result<Box<dyn PreparedPlugins + 'p>, ReloadError> {
+        Ok(Box::new(self.prepare_change(plan)?))
     }
 
     fn signal_stop(&self) {

@@ -120,7 +120,7 @@ impl PluginRequest {
                 };
                 let first = match payload {
                     Some(payload) => {
-                        let from = from.filter(|_| entry.options.reveal_publisher);
+                        let from = from.filter(|_| entry.stream.rule().reveal_publisher);
                         let keyed = key.map(|key| key.keyed);
                         PrimaryEffect::Publish { entry, draft: Draft { payload, from, except }, keyed }
                     }

@@ -22,6 +22,9 @@ use crate::store::{Batch, Begun, KeptKey, Store, StoreError};
 use crate::topic::Topic;
 use crate::topics::TopicEntry;
 
+/// When a request may be tried again during which its topic got another rule.
+const RULE_RETRY_MS: u64 = 100;
+
 /// The effect of the event itself, once its hook has returned `ok`: it comes before those that the hook requested.
 pub(super) enum PrimaryEffect {
     /// The event has no effect of its own.
@@ -40,6 +43,8 @@ pub(super) enum End {
     Subscription { topic: Topic, departure: Departure, responder: Option<Responder> },
     /// The session has left the raw endpoint.
     Connection,
+    /// The plugin does not own the topic any more, and the subscription has ended with that.
+    Ownership,
 }
 
 /// One hook's outcome on its way into the world.
@@ -126,11 +131,19 @@ impl Transaction {
         }
     }
 
-    /// Looks up the topics again, of which one was forgotten meanwhile.
+    /// Looks up the topics again, of which one was forgotten meanwhile, or has another rule.
+    ///
+    /// # Errors
+    /// Where somebody else decides now on what the plugin has decided.
     fn look_up_again(&mut self) -> Result<(), Failure> {
         let core = &self.broker.core;
-        for entry in self.progress.effects.iter_mut().filter_map(ResolvedEffect::entry_mut) {
+        for (entry, rule) in self.progress.effects.iter_mut().filter_map(ResolvedEffect::topic_mut) {
             *entry = core.topics.entry_again(entry, &core.engine)?;
+            let now = entry.stream.rule_to_decide();
+            if !now.admit_as(rule) {
+                return Err(rule_changed(entry.stream.topic()));
+            }
+            *rule = now;
         }
         Ok(())
     }
@@ -156,7 +169,7 @@ impl Transaction {
         for effect in progress.effects {
             match effect {
                 ResolvedEffect::End(end) => {
-                    end.take().into_iter().for_each(|end| end.apply(&broker, by.as_ref()));
+                    end.take().into_iter().for_each(|end| end.apply(&broker, &plugin, by.as_ref()));
                 }
                 ResolvedEffect::Admit { parts, .. } => {
                     responder = parts.take().map(|parts| parts.1);
@@ -231,6 +244,12 @@ impl AtomicSteps for Box<Transaction> {
             }
         }
     }
+}
+
+/// The failure of a request that the plugin has decided on while the topic got another rule.
+fn rule_changed(topic: &Topic) -> Failure {
+    let text = format!("the rule of topic \"{topic}\" has changed meanwhile: try again");
+    Failure::new(ErrorCode::Unavailable, text).retry_after_ms(RULE_RETRY_MS)
 }
 
 /// The failure of a request that only a session can make.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Weak;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use super::TopicPlugins;
@@ -55,8 +55,8 @@ pub(crate) fn watch(core: Weak<Core>, plugins: Weak<TopicPlugins>, ended: Receiv
 impl TopicPlugins {
     /// One look at all files that are watched.
     fn look(&self, broker: &Broker, seen: &mut BTreeMap<String, Option<Trace>>) {
-        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        let watched = settings.plugins.iter().filter(|(_, plugin)| plugin.watch);
+        let config = broker.core.config.get();
+        let watched = config.plugins.iter().filter(|(_, plugin)| plugin.watch);
         let watched: Vec<(String, Option<Trace>)> =
             watched.map(|(name, plugin)| (name.clone(), Trace::of(&plugin.path))).collect();
         let before = std::mem::take(seen);
@@ -64,7 +64,7 @@ impl TopicPlugins {
             let last = before.get(&name).copied().flatten();
             if is_new(self.loader.last_read(&name), last, now) {
                 // Why it does not run has been logged.
-                let _ = self.reload_again(broker, &mut settings, &name);
+                let _ = broker.reload_component(&name);
             }
             seen.insert(name, now);
         }

@@ -4,26 +4,28 @@ pub(crate) mod idempotency;
 pub(crate) mod presence_timer;
 pub(crate) mod recovery;
 pub(crate) mod replay;
+mod rule_change;
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::{ArcSwapOption, Guard};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 use rialto_protocol::{ErrorCode, Failure, Policy};
 
-use crate::config::{History, Limits, Rules, TopicOptions};
-use crate::engine::{Engine, Keeping, Stream};
-use crate::hub::{Audience, Patterns, Reach};
+use crate::config::{ActiveConfig, CurrentConfig, TopicOptions};
+use crate::engine::{Engine, Stream};
+use crate::hub::{Audience, Hub, Reach};
 use crate::identity::{self, StreamId};
 use crate::metrics::Metrics;
 use crate::presence::TopicPresence;
 use crate::shares::{Holder, Share, Shares};
-use crate::store::{Account, Retention, StoreError};
+use crate::store::{Account, StoreError};
 use crate::topic::{Pattern, Topic};
 
 /// Retry hint when the topic limit is reached: unused topics are removed within this time.
@@ -40,13 +42,15 @@ const EPOCH_TOPICS: usize = 64;
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct TopicEntry {
-    pub(crate) options: Arc<TopicOptions>,
     /// When the topic was last used, in milliseconds of the registry's own time.
     used_ms: AtomicU64,
+    /// Whether no rule is for the topic any more: it has no subscribers, and nobody can look it up.
+    is_without_rule: AtomicBool,
+    /// The topic's order, which knows its rule.
     pub(crate) stream: Stream,
     pub(crate) reach: Reach,
     /// The topic's presence, if its rule enables it.
-    pub(crate) presence: Option<Arc<TopicPresence>>,
+    presence: ArcSwapOption<TopicPresence>,
     /// Who made it be loaded: it uses up this one's share.
     share: Share,
 }
@@ -120,36 +124,28 @@ impl TopicEntry {
 
     /// Whether the topic has no subscriber, and no member within its grace period.
     fn is_unused(&self) -> bool {
-        self.reach.audience().is_empty() && self.presence.as_ref().is_none_or(|presence| presence.is_empty())
+        self.reach.audience().is_empty() && self.presence().as_ref().is_none_or(|presence| presence.is_empty())
     }
-}
 
-/// The rules for topics that are loaded.
-#[derive(Debug)]
-struct RuleCache {
-    rules: Rules,
-    /// What is kept of the topics of each rule, by its index.
-    keeping: Box<[Arc<Keeping>]>,
-}
+    /// The topic's presence, if its rule enables it.
+    pub(crate) fn presence(&self) -> Guard<Option<Arc<TopicPresence>>> {
+        self.presence.load()
+    }
 
-impl RuleCache {
-    fn new(rules: Rules) -> Self {
-        let keeping = rules.iter().map(|options| Arc::new(keeping(options))).collect();
-        Self { rules, keeping }
+    /// Whether a rule is for the topic.
+    fn has_rule(&self) -> bool {
+        !self.is_without_rule.load(Acquire)
     }
 }
 
 /// The topics in memory, by name.
 #[derive(Debug)]
 pub(crate) struct TopicRegistry {
-    rule_cache: RwLock<Arc<RuleCache>>,
-    topics_max: usize,
+    config: Arc<CurrentConfig>,
+    hub: Hub,
     shares: Arc<Shares>,
     /// Who holds messages, by rule and client.
     accounts: Mutex<HashMap<(Pattern, Holder), Arc<Account>>>,
-    presence_members: usize,
-    shards: usize,
-    patterns: Arc<Patterns>,
     next: AtomicU64,
     epoch: Mutex<Epoch>,
     started: std::time::Instant,
@@ -161,32 +157,16 @@ pub(crate) struct TopicRegistry {
 
 impl TopicRegistry {
     pub(crate) fn new(
-        rules: Rules,
-        limits: &Limits,
-        shards: usize,
-        patterns: Arc<Patterns>,
+        config: Arc<CurrentConfig>,
+        hub: Hub,
         metrics: Arc<Metrics>,
         sweep_requested: SyncSender<()>,
     ) -> Self {
         let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
-        let rule_cache = RwLock::new(Arc::new(RuleCache::new(rules)));
         let epoch = Mutex::new(Epoch::new());
-        let Limits { topics: topics_max, presence_members, .. } = *limits;
-        Self {
-            rule_cache,
-            topics_max,
-            shares: Arc::new(Shares::new(topics_max as u64)),
-            accounts: Mutex::default(),
-            presence_members,
-            shards,
-            patterns,
-            next,
-            epoch,
-            started,
-            metrics,
-            sweep_requested,
-            topics,
-        }
+        let shares = Arc::new(Shares::new(config.load().limits.topics as u64));
+        let accounts = Mutex::default();
+        Self { config, hub, shares, accounts, next, epoch, started, metrics, sweep_requested, topics }
     }
 
     /// The topic, loaded if it is not in memory. Whoever makes it be loaded uses up its share for that.
@@ -203,27 +183,31 @@ impl TopicRegistry {
         if let Some(there) = self.topics.get(topic) {
             let entry = Arc::clone(&there.key().0);
             drop(there);
+            if !entry.has_rule() {
+                return Err(no_rule(topic));
+            }
             entry.used_ms.store(self.now_ms(), Relaxed);
             return Ok(entry);
         }
-        let rule_cache = self.rule_cache();
-        let Some(options) = rule_cache.rules.options(topic) else {
-            return Err(Failure::new(ErrorCode::NotFound, format!("no rule is for topic \"{topic}\"")));
-        };
+        let config = self.config.get();
+        let Some(rule) = config.rules.options(topic) else { return Err(no_rule(topic)) };
         let holder = holder();
         loop {
             let share = self.share(&holder)?;
             let (epoch, forgotten) = self.epoch().next();
-            let opened = self.open(topic, Arc::clone(&options), &rule_cache, (epoch, share), engine);
+            let opened = self.open(topic, Arc::clone(&rule), &config, (epoch, share), engine);
             let entry = Arc::new(opened.map_err(|error| error.to_failure())?);
             match self.topics.entry(ByName(Arc::clone(&entry))) {
-                Slot::Occupied(there) => return Ok(Arc::clone(&there.key().0)),
+                Slot::Occupied(there) => {
+                    let there = Arc::clone(&there.key().0);
+                    return if there.has_rule() { Ok(there) } else { Err(no_rule(topic)) };
+                }
                 // The topic may have been loaded, published to and removed meanwhile: load it again.
                 Slot::Vacant(_) if self.epoch().forgotten != forgotten => {}
                 Slot::Vacant(free) => {
                     free.insert(());
                     self.metrics.topics.add(1);
-                    return Ok(entry);
+                    return self.follow_new(entry, &config, engine);
                 }
             }
         }
@@ -247,7 +231,8 @@ impl TopicRegistry {
         self.shares.take(holder, 1).ok_or_else(|| {
             // One request is enough, however many topics are refused until then.
             let _ = self.sweep_requested.try_send(());
-            let text = format!("topic limit reached: {} in all, and the share of each client", self.topics_max);
+            let topics_max = self.config.load().limits.topics;
+            let text = format!("topic limit reached: {topics_max} in all, and the share of each client");
             Failure::new(ErrorCode::TooMany, text).retry_after_ms(FULL_RETRY_MS)
         })
     }
@@ -255,41 +240,47 @@ impl TopicRegistry {
     fn open(
         &self,
         topic: &Topic,
-        options: Arc<TopicOptions>,
-        rule_cache: &RuleCache,
+        rule: Arc<TopicOptions>,
+        config: &ActiveConfig,
         (epoch, share): (Arc<str>, Share),
         engine: &Engine,
     ) -> Result<TopicEntry, StoreError> {
-        let keeping = Arc::clone(&rule_cache.keeping[options.rule]);
         let id = StreamId::topic(self.next.fetch_add(1, Relaxed));
-        let account = self.account(&options.pattern, share.holder());
-        let stream = engine.open(id, topic.clone(), epoch, keeping, account)?;
-        let presence = options.presence.then(|| {
-            let (members_max, metrics) = (self.presence_members, Arc::clone(&self.metrics));
-            Arc::new(TopicPresence::new(topic.clone(), id, self.shards, members_max, metrics))
-        });
-        let audience = Arc::new(Audience::new(self.shards, &options.delivery));
-        // A subscription to a pattern receives every message.
-        let is_selected = options.patterns && options.delivery_max == Policy::Queue;
-        let reach = Reach::new(audience, is_selected.then(|| self.patterns.place(topic)));
-        Ok(TopicEntry { options, used_ms: AtomicU64::new(self.now_ms()), stream, reach, presence, share })
+        let presence = rule.presence.then(|| self.new_presence(topic, id, config));
+        let audience = Arc::new(Audience::new(self.hub.shards(), &rule.delivery));
+        let reach = Reach::new(audience, self.hub.patterns().place(topic), is_selected(&rule));
+        let account = self.account(&rule.pattern, share.holder());
+        Ok(TopicEntry {
+            used_ms: AtomicU64::new(self.now_ms()),
+            is_without_rule: AtomicBool::new(false),
+            stream: engine.open(id, topic.clone(), epoch, rule, account)?,
+            reach,
+            presence: ArcSwapOption::new(presence),
+            share,
+        })
+    }
+
+    fn new_presence(&self, topic: &Topic, id: StreamId, config: &ActiveConfig) -> Arc<TopicPresence> {
+        let (members_max, metrics) = (config.limits.presence_members, Arc::clone(&self.metrics));
+        Arc::new(TopicPresence::new(topic.clone(), id, self.hub.shards(), members_max, metrics))
     }
 
     /// The topic, if it is in memory.
     pub(crate) fn peek(&self, topic: &Topic) -> Option<Arc<TopicEntry>> {
-        self.topics.get(topic).map(|there| Arc::clone(&there.key().0))
+        self.topics.get(topic).map(|there| Arc::clone(&there.key().0)).filter(|entry| entry.has_rule())
     }
 
     /// Visits each topic in memory. Parts of the table are locked meanwhile, so `look` must be short.
     pub(crate) fn each(&self, mut look: impl FnMut(&Topic, &Arc<TopicEntry>)) {
-        self.topics.iter().for_each(|there| look(there.key().topic(), &there.key().0));
+        let ruled = self.topics.iter().filter(|there| there.key().0.has_rule());
+        ruled.for_each(|there| look(there.key().topic(), &there.key().0));
     }
 
     /// The options of a topic, whether it is in memory or not; none if no rule matches.
     pub(crate) fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
         match self.peek(topic) {
-            Some(entry) => Some(Arc::clone(&entry.options)),
-            None => self.rule_cache().rules.options(topic),
+            Some(entry) => Some(entry.stream.rule_to_decide()),
+            None => self.config.load().rules.options(topic),
         }
     }
 
@@ -306,7 +297,7 @@ impl TopicRegistry {
                 // Before it can be loaded again.
                 self.epoch().end();
             }
-            entry.reach.forget_changed(&self.patterns);
+            entry.reach.forget_changed(self.hub.patterns());
             stays
         });
         // The logs of a store have theirs, too.
@@ -320,15 +311,6 @@ impl TopicRegistry {
         }
     }
 
-    /// Replaces the rules. Topics in memory keep their options until they are removed.
-    pub(crate) fn set_rules(&self, rules: Rules) {
-        *self.rule_cache.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(RuleCache::new(rules));
-    }
-
-    fn rule_cache(&self) -> Arc<RuleCache> {
-        Arc::clone(&self.rule_cache.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
     fn epoch(&self) -> MutexGuard<'_, Epoch> {
         // Plain fields, each valid with any value of the others.
         self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
@@ -339,7 +321,11 @@ impl TopicRegistry {
     }
 }
 
-fn keeping(options: &TopicOptions) -> Keeping {
-    let retention = |History { messages, bytes, age_ms }| Retention { messages, bytes, age_ms };
-    Keeping { retention: options.history.map(retention), keys_ms: options.keys_ms }
+/// Whether subscriptions by pattern select the topics of a rule: they receive every message.
+fn is_selected(rule: &TopicOptions) -> bool {
+    rule.patterns && rule.delivery_max == Policy::Queue
+}
+
+fn no_rule(topic: &Topic) -> Failure {
+    Failure::new(ErrorCode::NotFound, format!("no rule is for topic \"{topic}\""))
 }

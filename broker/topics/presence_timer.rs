@@ -78,7 +78,8 @@ impl TimerQueue {
     fn work(&self) {
         while let Some(entry) = self.next() {
             let Some(entry) = entry.upgrade() else { continue };
-            let Some(presence) = &entry.presence else { continue };
+            let presence = entry.presence();
+            let Some(presence) = &*presence else { continue };
             if let Some(at_ms) = presence.expire(&self.hub, self.clock.monotonic_ms()) {
                 self.add(at_ms, Arc::downgrade(&entry));
             }

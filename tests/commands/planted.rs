@@ -192,7 +192,7 @@ async fn the_reason_of_a_close_cannot_act() {
     server.abort();
 }
 
-/// Runs `rialto plugin …` against a control socket that answers so.
+/// Runs a command against a control socket that answers so.
 fn controlled(folder: &Path, status: &str, body: &Value, arguments: &[&str]) -> Output {
     let path = folder.join("control.sock");
     let _ = std::fs::remove_file(&path);
@@ -204,7 +204,7 @@ fn controlled(folder: &Path, status: &str, body: &Value, arguments: &[&str]) -> 
         stream.write_all(answer.as_bytes()).unwrap();
     });
     let mut command = Command::new(RIALTO);
-    command.arg("plugin").args(arguments).arg("--control").arg(&path).stdin(Stdio::null());
+    command.args(arguments).arg("--control").arg(&path).stdin(Stdio::null());
     let output = command.output().unwrap();
     server.join().unwrap();
     output
@@ -221,12 +221,17 @@ fn what_a_control_socket_says_cannot_act() {
     });
     let lost = json!({"name": PLANTED, "state": "not_loaded", "last_failure": {"text": PLANTED}});
     let plugins = json!({"plugins": [plugin, lost]});
-    let text = printed(&controlled(folder.path(), "200 OK", &plugins, &["status"]));
+    let text = printed(&controlled(folder.path(), "200 OK", &plugins, &["plugin", "status"]));
     assert_eq!(text.lines().count(), 10, "{text}");
-    let json = printed(&controlled(folder.path(), "200 OK", &plugins, &["status", "--json"]));
+    let json = printed(&controlled(folder.path(), "200 OK", &plugins, &["plugin", "status", "--json"]));
     assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), plugins);
-    printed(&controlled(folder.path(), "200 OK", &plugin, &["reload", "x"]));
-    for command in [&["status"][..], &["reload", "x"]] {
+    printed(&controlled(folder.path(), "200 OK", &plugin, &["plugin", "reload", "x"]));
+    let failed = json!([{"plugin": PLANTED, "message": PLANTED}]);
+    let reloaded = json!({"applied": texts, "restart": texts, "failed": failed, "warnings": PLANTED});
+    for command in [&["reload"][..], &["reload", "--json"]] {
+        printed(&controlled(folder.path(), "200 OK", &reloaded, command));
+    }
+    for command in [&["plugin", "status"][..], &["plugin", "reload", "x"], &["reload"]] {
         let refusal = json!({"code": "rejected", "message": PLANTED});
         printed(&controlled(folder.path(), "422 Unprocessable Content", &refusal, command));
     }

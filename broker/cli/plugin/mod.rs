@@ -49,8 +49,8 @@ pub(crate) enum PluginCommand {
     Status(status::StatusArgs),
     /// Load a plugin again while the broker runs.
     ///
-    /// Reads the broker's configuration file and the component again. Sessions, subscriptions, state and timers stay. A
-    /// plugin that is new in the configuration is started. If the new version does not start, the old one stays.
+    /// Reads the component and the broker's configuration file again; the file is applied as a whole, as by `rialto reload`.
+    /// Sessions, subscriptions, state and timers stay. If the new version does not start, nothing is changed.
     Reload(reload::ReloadArgs),
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rialto_protocol::{Delivery, Pointer, Policy};
 
@@ -15,12 +15,18 @@ use crate::shares::{Holder, is_used_up};
 pub(crate) struct Audience {
     counts: Counts,
     skipped: [Counter; Policy::ALL.len()],
-    /// The field of the topic's own policy, which needs no reservation.
-    own_field: Option<Pointer>,
-    /// The other fields that subscriptions with `latest_by` use.
-    fields: Mutex<Vec<FieldUse>>,
+    fields: Mutex<Fields>,
     /// For a pattern: removes it when its last subscriber has left.
     retirement: Option<Box<Retirement>>,
+}
+
+/// The fields that subscriptions with `latest_by` use.
+#[derive(Debug, Default)]
+struct Fields {
+    /// The field of the topic's own policy, which needs no reservation.
+    own: Option<Pointer>,
+    /// The others.
+    reserved: Vec<FieldUse>,
 }
 
 /// One number for each shard.
@@ -59,11 +65,9 @@ impl Audience {
             ..=FEW => Counts::Few(Default::default()),
             _ => Counts::Many((0..shards).map(|_| AtomicU32::new(0)).collect()),
         };
-        let own_field = match delivery {
-            Delivery::LatestBy(field) => Some(field.clone()),
-            _ => None,
-        };
-        Self { counts, skipped: Default::default(), own_field, fields: Mutex::default(), retirement: None }
+        let audience = Self { counts, skipped: Default::default(), fields: Mutex::default(), retirement: None };
+        audience.set_own_field(delivery);
+        audience
     }
 
     /// The same for a pattern.
@@ -88,6 +92,15 @@ impl Audience {
         }
     }
 
+    /// The topic's own policy is another one from now on.
+    pub(crate) fn set_own_field(&self, delivery: &Delivery) {
+        if let Delivery::LatestBy(field) = delivery {
+            self.fields().own = Some(field.clone());
+        } else {
+            self.fields().own = None;
+        }
+    }
+
     /// Reserves what a policy needs: for `latest_by` its field.
     ///
     /// # Errors
@@ -99,19 +112,19 @@ impl Audience {
         holder: impl FnOnce() -> Holder,
     ) -> Result<Option<FieldPlace>, TooManyFields> {
         let Delivery::LatestBy(field) = delivery else { return Ok(None) };
-        if self.own_field.as_ref() == Some(field) {
+        let Fields { own, reserved } = &mut *self.fields();
+        if own.as_ref() == Some(field) {
             return Ok(None);
         }
-        let mut fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
-        match fields.iter_mut().find(|known| known.field == *field) {
+        match reserved.iter_mut().find(|known| known.field == *field) {
             Some(FieldUse { count, .. }) => *count += 1,
             None => {
                 let holder = holder();
-                let held = fields.iter().filter(|known| known.holder == holder).count();
-                if is_used_up(fields_max as u64, fields.len() as u64, held as u64) {
+                let held = reserved.iter().filter(|known| known.holder == holder).count();
+                if is_used_up(fields_max as u64, reserved.len() as u64, held as u64) {
                     return Err(TooManyFields);
                 }
-                fields.push(FieldUse { field: field.clone(), count: 1, holder });
+                reserved.push(FieldUse { field: field.clone(), count: 1, holder });
             }
         }
         Ok(Some(FieldPlace { audience: Arc::clone(self), field: field.clone() }))
@@ -135,6 +148,10 @@ impl Audience {
     pub(in crate::hub) fn shards(&self) -> impl Iterator<Item = usize> {
         let present = self.counts.iter().enumerate().filter(|(_, count)| count.load(Acquire) > 0);
         present.map(|(shard, _)| shard)
+    }
+
+    fn fields(&self) -> MutexGuard<'_, Fields> {
+        self.fields.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts messages that a subscriber was not sent.
@@ -161,8 +178,7 @@ impl Deref for Counts {
 
 impl Drop for FieldPlace {
     fn drop(&mut self) {
-        let mut fields = self.audience.fields.lock().unwrap_or_else(PoisonError::into_inner);
-        fields.retain_mut(|known| {
+        self.audience.fields().reserved.retain_mut(|known| {
             known.count -= u32::from(known.field == self.field);
             known.count > 0
         });

@@ -79,16 +79,13 @@ impl Patterns {
         let lists = SelectorLists::new(lists_bytes_max, Arc::clone(&metrics));
         let versions = (0..VERSIONS).map(|_| AtomicU64::new(0)).collect();
         let (selectors, streams, hasher) = (RwLock::default(), AtomicU64::new(0), RandomState::new());
-        Self {
-            shares: Arc::new(Shares::new(patterns_max as u64)),
-            shards,
-            metrics,
-            selectors,
-            lists,
-            streams,
-            versions,
-            hasher,
-        }
+        let shares = Arc::new(Shares::new(patterns_max as u64));
+        Self { shares, shards, metrics, selectors, lists, streams, versions, hasher }
+    }
+
+    /// Allows so many different patterns from now on.
+    pub(in crate::hub) fn set_max(&self, patterns_max: usize) {
+        self.shares.set_max(patterns_max as u64);
     }
 
     /// Counts a subscriber of a pattern, and calls `enter` to subscribe it. Publishers see a new pattern only after that.

@@ -23,8 +23,10 @@ pub(crate) struct Reach {
     shards: AtomicU64,
     /// Twice the version of the cached patterns, plus one if any of them selects the topic.
     seen: AtomicU64,
-    /// The index of the version that concerns the topic; none for a topic that patterns do not select.
-    place: Option<u8>,
+    /// The index of the version that concerns the topic.
+    place: u8,
+    /// Whether patterns may select the topic.
+    is_selected: AtomicBool,
     selectors: Mutex<Option<Selectors>>,
     /// Whether patterns select the topic whose list there was no room to keep.
     is_unlisted: AtomicBool,
@@ -32,11 +34,23 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    /// For a topic whose version has this index, if patterns select it.
-    pub(crate) fn new(audience: Arc<Audience>, place: Option<u8>) -> Self {
+    /// For a topic whose version has this index, and whether patterns may select it.
+    pub(crate) fn new(audience: Arc<Audience>, place: u8, is_selected: bool) -> Self {
         // At version 0 no pattern selects the topic, so the empty cache is up to date.
         let (shards, seen) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { shards, seen, place, selectors: Mutex::default(), is_unlisted: AtomicBool::new(false), audience }
+        let (is_selected, is_unlisted) = (AtomicBool::new(is_selected), AtomicBool::new(false));
+        Self { shards, seen, place, is_selected, selectors: Mutex::default(), is_unlisted, audience }
+    }
+
+    /// Lets patterns select the topic from now on, or not any more. The caller holds the topic's order.
+    pub(crate) fn set_selected(&self, is_selected: bool) {
+        if self.is_selected.swap(is_selected, Relaxed) && !is_selected {
+            let mut selectors = self.selectors.lock().unwrap_or_else(PoisonError::into_inner);
+            *selectors = None;
+            self.is_unlisted.store(false, Release);
+            // Outdated, if patterns select it again.
+            self.seen.store(0, Release);
+        }
     }
 
     /// The subscribers of the topic itself.
@@ -62,11 +76,10 @@ impl Reach {
         if offset.is_multiple_of(RECOUNT_EVERY) && self.shards.load(Relaxed) != 0 {
             self.shards.store(self.audience.shards().fold(0, |bits, shard| bits | bit(shard)), Relaxed);
         }
-        let place = self.place?;
-        if self.seen.load(Acquire) == patterns.version(place) << 1 {
+        if !self.is_selected.load(Relaxed) || self.seen.load(Acquire) == patterns.version(self.place) << 1 {
             return None;
         }
-        self.look_up(patterns, topic, place)
+        self.look_up(patterns, topic, self.place)
     }
 
     fn look_up(&self, patterns: &Patterns, topic: &Topic, place: u8) -> Option<Selectors> {
@@ -99,7 +112,7 @@ impl Reach {
 
     /// Drops cached patterns if some of them may have been removed: for topics without publishers.
     pub(crate) fn forget_changed(&self, patterns: &Patterns) {
-        let Some(place) = self.place else { return };
+        let place = self.place;
         let seen = self.seen.load(Acquire);
         if seen & 1 == 1 && seen >> 1 != patterns.version(place) {
             let mut selectors = self.selectors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,7 +140,7 @@ mod tests {
         let topic = Topic::parse("t").expect("a topic");
         for shards in [1, 8, 9, 63, 64, 65, 256] {
             let patterns = Patterns::new(1, 1_000, shards, Arc::new(Metrics::default()));
-            let reach = Reach::new(Arc::new(Audience::new(shards, &Delivery::Queue)), Some(patterns.place(&topic)));
+            let reach = Reach::new(Arc::new(Audience::new(shards, &Delivery::Queue)), patterns.place(&topic), true);
             let reached = || (0..shards).filter(|shard| reach.has(*shard)).collect::<Vec<_>>();
             let entered = if shards == 1 { vec![0] } else { vec![0, shards - 1] };
             assert!(reached().is_empty());

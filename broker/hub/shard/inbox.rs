@@ -4,15 +4,16 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
+use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rialto_protocol::Closing;
+use rialto_protocol::{Closing, Failure};
 use tokio::sync::Notify;
 
 use super::subscribe::{Start, Subscribe};
 use crate::hub::{Audience, Page, Push, Selectors, SessionKey, Shard, StreamId};
 use crate::message::SharedMessage;
+use crate::topic::Topic;
 
 /// A closure that runs on a shard's thread.
 pub(crate) type Work = Box<dyn FnOnce(&Rc<Shard>) + Send>;
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Select { session: SessionKey, stream: StreamId, audience: Arc<Audience> },
     /// Unsubscribe a session from a stream, and from the presence stream of its topic.
     Unsubscribe { session: SessionKey, stream: StreamId },
+    /// Unsubscribe all sessions from a topic and its presence, and report why.
+    EndStream { stream: StreamId, ended: Box<(Topic, Failure)> },
     /// Send one session a frame.
     Push { session: SessionKey, push: Push },
     /// End every session.
@@ -48,7 +51,7 @@ pub(crate) struct Inbox {
     queue: Mutex<Queue>,
     filled: Notify,
     messages: AtomicUsize,
-    mark: usize,
+    mark: AtomicUsize,
     drained: Notify,
 }
 
@@ -88,7 +91,7 @@ impl Drop for WakeOnDrop {
 
 impl Inbox {
     pub(in crate::hub) fn new(mark: usize) -> Self {
-        let messages = AtomicUsize::new(0);
+        let (messages, mark) = (AtomicUsize::new(0), AtomicUsize::new(mark));
         Self { queue: Mutex::default(), filled: Notify::new(), messages, mark, drained: Notify::new() }
     }
 
@@ -135,7 +138,14 @@ impl Inbox {
     }
 
     pub(in crate::hub) fn has_room(&self) -> bool {
-        self.messages.load(Acquire) < self.mark
+        self.messages.load(Acquire) < self.mark.load(Acquire)
+    }
+
+    /// Lets publishers wait above another mark.
+    pub(in crate::hub) fn set_mark(&self, mark: usize) {
+        self.mark.store(mark, Release);
+        // Those that wait look again.
+        self.drained.notify_waiters();
     }
 
     pub(in crate::hub) async fn room(&self) {
@@ -162,7 +172,7 @@ impl Inbox {
     /// The shard has delivered so many messages.
     pub(in crate::hub) fn taken(&self, messages: usize) {
         let before = self.messages.fetch_sub(messages, AcqRel);
-        if before >= self.mark {
+        if before >= self.mark.load(Acquire) {
             self.drained.notify_waiters();
         }
     }
@@ -198,6 +208,7 @@ impl Command {
             Self::Page { .. } => "page",
             Self::Select { .. } => "select",
             Self::Unsubscribe { .. } => "unsubscribe",
+            Self::EndStream { .. } => "end stream",
             Self::Push { .. } => "push",
             Self::CloseAll(_) => "close all",
             Self::Run(_) => "run",

@@ -15,22 +15,25 @@ const PING: u8 = 0x9;
 impl Shard {
     /// Checks the timeouts of all sessions at an interval.
     pub(in crate::hub) async fn watch(self: Rc<Self>) {
-        let shortest = [self.limits.ping, self.limits.pong, self.limits.frame, self.limits.write].into_iter().min();
-        let every = shortest.unwrap_or_default() / 4;
-        let mut ticks = tokio::time::interval(every.clamp(Duration::from_millis(10), Duration::from_secs(1)));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::time::sleep(self.sweep_every()).await;
             self.sweep(Instant::now());
         }
     }
 
+    fn sweep_every(&self) -> Duration {
+        let HubLimits { ping, pong, frame, write, .. } = self.limits();
+        let every = [ping, pong, frame, write].into_iter().min().unwrap_or_default() / 4;
+        every.clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+
     pub(in crate::hub) fn sweep(&self, now: Instant) {
+        let limits = self.limits();
         let mut sessions = self.sessions.borrow_mut();
         let mut ended = Vec::new();
         for (slot, session) in sessions.iter_mut() {
             session.outbox.shrink();
-            match verdict(session, &self.limits, now) {
+            match verdict(session, &limits, now) {
                 Verdict::Fine => {}
                 Verdict::Ping => {
                     session.signals.pinged.set(Some(now));

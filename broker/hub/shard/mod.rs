@@ -50,7 +50,7 @@ const BATCH_MAX: usize = 256;
 /// The state of one shard, used on its own thread only.
 pub(crate) struct Shard {
     pub(super) index: usize,
-    pub(super) limits: HubLimits,
+    limits: Cell<HubLimits>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Arc<Budget>,
     pub(super) sessions: RefCell<Sessions>,
@@ -124,7 +124,7 @@ impl Shard {
         let number = u16::try_from(index).expect("the configuration bounds the number of shards");
         Self {
             index,
-            limits,
+            limits: Cell::new(limits),
             sessions: RefCell::new(Sessions::new(number, Arc::clone(&metrics))),
             metrics,
             budget,
@@ -179,6 +179,7 @@ impl Shard {
                         self.leave_stream(key, stream.presence());
                     }
                 }
+                Command::EndStream { stream, ended } => self.end_stream(stream, *ended),
                 Command::CloseAll(closing) => self.close_all(closing),
                 Command::Run(work) => work(self),
                 Command::Stop => go_on = false,
@@ -254,12 +255,17 @@ impl Shard {
     }
 
     /// The limits of its sessions.
-    pub(crate) fn limits(&self) -> &HubLimits {
-        &self.limits
+    pub(crate) fn limits(&self) -> HubLimits {
+        self.limits.get()
+    }
+
+    /// Applies other limits.
+    pub(super) fn set_limits(&self, limits: HubLimits) {
+        self.limits.set(limits);
     }
 
     pub(super) fn delivery_context<'s>(&'s self, keys: &'s mut ConflationKeys) -> DeliveryContext<'s> {
-        DeliveryContext { keys, metrics: &self.metrics, outbox_bytes: self.limits.outbox_bytes }
+        DeliveryContext { keys, metrics: &self.metrics, outbox_bytes: self.limits.get().outbox_bytes }
     }
 
     fn push(&self, key: SessionKey, push: Push) {

@@ -166,6 +166,18 @@ impl Sessions {
         });
     }
 
+    /// The sessions that are subscribed to a stream, or will be after a replay. Walks all sessions if any has a replay.
+    pub(in crate::hub) fn subscribers(&mut self, stream: StreamId) -> Vec<SessionKey> {
+        let Self { shard, slab, streams, replaying, .. } = self;
+        let listed = streams.get(&stream).into_iter().flat_map(Listeners::iter).map(|(slot, _)| slot as usize);
+        let mut slots: Vec<usize> = listed.collect();
+        if replaying.get() > 0 {
+            slots.extend(slab.iter().filter(|(_, session)| session.is_replaying(stream)).map(|(slot, _)| slot));
+        }
+        let key = |slot: usize| SessionKey { shard: *shard, slot: slot as u32, serial: slab[slot].serial };
+        slots.into_iter().map(key).collect()
+    }
+
     /// When the next sample is due.
     pub(in crate::hub) fn next_sample(&self) -> Option<Instant> {
         self.sample_timers.next()

@@ -6,6 +6,10 @@ use rialto_protocol::{Failure, Gap};
 use crate::hub::session::replay::{NextPage, Page, Replay};
 use crate::hub::{Push, SessionKey, Shard, StreamId, Subscription, What};
 use crate::message::Passage;
+use crate::topic::Topic;
+
+/// Over how many milliseconds the returns of sessions are spread whose subscriptions ended together.
+const SPREAD_MS: u64 = 1_000;
 
 /// All that a shard does for one subscribe, in the order of the fields. A subscription to the topic's presence ends first,
 /// because the reply has a new list of members.
@@ -123,6 +127,21 @@ impl Shard {
         self.queue(key, |sessions| sessions.unsubscribe(key, stream));
     }
 
+    /// Unsubscribes all sessions from a topic and its presence, ends their replays, and reports why. They may come back later,
+    /// not all at once.
+    pub(in crate::hub) fn end_stream(&self, stream: StreamId, (topic, failure): (Topic, Failure)) {
+        // What came before goes to those that are subscribed still.
+        self.deliver();
+        let keys = self.sessions.borrow_mut().subscribers(stream);
+        for key in keys {
+            self.leave_stream(key, stream);
+            self.leave_stream(key, stream.presence());
+            let mut failure = failure.clone();
+            failure.retry_after_ms = failure.retry_after_ms.map(|least_ms| least_ms + spread_ms(key));
+            self.push(key, Push { what: What::Unsubscribed { topic: topic.clone(), failure }, in_flight: None });
+        }
+    }
+
     /// Starts replays. The session's own task requests the next page whenever the last one is written.
     fn start_replays(&self, key: SessionKey, ids: &[u64]) {
         let mut sessions = self.sessions.borrow_mut();
@@ -188,4 +207,10 @@ impl Shard {
         self.leave_stream(key, stream.presence());
         self.push(key, Push { what: What::Unsubscribed { topic, failure }, in_flight: None });
     }
+}
+
+/// How much later than others a session may come back.
+fn spread_ms(key: SessionKey) -> u64 {
+    // Sessions that follow each other are far apart (Fibonacci hashing).
+    ((key.serial.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) * SPREAD_MS) >> 32
 }

@@ -40,9 +40,9 @@ impl Shard {
                 }
             }
         }
-        session.make_room_for_queue(self.limits.outbox_bytes, &self.metrics);
+        session.make_room_for_queue(self.limits().outbox_bytes, &self.metrics);
         self.count(Some(session));
-        if !session.outbox.is_over(self.limits.outbox_bytes) || session.signals.is_ending() {
+        if !session.outbox.is_over(self.limits().outbox_bytes) || session.signals.is_ending() {
             return false;
         }
         self.close_slow_consumer(session, "the session did not read fast enough and its outbox is full");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rialto_protocol::Member;
 use rustc_hash::FxHashMap;
 
-use super::version::{OnReplaced, Replacement, Version};
+use super::version::Replacement;
 use crate::collections::fair_queue::FairQueue;
 use crate::plugin::{Done, Event, HookError};
 use crate::shares::is_used_up;
@@ -75,7 +75,6 @@ pub(crate) enum Lane {
 #[derive(Clone, Debug)]
 pub(crate) struct Mailbox {
     queue: Arc<Queue>,
-    bound: usize,
     _open: Arc<Open>,
 }
 
@@ -114,6 +113,8 @@ struct Open(Arc<Queue>);
 struct Waiting {
     /// The events between replacements: a replacement comes behind all that waited before it, and before all that came after.
     sections: VecDeque<Section>,
+    /// How many events of clients may wait.
+    bound: usize,
     /// Events that count against the bound, in all and of each lane.
     counted: usize,
     of_lane: FxHashMap<Lane, usize>,
@@ -124,7 +125,13 @@ struct Waiting {
 struct Section {
     jobs: FairQueue<Lane, Job>,
     /// What follows them.
-    replacement: Option<Box<Replacement>>,
+    then: Option<Then>,
+}
+
+/// What follows the events of a section.
+enum Then {
+    Replace(Box<Replacement>),
+    End,
 }
 
 impl Lane {
@@ -139,14 +146,14 @@ impl Lane {
 
 impl Waiting {
     /// Whether a lane may have no more events.
-    fn is_full_for(&self, lane: &Lane, bound: usize) -> bool {
+    fn is_full_for(&self, lane: &Lane) -> bool {
         let held = self.of_lane.get(lane).copied().unwrap_or_default();
-        is_used_up(bound as u64, self.counted as u64, held as u64)
+        is_used_up(self.bound as u64, self.counted as u64, held as u64)
     }
 
     fn push(&mut self, lane: Lane, job: Job) {
         if self.is_ended {
-            // The broker is stopping; dropping the request fails it.
+            // The plugin's thread is ending; dropping the request fails it.
             return;
         }
         if job.counted {
@@ -158,7 +165,7 @@ impl Waiting {
 
     /// The section that is added to.
     fn last(&mut self) -> &mut Section {
-        if self.sections.back().is_none_or(|section| section.replacement.is_some()) {
+        if self.sections.back().is_none_or(|section| section.then.is_some()) {
             self.sections.push_back(Section::default());
         }
         self.sections.back_mut().expect("one is there")
@@ -181,15 +188,30 @@ impl Waiting {
             }
             return Some(Work::Job(job));
         }
-        let replacement = section.replacement.take();
-        if replacement.is_some() {
-            self.sections.pop_front();
+        match section.then.take()? {
+            Then::Replace(replacement) => {
+                self.sections.pop_front();
+                Some(Work::Replace(replacement))
+            }
+            Then::End => {
+                section.then = Some(Then::End);
+                Some(Work::End)
+            }
         }
-        replacement.map(Work::Replace)
     }
 }
 
 impl Queue {
+    /// Adds something behind the events that wait.
+    fn follow_by(&self, then: Then) {
+        let mut waiting = self.lock();
+        if !waiting.is_ended {
+            waiting.last().then = Some(then);
+        }
+        drop(waiting);
+        self.filled.notify_one();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // No change under the lock can stop half way, so a poisoned lock is consistent.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -219,11 +241,19 @@ impl Drop for Open {
     }
 }
 
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        // Nobody handles what waits any more.
+        self.0.end();
+    }
+}
+
 impl Mailbox {
     pub(in crate::plugin) fn new(bound: usize) -> (Self, Jobs) {
-        let queue = Arc::<Queue>::default();
+        let waiting = Mutex::new(Waiting { bound, ..Waiting::default() });
+        let queue = Arc::new(Queue { waiting, filled: Condvar::new() });
         let open = Arc::new(Open(Arc::clone(&queue)));
-        (Self { queue: Arc::clone(&queue), bound, _open: open }, Jobs(queue))
+        (Self { queue: Arc::clone(&queue), _open: open }, Jobs(queue))
     }
 
     /// Reserves a slot for an event that a client caused.
@@ -232,7 +262,7 @@ impl Mailbox {
     /// [`Busy`] when as many events wait as the bound allows, or as the lane's share of it does.
     pub(crate) fn reserve(&self, lane: Lane) -> Result<Slot<'_>, Busy> {
         let waiting = self.queue.lock();
-        if waiting.is_full_for(&lane, self.bound) {
+        if waiting.is_full_for(&lane) {
             return Err(Busy);
         }
         Ok(Slot { queue: &self.queue, waiting, lane })
@@ -246,14 +276,18 @@ impl Mailbox {
     }
 
     /// Replaces the plugin's version, behind the events that wait already.
-    pub(crate) fn replace(&self, version: Version, on_replaced: OnReplaced) {
-        let replacement = Box::new(Replacement { version, on_replaced });
-        let mut waiting = self.queue.lock();
-        if !waiting.is_ended {
-            waiting.last().replacement = Some(replacement);
-        }
-        drop(waiting);
-        self.queue.filled.notify_one();
+    pub(crate) fn replace(&self, replacement: Replacement) {
+        self.queue.follow_by(Then::Replace(Box::new(replacement)));
+    }
+
+    /// Takes so many events of clients from now on.
+    pub(crate) fn set_bound(&self, bound: usize) {
+        self.queue.lock().bound = bound;
+    }
+
+    /// Ends the plugin's thread after the events that wait.
+    pub(crate) fn finish(&self) {
+        self.queue.follow_by(Then::End);
     }
 
     /// The number of clients' events that wait.
@@ -328,6 +362,20 @@ mod tests {
         mailbox.submit_end(Lane::of(Some(&member("s"))), event("s"), Box::new(Nothing));
         assert!(matches!(jobs.next(None), Work::Job(_)));
         assert_eq!([submit(), submit()], [true, false]);
+        mailbox.set_bound(3);
+        assert_eq!([submit(), submit()], [true, false]);
+    }
+
+    #[test]
+    fn what_was_submitted_before_the_end_is_still_handled() {
+        let (mailbox, jobs) = Mailbox::new(10);
+        assert!(submit(&mailbox, "a") && submit(&mailbox, "b"));
+        mailbox.finish();
+        assert!(submit(&mailbox, "a"));
+        assert_eq!(order(&jobs), ["a", "b"]);
+        assert!(matches!(jobs.next(None), Work::End));
+        drop(jobs);
+        assert!(mailbox.queue.lock().sections.is_empty(), "dropped, which answers it");
     }
 
     #[test]

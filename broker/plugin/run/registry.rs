@@ -87,6 +87,18 @@ impl PluginRegistry {
         self.open().leave(topic, session)
     }
 
+    /// The members of a topic.
+    pub(crate) fn members(&self, topic: &Topic) -> Vec<Member> {
+        self.open().members(topic, None).cloned().collect()
+    }
+
+    /// The sessions on a raw endpoint.
+    pub(crate) fn connected(&self, endpoint: &str) -> Vec<Arc<str>> {
+        let pages = self.open();
+        let there = pages.endpoints.iter().filter(|(_, connected)| *connected.endpoint == *endpoint);
+        there.map(|(session, _)| Arc::clone(session)).collect()
+    }
+
     /// How many timers wait.
     pub(crate) fn timers(&self) -> usize {
         self.open().timers.len()

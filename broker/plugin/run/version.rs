@@ -2,6 +2,7 @@
 //! another. It starts nothing.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use rialto_plugin::host::Capabilities;
@@ -33,11 +34,55 @@ pub(crate) struct Isolation {
     pub(crate) idle: Duration,
 }
 
-/// Receives the outcome of a replacement, on the plugin's thread, before its next hook runs.
-pub(crate) type OnReplaced = Box<dyn FnOnce(Result<(), Failed>) + Send>;
-
-/// A version that replaces the one that runs, between two events.
+/// A version that is to replace the one that runs, between two events.
 pub(crate) struct Replacement {
     pub(crate) version: Version,
-    pub(crate) on_replaced: OnReplaced,
+    /// Told whether the version has started. Nothing of it is kept yet.
+    pub(crate) started: SyncSender<Result<(), Failed>>,
+    /// Says, once it has started, whether it takes over; until then the plugin's thread waits. Without an answer it does not.
+    pub(crate) decision: Receiver<bool>,
+    /// Told whether it has taken over.
+    pub(crate) replaced: SyncSender<Result<(), Failed>>,
+}
+
+/// The other side of a replacement.
+#[derive(Debug)]
+pub(crate) struct PendingReplacement {
+    started: Receiver<Result<(), Failed>>,
+    decision: SyncSender<bool>,
+    replaced: Receiver<Result<(), Failed>>,
+}
+
+/// The plugin's thread has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ThreadEnded;
+
+impl Replacement {
+    /// A replacement by this version, and the side of who requests it.
+    pub(crate) fn new(version: Version) -> (Self, PendingReplacement) {
+        let ((started, when_started), (decide, decision)) = (sync_channel(1), sync_channel(1));
+        let (replaced, when_replaced) = sync_channel(1);
+        let pending = PendingReplacement { started: when_started, decision: decide, replaced: when_replaced };
+        (Self { version, started, decision, replaced }, pending)
+    }
+}
+
+impl PendingReplacement {
+    /// Waits until the version has started, and the plugin's thread for the decision. Dropping this lets the old one go on.
+    ///
+    /// # Errors
+    /// [`ThreadEnded`].
+    pub(crate) fn started(&self) -> Result<Result<(), Failed>, ThreadEnded> {
+        self.started.recv().map_err(|_| ThreadEnded)
+    }
+
+    /// Lets the version take over, and waits for that.
+    ///
+    /// # Errors
+    /// [`ThreadEnded`].
+    pub(crate) fn take_over(self) -> Result<Result<(), Failed>, ThreadEnded> {
+        // A thread that has ended answers nothing.
+        let _ = self.decision.send(true);
+        self.replaced.recv().map_err(|_| ThreadEnded)
+    }
 }

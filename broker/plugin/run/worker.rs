@@ -139,10 +139,7 @@ impl Worker {
                     };
                     self.finish(&event, outcome, request);
                 }
-                Work::Replace(replacement) => {
-                    let Replacement { version, on_replaced } = *replacement;
-                    on_replaced(self.replace(version));
-                }
+                Work::Replace(replacement) => self.replace(*replacement),
                 Work::Nothing => {}
                 Work::End => return self.around.registry.state().wait_until_idle(),
             }
@@ -151,19 +148,27 @@ impl Worker {
         }
     }
 
-    /// Replaces the version between two events. All instances are started anew; sessions, state and timers stay.
-    ///
-    /// # Errors
-    /// Why the new version did not start; the old one keeps running.
-    fn replace(&mut self, version: Version) -> Result<(), Failed> {
-        self.follow_log().map_err(|error| Failed::Start(error.to_string()))?;
-        let running = self.begin(&version, None)?;
-        self.version = version;
-        self.instances.clear();
-        self.health.heal();
-        self.insert(None, running);
-        self.update_status();
-        Ok(())
+    /// Replaces the version between two events, if it starts and is wanted then. All instances are started anew; sessions, state
+    /// and timers stay.
+    fn replace(&mut self, replacement: Replacement) {
+        let Replacement { version, started, decision, replaced } = replacement;
+        let instance = self.follow_log().map_err(|error| Failed::Start(error.to_string()));
+        let instance = match instance.and_then(|()| self.start_instance(&version, None)) {
+            Ok(instance) => instance,
+            // Who waited may have gone.
+            Err(failed) => return drop(started.send(Err(failed))),
+        };
+        if started.send(Ok(())).is_err() || !decision.recv().unwrap_or(false) {
+            return;
+        }
+        let kept = self.keep_started(instance, None).map(|running| {
+            self.version = version;
+            self.instances.clear();
+            self.health.heal();
+            self.insert(None, running);
+            self.update_status();
+        });
+        drop(replaced.send(kept));
     }
 
     /// Completes one event: records the session, commits the effects and sends the reply, then applies the timers.

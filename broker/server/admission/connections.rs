@@ -5,10 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ipnet::IpNet;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::config;
+use crate::config::ActiveConfig;
+use crate::limits::count::{Count, Counted};
 use crate::limits::quota::{Quota, QuotaSlot};
 use crate::limits::rate::RatesByKey;
 use crate::metrics::Metrics;
@@ -21,12 +19,10 @@ const REFUSED_MAX: usize = 128;
 /// The limits that all connections share.
 #[derive(Debug)]
 pub(in crate::server) struct Connections {
-    waiting: Arc<Semaphore>,
-    refused: Arc<Semaphore>,
+    waiting: Count,
+    refused: Count,
     addresses: Quota<Network>,
     handshakes: RatesByKey<Network>,
-    handshakes_per_s: u32,
-    trusted_proxies: Vec<IpNet>,
     metrics: Arc<Metrics>,
 }
 
@@ -38,7 +34,7 @@ pub(in crate::server) struct Waiting {
     /// The slot of its address, which a session keeps; none where the address of the connection is not limited.
     pub(in crate::server) of_address: Option<QuotaSlot<Network>>,
     metrics: Arc<Metrics>,
-    _permit: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
 /// The connection limit that was reached.
@@ -51,38 +47,30 @@ pub(in crate::server) enum Refusal {
 }
 
 impl Connections {
-    pub(in crate::server) fn new(limits: &config::Limits, trusted_proxies: Vec<IpNet>, metrics: Arc<Metrics>) -> Self {
-        Self {
-            waiting: Arc::new(Semaphore::new(limits.connections)),
-            refused: Arc::new(Semaphore::new(REFUSED_MAX)),
-            addresses: Quota::new(limits.connections_per_address),
-            handshakes: RatesByKey::default(),
-            handshakes_per_s: limits.handshakes_per_s,
-            trusted_proxies,
-            metrics,
-        }
+    pub(in crate::server) fn new(metrics: Arc<Metrics>) -> Self {
+        let (waiting, refused, addresses) = (Count::default(), Count::default(), Quota::default());
+        Self { waiting, refused, addresses, handshakes: RatesByKey::default(), metrics }
     }
 
     /// Admits a connection, maybe only to answer why it is refused. None means that it has to be closed without an answer.
-    pub(in crate::server) fn enter(&self, address: IpAddr) -> Option<Waiting> {
-        let waiting = self.admit(address);
+    pub(in crate::server) fn enter(&self, config: &ActiveConfig, address: IpAddr) -> Option<Waiting> {
+        let waiting = self.admit(config, address);
         if waiting.as_ref().is_none_or(|waiting| waiting.refusal.is_some()) {
             self.metrics.connections_refused.add(1);
         }
         waiting
     }
 
-    fn admit(&self, address: IpAddr) -> Option<Waiting> {
-        let slot = self.take_address_slot(address);
-        let permit = Arc::clone(&self.waiting).try_acquire_owned();
-        let (refusal, permit) = match (&slot, permit) {
-            (Ok(_), Ok(permit)) => (None, permit),
-            (Err(refusal), _) => (Some(*refusal), Arc::clone(&self.refused).try_acquire_owned().ok()?),
-            (Ok(_), Err(_)) => (Some(Refusal::Full), Arc::clone(&self.refused).try_acquire_owned().ok()?),
+    fn admit(&self, config: &ActiveConfig, address: IpAddr) -> Option<Waiting> {
+        let slot = self.take_address_slot(config, address);
+        let (refusal, counted) = match (&slot, self.waiting.take(config.limits.connections)) {
+            (Ok(_), Some(counted)) => (None, counted),
+            (Err(refusal), _) => (Some(*refusal), self.refused.take(REFUSED_MAX)?),
+            (Ok(_), None) => (Some(Refusal::Full), self.refused.take(REFUSED_MAX)?),
         };
         self.metrics.connections.add(1);
         let (of_address, metrics) = (slot.ok().flatten(), Arc::clone(&self.metrics));
-        Some(Waiting { refusal, of_address, metrics, _permit: permit })
+        Some(Waiting { refusal, of_address, metrics, _counted: counted })
     }
 
     /// Takes a slot of an address. Trusted proxies have no limit, and neither has this machine itself, where a proxy may run
@@ -90,32 +78,37 @@ impl Connections {
     ///
     /// # Errors
     /// [`Refusal::Address`] if the address has no slot left.
-    pub(in crate::server) fn take_address_slot(&self, address: IpAddr) -> Result<Option<QuotaSlot<Network>>, Refusal> {
-        if !self.is_counted(address) {
+    pub(in crate::server) fn take_address_slot(
+        &self,
+        config: &ActiveConfig,
+        address: IpAddr,
+    ) -> Result<Option<QuotaSlot<Network>>, Refusal> {
+        if !is_counted(config, address) {
             return Ok(None);
         }
-        self.addresses.take(&Network::of(address)).map(Some).ok_or(Refusal::Address)
+        let slots_max = config.limits.connections_per_address;
+        self.addresses.take(&Network::of(address), slots_max).map(Some).ok_or(Refusal::Address)
     }
 
     /// The rate limit for TLS handshakes of an address: each costs as much processor time as thousands of messages.
-    pub(in crate::server) fn may_shake_hands(&self, address: IpAddr, now: Instant) -> bool {
-        let taken = || self.handshakes.take(&Network::of(address), self.handshakes_per_s, now);
-        let may = !self.is_counted(address) || taken().is_ok();
+    pub(in crate::server) fn may_shake_hands(&self, config: &ActiveConfig, address: IpAddr, now: Instant) -> bool {
+        let taken = || self.handshakes.take(&Network::of(address), config.limits.handshakes_per_s, now);
+        let may = !is_counted(config, address) || taken().is_ok();
         if !may {
             self.metrics.connections_refused.add(1);
         }
         may
     }
+}
 
-    fn is_counted(&self, address: IpAddr) -> bool {
-        !Network::is_this_machine(address) && !self.trusts(address)
-    }
+fn is_counted(config: &ActiveConfig, address: IpAddr) -> bool {
+    !Network::is_this_machine(address) && !trusts(config, address)
+}
 
-    /// Whether the address is a trusted proxy, whose `X-Forwarded-*` headers count.
-    pub(in crate::server) fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.trusted_proxies.iter().any(|network| network.contains(&address))
-    }
+/// Whether the address is a trusted proxy, whose `X-Forwarded-*` headers count.
+pub(in crate::server) fn trusts(config: &ActiveConfig, address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    config.server.trusted_proxies.iter().any(|network| network.contains(&address))
 }
 
 impl Drop for Waiting {
@@ -127,14 +120,17 @@ impl Drop for Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, CurrentConfig};
 
     #[test]
     fn refused_connections_are_answered_up_to_a_limit_and_dropped_beyond_it() {
-        let limits = config::Limits { connections: 3, connections_per_address: 2, ..config::Limits::default() };
+        let mut config = Config::default();
+        (config.limits.connections, config.limits.connections_per_address) = (3, 2);
+        config.server.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
+        let config = CurrentConfig::new(config).get();
         let metrics = Arc::new(Metrics::default());
-        let proxies = vec!["10.0.0.0/8".parse().expect("a network")];
-        let connections = Connections::new(&limits, proxies, Arc::clone(&metrics));
-        let enter = |address: &str| connections.enter(address.parse().expect("an address"));
+        let connections = Connections::new(Arc::clone(&metrics));
+        let enter = |address: &str| connections.enter(&config, address.parse().expect("an address"));
         let refusal = |waiting: &Option<Waiting>| waiting.as_ref().map(|waiting| waiting.refusal);
         let mut there = vec![enter("192.0.2.1"), enter("192.0.2.1")];
         assert!(there.iter().all(|waiting| refusal(waiting) == Some(None)));

@@ -12,35 +12,25 @@ use crate::topic::Pattern;
 /// Longer keys are refused unread: none of ours is longer.
 const KEY_BYTES_MAX: usize = 256;
 
-/// The API keys of the configuration.
-#[derive(Debug)]
-pub(super) struct Keys(Vec<ApiKey>);
-
-impl Keys {
-    pub(super) fn new(keys: Vec<ApiKey>) -> Self {
-        Self(keys)
-    }
-
-    /// The API key that the header `Authorization: Bearer` carries; none where there is no such header or its key is unknown.
-    pub(super) fn find(&self, headers: &HeaderMap) -> Option<&ApiKey> {
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let value = values.next().filter(|_| values.next().is_none())?.as_bytes();
-        let (scheme, key) = value.split_at_checked(SCHEME.len())?;
-        if !scheme.eq_ignore_ascii_case(SCHEME) || key.len() > KEY_BYTES_MAX {
-            return None;
-        }
-        let hash: [u8; 32] = Sha256::digest(key.trim_ascii()).into();
-        let mut found = None;
-        for key in &self.0 {
-            if bool::from(key.sha256.ct_eq(&hash)) {
-                found = Some(key);
-            }
-        }
-        found
-    }
-}
-
 const SCHEME: &[u8] = b"Bearer ";
+
+/// The API key that the header `Authorization: Bearer` carries; none where there is no such header or its key is unknown.
+pub(super) fn find<'k>(keys: &'k [ApiKey], headers: &HeaderMap) -> Option<&'k ApiKey> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().filter(|_| values.next().is_none())?.as_bytes();
+    let (scheme, key) = value.split_at_checked(SCHEME.len())?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) || key.len() > KEY_BYTES_MAX {
+        return None;
+    }
+    let hash: [u8; 32] = Sha256::digest(key.trim_ascii()).into();
+    let mut found = None;
+    for key in keys {
+        if bool::from(key.sha256.ct_eq(&hash)) {
+            found = Some(key);
+        }
+    }
+    found
+}
 
 /// Stands for the operator, who needs no key and may do everything.
 pub(super) fn operator() -> ApiKey {
@@ -66,7 +56,7 @@ mod tests {
             allow: vec![ApiOperation::Publish],
             topics: vec![Pattern::parse("a.*").expect("a pattern")],
         };
-        let keys = Keys::new(vec![key("one", "first"), key("two", "second")]);
+        let keys = [key("one", "first"), key("two", "second")];
         for (values, expected) in [
             (&["Bearer first"][..], Some("one")),
             (&["bearer second "], Some("two")),
@@ -81,7 +71,7 @@ mod tests {
             for value in values {
                 headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
             }
-            assert_eq!(keys.find(&headers).map(|key| &*key.name), expected, "{values:?}");
+            assert_eq!(find(&keys, &headers).map(|key| &*key.name), expected, "{values:?}");
         }
     }
 }

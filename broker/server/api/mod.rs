@@ -4,6 +4,9 @@
 mod keys;
 mod operations;
 mod plugins;
+mod reload;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
@@ -12,12 +15,11 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use rialto_protocol::{ApiOperation, ApiRequest, Codec, ErrorCode, Failure};
 
-use self::keys::Keys;
 use super::Front;
 use super::http::body::{Body, Response};
 use super::http::failure;
 use crate::access;
-use crate::config;
+use crate::config::{self, ActiveConfig, Limits};
 
 const ROOT: &str = "/api/";
 const VERSION: &str = "v1/";
@@ -40,8 +42,8 @@ pub(super) struct Api {
 /// How a request shows which program it is from.
 #[derive(Debug)]
 enum Authentication {
-    /// By one of these keys.
-    Keys(Keys),
+    /// By one of the keys of the configuration.
+    Keys,
     /// Not at all: the listener is open to the operator only, and every request counts as made with this key.
     Operator(config::ApiKey),
 }
@@ -66,8 +68,9 @@ pub(super) fn methods(path: &str) -> &'static str {
 }
 
 impl Api {
-    pub(super) fn new(settings: &config::Api) -> Self {
-        Self { authentication: Authentication::Keys(Keys::new(settings.keys.clone())) }
+    /// For programs, which need a key of the configuration.
+    pub(super) fn of_programs() -> Self {
+        Self { authentication: Authentication::Keys }
     }
 
     /// For the operator, who needs no key and may do everything.
@@ -76,13 +79,13 @@ impl Api {
     }
 
     /// Answers a request to a path of this API.
-    pub(super) async fn answer(&self, front: &Front, request: Request<Incoming>) -> Response {
+    pub(super) async fn answer(&self, front: &Front, config: &ActiveConfig, request: Request<Incoming>) -> Response {
         let name = request.uri().path().strip_prefix(ROOT).and_then(|path| path.strip_prefix(VERSION));
         match name {
             Some(DOCUMENT) => document(request.method()),
             Some(name) => match ApiOperation::from_name(name) {
                 Some(operation) if request.method() == Method::POST => {
-                    self.carry_out(front, operation, request).await.unwrap_or_else(Fault::into_response)
+                    self.carry_out(front, config, operation, request).await.unwrap_or_else(Fault::into_response)
                 }
                 Some(_) => wrong_method("POST"),
                 None => unknown(),
@@ -94,6 +97,7 @@ impl Api {
     async fn carry_out(
         &self,
         front: &Front,
+        config: &ActiveConfig,
         operation: ApiOperation,
         request: Request<Incoming>,
     ) -> Result<Response, Fault> {
@@ -102,7 +106,7 @@ impl Api {
         let fault = |failure| Fault::new(failure, requested.unwrap_or(Codec::Json));
         let fail = |code, message: &str| fault(Failure::new(code, message));
         let found = match &self.authentication {
-            Authentication::Keys(keys) => keys.find(headers),
+            Authentication::Keys => keys::find(config.api.as_ref().map_or(&[][..], |api| &api.keys[..]), headers),
             Authentication::Operator(operator) => Some(operator),
         };
         let Some(key) = found else {
@@ -113,7 +117,7 @@ impl Api {
             let message = "the Content-Type must be application/json or application/msgpack";
             return Err(fail(ErrorCode::BadRequest, message).status(StatusCode::UNSUPPORTED_MEDIA_TYPE).last());
         };
-        let body = read(front, operation, request).await.map_err(|fault| Fault { codec, ..fault })?;
+        let body = read(&config.limits, operation, request).await.map_err(|fault| Fault { codec, ..fault })?;
         let decoded = ApiRequest::decode(operation, codec, &body);
         let request = decoded.map_err(|message| fail(ErrorCode::BadRequest, &message))?;
         tracing::debug!(key = key.name, operation = operation.name(), "API request");
@@ -124,19 +128,20 @@ impl Api {
 }
 
 /// Reads a body, which must announce its length, keep to the limit and arrive in time.
-async fn read(front: &Front, operation: ApiOperation, request: Request<Incoming>) -> Result<Bytes, Fault> {
+async fn read(limits: &Limits, operation: ApiOperation, request: Request<Incoming>) -> Result<Bytes, Fault> {
     let fail = |code, message: String| Fault::new(Failure::new(code, message), Codec::Json).last();
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let Some(length) = length.and_then(|length| length.parse::<usize>().ok()) else {
         let fault = fail(ErrorCode::BadRequest, "a body needs a Content-Length".to_owned());
         return Err(fault.status(StatusCode::LENGTH_REQUIRED));
     };
-    let most = body_bytes_max(front, operation);
+    let most = body_bytes_max(limits.message_bytes, operation);
     let too_large = || fail(ErrorCode::TooLarge, format!("the body exceeds {most} bytes"));
     if length > most {
         return Err(too_large());
     }
-    match tokio::time::timeout(front.frame, Limited::new(request.into_body(), most).collect()).await {
+    let deadline = Duration::from_millis(limits.frame_ms);
+    match tokio::time::timeout(deadline, Limited::new(request.into_body(), most).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(_)) => Err(fail(ErrorCode::BadRequest, "the body ended before its length".to_owned())),
         Err(_) => {
@@ -146,8 +151,7 @@ async fn read(front: &Front, operation: ApiOperation, request: Request<Incoming>
     }
 }
 
-fn body_bytes_max(front: &Front, operation: ApiOperation) -> usize {
-    let message_bytes = front.broker.core.limits.message_bytes;
+fn body_bytes_max(message_bytes: usize, operation: ApiOperation) -> usize {
     match operation {
         ApiOperation::Broadcast => message_bytes + TOPICS_BYTES_MAX,
         ApiOperation::Publish | ApiOperation::Call => message_bytes + FIELD_BYTES_MAX,

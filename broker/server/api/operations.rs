@@ -1,9 +1,9 @@
 //! The operations of the HTTP API: each becomes one request to the broker, made by the program with the API key.
 
 use rialto_protocol::{ApiAnswer, ApiRequest, Broadcast, Call, CloseCode, Disconnect, ErrorCode, Failure, History};
-use rialto_protocol::{Payload, PluginLine, Publish, Published, Reply, TopicLine, Topics};
+use rialto_protocol::{Payload, PluginLine, Publish, Published, ReloadReport, Reply, TopicLine, Topics};
 
-use super::plugins;
+use super::{plugins, reload};
 use crate::access::{self, Action, Target};
 use crate::broker::{Broker, CallTarget, PluginCall, PublishRequest, check_key, parse_topic};
 use crate::config::ApiKey;
@@ -35,6 +35,7 @@ pub(super) enum OperationResult {
     Topics(Vec<TopicLine>, bool),
     Plugins(Vec<PluginLine>),
     Plugin(Box<PluginLine>),
+    Reload(ReloadReport),
 }
 
 impl OperationResult {
@@ -46,6 +47,7 @@ impl OperationResult {
             Self::Topics(lines, more) => ApiAnswer::Topics(lines, *more),
             Self::Plugins(plugins) => ApiAnswer::Plugins(plugins),
             Self::Plugin(plugin) => ApiAnswer::Plugin(plugin),
+            Self::Reload(report) => ApiAnswer::Reload(report),
         }
     }
 }
@@ -72,6 +74,10 @@ pub(super) async fn carry_out(
         ApiRequest::Reload(name) => {
             access::check(caller, Action::ReloadPlugin, Target::Broker)?;
             plugins::reload(broker, &name).await.map(|plugin| OperationResult::Plugin(Box::new(plugin)))
+        }
+        ApiRequest::ReloadConfig => {
+            access::check(caller, Action::ReloadConfig, Target::Broker)?;
+            reload::reload(broker).await.map(OperationResult::Reload)
         }
     }
 }
@@ -170,7 +176,7 @@ async fn list_topics(broker: &Broker, key: &ApiKey, topics: Topics<'_>) -> Resul
 }
 
 fn check_size(broker: &Broker, payload: &Payload) -> Result<(), Failure> {
-    let (bytes, most) = (payload.content().len(), broker.core.limits.message_bytes);
+    let (bytes, most) = (payload.content().len(), broker.core.config.load().limits.message_bytes);
     if bytes <= most {
         return Ok(());
     }

@@ -1,8 +1,9 @@
 //! The plugins as the HTTP API lists them, and their reload.
 
-use rialto_protocol::{ErrorCode, Failure, PluginFailureLine, PluginLine};
+use rialto_protocol::{Failure, PluginFailureLine, PluginLine};
 
-use crate::broker::{Broker, PluginStatus, ReloadError};
+use super::reload;
+use crate::broker::{Broker, PluginStatus};
 use crate::plugin::FailureReport;
 
 /// All plugins.
@@ -15,14 +16,7 @@ pub(super) fn list(broker: &Broker) -> Vec<PluginLine> {
 /// # Errors
 /// Why the plugin was not loaded; the old version stays.
 pub(super) async fn reload(broker: &Broker, name: &str) -> Result<PluginLine, Failure> {
-    broker.reload_plugin(name).await.map(line).map_err(|error| {
-        let code = match error {
-            ReloadError::Unknown(_) => ErrorCode::NotFound,
-            ReloadError::Stopping => ErrorCode::Unavailable,
-            _ => ErrorCode::Rejected,
-        };
-        Failure::new(code, error.to_string())
-    })
+    broker.reload_plugin(name).await.map(line).map_err(|error| reload::failure(&error))
 }
 
 fn line(status: PluginStatus) -> PluginLine {

@@ -16,11 +16,9 @@ use crate::server::Tls;
 /// What a log line repeats of a name.
 const SHOWN_CHARS_MAX: usize = 100;
 
-/// The names of this server.
+/// The names of this server, besides those of the configuration.
 #[derive(Debug)]
 pub(in crate::server) struct Hosts {
-    /// In lower case; `*` is any.
-    names: Vec<String>,
     /// The certificates, whose names are this server's too.
     certificates: Vec<Arc<Tls>>,
     pace: LogPace,
@@ -28,9 +26,8 @@ pub(in crate::server) struct Hosts {
 }
 
 impl Hosts {
-    pub(in crate::server) fn new(names: &[String], metrics: Arc<Metrics>) -> Self {
-        let names = names.iter().map(|name| name.to_ascii_lowercase()).collect();
-        Self { names, certificates: Vec::new(), pace: LogPace::default(), metrics }
+    pub(in crate::server) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { certificates: Vec::new(), pace: LogPace::default(), metrics }
     }
 
     #[cfg(feature = "tls")]
@@ -38,14 +35,15 @@ impl Hosts {
         self.certificates.push(tls);
     }
 
-    /// Checks a request whose head has exactly one valid `Host`, or none at all.
+    /// Checks a request whose head has exactly one valid `Host`, or none at all. `names` are those of the configuration; `*` is
+    /// any.
     ///
     /// # Errors
     /// 421 for a name that is not this server's (RFC 9110 section 15.5.20).
-    pub(in crate::server) fn check(&self, headers: &HeaderMap) -> Result<(), Rejection> {
+    pub(in crate::server) fn check(&self, names: &[String], headers: &HeaderMap) -> Result<(), Rejection> {
         let Some(host) = headers.get(header::HOST) else { return Ok(()) };
         let Some(name) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return Ok(()) };
-        if self.is_own(name.host()) {
+        if self.is_own(names, name.host()) {
             return Ok(());
         }
         self.metrics.hosts_refused.add(1);
@@ -63,7 +61,7 @@ impl Hosts {
     }
 
     /// An address cannot be rebound, and browsers resolve `localhost` themselves.
-    fn is_own(&self, host: &str) -> bool {
+    fn is_own(&self, names: &[String], host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let is_address = match host.strip_prefix('[') {
             Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
@@ -72,7 +70,7 @@ impl Hosts {
         if is_address || host == "localhost" {
             return true;
         }
-        let is_listed = self.names.iter().any(|name| name == "*" || *name == host);
+        let is_listed = names.iter().any(|name| name == "*" || name.eq_ignore_ascii_case(&host));
         is_listed || self.certificates.iter().any(|tls| tls.names().iter().any(|name| covers(name, &host)))
     }
 }
@@ -93,10 +91,10 @@ mod tests {
 
     fn status(names: &[&str], host: &str) -> u16 {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let hosts = Hosts::new(&names, Arc::default());
+        let hosts = Hosts::new(Arc::default());
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_str(host).expect("a header"));
-        hosts.check(&headers).map_or_else(|rejection| rejection.status.as_u16(), |()| 200)
+        hosts.check(&names, &headers).map_or_else(|rejection| rejection.status.as_u16(), |()| 200)
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -39,9 +40,14 @@ enum HandshakeError {
 }
 
 impl Tls {
-    /// Performs the handshake; none if that fails.
-    pub(in crate::server) async fn accept(&self, stream: TcpStream, peer: SocketAddr) -> Option<Stream> {
-        let error = match tokio::time::timeout(self.deadline, self.handshake(stream)).await {
+    /// Performs the handshake, for which there is so much time; none if it fails.
+    pub(in crate::server) async fn accept(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        deadline: Duration,
+    ) -> Option<Stream> {
+        let error = match tokio::time::timeout(deadline, self.handshake(stream)).await {
             Ok(Ok(stream)) => return Some(Stream::Tls(Box::new(stream))),
             Ok(Err(HandshakeError::Left)) => return None,
             Ok(Err(error)) => error,

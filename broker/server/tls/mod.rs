@@ -10,7 +10,6 @@ mod watch;
 use std::io;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use self::pair::Served;
 use self::watch::Watch;
@@ -40,8 +39,6 @@ pub enum TlsError {
 pub(super) struct Tls {
     current: Current,
     metrics: Arc<Metrics>,
-    /// Time for a handshake.
-    deadline: Duration,
     _watched: SyncSender<()>,
 }
 
@@ -61,7 +58,7 @@ impl Server {
         let current = Current(Arc::new(RwLock::new(pair)));
         let metrics = Arc::clone(&core.metrics);
         let watched = watch.spawn(current.clone()).map_err(TlsError::Thread)?;
-        let tls = Arc::new(Tls { current, metrics, deadline: self.front.header, _watched: watched });
+        let tls = Arc::new(Tls { current, metrics, _watched: watched });
         let front = Arc::get_mut(&mut self.front).expect("nothing is served yet, so this is the only reference");
         front.hosts.add_certificate(Arc::clone(&tls));
         let addresses = self.listen(&settings.listen, Some(&tls))?;

@@ -42,7 +42,7 @@ impl Requests {
     }
 
     fn count_bad_request(&mut self) -> Result<(), Ending> {
-        let per_s = self.session.limits().bad_requests_per_s;
+        let per_s = self.session.bad_requests_per_s();
         let taken = self.bad_requests.get_or_insert_default().take(per_s, Instant::now());
         taken.map_err(|_| closed(CloseCode::PolicyViolation, "rate limit: too many bad requests"))
     }

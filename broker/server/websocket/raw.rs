@@ -41,7 +41,8 @@ impl Raw {
     ) -> (Self, Option<Closing>) {
         let member = rialto_protocol::Member { session: identity::session_id(), user: permit.user.clone() };
         let caller = CallerSession::new(key, member, permit.network());
-        let logic = broker.core.endpoints.plugin(&endpoint).and_then(|plugin| broker.core.plugins.logic(&plugin));
+        let logic =
+            broker.core.config.load().endpoints.plugin(&endpoint).and_then(|plugin| broker.core.plugins.logic(&plugin));
         let refused = match &logic {
             Some(logic) => Arc::clone(logic).connect(&broker, &caller, &endpoint).err(),
             None => Some("the plugin of this endpoint is not loaded".to_owned()),
@@ -80,11 +81,11 @@ impl Handler for Raw {
     }
 
     fn is_ready(&self) -> bool {
-        self.waiting.is_none() && self.in_flight.is_below(self.broker.core.limits.requests_in_flight)
+        self.waiting.is_none() && self.in_flight.is_below(self.broker.core.config.load().limits.requests_in_flight)
     }
 
     async fn ready(&mut self) {
-        self.in_flight.below(self.broker.core.limits.requests_in_flight).await;
+        self.in_flight.below(self.broker.core.config.load().limits.requests_in_flight).await;
         while self.waiting.is_some() {
             tokio::time::sleep(BUSY_WAIT).await;
             self.forward();

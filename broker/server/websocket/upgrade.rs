@@ -9,6 +9,7 @@ use hyper::{Method, Request, StatusCode, Uri, Version};
 use rialto_protocol::Codec;
 use sha1::{Digest, Sha1};
 
+use crate::config;
 use crate::server::http::refusal::Rejection;
 
 /// The header in which a browser says how the page relates to this server (W3C Fetch Metadata).
@@ -25,15 +26,6 @@ pub(in crate::server) struct Handshake {
     pub(in crate::server) named: bool,
     /// The value of `Sec-WebSocket-Accept`.
     pub(in crate::server) accept: String,
-}
-
-/// The origin check: which pages of browsers may connect.
-#[derive(Clone, Debug, Default)]
-pub(in crate::server) struct OriginRules {
-    /// Browser origins besides the broker's own.
-    pub(in crate::server) allowed_origins: Vec<String>,
-    /// Whether requests without `Origin`, which browsers do not send, are rejected.
-    pub(in crate::server) require_origin: bool,
 }
 
 /// Checks the head of any request. `takes_body` says whether it may have a body.
@@ -94,7 +86,7 @@ fn is_digits(text: &str) -> bool {
 /// [`Rejection`] with the status and a sentence for the author of the client.
 pub(in crate::server) fn check_websocket<B>(
     request: &Request<B>,
-    rules: &OriginRules,
+    rules: &config::Server,
     secure: bool,
 ) -> Result<Handshake, Rejection> {
     let accept = check_upgrade(request, rules, secure)?;
@@ -108,7 +100,7 @@ pub(in crate::server) fn check_websocket<B>(
 /// As [`check_websocket`].
 pub(in crate::server) fn check_raw_endpoint<B>(
     request: &Request<B>,
-    rules: &OriginRules,
+    rules: &config::Server,
     secure: bool,
 ) -> Result<Handshake, Rejection> {
     Ok(Handshake { codec: Codec::Json, named: false, accept: check_upgrade(request, rules, secure)? })
@@ -120,7 +112,7 @@ pub(in crate::server) fn wants_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// Checks all but the subprotocol. Returns the value of `Sec-WebSocket-Accept`.
-fn check_upgrade<B>(request: &Request<B>, rules: &OriginRules, secure: bool) -> Result<String, Rejection> {
+fn check_upgrade<B>(request: &Request<B>, rules: &config::Server, secure: bool) -> Result<String, Rejection> {
     let headers = request.headers();
     if request.method() != Method::GET {
         let rejection =
@@ -174,7 +166,7 @@ fn subprotocol(headers: &HeaderMap) -> Result<(Codec, bool), Rejection> {
 /// [`Rejection`] for pages of other origins.
 pub(in crate::server) fn check_reader(
     headers: &HeaderMap,
-    rules: &OriginRules,
+    rules: &config::Server,
     secure: bool,
 ) -> Result<Option<HeaderValue>, Rejection> {
     let host = single(headers, header::HOST).unwrap_or_default();
@@ -197,14 +189,14 @@ pub(in crate::server) fn check_reader(
 /// [`Rejection`] for pages of other origins.
 pub(in crate::server) fn check_program(
     headers: &HeaderMap,
-    rules: &OriginRules,
+    rules: &config::Server,
     secure: bool,
 ) -> Result<(), Rejection> {
     check_origin(headers, single(headers, header::HOST).unwrap_or_default(), rules, secure)
 }
 
 /// The origin check: a page of another origin (scheme, host and port, RFC 6454) must be in `allowed_origins`.
-fn check_origin(headers: &HeaderMap, host: &str, rules: &OriginRules, secure: bool) -> Result<(), Rejection> {
+fn check_origin(headers: &HeaderMap, host: &str, rules: &config::Server, secure: bool) -> Result<(), Rejection> {
     if !headers.contains_key(header::ORIGIN) {
         return Ok(());
     }
@@ -277,14 +269,14 @@ mod tests {
         request.body(()).expect("a request")
     }
 
-    fn decide(request: &Request<()>, rules: &OriginRules, secure: bool) -> Result<Handshake, Rejection> {
+    fn decide(request: &Request<()>, rules: &config::Server, secure: bool) -> Result<Handshake, Rejection> {
         check_head(request, false)?;
         check_websocket(request, rules, secure)
     }
 
     #[test]
     fn the_example_of_the_rfc_passes() {
-        let handshake = decide(&request(&[]), &OriginRules::default(), false).expect("passes");
+        let handshake = decide(&request(&[]), &config::Server::default(), false).expect("passes");
         assert_eq!(
             handshake,
             Handshake { codec: Codec::Json, named: false, accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into() }
@@ -315,19 +307,19 @@ mod tests {
             (&[("origin", "http://localhost")], 403),
             (&[("origin", "null")], 403),
         ] {
-            let rejection = decide(&request(change), &OriginRules::default(), false).expect_err("rejection");
+            let rejection = decide(&request(change), &config::Server::default(), false).expect_err("rejection");
             assert_eq!(rejection.status.as_u16(), status, "{change:?}");
         }
         let mut post = request(&[]);
         *post.method_mut() = Method::POST;
         assert_eq!(
-            decide(&post, &OriginRules::default(), false).expect_err("rejection").status,
+            decide(&post, &config::Server::default(), false).expect_err("rejection").status,
             StatusCode::METHOD_NOT_ALLOWED
         );
         let mut old = request(&[]);
         *old.version_mut() = Version::HTTP_10;
         assert_eq!(
-            decide(&old, &OriginRules::default(), false).expect_err("rejection").status,
+            decide(&old, &config::Server::default(), false).expect_err("rejection").status,
             StatusCode::BAD_REQUEST
         );
     }
@@ -341,7 +333,7 @@ mod tests {
             (&[("sec-websocket-protocol", "mqtt, rialto.v1.msgpack")], "", Codec::MessagePack),
             (&[("sec-websocket-protocol", "rialto.v1.json, rialto.v1.msgpack")], "", Codec::Json),
         ] {
-            let rules = OriginRules { allowed_origins: vec![allowed.to_owned()], require_origin: false };
+            let rules = config::Server { allowed_origins: vec![allowed.to_owned()], ..config::Server::default() };
             let handshake = decide(&request(change), &rules, false).expect("passes");
             assert_eq!(handshake.codec, codec, "{change:?}");
         }
@@ -349,7 +341,7 @@ mod tests {
 
     #[test]
     fn an_origin_has_a_scheme_and_may_be_required() {
-        let rules = OriginRules { require_origin: true, ..OriginRules::default() };
+        let rules = config::Server { require_origin: true, ..config::Server::default() };
         for (origin, secure, passes) in [
             ("http://localhost:8080", false, true),
             ("http://localhost:8080", true, false),
@@ -380,8 +372,8 @@ mod tests {
             assert_eq!(check_head(&request, false).is_ok(), passes, "{target} {host}");
         }
         let usual = request(&[("host", "a:80"), ("origin", "http://a")]);
-        assert!(decide(&usual, &OriginRules::default(), false).is_ok());
-        assert!(decide(&usual, &OriginRules::default(), true).is_err());
+        assert!(decide(&usual, &config::Server::default(), false).is_ok());
+        assert!(decide(&usual, &config::Server::default(), true).is_err());
     }
 
     #[test]
@@ -431,7 +423,8 @@ mod tests {
             ),
             (&[("origin", "https://evil.example")], false, Err(())),
         ] {
-            let rules = OriginRules { allowed_origins: listed.to_vec(), require_origin };
+            let rules =
+                config::Server { allowed_origins: listed.to_vec(), require_origin, ..config::Server::default() };
             let handshake = check_reader(request(change).headers(), &rules, false);
             let expected = expected.map(|origin| origin.map(HeaderValue::from_static));
             assert_eq!(handshake.map_err(|_| ()), expected, "{change:?}");

@@ -101,6 +101,12 @@ impl Log {
         !self.entries.is_empty() || now_ms.saturating_sub(self.used_ms) <= age_ms.max(END_AGE_MS)
     }
 
+    /// Applies another retention rule; without one no message is kept.
+    pub(super) fn set_retention(&mut self, retention: Option<Retention>, now_ms: u64) {
+        self.retention = retention.unwrap_or(Retention { messages: 0, ..self.retention });
+        self.trim(now_ms);
+    }
+
     /// Removes the older half of the messages. Returns false if there was only one, or none.
     pub(super) fn halve(&mut self) -> bool {
         let half = self.entries.len() / 2;
@@ -208,6 +214,11 @@ mod tests {
         assert!(!log.halve());
         log.push(kept("new", 17, 10, WIDE), 3_000);
         assert!(log.halve() && log.messages() == 1);
+        log.push(kept("new", 18, 10, WIDE), 3_000);
+        log.set_retention(Some(Retention { messages: 1, ..WIDE }), 3_000);
+        assert_eq!(offsets(&log.read(Span::After(0), all)), [18]);
+        log.set_retention(None, 3_000);
+        assert_eq!((log.messages(), log.end().last), (0, 18));
     }
 
     proptest! {

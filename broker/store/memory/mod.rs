@@ -7,7 +7,7 @@ mod space;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
+use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
@@ -17,8 +17,8 @@ use self::idempotency::KeyTable;
 use self::log::Log;
 use self::space::Space;
 use super::{
-    Account, Batch, Begun, End, KeptKey, KeptMessage, Key, KeyRecord, NamedTimer, Page, Past, Reading, Scope, Span,
-    StateEntry, Store, StoreError, Writes,
+    Account, Batch, Begun, End, KeptKey, KeptMessage, Key, KeyRecord, NamedTimer, Page, Past, Reading, Retention,
+    Scope, Span, StateEntry, Store, StoreError, Writes,
 };
 use crate::clock::Now;
 use crate::metrics::Metrics;
@@ -32,7 +32,7 @@ const SKIPPED_MAX: usize = 64;
 /// come with; of state, each plugin's.
 #[derive(Debug)]
 pub(crate) struct MemoryStore {
-    bytes_max: usize,
+    bytes_max: AtomicUsize,
     metrics: Arc<Metrics>,
     spaces: Mutex<BTreeMap<Arc<str>, Space>>,
     logs: DashMap<Topic, Log>,
@@ -46,7 +46,7 @@ impl MemoryStore {
     /// A store whose messages take at most so much memory.
     pub(crate) fn new(bytes_max: usize, metrics: Arc<Metrics>) -> Self {
         Self {
-            bytes_max,
+            bytes_max: AtomicUsize::new(bytes_max),
             metrics,
             spaces: Mutex::default(),
             logs: DashMap::new(),
@@ -122,7 +122,7 @@ impl MemoryStore {
     /// Evicts logs until all together take no more than the limit.
     fn make_room(&self) {
         let mut skipped = 0;
-        while self.bytes.load(Acquire) > self.bytes_max {
+        while self.bytes.load(Acquire) > self.bytes_max.load(Acquire) {
             let candidate = {
                 let mut evictions = lock(&self.evictions);
                 if evictions.is_apart {
@@ -269,6 +269,16 @@ impl Store for MemoryStore {
         // What was kept meanwhile has made none.
         self.make_room();
     }
+
+    fn set_retention(&self, topic: &Topic, retention: Option<Retention>, now: Now) {
+        let Some(mut log) = self.logs.get_mut(topic) else { return };
+        self.change_log(&mut log, |log| log.set_retention(retention, now.monotonic_ms));
+    }
+
+    fn set_bytes_max(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Release);
+        self.make_room();
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -278,7 +288,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering::Release};
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
     use crate::store::Log as _;

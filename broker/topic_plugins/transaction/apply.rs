@@ -16,6 +16,7 @@ use crate::plugin::MembershipChange;
 use crate::request::caller::{Caller, CallerSession};
 use crate::request::responder::Responder;
 use crate::topic::Topic;
+use crate::topic_plugins::handle::PluginHandle;
 
 impl Transaction {
     /// Applies what is left when all steps are done.
@@ -33,15 +34,15 @@ impl Transaction {
             ) => {
                 self.broker.core.hub.deliver(&entry.reach, message);
             }
-            (ResolvedEffect::Admit { entry, caller, parts }, StepOutcome::Joined(view)) => {
+            (ResolvedEffect::Admit { entry, caller, parts, .. }, StepOutcome::Joined(view)) => {
                 if let Some(parts) = parts.take() {
                     let (mut options, responder) = *parts;
                     self.broker.enter(entry, &view, caller, &mut options, responder);
                 }
             }
-            (ResolvedEffect::Subscribe { entry, caller, membership }, StepOutcome::Joined(view)) => {
+            (ResolvedEffect::Subscribe { entry, caller, membership, .. }, StepOutcome::Joined(view)) => {
                 let (topic, registry) = (entry.stream.topic(), &self.plugin.registry);
-                if !caller.assigned.add(topic, self.broker.core.limits.subscriptions) {
+                if !caller.assigned.add(topic, self.broker.core.config.load().limits.subscriptions) {
                     if membership.get() == Membership::Anticipated(true) {
                         registry.leave(topic, &caller.member.session);
                     }
@@ -83,7 +84,7 @@ impl Transaction {
                 hub.run_on(key.shard(), move |shard| shard.end(key, &closing));
             }
             ResolvedEffect::End(end) => {
-                end.take().into_iter().for_each(|end| end.apply(&self.broker, self.by.as_ref()));
+                end.take().into_iter().for_each(|end| end.apply(&self.broker, &self.plugin, self.by.as_ref()));
             }
             ResolvedEffect::Forward { entry, draft, other } => {
                 let Draft { payload, except, .. } = draft.clone();
@@ -118,7 +119,7 @@ impl Transaction {
         let mut changes: Vec<MembershipChange> = self.joined.clone().into_iter().collect();
         for effect in &self.progress.effects {
             match effect {
-                ResolvedEffect::Subscribe { entry, caller, membership } if membership.get() == Membership::Due => {
+                ResolvedEffect::Subscribe { entry, caller, membership, .. } if membership.get() == Membership::Due => {
                     let (topic, session) = (entry.stream.topic(), &caller.member.session);
                     let is_new = !registry.is_on(topic, session);
                     membership.set(Membership::Anticipated(is_new));
@@ -142,13 +143,16 @@ impl Transaction {
 
 impl End {
     /// Takes the session out, and answers it if it asked for that.
-    pub(super) fn apply(self, broker: &Broker, by: Option<&CallerSession>) {
+    pub(super) fn apply(self, broker: &Broker, plugin: &PluginHandle, by: Option<&CallerSession>) {
         match self {
             Self::Subscription { topic, departure, responder } => {
-                by.into_iter().for_each(|caller| broker.release(caller, &topic, departure));
+                // Where the topic has another owner, the session may have been admitted anew.
+                if broker.is_owner(plugin.name(), &topic) {
+                    by.into_iter().for_each(|caller| broker.release(caller, &topic, departure));
+                }
                 responder.into_iter().for_each(|responder| responder.ok(Reply::Unsubscribed));
             }
-            Self::Connection => {}
+            Self::Connection | Self::Ownership => {}
         }
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rialto_protocol::Failure;
 
-use super::{End, PrimaryEffect, Transaction, no_session};
+use super::{End, PrimaryEffect, Transaction, no_session, rule_changed};
 use crate::broker::SubscribeOptions;
 use crate::broker::topic_logic::TopicLogic;
+use crate::config::TopicOptions;
 use crate::engine::{KeyedRequest, PublishStep, TransactionStep};
 use crate::hub::What;
 use crate::message::Draft;
@@ -23,11 +24,14 @@ use crate::topics::TopicEntry;
 pub(super) enum ResolvedEffect {
     Publish {
         entry: Arc<TopicEntry>,
+        /// The topic's rule when it was decided.
+        rule: Arc<TopicOptions>,
         draft: Draft,
         keyed: Option<KeyedRequest>,
     },
     Admit {
         entry: Arc<TopicEntry>,
+        rule: Arc<TopicOptions>,
         caller: CallerSession,
         /// Boxed, because every other effect would have its size.
         parts: Cell<Option<Box<(SubscribeOptions, Responder)>>>,
@@ -35,6 +39,7 @@ pub(super) enum ResolvedEffect {
     /// The plugin subscribes a session to a topic of its own, or of nobody.
     Subscribe {
         entry: Arc<TopicEntry>,
+        rule: Arc<TopicOptions>,
         caller: CallerSession,
         membership: Cell<Membership>,
     },
@@ -81,17 +86,23 @@ impl ResolvedEffect {
     /// The step of the transaction that needs the topic's lock, if there is one.
     pub(super) fn step(&self) -> Option<TransactionStep<'_>> {
         match self {
-            Self::Publish { entry, draft, keyed } => {
-                Some(TransactionStep::Publish(PublishStep { stream: &entry.stream, draft, keyed: keyed.as_ref() }))
+            Self::Publish { entry, rule, draft, keyed } => {
+                let (stream, keyed) = (&entry.stream, keyed.as_ref());
+                Some(TransactionStep::Publish(PublishStep { stream, rule, draft, keyed }))
             }
-            Self::Admit { entry, .. } | Self::Subscribe { entry, .. } => Some(TransactionStep::Join(&entry.stream)),
+            Self::Admit { entry, rule, .. } | Self::Subscribe { entry, rule, .. } => {
+                Some(TransactionStep::Join(&entry.stream, rule))
+            }
             _ => None,
         }
     }
 
-    pub(super) fn entry_mut(&mut self) -> Option<&mut Arc<TopicEntry>> {
+    /// The topic that has to be locked for it, and its rule.
+    pub(super) fn topic_mut(&mut self) -> Option<(&mut Arc<TopicEntry>, &mut Arc<TopicOptions>)> {
         match self {
-            Self::Publish { entry, .. } | Self::Admit { entry, .. } | Self::Subscribe { entry, .. } => Some(entry),
+            Self::Publish { entry, rule, .. }
+            | Self::Admit { entry, rule, .. }
+            | Self::Subscribe { entry, rule, .. } => Some((entry, rule)),
             _ => None,
         }
     }
@@ -131,10 +142,20 @@ impl Transaction {
     fn primary_effect(&self, first: PrimaryEffect) -> Result<Option<ResolvedEffect>, Failure> {
         Ok(match first {
             PrimaryEffect::None => None,
-            PrimaryEffect::Publish { entry, draft, keyed } => Some(ResolvedEffect::Publish { entry, draft, keyed }),
+            PrimaryEffect::Publish { entry, draft, keyed } => {
+                let rule = self.own_rule(&entry)?;
+                Some(ResolvedEffect::Publish { entry, rule, draft, keyed })
+            }
             PrimaryEffect::Admit { entry, options, responder } => {
                 let Some(caller) = self.by.clone() else { return Err(no_session()) };
-                Some(ResolvedEffect::Admit { entry, caller, parts: Cell::new(Some(Box::new((options, responder)))) })
+                // The session chose its options by this rule.
+                let rule = options.rule.clone().unwrap_or_else(|| entry.stream.rule_to_decide());
+                Some(ResolvedEffect::Admit {
+                    entry,
+                    rule,
+                    caller,
+                    parts: Cell::new(Some(Box::new((options, responder)))),
+                })
             }
             PrimaryEffect::End(end) => Some(ResolvedEffect::End(Cell::new(Some(end)))),
         })
@@ -148,9 +169,10 @@ impl Transaction {
                 let entry = entry(&topic)?;
                 let except = exclude.and_then(|session| self.caller(&session)).map(|caller| caller.key);
                 let draft = Draft { payload, from: None, except };
-                match self.broker.deciding_logic(&entry)?.filter(|_| !own) {
+                let rule = if own { self.own_rule(&entry)? } else { entry.stream.rule_to_decide() };
+                match self.broker.deciding_logic(&rule)?.filter(|_| !own) {
                     Some(other) => Some(ResolvedEffect::Forward { entry, draft, other }),
-                    None => Some(ResolvedEffect::Publish { entry, draft, keyed: None }),
+                    None => Some(ResolvedEffect::Publish { entry, rule, draft, keyed: None }),
                 }
             }
             Effect::Send { session, what } => self.caller(&session).map(|caller| {
@@ -166,7 +188,8 @@ impl Transaction {
                 match self.caller(&session).filter(|_| !is_in) {
                     Some(caller) => {
                         let (entry, membership) = (entry(&topic)?, Membership::of(own));
-                        Some(ResolvedEffect::Subscribe { entry, caller, membership })
+                        let rule = if own { self.own_rule(&entry)? } else { entry.stream.rule_to_decide() };
+                        Some(ResolvedEffect::Subscribe { entry, rule, caller, membership })
                     }
                     None => None,
                 }
@@ -178,6 +201,18 @@ impl Transaction {
                 self.caller(&session).map(|caller| ResolvedEffect::Disconnect { caller, reason })
             }
         })
+    }
+
+    /// The rule of a topic that the plugin owns.
+    ///
+    /// # Errors
+    /// Where it does not own it any more.
+    fn own_rule(&self, entry: &TopicEntry) -> Result<Arc<TopicOptions>, Failure> {
+        let rule = entry.stream.rule_to_decide();
+        if rule.plugin.as_ref() == Some(self.plugin.name()) {
+            return Ok(rule);
+        }
+        Err(rule_changed(entry.stream.topic()))
     }
 
     /// A session that the plugin knows, or that caused the hook.

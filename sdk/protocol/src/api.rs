@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::fields::{Field, Fields};
 use crate::frame::{Failure, Member, Position};
 use crate::plugins::{PluginLine, write_plugin, write_plugins};
+use crate::reload::{ReloadReport, write_reload};
 use crate::reply::{Published, Reply, write_published, write_reply};
 use crate::request::{Call, History, Publish, call, history, publish, required};
 use crate::value::{json, msgpack};
@@ -33,6 +34,8 @@ pub enum ApiOperation {
     Plugins,
     /// Load a plugin again.
     Reload,
+    /// Apply the configuration file again.
+    ReloadConfig,
 }
 
 /// One request of the HTTP API.
@@ -56,6 +59,8 @@ pub enum ApiRequest<'b> {
     Plugins,
     /// Load the plugin of this name again.
     Reload(Cow<'b, str>),
+    /// Apply the configuration file again.
+    ReloadConfig,
 }
 
 /// The fields of `broadcast`.
@@ -115,6 +120,8 @@ pub enum ApiAnswer<'a> {
     Plugins(&'a [PluginLine]),
     /// One plugin.
     Plugin(&'a PluginLine),
+    /// What a reload of the configuration has changed.
+    Reload(&'a ReloadReport),
 }
 
 /// A topic in memory.
@@ -153,7 +160,7 @@ impl Sessions<'_> {
 
 impl ApiOperation {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Publish,
         Self::Broadcast,
         Self::Call,
@@ -163,6 +170,7 @@ impl ApiOperation {
         Self::Topics,
         Self::Plugins,
         Self::Reload,
+        Self::ReloadConfig,
     ];
 
     /// The name in paths and in the configuration.
@@ -177,6 +185,7 @@ impl ApiOperation {
             Self::Topics => "topics",
             Self::Plugins => "plugins",
             Self::Reload => "plugins/reload",
+            Self::ReloadConfig => "reload",
         }
     }
 
@@ -204,6 +213,7 @@ impl<'b> ApiRequest<'b> {
             ApiOperation::Topics => topics(&fields).map(Self::Topics),
             ApiOperation::Plugins => Ok(Self::Plugins),
             ApiOperation::Reload => required(&fields, Field::Plugin).map(Self::Reload),
+            ApiOperation::ReloadConfig => Ok(Self::ReloadConfig),
         }
     }
 }
@@ -253,6 +263,7 @@ impl ApiAnswer<'_> {
             Self::Topics(lines, more) => write_topics(out, lines, *more),
             Self::Plugins(plugins) => write_plugins(out, plugins),
             Self::Plugin(plugin) => write_plugin(out, plugin),
+            Self::Reload(report) => write_reload(out, report),
         }
         out.end();
     }

@@ -24,6 +24,7 @@ mod frame;
 mod payload;
 mod plugins;
 mod pointer;
+mod reload;
 mod reply;
 mod request;
 pub mod topic;
@@ -42,6 +43,7 @@ pub use frame::{
 pub use payload::{Encoding, Payload};
 pub use plugins::{PluginFailureLine, PluginLine};
 pub use pointer::{Pointer, PointerError};
+pub use reload::ReloadReport;
 pub use reply::{Answer, Answered, Connected, Outcome, Past, PastMessage, Present, Published, Reply, Subscribed};
 pub use request::{Call, Connect, History, HistoryFrom, Operation, Publish, Request, RequestError, Subscribe};
 

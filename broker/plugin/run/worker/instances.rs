@@ -24,6 +24,12 @@ pub(super) struct InstanceSlot {
     pub(super) used: Instant,
 }
 
+/// An instance whose `start` has returned `ok`; what it wrote is not kept yet.
+pub(super) struct StartedInstance {
+    instance: RecordedInstance,
+    serves: Vec<String>,
+}
+
 /// A running instance with its recorder, if the plugin is recorded.
 pub(super) struct RecordedInstance {
     pub(super) running: Box<dyn RunningInstance>,
@@ -69,6 +75,11 @@ impl Worker {
 
     /// Starts an instance of a version. The writes of `start` are committed before it counts as started.
     pub(super) fn begin(&self, version: &Version, topic: Option<&Topic>) -> Result<RecordedInstance, Failed> {
+        self.keep_started(self.start_instance(version, topic)?, topic)
+    }
+
+    /// Starts an instance of a version. Nothing is committed yet.
+    pub(super) fn start_instance(&self, version: &Version, topic: Option<&Topic>) -> Result<StartedInstance, Failed> {
         let around = &self.around;
         let environment = InstanceEnv {
             plugin: Arc::clone(&around.name),
@@ -79,7 +90,7 @@ impl Worker {
             status: Arc::clone(&around.status),
             limits: version.limits,
         };
-        let (now, generation) = (around.clock.now(), self.generation);
+        let now = around.clock.now();
         let start = Start { config: &version.config, topic };
         let context: Box<dyn HookHost> = Box::new(HookContext::new(environment));
         let (mut recorder, host) = match version.record {
@@ -94,22 +105,32 @@ impl Worker {
             let topic = topic.map(ToString::to_string);
             recorder.started(&version.config, topic, now, started.as_ref().map(|(_, serves)| serves));
         }
-        let (running, serves) = match started {
-            Ok(started) => started,
+        match started {
+            Ok((running, serves)) => Ok(StartedInstance { instance: RecordedInstance { running, recorder }, serves }),
             Err(failed) => {
                 self.save(recorder, now);
-                return Err(failed);
+                Err(failed)
             }
-        };
-        let HookEffects { writes, .. } = running.host().take();
+        }
+    }
+
+    /// Commits the writes of `start`.
+    pub(super) fn keep_started(
+        &self,
+        started: StartedInstance,
+        topic: Option<&Topic>,
+    ) -> Result<RecordedInstance, Failed> {
+        let StartedInstance { instance, serves } = started;
+        let HookEffects { writes, .. } = instance.running.host().take();
         let (namespace, timers) = (Arc::clone(&writes.namespace), writes.timers.clone());
-        let batch = Batch { state: Some(writes), ..Batch::at(now) };
-        around.registry.commit(batch, generation).map_err(|error| Failed::Start(error.to_string()))?;
+        let batch = Batch { state: Some(writes), ..Batch::at(self.around.clock.now()) };
+        let kept = self.around.registry.commit(batch, self.generation);
+        kept.map_err(|error| Failed::Start(error.to_string()))?;
         self.apply_timers(&namespace, timers);
         if topic.is_none() {
-            around.status.set_serves(serves);
+            self.around.status.set_serves(serves);
         }
-        Ok(RecordedInstance { running, recorder })
+        Ok(instance)
     }
 
     /// Saves the recording of an instance that has failed, if it is recorded.
