@@ -95,5 +95,7 @@ impl Handler for Echo {
 
     async fn ready(&mut self) {}
 
-    fn end(&mut self) {}
+    fn end_some(&mut self) -> bool {
+        false
+    }
 }
