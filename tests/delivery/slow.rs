@@ -10,7 +10,11 @@ use crate::support::{Running, eventually};
 
 #[tokio::test]
 async fn a_slow_consumer_is_served_by_its_delivery_policy() {
-    let running = Running::with(|config| config.limits.outbox_bytes = 100_000);
+    let running = Running::with(|config| {
+        config.limits.outbox_bytes = 100_000;
+        // The one that is closed reads on when all others have been served.
+        config.limits.close_ms = 60_000;
+    });
     let mut dripping = Vec::new();
     for (index, delivery) in
         [json!("drop_oldest"), json!("latest"), json!({"policy": "latest_by", "field": "/key"}), json!("queue")]
