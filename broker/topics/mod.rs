@@ -51,8 +51,9 @@ pub(crate) struct TopicEntry {
     pub(crate) reach: Reach,
     /// The topic's presence, if its rule enables it.
     presence: ArcSwapOption<TopicPresence>,
-    /// Who made it be loaded: it uses up this one's share.
-    share: Share,
+    /// Who made it be loaded: it uses up this one's share. In a box: an entry must not be as large as a message, of which some
+    /// stay in memory when topics are removed, or the allocator has pages with both and gives none of them back.
+    share: Box<Share>,
 }
 
 /// An entry that is found by its name, without a copy of the name in the table.
@@ -256,7 +257,7 @@ impl TopicRegistry {
             stream: engine.open(id, topic.clone(), epoch, rule, account)?,
             reach,
             presence: ArcSwapOption::new(presence),
-            share,
+            share: Box::new(share),
         })
     }
 
