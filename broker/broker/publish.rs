@@ -133,7 +133,7 @@ impl Broker {
             message.draft.from = caller.member().filter(|_| rule.reveal_publisher).cloned();
             message = match self.emit(&entry, &rule, message, &mut responder) {
                 Ok(published) => break published,
-                // The topic was forgotten, or has another rule: whoever decides by that is asked.
+                // The topic was forgotten, or has another rule: the plugin of that rule decides.
                 Err(back) => *back,
             };
             match self.core.topics.entry_again(&entry, &self.core.engine) {

@@ -146,7 +146,7 @@ impl Broker {
             }
         });
         if let (Err(Retired), Some(responder)) = (joined, responder) {
-            // The topic was forgotten, or has another rule: whoever decides by that is asked.
+            // The topic was forgotten, or has another rule: the plugin of that rule decides.
             let SubscribeOptions { since, last, delivery, presence, .. } = options;
             let options = SubscribeOptions { since, last, delivery, presence, ..SubscribeOptions::default() };
             let topic = entry.stream.topic().clone();

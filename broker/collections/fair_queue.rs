@@ -1,5 +1,5 @@
 //! A queue with a lane for each of those who put something into it, which are served in turn (round robin; RFC 970, section 4):
-//! whoever puts in much waits for its own, and nobody else for that.
+//! an owner of many items waits for them itself, and others do not.
 
 use std::collections::VecDeque;
 use std::hash::Hash;

@@ -43,7 +43,7 @@ impl CurrentConfig {
         Self(ArcSwap::from_pointee(ActiveConfig::new(config, None)))
     }
 
-    /// The configuration, for a moment: whoever needs it for longer takes [`CurrentConfig::get`].
+    /// The configuration, for a moment: a caller that needs it for longer takes [`CurrentConfig::get`].
     pub(crate) fn load(&self) -> Guard<Arc<ActiveConfig>> {
         self.0.load()
     }

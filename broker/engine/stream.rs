@@ -149,7 +149,7 @@ impl Stream {
         }
     }
 
-    /// Lets somebody else hold what is kept from now on; a log that is there stays with whoever began it.
+    /// Lets somebody else hold what is kept from now on; a log that is there stays with the account that began it.
     pub(crate) fn set_account(&self, account: Arc<Account>) {
         self.account.store(account);
     }

@@ -20,7 +20,7 @@ pub(crate) struct Responder {
     observer: Option<Observer>,
 }
 
-/// Who is told what became of a subscribe.
+/// What the outcome of a subscribe is reported to.
 struct Observer {
     state: Arc<SubscriptionState>,
     topic: Topic,

@@ -47,7 +47,7 @@ impl List {
     /// The same for `unsubscribe`.
     ///
     /// # Errors
-    /// Gives the responder back where a name is no topic and no pattern.
+    /// Returns the responder where a name is no topic and no pattern.
     pub(super) fn unsubscribe(
         names: &[Cow<'_, str>],
         mut responder: Responder,

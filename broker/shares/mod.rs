@@ -16,7 +16,7 @@ const RESERVED_PART: u64 = 4;
 /// A share is this part of what is left.
 const SHARE_PART: u64 = 16;
 
-/// This part of a place is for the embedding program, programs with an API key, and plugins: whoever runs the broker.
+/// This part of a place is for the embedding program, programs with an API key, and plugins.
 const TRUSTED_PART: u64 = 16;
 
 /// Who takes a share.
@@ -52,7 +52,7 @@ pub(crate) struct Share {
 }
 
 /// Whether a place of `max` units, of which `taken` are taken, has none for somebody who has `held` and wants one more. Nearly
-/// full, it gives everyone a sixteenth of what is left, and at least one: so there is room for whoever comes next.
+/// full, it gives everyone a sixteenth of what is left, and at least one: so there is room for the next client.
 pub(crate) fn is_used_up(max: u64, taken: u64, held: u64) -> bool {
     let is_nearly_full = taken >= max - max / RESERVED_PART;
     taken >= max || (is_nearly_full && held >= ((max - taken) / SHARE_PART).max(1))
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn one_alone_may_have_three_quarters_and_whoever_comes_then_the_share() {
+    fn one_alone_may_have_three_quarters_and_the_next_client_its_share() {
         let shares = Arc::new(Shares::new(1_000));
         let greedy = fill(&shares, &session("greedy"));
         assert_eq!(greedy.len(), 704, "three quarters of what is for clients: {}", greedy.len());

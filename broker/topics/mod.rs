@@ -170,7 +170,7 @@ impl TopicRegistry {
         Self { config, hub, shares, accounts, next, epoch, started, metrics, sweep_requested, topics }
     }
 
-    /// The topic, loaded if it is not in memory. Whoever makes it be loaded uses up its share for that.
+    /// The topic, loaded if it is not in memory. The client that makes it be loaded uses up its share.
     ///
     /// # Errors
     /// `not_found` when no rule matches, `too_many` at the topic limit or the holder's share of it, `unavailable` when the store

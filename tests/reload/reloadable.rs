@@ -81,7 +81,7 @@ pub(super) fn moderated(pattern: &str) -> TopicRule {
     TopicRule { plugin: Some("moderator".to_owned()), ..rule(pattern) }
 }
 
-/// Waits until a session is told that its subscription has ended. Returns the frame.
+/// Waits until a session receives the end of its subscription. Returns the frame.
 pub(super) async fn ended(client: &mut Client, topic: &str, code: &str) -> Value {
     let push = client.push().await;
     assert_eq!(

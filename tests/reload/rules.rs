@@ -63,7 +63,7 @@ async fn the_new_plugin_is_asked_about_those_that_were_subscribed_and_the_old_on
     ended(&mut first, "a.closed", "unavailable").await;
     first.refused(json!({"type": "subscribe", "topic": "a.closed"}), "rejected").await;
     ended(&mut second, "b.open", "unavailable").await;
-    eventually("the old one is told", || reloadable.left.load(SeqCst) == 1).await;
+    eventually("the old plugin gets the end", || reloadable.left.load(SeqCst) == 1).await;
     second.subscribe("b.open").await;
     second.publish("b.open", json!("bad")).await;
     assert_eq!(second.message().await["data"], "bad");

@@ -1,4 +1,4 @@
-//! History: whoever holds most of it gives way first.
+//! History: the client with the most bytes loses its own first.
 
 use rialto::Codec;
 use rialto::config::{History, TopicRule};

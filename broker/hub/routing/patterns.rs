@@ -54,7 +54,7 @@ pub(in crate::hub) struct Selecting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooManyPatterns;
 
-/// A pattern with subscribers, which uses up the share of whoever was the first.
+/// A pattern with subscribers, which uses up the share of its first subscriber.
 #[derive(Debug)]
 struct PatternEntry {
     selector: Selector,

@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_for_whoever_comes_next_however_many_fill_the_mailbox() {
+    fn there_is_room_for_the_next_client_however_many_fill_the_mailbox() {
         for attackers in [1, 2, 10, 40] {
             let (mailbox, jobs) = Mailbox::new(100);
             let names: Vec<String> = (0..attackers).map(|number| format!("attacker {number}")).collect();

@@ -1,4 +1,4 @@
-//! In which order histories give way when all together take too much: those of whoever holds the most first, and of these the
+//! In which order histories give way when all together take too much: those of the account with the most bytes first, and of these the
 //! least recently used. It drops nothing itself.
 
 use std::collections::VecDeque;
