@@ -1,5 +1,5 @@
-//! In which order histories give way when all together take too much: those of the account with the most bytes first, and of these the
-//! least recently used. It drops nothing itself.
+//! In which order histories give way when all together take too much: those of the account with the most bytes first, and of
+//! these the least recently used. It drops nothing itself.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
