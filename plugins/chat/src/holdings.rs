@@ -1,9 +1,11 @@
 //! How many names are kept for each client and for all, which bounds what the chat keeps.
 
-use crate::client::Client;
 use crate::refusal::Refusal;
-use crate::share::share;
 use rialto_plugin::prelude::*;
+use rialto_plugin::shares::{Client, share};
+
+/// When the chat is nearly full, a client may have this part of what is free: so few that it takes thousands to fill it.
+const SHARE_PARTS: u64 = 1000;
 
 /// The key of the only entry that counts all names.
 const ALL: &str = "names";
@@ -26,8 +28,8 @@ impl<'a> Holdings<'a> {
         if total >= limit {
             return Err(Refusal::full(limit));
         }
-        let share = share(limit, total);
-        if held >= share {
+        let share = share(limit.into(), total.into(), SHARE_PARTS);
+        if u64::from(held) >= share {
             let reason = format!(
                 "the chat is nearly full: you may have a name in {share} of its rooms now and have one in {held}; leave \
                  a room first"

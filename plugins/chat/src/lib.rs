@@ -3,14 +3,12 @@
 //! All that a room knows is kept in the plugin's state, so that a trap or a reload loses nothing. What that can come to is
 //! bounded, and clients share it.
 
-mod client;
 mod event;
 mod holdings;
 mod name;
 mod refusal;
 mod room;
 mod settings;
-mod share;
 mod text;
 
 use event::Event;

@@ -18,7 +18,7 @@ pub(crate) enum Refusal<'a> {
     /// A first claim, or a longer name, while the chat keeps as much as it may.
     ChatFull,
     /// A first claim of a client that has its share of what a nearly full chat keeps: a name in so many rooms.
-    OverShare { limit: u32 },
+    OverShare { limit: u64 },
     /// A message by a session without a name.
     NoName,
     /// A message without a visible text.

@@ -1,12 +1,12 @@
 //! Who has which name in a room, kept in the plugin's state. Of sessions without a name nothing is kept.
 
-use crate::client::Client;
 use crate::holdings::Holdings;
 use crate::name::{Name, fold};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 use rialto_plugin::Sessions;
 use rialto_plugin::prelude::*;
+use rialto_plugin::shares::Client;
 
 /// One room: the names that sessions have claimed. The broker knows which sessions are present.
 ///

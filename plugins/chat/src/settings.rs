@@ -21,7 +21,7 @@ pub(crate) struct Settings {
     pub(crate) text_max: u32,
     /// Most named members of one room.
     pub(crate) members_max: u32,
-    /// Most names in all rooms together, one for each member of each; clients share them, see `share`.
+    /// Most names in all rooms together, one for each member of each; clients share them, see `holdings`.
     pub(crate) names_max: u32,
 }
 

@@ -1,7 +1,6 @@
 //! The board: every symbol's quote and tape, kept in the plugin's state, and the timer of those that someone follows.
 
 use crate::chance::Chance;
-use crate::client::Client;
 use crate::others::Others;
 use crate::price::Price;
 use crate::quote::Quote;
@@ -9,6 +8,7 @@ use crate::settings::Settings;
 use crate::symbol::Symbol;
 use crate::tape::Tape;
 use rialto_plugin::prelude::*;
+use rialto_plugin::shares::Client;
 use std::collections::BTreeMap;
 
 /// What timers of walks are called: this and the symbol.

@@ -4,14 +4,12 @@
 
 mod board;
 mod chance;
-mod client;
 mod feed;
 mod others;
 mod price;
 mod quote;
 mod refusal;
 mod settings;
-mod share;
 mod symbol;
 mod tape;
 mod tick;

@@ -1,15 +1,17 @@
 //! The other symbols, which the operator did not list: who follows them, and which give way. They are kept one by one, so
 //! that one more costs the same however many there are.
 
-use crate::client::Client;
 use crate::refusal::Refusal;
-use crate::share::share;
 use crate::symbol::Symbol;
 use rialto_plugin::prelude::*;
+use rialto_plugin::shares::{Client, share};
 use serde::{Deserialize, Serialize};
 
 /// How many symbols give way at once: more than one only after the operator has lowered the limit.
 const GIVE_WAY_MAX: u32 = 2;
+
+/// When nearly all places are taken, a client may have this part of what is free.
+const SHARE_PARTS: u64 = 16;
 
 /// The key of the only entry with numbers.
 const NUMBERS: &str = "others";
@@ -114,7 +116,7 @@ impl<'a> Others<'a> {
             );
             return Err(Refusal::TooManySymbols { limit }.because(reason));
         }
-        let share = share(limit.into(), numbers.followed.into());
+        let share = share(limit.into(), numbers.followed.into(), SHARE_PARTS);
         if u64::from(held) >= share {
             let reason = format!(
                 "nearly all of the {limit} places for further symbols are taken: you may have {share} now and have \

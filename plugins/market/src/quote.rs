@@ -13,9 +13,9 @@ const DAY_MS: u64 = 86_400_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Quote {
     price: Price,
-    /// The last price of the day before, or the first one ever: what changes are told against.
+    /// The last price of the day before, or the first one ever: what changes are counted from.
     open: Price,
-    /// When the price was last told, in Unix milliseconds. It rises from tick to tick, also within a millisecond.
+    /// The time of the last tick, in Unix milliseconds. It rises from tick to tick, also within a millisecond.
     time: u64,
     chance: Chance,
     /// The walk rests until then, because a feed has spoken.

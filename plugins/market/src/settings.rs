@@ -41,7 +41,7 @@ pub(crate) struct Settings {
     pub(crate) tail: u64,
     /// What is always traded, with the price it begins at.
     pub(crate) symbols: BTreeMap<Symbol, f64>,
-    /// Most symbols besides, which begin to be traded when someone follows them; see `share`.
+    /// Most symbols besides, which begin to be traded when someone follows them; see `others`.
     pub(crate) others_max: u64,
     /// How long a walk rests after the last price of a feed; 0: for good.
     pub(crate) feed_ms: u64,
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_settings_are_told() {
+    fn wrong_settings_are_refused() {
         let price = "a price has at most 2 decimals and is between 0.01 and 1000000000";
         let table = [
             (r#"{"tick_ms":49}"#, "config: tick_ms: 49 is not between 50 and 3600000".to_owned()),

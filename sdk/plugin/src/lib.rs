@@ -57,6 +57,7 @@ pub mod prelude;
 pub mod recording;
 mod session;
 mod sessions;
+pub mod shares;
 mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
