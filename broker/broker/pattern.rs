@@ -26,9 +26,18 @@ impl Broker {
                 responder.ok(Reply::Subscribed(subscribed));
             }
         });
-        let Err(TooManyPatterns) = selected else { return true };
-        let patterns_max = self.core.config.load().limits.patterns;
-        let text = format!("pattern limit reached: {patterns_max} in all, and the share of each client");
+        let Err(too_many) = selected else { return true };
+        let limits = &self.core.config.load().limits;
+        let text = match too_many {
+            TooManyPatterns::InAll => {
+                format!("pattern limit reached: {} in all, and the share of each client", limits.patterns)
+            }
+            TooManyPatterns::Alike => format!(
+                "limit of patterns of more than eight tokens reached: {} that begin with the same four, and the share of \
+                 each client",
+                limits.deep_patterns
+            ),
+        };
         let failure = Failure::new(ErrorCode::TooMany, text);
         responder.into_iter().for_each(|responder| responder.fail(failure.clone()));
         false

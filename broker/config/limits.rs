@@ -57,6 +57,9 @@ settings! {
         keys_bytes: u64 = 67_108_864, 4_096 to 1_099_511_627_776 bytes;
         /// Different patterns with subscribers.
         patterns: usize = 100_000, 1 to 10_000_000 items;
+        /// Different patterns of more than eight tokens that begin with the same four. So at most 510 patterns
+        /// select one topic, or 255 and 16 times as many if that is more.
+        deep_patterns: usize = 32, 1 to 10_000 items;
         /// Memory for the lists of patterns that topics keep, each shared by all topics that the same patterns select.
         /// Beyond it further topics look their patterns up at every message.
         pattern_lists_bytes [restart]: usize = 33_554_432, 0 to 1_099_511_627_776 bytes;

@@ -60,6 +60,7 @@ pub(crate) struct HubLimits {
     pub(crate) patterns: usize,
     pub(crate) pattern_lists_bytes: usize,
 }
+    pub(crate) deep_patterns: usize,
 
 impl HubLimits {
     /// Those of a configuration, for so many shards.
@@ -80,6 +81,7 @@ impl HubLimits {
             patterns: limits.patterns,
             pattern_lists_bytes: limits.pattern_lists_bytes,
         }
+            deep_patterns: limits.deep_patterns,
     }
 }
 
@@ -104,6 +106,7 @@ impl HubLimits {
             patterns: 100,
             pattern_lists_bytes: 100_000,
         }
+            deep_patterns: 32,
     }
 }
 
@@ -133,7 +136,8 @@ impl Hub {
             inboxes.push(inbox);
         }
         let patterns =
-            Arc::new(Patterns::new(limits.patterns, limits.pattern_lists_bytes, limits.shards, Arc::clone(metrics)));
+            Arc::new(Patterns::new(patterns, deep_patterns, pattern_lists_bytes, shards, Arc::clone(metrics)));
+        let HubLimits { patterns, deep_patterns, pattern_lists_bytes, shards, .. } = limits;
         let (inboxes, threads) = (inboxes.into(), Arc::new(Mutex::new(threads)));
         Ok(Self { inboxes, patterns, budget, threads, replays: Arc::default() })
     }
@@ -265,7 +269,7 @@ impl Hub {
     /// Applies other limits: each shard from its next turn on.
     pub(crate) fn set_limits(&self, limits: HubLimits) {
         self.budget.set_bytes_max(limits.outboxes_bytes);
-        self.patterns.set_max(limits.patterns);
+        self.patterns.set_max(limits.patterns, limits.deep_patterns);
         for (shard, inbox) in self.inboxes.iter().enumerate() {
             inbox.set_mark(limits.inbox_messages);
             self.run_on(shard, move |shard| shard.set_limits(limits));

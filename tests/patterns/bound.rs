@@ -98,7 +98,11 @@ async fn subscribe_all(session: &mut Subscriber, patterns: &[String]) {
     for some in patterns.chunks(100) {
         let topics: Vec<Value> = some.iter().map(|pattern| json!({"topic": pattern})).collect();
         let reply = session.ok(json!({"type": "subscribe", "topics": topics})).await;
-        assert!(reply["topics"].as_array().unwrap().iter().all(|one| one.get("error").is_none()), "{reply}");
+        assert!(
+            reply["topics"].as_array().unwrap().iter().all(|one| one.get("error").is_none()),
+            "{}",
+            reply["topics"][99]
+        );
     }
 }
 
@@ -106,6 +110,7 @@ async fn subscribe_all(session: &mut Subscriber, patterns: &[String]) {
 async fn a_thousand_patterns_that_select_thousands_of_topics_take_the_memory_of_one_list() {
     let running = Running::with(|config| {
         config.limits.subscriptions = 1_000;
+        config.limits.deep_patterns = 1_000;
         config.topics[0].history = None;
     });
     let mut session = Subscriber::of(&running, Codec::Json, &[]).await;
@@ -125,7 +130,10 @@ async fn a_thousand_patterns_that_select_thousands_of_topics_take_the_memory_of_
 #[tokio::test]
 async fn without_room_for_a_list_every_message_finds_its_patterns_all_the_same() {
     for budget in [0, 2_000, 1_000_000] {
-        let running = Running::with(|config| config.limits.pattern_lists_bytes = budget);
+        let running = Running::with(|config| {
+            config.limits.pattern_lists_bytes = budget;
+            config.limits.deep_patterns = 1_000;
+        });
         let mut session = Subscriber::of(&running, Codec::Json, &[]).await;
         let mut other = Subscriber::of(&running, Codec::Json, &[]).await;
         subscribe_all(&mut session, &that_all_select(30)).await;
@@ -148,4 +156,36 @@ async fn without_room_for_a_list_every_message_finds_its_patterns_all_the_same()
         publisher.publish("a.a.a.a.a.a.a.a.a.6.x", json!("to one")).await;
         assert_eq!(other.data().await, ["to one"], "{budget}");
     }
+}
+
+#[tokio::test]
+async fn few_patterns_select_one_topic_whoever_subscribes() {
+    let running = Running::with(|config| config.limits.deep_patterns = 4);
+    let topic = "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p";
+    let mut session = Subscriber::of(&running, Codec::Json, &[]).await;
+    let mut taken = 0;
+    for stars in 0_u32..1 << 10 {
+        // Stars in the last ten tokens: all begin alike, and all select the topic.
+        let token = |(place, token)| if place >= 6 && stars >> (place - 6) & 1 == 1 { "*" } else { token };
+        let pattern: Vec<&str> = topic.split('.').enumerate().map(token).collect();
+        if stars == 0 {
+            continue;
+        }
+        let reply = session.request(json!({"type": "subscribe", "topic": pattern.join(".")})).await;
+        match &reply["type"] {
+            kind if kind == "ok" => taken += 1,
+            _ => {
+                assert_eq!(reply["code"], "too_many", "{reply}");
+                assert!(reply["message"].as_str().unwrap().contains("begin with the same four"), "{reply}");
+            }
+        }
+    }
+    assert!((1..=4).contains(&taken), "{taken}");
+    // Fewer tokens, another beginning, and one that is there already are fine.
+    session.subscribe("a.b.c.d.e.f.g.>").await;
+    session.subscribe("a.b.c.x.e.f.g.h.i.*").await;
+    let mut other = Subscriber::of(&running, Codec::MessagePack, &[]).await;
+    other.subscribe(&topic.replacen(".g.", ".*.", 1)).await;
+    other.publish(topic, json!(1)).await;
+    assert_eq!((other.data().await, session.data().await), (vec![json!(1)], vec![json!(1)]));
 }

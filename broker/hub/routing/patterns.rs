@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
+use super::deep_patterns::DeepPatterns;
 use super::selector_lists::{SelectorList, SelectorLists};
 use super::trie::Trie;
 use crate::hub::{Audience, StreamId};
@@ -20,6 +21,7 @@ const VERSIONS: usize = 1 + u8::MAX as usize;
 #[derive(Debug)]
 pub(crate) struct Patterns {
     shares: Arc<Shares>,
+    deep: DeepPatterns,
     shards: usize,
     metrics: Arc<Metrics>,
     selectors: RwLock<Trie<PatternEntry>>,
@@ -50,15 +52,21 @@ pub(in crate::hub) struct Selecting {
     pub(in crate::hub) is_kept: bool,
 }
 
-/// The limit of different patterns is reached.
+/// A limit of different patterns is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooManyPatterns;
+pub(crate) enum TooManyPatterns {
+    /// Of all, or the holder's share of them.
+    InAll,
+    /// Of those of many tokens that begin alike, or the holder's share of them.
+    Alike,
+}
 
 /// A pattern with subscribers, which uses up the share of its first subscriber.
 #[derive(Debug)]
 struct PatternEntry {
     selector: Selector,
     _share: Share,
+    _of_deep: Option<Share>,
 }
 
 /// Removes a pattern when its last subscriber has left.
@@ -72,6 +80,7 @@ pub(in crate::hub) struct Retirement {
 impl Patterns {
     pub(in crate::hub) fn new(
         patterns_max: usize,
+        deep_max: usize,
         lists_bytes_max: usize,
         shards: usize,
         metrics: Arc<Metrics>,
@@ -80,12 +89,14 @@ impl Patterns {
         let versions = (0..VERSIONS).map(|_| AtomicU64::new(0)).collect();
         let (selectors, streams, hasher) = (RwLock::default(), AtomicU64::new(0), RandomState::new());
         let shares = Arc::new(Shares::new(patterns_max as u64));
-        Self { shares, shards, metrics, selectors, lists, streams, versions, hasher }
+        let deep = DeepPatterns::new(deep_max);
+        Self { shares, deep, shards, metrics, selectors, lists, streams, versions, hasher }
     }
 
-    /// Allows so many different patterns from now on.
-    pub(in crate::hub) fn set_max(&self, patterns_max: usize) {
+    /// Allows so many different patterns from now on, and so many deep ones that begin alike.
+    pub(in crate::hub) fn set_max(&self, patterns_max: usize, deep_max: usize) {
         self.shares.set_max(patterns_max as u64);
+        self.deep.set_max(deep_max);
     }
 
     /// Counts a subscriber of a pattern, and calls `enter` to subscribe it. Publishers see a new pattern only after that.
@@ -104,14 +115,15 @@ impl Patterns {
             enter(selector);
             return Ok(());
         }
-        let share = self.shares.take(holder, 1).ok_or(TooManyPatterns)?;
+        let share = self.shares.take(holder, 1).ok_or(TooManyPatterns::InAll)?;
+        let of_deep = self.deep.take(pattern, holder).map_err(|()| TooManyPatterns::Alike)?;
         let stream = StreamId::pattern(self.streams.fetch_add(1, Release));
         let retirement = Retirement { patterns: Arc::downgrade(self), pattern: pattern.clone(), stream };
         let audience = Arc::new(Audience::of_pattern(self.shards, retirement));
         let selector = Selector { stream, audience };
         selector.audience.enter(shard);
         enter(&selector);
-        selectors.add(pattern.as_str(), PatternEntry { selector, _share: share });
+        selectors.add(pattern.as_str(), PatternEntry { selector, _share: share, _of_deep: of_deep });
         self.metrics.patterns.add(1);
         self.change(pattern);
         Ok(())

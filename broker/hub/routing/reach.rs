@@ -139,7 +139,7 @@ mod tests {
     fn shards_are_reached_from_the_first_subscriber_until_the_next_count_after_the_last() {
         let topic = Topic::parse("t").expect("a topic");
         for shards in [1, 8, 9, 63, 64, 65, 256] {
-            let patterns = Patterns::new(1, 1_000, shards, Arc::new(Metrics::default()));
+            let patterns = Patterns::new(1, 1, 1_000, shards, Arc::new(Metrics::default()));
             let reach = Reach::new(Arc::new(Audience::new(shards, &Delivery::Queue)), patterns.place(&topic), true);
             let reached = || (0..shards).filter(|shard| reach.has(*shard)).collect::<Vec<_>>();
             let entered = if shards == 1 { vec![0] } else { vec![0, shards - 1] };
