@@ -31,6 +31,7 @@ pub(crate) use self::shard::subscribe::{FollowPresence, Start, Subscribe, Subscr
 pub use self::transport::Duplex;
 pub(crate) use self::transport::Link;
 
+pub(crate) use self::transport::rewritten::Rewriter;
 use self::budget::Budget;
 use self::routing::patterns::Selector;
 use self::routing::selector_lists::SelectorList;

@@ -1,9 +1,9 @@
 //! HTTP/1.1 on one connection: routes requests, and turns them into sessions. It knows no frames.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,21 +12,21 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, StatusCode, upgrade};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rialto_protocol::{Codec, Failure};
+use tokio::io::AsyncWriteExt as _;
 
 use super::admission::connections::{Refusal, Waiting, trusts};
 use super::admission::head_guard::MalformedHeads;
 use super::admission::rate::retry_seconds;
-use super::admission::stream_guard::StreamGuard;
+use super::admission::stream_guard::{StreamGuard, Takeover};
 use super::http::body::{Body, Response};
+use super::http::polls::OpenPolls;
 use super::http::proxy::{self, Origin};
 use super::http::query::{BadQuery, Query};
-use super::http::refusal::Rejection;
+use super::http::refusal::{Rejection, with_cors};
 use super::http::stream::Stream;
-use super::http::streams::OpenStreams;
 use super::http::{failure, pages};
 use super::streaming::bridge::Bridge;
 use super::streaming::poll::Poll;
@@ -60,7 +60,7 @@ const LIMIT_SPREAD: u64 = 10;
 
 /// Serves requests until the connection ends or is upgraded to a WebSocket.
 pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, front: Arc<Front>) {
-    let malformed = Arc::new(MalformedHeads::default());
+    let (malformed, takeover) = (Arc::new(MalformedHeads::default()), Arc::new(Takeover::default()));
     let shared = HttpConnection {
         front: &front,
         direct: Origin { address: peer, secure: stream.is_secure() },
@@ -70,41 +70,47 @@ pub(super) async fn serve(stream: Stream, peer: IpAddr, mut waiting: Waiting, fr
         requests: AtomicU64::new(0),
         of_address: Mutex::new(waiting.of_address.take()),
         waiting: Mutex::new(Some(waiting)),
-        streams: OpenStreams::default(),
-        upgrading: Mutex::default(),
+        polls: OpenPolls::default(),
+        takeover: Arc::clone(&takeover),
+        taken_over: Mutex::default(),
     };
     let (service_state, limits) = (&shared, front.config().limits.clone());
     let milliseconds = Duration::from_millis;
-    let service = service_fn(move |request| async move { Ok::<_, Infallible>(service_state.answer(request).await) });
+    let service =
+        service_fn(move |request| Box::pin(async move { Ok::<_, Infallible>(service_state.answer(request).await) }));
     let (header, write) = (milliseconds(limits.header_ms), milliseconds(limits.write_ms));
-    let guarded = StreamGuard::new(stream, malformed, header, write);
-    let connection = http1::Builder::new()
+    let guarded = StreamGuard::new(stream, malformed, takeover, header, write);
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // Idle between two requests; `StreamGuard` times the heads themselves.
         .header_read_timeout(milliseconds(limits.keep_alive_ms))
         .max_headers(HEADERS_MAX)
         .max_buf_size(limits.head_bytes)
-        .serve_connection(TokioIo::new(guarded), service)
-        .with_upgrades();
-    // The connection must be dropped before its upgrade is awaited: a broken one would never resolve it.
-    let ended = {
-        let mut connection = pin!(connection);
-        tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = front.stopping() => {
-                if !shared.streams.is_any() {
-                    return;
-                }
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        .serve_connection(TokioIo::new(guarded), service);
+    let ended = tokio::select! {
+        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
+        () = front.stopping() => {
+            if !shared.polls.is_any() {
+                return;
             }
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|context| connection.poll_without_shutdown(context)).await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "the connection failed");
-    }
-    if let Some(pending) = take(&shared.upgrading) {
-        hand_over(pending, &front).await;
+    let parts = connection.into_parts();
+    match (ended, take(&shared.taken_over)) {
+        (Err(error), _) => tracing::debug!(%peer, %error, "the connection failed"),
+        (Ok(()), Some(taken_over)) => {
+            // It counts as a session from now on.
+            drop(take(&shared.waiting));
+            // Copied, because the request's buffer would otherwise live as long as the session.
+            taken_over.begin(parts.io.into_inner().into_inner(), parts.read_buf[..].into(), &front);
+        }
+        (Ok(()), None) => {
+            if let Err(error) = parts.io.into_inner().shutdown().await {
+                tracing::debug!(%peer, %error, "the connection failed at its end");
+            }
+        }
     }
 }
 
@@ -119,8 +125,9 @@ struct HttpConnection<'f> {
     of_address: Mutex<Option<QuotaSlot<Network>>>,
     /// The slot among the connections that are not sessions, until one begins.
     waiting: Mutex<Option<Waiting>>,
-    streams: OpenStreams,
-    upgrading: Mutex<Option<PendingUpgrade>>,
+    polls: OpenPolls,
+    takeover: Arc<Takeover>,
+    taken_over: Mutex<Option<TakenOver>>,
 }
 
 /// What is remembered of a request to answer it if it is rejected.
@@ -154,9 +161,8 @@ impl Asked {
     }
 }
 
-/// A connection whose upgrade to a session was accepted.
-struct PendingUpgrade {
-    upgrade: OnUpgrade,
+/// A connection that becomes a session.
+struct TakenOver {
     protocol: Protocol,
     permit: SessionPermit,
 }
@@ -171,7 +177,7 @@ impl HttpConnection<'_> {
             Ok(response) => response,
             Err(rejection) => self.reject(&asked, rejection),
         };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if self.is_taken_over() {
             return response;
         }
         let headers = response.headers_mut();
@@ -265,15 +271,10 @@ impl HttpConnection<'_> {
             None => check_websocket(&request, &config.server, origin.secure)?,
             Some(_) => check_raw_endpoint(&request, &config.server, origin.secure)?,
         };
-        let of_address = match self.of_proxied(config, origin)? {
-            None => take(&self.of_address),
-            some => some,
-        };
-        let permit = self.admit(config, of_address)?;
+        let permit = self.permit(config, &request)?;
         let response = switching(&handshake);
         let protocol = endpoint.map_or(Protocol::Frames(handshake.codec), Protocol::Raw);
-        let pending = PendingUpgrade { upgrade: upgrade::on(request), protocol, permit };
-        *self.upgrading.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
+        self.take_over(protocol, permit);
         Ok(response)
     }
 
@@ -308,20 +309,22 @@ impl HttpConnection<'_> {
         Ok(with_cors(response, reader))
     }
 
-    /// Server-Sent Events. The connection counts as a session from then on.
+    /// Server-Sent Events. The connection becomes a session, which answers the request.
     async fn events(&self, config: &ActiveConfig, request: &Request<Incoming>) -> Result<Response, Rejection> {
         let reader = self.reader(config, request)?;
         let opening = query(request).and_then(|query| EventStreamRequest::read(&query, request.headers()));
-        let opened = match opening {
+        match opening {
             Ok(opening) => {
-                let bridge = self.bridge(config, request)?;
-                let first = Duration::from_millis(config.limits.frame_ms);
-                let opened = opening.begin(bridge, self.streams.open(), first).await;
-                opened.inspect(|_| drop(take(&self.waiting)))
+                let permit = self.permit(config, request)?;
+                self.takeover.begin().await;
+                let writer = opening.into_writer(reader, request.version());
+                self.take_over(Protocol::Rewritten(writer.requests(), Box::new(writer)), permit);
+                let mut dropped = Response::new(Body::complete(""));
+                dropped.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                Ok(dropped)
             }
-            Err(failure) => Err(failure),
-        };
-        Ok(with_cors(opened.unwrap_or_else(|failure| failure::respond(&failure, Codec::Json)), reader))
+            Err(failure) => Ok(with_cors(failure::respond(&failure, Codec::Json), reader)),
+        }
     }
 
     async fn poll(&self, config: &ActiveConfig, request: &Request<Incoming>) -> Result<Response, Rejection> {
@@ -330,7 +333,7 @@ impl HttpConnection<'_> {
         let answered = match query(request).and_then(|query| Poll::read(&query)) {
             Ok(poll) => {
                 let bridge = self.bridge(config, request)?;
-                let _open = self.streams.open();
+                let _open = self.polls.open();
                 poll.answer(bridge, read).await
             }
             Err(failure) => Err(failure),
@@ -345,6 +348,23 @@ impl HttpConnection<'_> {
             return Err(rejection.with(header::ALLOW, "GET"));
         }
         check_reader(request.headers(), &config.server, self.origin(config, request).secure)
+    }
+
+    /// A session that takes the connection over, and with it the slot of its address.
+    fn permit<B>(&self, config: &ActiveConfig, request: &Request<B>) -> Result<SessionPermit, Rejection> {
+        let of_address = match self.of_proxied(config, self.origin(config, request))? {
+            None => take(&self.of_address),
+            some => some,
+        };
+        self.admit(config, of_address)
+    }
+
+    fn take_over(&self, protocol: Protocol, permit: SessionPermit) {
+        *self.taken_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(TakenOver { protocol, permit });
+    }
+
+    fn is_taken_over(&self) -> bool {
+        self.taken_over.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Starts a session for a client without WebSocket. The connection keeps holding the slot of its address.
@@ -376,16 +396,6 @@ impl HttpConnection<'_> {
 
 fn query<B>(request: &Request<B>) -> Result<Query<'_>, Failure> {
     Query::parse(request.uri().query().unwrap_or_default()).map_err(|BadQuery| bad("the query string is malformed"))
-}
-
-/// Adds the CORS headers that let a page of another origin read the response.
-fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
-    if let Some(origin) = origin {
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::VARY, HeaderValue::from_static("origin"));
-    }
-    response
 }
 
 fn take<T>(place: &Mutex<Option<T>>) -> Option<T> {
@@ -424,30 +434,21 @@ fn switching(handshake: &Handshake) -> Response {
     response
 }
 
-/// Takes the socket back from hyper and moves it to a shard.
-async fn hand_over(pending: PendingUpgrade, front: &Front) {
-    let PendingUpgrade { upgrade, protocol, permit } = pending;
-    let upgraded = match upgrade.await {
-        Ok(upgraded) => upgraded,
-        Err(error) => {
-            tracing::debug!(%error, "the client left during the upgrade");
-            return;
+impl TakenOver {
+    /// Moves the connection to a shard; `first` are bytes that were read already.
+    fn begin(self, stream: Stream, first: Box<[u8]>, front: &Front) {
+        let Self { protocol, permit } = self;
+        #[cfg(feature = "fuzzing")]
+        if front.echo {
+            return super::fuzzing::hand_over(&front.broker, stream, first, permit);
         }
-    };
-    let Ok(parts) = upgraded.downcast::<TokioIo<StreamGuard<Stream>>>() else {
-        tracing::error!("an upgraded connection has an unexpected stream type");
-        return;
-    };
-    #[cfg(feature = "fuzzing")]
-    if front.echo {
-        return super::fuzzing::hand_over(&front.broker, parts, permit);
-    }
-    // Copied, because the request's buffer would otherwise live as long as the session.
-    let lead = parts.read_buf[..].into();
-    let stream = parts.io.into_inner().into_inner();
-    stream.outlive_silence();
-    if let Err(error) = start_session(&front.broker, stream, lead, protocol, permit) {
-        tracing::warn!(%error, "cannot move a socket to its shard");
+        // The pings of a WebSocket notice a peer that is gone; those of other sessions are not answered.
+        if !matches!(protocol, Protocol::Rewritten(..)) {
+            stream.outlive_silence();
+        }
+        if let Err(error) = start_session(&front.broker, stream, first, protocol, permit) {
+            tracing::warn!(%error, "cannot move a socket to its shard");
+        }
     }
 }
 
@@ -469,7 +470,7 @@ fn start_session(
         #[cfg(feature = "fuzzing")]
         Stream::Other(stream) => match protocol {
             Protocol::Frames(codec) => websocket::start_other(broker, stream, first, codec, permit),
-            Protocol::Raw(_) => {}
+            Protocol::Raw(_) | Protocol::Rewritten(..) => {}
         },
     }
     Ok(())

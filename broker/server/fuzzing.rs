@@ -5,12 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::upgrade::Parts;
-use hyper_util::rt::TokioIo;
 use rialto_protocol::Codec;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::admission::stream_guard::StreamGuard;
 use super::http::stream::Stream;
 use super::websocket::assembler::Kind;
 use super::websocket::handler::Handler;
@@ -54,9 +51,8 @@ pub async fn serve_echo(
 }
 
 /// Echoes every message on an upgraded connection.
-pub(super) fn hand_over(broker: &Broker, parts: Parts<TokioIo<StreamGuard<Stream>>>, permit: SessionPermit) {
-    let lead = parts.read_buf[..].into();
-    match parts.io.into_inner().into_inner() {
+pub(super) fn hand_over(broker: &Broker, stream: Stream, lead: Box<[u8]>, permit: SessionPermit) {
+    match stream {
         Stream::Tcp(stream) => match stream.into_std() {
             Ok(stream) => attach(broker, lead, permit, move || TcpStream::from_std(stream).map(Link::Tcp)),
             Err(error) => tracing::warn!(%error, "a socket cannot be moved to its shard"),

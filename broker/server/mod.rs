@@ -133,7 +133,7 @@ impl Server {
     }
 
     /// Serves until `stop` completes, then accepts no more connections. Sessions go on until
-    /// [`Broker::shutdown`](crate::Broker::shutdown); Server-Sent Events streams need the runtime until then.
+    /// [`Broker::shutdown`](crate::Broker::shutdown).
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { listeners, front, control, .. } = self;
         accept::serve(listeners, control, front, stop).await;

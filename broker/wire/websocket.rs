@@ -6,9 +6,11 @@ use rialto_protocol::{Codec, Encoding, Frame, Payload};
 
 /// Longest header of an unmasked frame: two bytes and eight of length.
 const HEADER_BYTES_MAX: usize = 10;
-/// First header bytes: a final text or binary frame.
-const TEXT: u8 = 0x81;
+/// First header bytes of whole frames: text, binary, and those of a connection itself.
+pub(crate) const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
+pub(crate) const CLOSE: u8 = 0x88;
+pub(crate) const PING: u8 = 0x89;
 
 /// A frame of the protocol as one unmasked WebSocket frame: text for JSON, binary for MessagePack.
 pub(crate) fn websocket_frame(codec: Codec, frame: &Frame<'_>) -> Bytes {
@@ -45,6 +47,19 @@ pub(crate) fn websocket_message(text: bool, payload: &[u8]) -> Bytes {
     let mut header = [0; HEADER_BYTES_MAX];
     let length = websocket_header(if text { TEXT } else { BINARY }, payload.len(), &mut header);
     [&header[..length], payload].concat().into()
+}
+
+/// The first frame of `frames`, which are not masked: its first byte, its payload and what is behind it. None while it is
+/// incomplete.
+pub(crate) fn first_frame(frames: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (header, length) = match frames.get(1)? {
+        127 => (10, u64::from_be_bytes(*frames.get(2..)?.first_chunk()?)),
+        126 => (4, u64::from(u16::from_be_bytes(*frames.get(2..)?.first_chunk()?))),
+        short => (2, u64::from(*short)),
+    };
+    let length = usize::try_from(length).ok()?;
+    let (payload, behind) = frames.get(header..)?.split_at_checked(length)?;
+    Some((frames[0], payload, behind))
 }
 
 /// Length of the unmasked frame at the start of `frames`, header included.
@@ -101,6 +116,12 @@ mod tests {
             let length = websocket_header(TEXT, payload_bytes, &mut header);
             assert_eq!(&header[..length], expected, "{payload_bytes}");
             assert_eq!(websocket_frame_bytes(&header), length + payload_bytes);
+            let frames = [&header[..length], &vec![b'x'; payload_bytes], b"next"].concat();
+            let whole = length + payload_bytes;
+            assert_eq!(first_frame(&frames), Some((TEXT, &frames[length..whole], &b"next"[..])));
+            for cut in [0, 1, length - 1, whole.saturating_sub(1)] {
+                assert_eq!(first_frame(&frames[..cut]), None, "{payload_bytes} {cut}");
+            }
         }
     }
 }

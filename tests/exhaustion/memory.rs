@@ -7,6 +7,7 @@ use rialto::Codec;
 use rialto_comparison::holding::Holding;
 use serde_json::json;
 
+use crate::support::events::Stream;
 use crate::support::process::{Process, SERVER};
 use crate::support::raw::{CONTINUATION, FIN, masked, promise};
 use crate::support::{Client, Raw, eventually};
@@ -59,7 +60,7 @@ async fn an_announced_length_over_the_limit_allocates_nothing() {
         }
         healthy.ping().await;
     }
-    let most = peak(&process) - before;
+    let most = peak(&process).saturating_sub(before);
     assert!(most < 50 * SESSION_BYTES + SLACK_BYTES, "{most} bytes for promises");
     is_given_back(&process, before).await;
 }
@@ -140,4 +141,28 @@ async fn a_mebibyte_of_small_maps_is_never_built_into_a_tree() {
         publisher.close().await;
     }
     tokio::time::timeout(Duration::from_secs(1), healthy.ping()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_idle_stream_of_events_takes_at_most_six_kib() {
+    const BYTES: u64 = 6 * 1024;
+    let process = Process::start_frugal(&format!("{SERVER}[limits]\nadmissions_per_s = 100_000\n"));
+    let mut streams = Vec::new();
+    // The first let the broker's threads come by what they keep.
+    for _ in 0..300 {
+        streams.push(Stream::open(process.address, "topic=news&topic=weather", None).await);
+    }
+    let before = resident(&process);
+    for _ in 0..600 {
+        let mut stream = Stream::open(process.address, "topic=news&topic=weather", None).await;
+        stream.event("subscribed").await;
+        streams.push(stream);
+    }
+    let each = resident(&process).saturating_sub(before) / 600;
+    assert!(each <= BYTES, "{each} bytes");
+    let mut client = Client::connect(process.address, Codec::Json).await;
+    client.ok(json!({"type": "publish", "topic": "weather", "data": "sunny"})).await;
+    for stream in &mut streams {
+        assert_eq!(stream.message().await.data["data"], "sunny");
+    }
 }

@@ -1,12 +1,17 @@
 //! A Server-Sent Events stream has the frames of a WebSocket, is a session while it is open, and ends with its client.
 
+use std::net::SocketAddr;
+
 use rialto::Codec;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::http::{start, start_with};
 use crate::support::events::Stream;
-use crate::support::{eventually, get};
+#[cfg(target_os = "linux")]
+use crate::support::process::{Process, SERVER};
+use crate::support::{eventually, get, within};
 
 #[tokio::test]
 async fn a_stream_receives_the_same_frames_as_a_websocket() {
@@ -147,4 +152,99 @@ async fn further_requests_on_the_connection_of_a_stream_are_not_answered() {
     assert!(stream.head.contains("\r\nconnection: close\r\n"), "{}", stream.head);
     program.ok("publish", json!({"topic": "a", "data": 1})).await;
     assert_eq!(stream.message().await.data["offset"], 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_has_an_error_status_and_its_reason() {
+    let (running, _) = start_with(|config| {
+        let rule =
+            rialto::config::TopicRule { pattern: rialto::topic::Pattern::parse("a.>").unwrap(), ..Default::default() };
+        config.topics = vec![rule];
+    });
+    for (query, status, code) in
+        [("topic=b", 404, "not_found"), ("topic=a.b&topic=b", 404, "not_found"), ("topic=a..b", 400, "bad_request")]
+    {
+        let refused = get(running.address, &format!("/sse?{query}")).await;
+        assert_eq!(refused.status, status, "{query}: {refused:?}");
+        assert_eq!(serde_json::from_str::<Value>(&refused.body).unwrap()["code"], code, "{query}");
+    }
+    running.becomes_empty().await;
+}
+
+#[tokio::test]
+async fn responses_before_a_stream_on_its_connection_arrive_first() {
+    let (running, program) = start();
+    let mut socket = TcpStream::connect(running.address).await.unwrap();
+    let request = "GET /api/v1/nothing HTTP/1.1\r\nHost: a\r\n\r\nGET /sse?topic=a HTTP/1.1\r\nHost: a\r\n\r\n";
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains("event: subscribed") {
+        assert!(within("a response", socket.read_buf(&mut read)).await.unwrap() > 0);
+    }
+    let text = String::from_utf8_lossy(&read).into_owned();
+    let (first, second) = text.split_at(text.find("text/event-stream").unwrap());
+    assert_eq!((first.matches("HTTP/1.1 ").count(), second.matches("HTTP/1.1 ").count()), (2, 0), "{text}");
+    program.ok("publish", json!({"topic": "a", "data": 1})).await;
+    while !String::from_utf8_lossy(&read).contains("event: message") {
+        assert!(within("the message", socket.read_buf(&mut read)).await.unwrap() > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_program_of_http_1_0_gets_a_stream_without_chunks() {
+    let (running, _) = start();
+    let mut socket = TcpStream::connect(running.address).await.unwrap();
+    socket.write_all(b"GET /sse?topic=a HTTP/1.0\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains("event: subscribed") {
+        assert!(within("a response", socket.read_buf(&mut read)).await.unwrap() > 0);
+    }
+    let text = String::from_utf8_lossy(&read).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(!head.contains("transfer-encoding") && head.contains("\r\ndate: "), "{head}");
+    assert!(body.starts_with("retry: "), "{body}");
+}
+
+#[tokio::test]
+async fn a_client_of_a_stream_that_goes_on_sending_is_disconnected() {
+    let (running, _) = start();
+    let mut stream = Stream::open(running.address, "topic=a", None).await;
+    stream.event("subscribed").await;
+    let sent = async {
+        loop {
+            if stream.send(&[b'x'; 1_000]).await.is_err() {
+                break;
+            }
+        }
+    };
+    within("the end", sent).await;
+    running.becomes_empty().await;
+}
+
+/// A peer that is gone without a word acknowledges nothing. That cannot be had on one machine, but its bound is an option of the
+/// socket (RFC 5482).
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_of_a_stream_that_vanishes_is_bounded_by_the_system() {
+    use rustix::net::sockopt::tcp_user_timeout;
+    use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+    let process = Process::start(&format!("{SERVER}[limits]\nping_ms = 7_000\npong_ms = 3_000\n"), None);
+    let socket = TcpStream::connect(process.address).await.unwrap();
+    let own = socket.local_addr().unwrap();
+    let mut stream =
+        Stream::over(socket, &format!("GET /sse?topic=a HTTP/1.1\r\nHost: {}\r\n\r\n", process.address)).await;
+    stream.event("subscribed").await;
+    let pid = process.child.id();
+    let child = pidfd_open(Pid::from_raw(pid.cast_signed()).unwrap(), PidfdFlags::empty()).unwrap();
+    let numbers = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let mut sockets = numbers.filter_map(|entry| {
+        let number = entry.unwrap().file_name().to_str().unwrap().parse().unwrap();
+        pidfd_getfd(&child, number, PidfdGetfdFlags::empty()).ok()
+    });
+    let of_stream = sockets.find(|socket| {
+        rustix::net::getpeername(socket)
+            .is_ok_and(|peer| SocketAddr::try_from(peer.unwrap()).is_ok_and(|peer| peer == own))
+    });
+    assert_eq!(tcp_user_timeout(of_stream.unwrap()).unwrap(), 10_000);
 }

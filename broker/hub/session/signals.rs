@@ -32,6 +32,7 @@ pub(crate) struct Signals {
     pub(in crate::hub) pinged: Cell<Option<Instant>>,
     frame_started: Cell<Option<Instant>>,
     reading_paused: Cell<bool>,
+    answers_nothing: Cell<bool>,
 }
 
 impl Signals {
@@ -45,6 +46,7 @@ impl Signals {
             pinged: Cell::new(None),
             frame_started: Cell::new(None),
             reading_paused: Cell::new(false),
+            answers_nothing: Cell::new(false),
         }
     }
 
@@ -89,6 +91,19 @@ impl Signals {
     /// No frame or message is incomplete.
     pub(crate) fn frame_ended(&self) {
         self.frame_started.set(None);
+    }
+
+    /// The peer cannot answer pings: they only keep the connection alive, and the system notices a peer that is gone.
+    pub(crate) fn answers_nothing(&self) {
+        self.answers_nothing.set(true);
+    }
+
+    /// A ping is sent.
+    pub(in crate::hub) fn record_ping(&self, now: Instant) {
+        match self.answers_nothing.get() {
+            true => self.last_activity.set(now),
+            false => self.pinged.set(Some(now)),
+        }
     }
 
     /// Back-pressure: the socket is not read for a while, so no activity can be recorded and no deadline runs.

@@ -36,7 +36,7 @@ impl Shard {
             match verdict(session, &limits, now) {
                 Verdict::Fine => {}
                 Verdict::Ping => {
-                    session.signals.pinged.set(Some(now));
+                    session.signals.record_ping(now);
                     session.outbox.push_control(websocket_control(PING, &[]));
                     if self.flush(session) {
                         ended.push(slot);

@@ -1,6 +1,7 @@
 //! The byte stream under a session, written by its shard and read by its task through shared references. It knows no
 //! frames.
 
+pub(super) mod rewritten;
 #[cfg(feature = "tls")]
 pub(super) mod tls;
 
@@ -14,6 +15,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use self::rewritten::{Rewriter, Rewritten};
 #[cfg(feature = "tls")]
 use self::tls::Tls;
 
@@ -33,6 +35,8 @@ pub(crate) enum Link {
     /// A socket of this process, encrypted. Boxed, because it is far larger than the others.
     #[cfg(feature = "tls")]
     Tls(Box<Tls>),
+    /// Another connection, which is written in another form. Boxed for its size too.
+    Rewritten(Box<Rewritten>),
     /// Any other stream. It may have a buffer of its own.
     Other(Other),
 }
@@ -51,6 +55,11 @@ impl Link {
         Self::Tls(Box::new(Tls::new(socket, connection)))
     }
 
+    /// A link that is written in another form.
+    pub(crate) fn rewritten(self, rewriter: Box<dyn Rewriter>) -> Self {
+        Self::Rewritten(Box::new(Rewritten::new(self, rewriter)))
+    }
+
     /// A link over a stream that an embedding program supplied.
     pub(crate) fn other(stream: Box<dyn Duplex>) -> Self {
         Self::Other(Other { stream: RefCell::new(stream), unflushed: Cell::new(false) })
@@ -62,6 +71,7 @@ impl Link {
             Self::Tcp(stream) => send_now(stream, slices),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.write_now(slices),
+            Self::Rewritten(rewritten) => rewritten.write_now(slices),
             Self::Other(_) => match self.poll_write(&mut Context::from_waker(Waker::noop()), slices) {
                 Poll::Ready(result) => result,
                 Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
@@ -81,6 +91,7 @@ impl Link {
             },
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.poll_write(context, slices),
+            Self::Rewritten(rewritten) => rewritten.poll_write(context, slices),
             Self::Other(other) => {
                 let written = ready!(Pin::new(&mut **other.stream.borrow_mut()).poll_write_vectored(context, slices))?;
                 other.unflushed.set(true);
@@ -95,6 +106,7 @@ impl Link {
             Self::Tcp(_) => Poll::Ready(Ok(())),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.poll_flush(context),
+            Self::Rewritten(rewritten) => rewritten.poll_flush(context),
             Self::Other(other) => {
                 if other.unflushed.get() {
                     ready!(Pin::new(&mut **other.stream.borrow_mut()).poll_flush(context))?;
@@ -111,6 +123,7 @@ impl Link {
             Self::Tcp(_) => Poll::Ready(Ok(())),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.flush_now(),
+            Self::Rewritten(rewritten) => rewritten.flush_now(),
             Self::Other(_) => self.poll_flush(&mut Context::from_waker(Waker::noop())),
         }
     }
@@ -120,8 +133,19 @@ impl Link {
         match self {
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.moved(),
+            Self::Rewritten(rewritten) => rewritten.moved(),
             Self::Tcp(_) | Self::Other(_) => false,
         }
+    }
+
+    /// Whether what is written in another form has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        !matches!(self, Self::Rewritten(rewritten) if !rewritten.has_begun())
+    }
+
+    /// Whether nothing follows what has been written, because the connection has said its last.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::Rewritten(rewritten) if rewritten.is_over())
     }
 
     /// Reads what is there, and wakes the caller when there is more.
@@ -136,6 +160,7 @@ impl Link {
             },
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.poll_read(context, buffer),
+            Self::Rewritten(rewritten) => rewritten.link().poll_read(context, buffer),
             Self::Other(other) => Pin::new(&mut **other.stream.borrow_mut()).poll_read(context, buffer),
         }
     }
@@ -146,6 +171,7 @@ impl Link {
             Self::Tcp(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.shutdown().await,
+            Self::Rewritten(rewritten) => Box::pin(rewritten.link().shutdown()).await,
             Self::Other(other) => {
                 poll_fn(|context| Pin::new(&mut **other.stream.borrow_mut()).poll_shutdown(context)).await
             }
@@ -159,5 +185,21 @@ pub(super) fn send_now(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result
     match slices {
         [one] => SockRef::from(stream).send_with_flags(one, NO_SIGNAL),
         many => SockRef::from(stream).send_vectored_with_flags(many, NO_SIGNAL),
+    }
+}
+
+/// For what does not poll: a socket that is not ready is reported as `WouldBlock`.
+fn blocked_if_pending<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
+    match poll {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+/// The inverse of [`blocked_if_pending`].
+fn pending_if_blocked<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        result => Poll::Ready(result),
     }
 }

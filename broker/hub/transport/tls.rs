@@ -12,7 +12,7 @@ use socket2::SockRef;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
-use super::send_now;
+use super::{blocked_if_pending, pending_if_blocked, send_now};
 
 /// How much is encrypted ahead of the socket: one record. Delivery policies and the budget do not apply to it.
 const ENCRYPTED_BYTES_MAX: usize = 16 * 1024;
@@ -152,22 +152,6 @@ impl Tls {
                 result => return result,
             }
         }
-    }
-}
-
-/// rustls does not poll: a socket that is not ready is reported to it as `WouldBlock`.
-fn blocked_if_pending<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
-    match poll {
-        Poll::Ready(result) => result,
-        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-    }
-}
-
-/// The inverse of [`blocked_if_pending`].
-fn pending_if_blocked<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-        result => Poll::Ready(result),
     }
 }
 

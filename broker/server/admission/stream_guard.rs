@@ -1,9 +1,10 @@
 //! The byte stream of a connection that is not a session: what is read passes the head guard, and a write that makes no
-//! progress times out.
+//! progress times out. A session that answers its request itself takes the stream over.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,6 +12,30 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::head_guard::{HeadGuard, MalformedHeads};
+
+/// Whether the stream of a connection is taken over, as the requests on it and the stream know it.
+#[derive(Debug, Default)]
+pub(in crate::server) struct Takeover {
+    /// Whether the last write did not end, so that earlier responses are not written.
+    is_blocked: AtomicBool,
+    /// Whether what is written from now on is dropped: the response to a request whose session answers it.
+    is_mute: AtomicBool,
+}
+
+/// How long earlier responses that the peer does not read are waited for at a time.
+const BLOCKED_WAIT: Duration = Duration::from_millis(10);
+
+impl Takeover {
+    /// Waits until all earlier responses of the connection are written, and drops the next one.
+    pub(in crate::server) async fn begin(&self) {
+        // Whatever is to be written is written after each turn of the connection's requests.
+        tokio::task::yield_now().await;
+        while self.is_blocked.load(Relaxed) {
+            tokio::time::sleep(BLOCKED_WAIT).await;
+        }
+        self.is_mute.store(true, Relaxed);
+    }
+}
 
 /// A stream with the head guard and a write timeout.
 pub(in crate::server) struct StreamGuard<S> {
@@ -25,6 +50,7 @@ pub(in crate::server) struct StreamGuard<S> {
     rest: Option<Rest>,
     /// Fires when the peer has read nothing for too long; none while writes make progress.
     stalled: Option<Pin<Box<Sleep>>>,
+    takeover: Arc<Takeover>,
 }
 
 /// Bytes that the peer still sends when the server has said all: a request that was refused before its body was read, or
@@ -40,9 +66,16 @@ const REST_BYTES_MAX: usize = 16 * 1024 * 1024;
 const REST_TIME: Duration = Duration::from_secs(2);
 
 impl<S> StreamGuard<S> {
-    pub(in crate::server) fn new(stream: S, malformed: Arc<MalformedHeads>, header: Duration, write: Duration) -> Self {
+    pub(in crate::server) fn new(
+        stream: S,
+        malformed: Arc<MalformedHeads>,
+        takeover: Arc<Takeover>,
+        header: Duration,
+        write: Duration,
+    ) -> Self {
         let late = Some(Box::pin(tokio::time::sleep(header)));
-        Self { stream, malformed, guard: HeadGuard::default(), header, late, write, rest: None, stalled: None }
+        let guard = HeadGuard::default();
+        Self { stream, malformed, guard, header, late, write, rest: None, stalled: None, takeover }
     }
 
     pub(in crate::server) fn into_inner(self) -> S {
@@ -51,6 +84,7 @@ impl<S> StreamGuard<S> {
 
     /// Returns the outcome of a write, or an error if writes have made no progress for too long.
     fn progress<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        self.takeover.is_blocked.store(written.is_pending(), Relaxed);
         if written.is_ready() {
             self.stalled = None;
             return written;
@@ -89,6 +123,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for StreamGuard<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StreamGuard<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.takeover.is_mute.load(Relaxed) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.progress(written, context)
     }
@@ -98,6 +135,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StreamGuard<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.takeover.is_mute.load(Relaxed) {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.progress(written, context)
     }
@@ -159,7 +199,8 @@ mod tests {
     #[tokio::test]
     async fn a_write_times_out_only_when_it_makes_no_progress() {
         let (near, mut far) = tokio::io::duplex(10);
-        let mut stream_guard = StreamGuard::new(near, Arc::default(), Duration::from_secs(1), Duration::from_secs(1));
+        let second = Duration::from_secs(1);
+        let mut stream_guard = StreamGuard::new(near, Arc::default(), Arc::default(), second, second);
         let reading = async {
             let mut taken = [0; 10];
             for _ in 0..5 {
@@ -172,5 +213,33 @@ mod tests {
         written.expect("each part is taken in time, all of them in more than that");
         let error = stream_guard.write_all(&[1; 60]).await.expect_err("the peer does not read");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_before_a_takeover_arrives_and_nothing_after_it() {
+        let (near, mut far) = tokio::io::duplex(10);
+        let (takeover, second) = (Arc::new(Takeover::default()), Duration::from_secs(1));
+        let mut stream_guard = StreamGuard::new(near, Arc::default(), Arc::clone(&takeover), second, second);
+        let writing = async {
+            stream_guard.write_all(b"0123456789abcdef").await.expect("taken");
+            stream_guard
+        };
+        let taking = async {
+            // Once the stream is full.
+            tokio::task::yield_now().await;
+            takeover.begin().await;
+        };
+        let reading = async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            assert!(!takeover.is_mute.load(Relaxed), "six bytes are not written yet");
+            let mut bytes = [0; 16];
+            far.read_exact(&mut bytes).await.expect("all of them");
+            (far, bytes)
+        };
+        let (mut stream_guard, (), (mut far, bytes)) = tokio::join!(writing, taking, reading);
+        assert_eq!(&bytes, b"0123456789abcdef");
+        stream_guard.write_all(b"dropped").await.expect("dropped");
+        drop(stream_guard);
+        assert_eq!(far.read(&mut [0; 16]).await.expect("the end"), 0);
     }
 }

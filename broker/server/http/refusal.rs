@@ -97,3 +97,13 @@ impl From<Rejection> for Response {
         response
     }
 }
+
+/// Adds the CORS headers that let a page of another origin read the response.
+pub(in crate::server) fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
+    if let Some(origin) = origin {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+    response
+}

@@ -13,6 +13,8 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, DuplexStream, ReadBuf};
 use crate::broker::Broker;
 use crate::limits::seats::SessionPermit;
 use crate::server::websocket;
+use crate::wire::websocket as wire;
+use crate::wire::websocket::first_frame;
 
 /// Size of the stream: further bytes wait in the outbox, where delivery policies apply.
 const STREAM_BYTES: usize = 16 * 1024;
@@ -20,8 +22,6 @@ const READ_BYTES: usize = 8 * 1024;
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 const MASKED: u8 = 0x80;
 
@@ -74,14 +74,14 @@ impl Bridge {
                 return Poll::Ready(None);
             }
             match self.take() {
-                Some((FIN_TEXT, payload)) => return Poll::Ready(Some(BridgeEvent::Frame(payload))),
-                Some((FIN_PING, payload)) => {
+                Some((wire::TEXT, payload)) => return Poll::Ready(Some(BridgeEvent::Frame(payload))),
+                Some((wire::PING, payload)) => {
                     self.send(PONG, &payload);
                     // The pong is written before anything else is awaited.
                     let _ = self.poll_send(context);
                     return Poll::Ready(Some(BridgeEvent::Ping));
                 }
-                Some((FIN_CLOSE, payload)) => {
+                Some((wire::CLOSE, payload)) => {
                     let code = payload.first_chunk().map_or(NO_CODE, |code| u16::from_be_bytes(*code));
                     return Poll::Ready(Some(BridgeEvent::Close(code)));
                 }
@@ -140,24 +140,12 @@ impl Bridge {
 
     /// The next complete frame: its first byte and its payload.
     fn take(&mut self) -> Option<(u8, Bytes)> {
-        let first = *self.read.first()?;
-        let (header, length) = match self.read.get(1)? {
-            127 => (10, u64::from_be_bytes(*self.read.get(2..)?.first_chunk()?)),
-            126 => (4, u64::from(u16::from_be_bytes(*self.read.get(2..)?.first_chunk()?))),
-            short => (2, u64::from(*short)),
-        };
-        let length = usize::try_from(length).expect("the broker's frames fit into memory");
-        if self.read.len() < header + length {
-            return None;
-        }
-        self.read.advance(header);
+        let (first, payload, behind) = first_frame(&self.read)?;
+        let (length, whole) = (payload.len(), self.read.len() - behind.len());
+        self.read.advance(whole - length);
         Some((first, self.read.split_to(length).freeze()))
     }
 }
-
-const FIN_TEXT: u8 = FIN | TEXT;
-const FIN_PING: u8 = FIN | PING;
-const FIN_CLOSE: u8 = FIN | CLOSE;
 
 /// What a Close without a code counts as (RFC 6455 section 7.1.5).
 const NO_CODE: u16 = 1005;
@@ -191,8 +179,8 @@ mod tests {
         let mut bridge = Bridge::over(far);
         let texts: Vec<Vec<u8>> = [0, 1, 125, 126, 65_535, 65_536].iter().map(|length| vec![b'x'; *length]).collect();
         let mut all: Vec<u8> = texts.iter().flat_map(|text| frame(FIN | TEXT, text)).collect();
-        all.extend(frame(FIN | PING, b"hi"));
-        all.extend(frame(FIN | CLOSE, &4000_u16.to_be_bytes()));
+        all.extend(frame(wire::PING, b"hi"));
+        all.extend(frame(wire::CLOSE, &4000_u16.to_be_bytes()));
         bridge.request(&[b'a'; 200]);
         let broker = async {
             let mut request = [0; 208];

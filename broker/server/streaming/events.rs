@@ -1,144 +1,185 @@
-//! The frames of a session as a Server-Sent Events stream (WHATWG HTML section 9.2): each frame is one event. The stream is
-//! read as fast as the client takes it; the session's delivery policies handle a slow consumer.
+//! The frames of a session as a Server-Sent Events stream (WHATWG HTML section 9.2): each frame is one event. The HTTP response
+//! begins when the subscriptions have been answered, so that a refusal is an error status. It does no input or output.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use hyper::header::{self, HeaderValue};
+use rialto_protocol::{Codec, Failure, Position};
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame};
-use rialto_protocol::{Failure, Position};
-
-use super::bridge::{Bridge, BridgeEvent};
 use super::cursor::Cursor;
 use super::frame::{ServerFrame, cut_off, failure};
 use super::subscription::SubscriptionQuery;
-use crate::server::http::streams::OpenStream;
+use crate::hub::Rewriter;
+use crate::server::http::body::{Body, Response};
+use crate::server::http::failure::respond;
+use crate::server::http::refusal::with_cors;
+use crate::server::http::written::{end_chunk, last_chunk, write_head, write_response};
+use crate::wire::websocket::{CLOSE, PING, TEXT, first_frame};
 
-/// Bytes of events after which a chunk of the body is returned.
-const CHUNK_BYTES: usize = 16 * 1024;
+/// Bytes of events after which the response begins although not all subscriptions have been answered.
+const EARLY_BYTES_MAX: usize = 64 * 1024;
 
 /// The reconnection time that clients are sent: a least time and jitter, so that they do not all reconnect together.
 const RETRY_MS: u64 = 1_000;
 const RETRY_SPREAD_MS: u64 = 4_000;
 
-/// A stream of events, and the session behind it. Dropping it ends the session.
+/// What a Close without a code counts as (RFC 6455 section 7.1.5).
+const NO_CODE: u16 = 1005;
+
+/// Writes the frames of one session as events.
 #[derive(Debug)]
-pub(super) struct Events {
-    bridge: Bridge,
+pub(in crate::server) struct EventWriter {
     selection: SubscriptionQuery,
     cursor: Cursor,
     /// The position of each topic when its subscription began: messages name no epoch.
     heads: Vec<Option<Position>>,
     /// How many subscriptions have been answered.
-    pub(super) answered: usize,
-    /// Encoded events that were not returned yet.
-    ready: Vec<u8>,
-    pub(super) end: Option<Failure>,
-    _open: OpenStream,
+    answered: usize,
+    /// The beginning of a frame.
+    begun: Vec<u8>,
+    /// Until the response begins. In a box, because that is soon.
+    opening: Option<Box<Opening>>,
+    /// Whether the body is in chunks, so that its reader knows when it is complete; HTTP/1.0 has none.
+    is_chunked: bool,
+    has_begun: bool,
+    is_over: bool,
 }
 
-impl Events {
-    pub(super) fn new(bridge: Bridge, selection: SubscriptionQuery, cursor: Cursor, open: OpenStream) -> Self {
+/// A response that has not begun.
+#[derive(Debug)]
+struct Opening {
+    /// The origin of a page that needs a CORS header to read the response.
+    reader: Option<HeaderValue>,
+    events: Vec<u8>,
+}
+
+impl EventWriter {
+    pub(super) fn new(
+        selection: SubscriptionQuery,
+        cursor: Cursor,
+        reader: Option<HeaderValue>,
+        is_chunked: bool,
+    ) -> Self {
         let heads = vec![None; selection.topics.len()];
         let retry_ms = RETRY_MS + crate::identity::below(RETRY_SPREAD_MS);
         // A field of the first event, so that no event is empty.
-        let ready = format!("retry: {retry_ms}\n").into_bytes();
-        Self { bridge, selection, cursor, heads, answered: 0, ready, end: None, _open: open }
+        let events = format!("retry: {retry_ms}\n").into_bytes();
+        let opening = Some(Box::new(Opening { reader, events }));
+        let (begun, answered) = (Vec::new(), 0);
+        Self { selection, cursor, heads, answered, begun, opening, is_chunked, has_begun: false, is_over: false }
     }
 
-    /// Subscribes to all topics.
-    pub(super) fn subscribe(&mut self) {
-        for index in 0..self.selection.topics.len() {
-            let request = self.selection.request(index, self.cursor.position(index));
-            self.bridge.request(&request);
+    /// The requests that subscribe to all topics.
+    pub(in crate::server) fn requests(&self) -> Vec<Vec<u8>> {
+        (0..self.selection.topics.len())
+            .map(|index| self.selection.request(index, self.cursor.position(index)))
+            .collect()
+    }
+
+    /// Begins the response once it is known what it is.
+    fn open(&mut self, bytes: &[u8], written: &mut Vec<u8>) {
+        let Some(mut opening) = self.opening.take() else { return };
+        let refused = self.write_frames(bytes, &mut opening.events);
+        let Opening { reader, events } = &mut *opening;
+        if let Some(failure) = refused {
+            self.is_over = true;
+            return write_response(with_cors(respond(&failure, Codec::Json), reader.take()), written);
         }
-    }
-
-    /// Bytes of encoded events that were not returned yet.
-    pub(super) fn ready_bytes(&self) -> usize {
-        self.ready.len()
-    }
-
-    /// Waits for the next frame of the broker and encodes it as an event.
-    ///
-    /// # Errors
-    /// Why a subscription was refused; no event is written.
-    pub(super) async fn advance(&mut self) -> Result<(), Failure> {
-        let event = self.bridge.next().await;
-        self.write(event)
-    }
-
-    /// The next chunk of the body; none at its end.
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        while self.end.is_none() && self.ready.len() < CHUNK_BYTES {
-            let Poll::Ready(event) = self.bridge.poll_next(context) else { break };
-            // The response has begun: the stream goes on with the other topics.
-            let answered = self.answered;
-            if let Err(failure) = self.write(event) {
-                self.write_refusal(answered, &failure);
-            }
+        if self.answered < self.selection.topics.len() && events.len() < EARLY_BYTES_MAX {
+            self.opening = Some(opening);
+            return;
         }
-        if !self.ready.is_empty() {
-            return Poll::Ready(Some(std::mem::take(&mut self.ready).into()));
-        }
-        if self.end.is_some() { Poll::Ready(None) } else { Poll::Pending }
+        self.has_begun = true;
+        write_head(&with_cors(event_stream(Body::complete("")), reader.take()), self.is_chunked, written);
+        let start = written.len();
+        written.append(events);
+        self.end_write(start, written);
     }
 
-    fn write(&mut self, event: Option<BridgeEvent>) -> Result<(), Failure> {
-        match event {
-            Some(BridgeEvent::Frame(frame)) => self.write_frame(&frame),
-            // A comment, so that the client and the proxies on the way see that the stream is alive.
-            Some(BridgeEvent::Ping) => {
-                self.ready.extend_from_slice(b":\n\n");
-                Ok(())
-            }
-            Some(BridgeEvent::Close(code)) => {
-                self.end.get_or_insert_with(|| cut_off(Some(code)));
-                Ok(())
-            }
-            None => {
-                self.end.get_or_insert_with(|| cut_off(None));
-                Ok(())
+    /// Ends what was appended since `start`.
+    fn end_write(&self, start: usize, written: &mut Vec<u8>) {
+        if self.is_chunked {
+            end_chunk(start, written);
+            if self.is_over {
+                last_chunk(written);
             }
         }
     }
 
-    fn write_frame(&mut self, frame: &[u8]) -> Result<(), Failure> {
-        let Some(frame_fields) = ServerFrame::read(frame) else {
-            tracing::error!("the session sent an invalid frame");
-            return Ok(());
+    /// Writes events for frames, the first of which may have begun before. Returns why the stream cannot begin or go on.
+    fn write_frames(&mut self, bytes: &[u8], events: &mut Vec<u8>) -> Option<Failure> {
+        let mut joined = std::mem::take(&mut self.begun);
+        let mut rest = match joined.is_empty() {
+            true => bytes,
+            false => {
+                joined.extend_from_slice(bytes);
+                &joined
+            }
         };
-        match &*frame_fields.kind {
+        while let Some((first, payload, behind)) = first_frame(rest) {
+            rest = behind;
+            if let Some(failure) = self.write_frame(first, payload, events) {
+                return Some(failure);
+            }
+        }
+        if !rest.is_empty() {
+            self.begun = rest.to_vec();
+        }
+        None
+    }
+
+    fn write_frame(&mut self, first: u8, payload: &[u8], events: &mut Vec<u8>) -> Option<Failure> {
+        match first {
+            TEXT => return self.write_event(payload, events),
+            // A comment, so that the client and the proxies on the way see that the stream is alive.
+            PING if self.has_begun => events.extend_from_slice(b":\n\n"),
+            CLOSE => {
+                let code = payload.first_chunk().map_or(NO_CODE, |code| u16::from_be_bytes(*code));
+                return Some(cut_off(Some(code)));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn write_event(&mut self, frame: &[u8], events: &mut Vec<u8>) -> Option<Failure> {
+        let Some(fields) = ServerFrame::read(frame) else {
+            tracing::error!("the session sent an invalid frame");
+            return None;
+        };
+        match &*fields.kind {
             "error" => {
                 self.answered += 1;
-                return Err(failure(frame));
+                let failure = failure(frame);
+                if !self.has_begun {
+                    return Some(failure);
+                }
+                // The stream goes on with the other topics.
+                self.write_refusal(&failure, events);
             }
             "ok" => {
                 self.answered += 1;
-                let index = frame_fields.id.and_then(|id| id.checked_sub(1)).filter(|index| *index < self.heads.len());
-                let moved = index.is_some_and(|index| self.begin_topic(index, &frame_fields));
-                self.event("subscribed", frame, moved);
+                let index = fields.id.and_then(|id| id.checked_sub(1)).filter(|index| *index < self.heads.len());
+                let moved = index.is_some_and(|index| self.begin_topic(index, &fields));
+                self.event("subscribed", frame, moved, events);
             }
             "closing" => {
-                if let Some(retry_after_ms) = frame_fields.retry_after_ms {
-                    self.ready.extend_from_slice(format!("retry: {retry_after_ms}\n").as_bytes());
+                if let Some(retry_after_ms) = fields.retry_after_ms {
+                    events.extend_from_slice(format!("retry: {retry_after_ms}\n").as_bytes());
                 }
-                self.event("closing", frame, false);
-                self.end.get_or_insert_with(|| failure(frame));
+                self.event("closing", frame, false, events);
+                return Some(failure(frame));
             }
             kind => {
-                let moved = self.advance_position(&frame_fields);
-                self.event(kind, frame, moved);
+                let moved = self.advance_position(&fields);
+                self.event(kind, frame, moved, events);
             }
         }
-        Ok(())
+        None
     }
 
     /// Notes the position at which a subscription began. Returns whether the stream's position has changed.
-    fn begin_topic(&mut self, index: usize, frame_fields: &ServerFrame<'_>) -> bool {
-        let Some(head) = frame_fields.position() else { return false };
-        let known = match (frame_fields.recovered, self.selection.last) {
+    fn begin_topic(&mut self, index: usize, fields: &ServerFrame<'_>) -> bool {
+        let Some(head) = fields.position() else { return false };
+        let known = match (fields.recovered, self.selection.last) {
             (Some(true), _) => false,
             // A gap or messages follow and move it; a client that disconnects before them must receive them again.
             (Some(false), _) if head.offset > 0 => false,
@@ -157,58 +198,82 @@ impl Events {
     }
 
     /// Advances the position for a message or gap of one of the topics; a topic that only a pattern selects has none.
-    fn advance_position(&mut self, frame_fields: &ServerFrame<'_>) -> bool {
-        let Some(topic) = &frame_fields.topic else { return false };
+    fn advance_position(&mut self, fields: &ServerFrame<'_>) -> bool {
+        let Some(topic) = &fields.topic else { return false };
         let Some(index) = self.selection.topics.iter().position(|one| one == topic) else { return false };
-        let Some(offset) = frame_fields.offset.or(frame_fields.to) else { return false };
+        let Some(offset) = fields.offset.or(fields.to) else { return false };
         let Some(Position { epoch, .. }) = &self.heads[index] else { return false };
         self.cursor.set(index, Position { epoch: epoch.clone(), offset });
         true
     }
 
     /// Writes an event for a subscription that was refused after the stream had begun.
-    fn write_refusal(&mut self, answered: usize, failure: &Failure) {
+    fn write_refusal(&mut self, failure: &Failure, events: &mut Vec<u8>) {
         let mut push = serde_json::json!({
             "type": "unsubscribed",
             "code": failure.code.as_str(),
             "message": failure.message,
         });
-        if let Some(topic) = self.selection.topics.get(answered) {
+        if let Some(topic) = self.selection.topics.get(self.answered - 1) {
             push["topic"] = topic.as_str().into();
         }
         if let Some(retry_after_ms) = failure.retry_after_ms {
             push["retry_after_ms"] = retry_after_ms.into();
         }
-        self.event("unsubscribed", push.to_string().as_bytes(), false);
+        self.event("unsubscribed", push.to_string().as_bytes(), false, events);
     }
 
     /// Appends one event. Payloads are as their publishers wrote them: each line becomes a `data` field, which the client joins
     /// again.
-    fn event(&mut self, name: &str, frame: &[u8], moved: bool) {
-        self.ready.extend_from_slice(b"event: ");
+    fn event(&self, name: &str, frame: &[u8], moved: bool, events: &mut Vec<u8>) {
+        events.extend_from_slice(b"event: ");
         // The name of a frame that a plugin sends is the plugin's: it must not become fields of the stream.
         let is_fit = |byte: &u8| !matches!(byte, b'\n' | b'\r' | 0);
-        self.ready.extend(name.bytes().filter(is_fit));
+        events.extend(name.bytes().filter(is_fit));
         if moved {
-            self.ready.extend_from_slice(b"\nid: ");
-            self.ready.extend_from_slice(self.cursor.id().as_bytes());
+            events.extend_from_slice(b"\nid: ");
+            events.extend_from_slice(self.cursor.id().as_bytes());
         }
         for line in frame.split(|byte| matches!(byte, b'\n' | b'\r')) {
-            self.ready.extend_from_slice(b"\ndata: ");
-            self.ready.extend_from_slice(line);
+            events.extend_from_slice(b"\ndata: ");
+            events.extend_from_slice(line);
         }
-        self.ready.extend_from_slice(b"\n\n");
+        events.extend_from_slice(b"\n\n");
     }
 }
 
-impl Body for Events {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.get_mut().poll_next(context).map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes))))
+impl Rewriter for EventWriter {
+    fn rewrite(&mut self, bytes: &[u8], written: &mut Vec<u8>) {
+        if !self.has_begun {
+            return self.open(bytes, written);
+        }
+        let start = written.len();
+        self.is_over = self.write_frames(bytes, written).is_some();
+        self.end_write(start, written);
     }
+
+    fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over
+    }
+}
+
+/// A response with events.
+pub(super) fn event_stream(body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONNECTION, "close"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // Proxies such as nginx would otherwise buffer the response.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
 }

@@ -1,26 +1,20 @@
 //! Server-Sent Events (WHATWG HTML section 9.2): a session whose client is a browser's `EventSource` or `curl`. It opens the
 //! stream, which `events` then writes.
 
-use std::time::Duration;
+use hyper::Version;
+use hyper::header::{HeaderMap, HeaderValue};
+use rialto_protocol::Failure;
 
-use hyper::header::{self, HeaderMap, HeaderValue};
-use rialto_protocol::{ErrorCode, Failure};
-
-use super::bridge::Bridge;
 use super::cursor::Cursor;
-use super::events::Events;
+use super::events::{EventWriter, event_stream};
 use super::subscription::{SubscriptionQuery, bad, one};
 use crate::server::http::body::{Body, Response};
 use crate::server::http::query::Query;
-use crate::server::http::streams::OpenStream;
 
 const LAST_EVENT_ID: &str = "last-event-id";
 
 /// The same in the query: programs write the first, polyfills of `EventSource` the others.
 const QUERY_IDS: [&str; 3] = ["last_event_id", "lastEventId", "Last-Event-ID"];
-
-/// Bytes of events after which the response begins although not all subscriptions have been answered.
-const EARLY_BYTES_MAX: usize = 64 * 1024;
 
 /// The parameters of a stream.
 pub(in crate::server) struct EventStreamRequest {
@@ -50,36 +44,9 @@ impl EventStreamRequest {
         Ok(Self { selection, cursor })
     }
 
-    /// Subscribes, and responds with the stream when the subscriptions have been answered.
-    ///
-    /// # Errors
-    /// Why the first refused topic was refused.
-    pub(in crate::server) async fn begin(
-        self,
-        bridge: Bridge,
-        open: OpenStream,
-        patience: Duration,
-    ) -> Result<Response, Failure> {
-        let Self { selection, cursor } = self;
-        let topics = selection.topics.len();
-        let mut events = Events::new(bridge, selection, cursor, open);
-        events.subscribe();
-        let answers = async {
-            while events.answered < topics && events.ready_bytes() < EARLY_BYTES_MAX {
-                events.advance().await?;
-                if let Some(failure) = events.end.take() {
-                    return Err(failure);
-                }
-            }
-            Ok(())
-        };
-        match tokio::time::timeout(patience, answers).await {
-            Ok(answered) => answered?,
-            Err(_) => {
-                return Err(Failure::new(ErrorCode::Busy, "the broker did not answer in time").retry_after_ms(1_000));
-            }
-        }
-        Ok(event_stream(Body::stream(events)))
+    /// The stream; a page of `reader` may read it, if it is of another origin.
+    pub(in crate::server) fn into_writer(self, reader: Option<HeaderValue>, version: Version) -> EventWriter {
+        EventWriter::new(self.selection, self.cursor, reader, version >= Version::HTTP_11)
     }
 }
 
@@ -87,22 +54,6 @@ impl EventStreamRequest {
 /// an `EventSource` for good that is answered with an error status.
 pub(in crate::server) fn later(text: &str, seconds: u64) -> Response {
     event_stream(Body::complete(format!(": {text}\nretry: {}\n\n", seconds * 1_000)))
-}
-
-fn event_stream(body: Body) -> Response {
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::CONNECTION, "close"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    // Proxies such as nginx would otherwise buffer the response.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
 }
 
 fn unknown_id() -> Failure {

@@ -1,4 +1,5 @@
-//! One WebSocket connection on its shard: reads frames, passes messages to their handler, closes. It knows no requests.
+//! One connection of a session on its shard: reads WebSocket frames, passes messages to their handler, closes. It knows no
+//! requests.
 
 pub(super) mod assembler;
 pub(super) mod close;
@@ -15,32 +16,48 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rialto_protocol::{CloseCode, Codec};
+use rialto_protocol::{CloseCode, Closing, Codec};
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
-use self::assembler::{Assembler, Violation};
+use self::assembler::{Assembler, Kind, Violation};
 use self::close::{closed, last_frames, peer_closed};
 use self::frames::{ClientFrame, Frames, ReadEnd};
 use self::handler::{Handler, Requests};
 use self::incoming::Incoming;
 use self::raw::Raw;
 use crate::broker::Broker;
-use crate::hub::{Duplex, Ending, Link, SessionKey, Shard, Signals, batch_wakes};
+use crate::hub::{Duplex, Ending, Link, Rewriter, SessionKey, Shard, Signals, batch_wakes, work};
 use crate::limits::rate::Rate;
 use crate::limits::seats::{PermitShares, SessionPermit};
 use crate::message::Wire;
 use crate::session::Session;
 
+/// Most bytes that a client may send which has nothing to say.
+const UNREAD_BYTES_MAX: usize = 64 * 1024;
+
+/// When a client may come back whose requests were not answered in time.
+const RETRY_MS: u64 = 1_000;
+
 /// The protocol of a connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Protocol {
     /// Rialto's protocol, in a codec.
     Frames(Codec),
     /// The format of the plugin that serves this raw endpoint.
     Raw(Arc<str>),
+    /// Rialto's protocol in JSON, written in another form to a client that sends nothing: its requests are here.
+    Rewritten(Vec<Vec<u8>>, Box<dyn Rewriter + Send>),
+}
+
+/// What comes from the client.
+enum Input {
+    /// WebSocket frames, with bytes that were read already.
+    Frames(Box<[u8]>),
+    /// Nothing further: these are its messages.
+    Messages(Vec<Vec<u8>>),
 }
 
 /// Starts a session on a socket after the upgrade; `first` are bytes that were read already.
@@ -87,8 +104,9 @@ fn start(
     link: impl FnOnce() -> io::Result<Link> + Send + 'static,
 ) {
     let session_broker = broker.clone();
-    let codec = match protocol {
-        Protocol::Frames(codec) => codec,
+    let (codec, input, rewriter) = match protocol {
+        Protocol::Frames(codec) => (codec, Input::Frames(first), None),
+        Protocol::Rewritten(requests, writer) => (Codec::Json, Input::Messages(requests), Some(writer)),
         Protocol::Raw(endpoint) => {
             return attach(broker, first, Wire::Bare, permit, link, move |shard, key, permit| {
                 let (raw, refused) = Raw::begin(session_broker, key, endpoint, permit);
@@ -98,7 +116,14 @@ fn start(
             });
         }
     };
-    attach(broker, first, Wire::Frames(codec), permit, link, move |shard, key, permit| {
+    let link = move || {
+        let link = link()?;
+        Ok(match rewriter {
+            Some(rewriter) => link.rewritten(rewriter),
+            None => link,
+        })
+    };
+    attach_with(broker, input, Wire::Frames(codec), permit, link, move |shard, key, permit| {
         let session = Session::new(session_broker, key, codec, permit);
         shard.set_member(key, session.member());
         shard.send(key, session.welcome());
@@ -106,11 +131,23 @@ fn start(
     });
 }
 
-/// Moves a connection to the next shard. It is registered there before its task starts, so that it counts before anything
-/// else runs on the shard.
+/// Moves a connection of frames to the next shard.
 pub(super) fn attach<D: Handler + 'static>(
     broker: &Broker,
     first: Box<[u8]>,
+    wire: Wire,
+    permit: SessionPermit,
+    link: impl FnOnce() -> io::Result<Link> + Send + 'static,
+    begin: impl FnOnce(&Rc<Shard>, SessionKey, &SessionPermit) -> D + Send + 'static,
+) {
+    attach_with(broker, Input::Frames(first), wire, permit, link, begin);
+}
+
+/// Moves a connection to the next shard. It is registered there before its task starts, so that it counts before anything
+/// else runs on the shard.
+fn attach_with<D: Handler + 'static>(
+    broker: &Broker,
+    input: Input,
     wire: Wire,
     permit: SessionPermit,
     link: impl FnOnce() -> io::Result<Link> + Send + 'static,
@@ -120,7 +157,7 @@ pub(super) fn attach<D: Handler + 'static>(
         Ok(link) => {
             let connection = Connection::new(shard, link, wire);
             let handler = begin(shard, connection.key, &permit);
-            Attached::new(first, connection, handler, permit).spawn();
+            Attached::new(input, connection, handler, permit).spawn();
         }
         Err(error) => tracing::warn!(%error, "cannot move a socket to its shard"),
     });
@@ -128,8 +165,7 @@ pub(super) fn attach<D: Handler + 'static>(
 
 /// A connection with its handler. Dropping it ends both, whatever happened to the task.
 struct Attached<D: Handler> {
-    /// Bytes that were read already.
-    lead: Box<[u8]>,
+    input: Input,
     connection: Connection,
     handler: D,
     slots: PermitShares,
@@ -146,11 +182,11 @@ struct Connection {
 }
 
 impl<D: Handler + 'static> Attached<D> {
-    fn new(lead: Box<[u8]>, connection: Connection, handler: D, permit: SessionPermit) -> Self {
+    fn new(input: Input, connection: Connection, handler: D, permit: SessionPermit) -> Self {
         if let Some(closing) = permit.refused {
             connection.signals.end(Ending::Closed(closing));
         }
-        Self { lead, connection, handler, slots: permit.slots }
+        Self { input, connection, handler, slots: permit.slots }
     }
 
     fn spawn(mut self) {
@@ -165,12 +201,12 @@ impl<D: Handler + 'static> Attached<D> {
     /// how the session ends. An idle session consists of this future, so the rare parts are boxed and exist only while they
     /// run.
     async fn serve(&mut self) {
-        let Self { lead, connection, handler, .. } = self;
+        let Self { input, connection, handler, .. } = self;
         let ending = tokio::select! {
             // First, so that a session that has to end handles no further message.
             biased;
             ending = connection.signals.ended() => ending,
-            ending = connection.read(lead, handler) => ending,
+            ending = connection.read(input, handler) => ending,
             () = connection.shard.keep_writing(connection.key, &connection.signals) => Ending::Gone,
         };
         connection.signals.end(ending.clone());
@@ -199,7 +235,11 @@ impl Connection {
     }
 
     /// Hop 1: reads frames from the socket and passes messages to the handler until something ends the connection.
-    async fn read(&self, lead: &mut Box<[u8]>, handler: &mut impl Handler) -> Ending {
+    async fn read(&self, input: &mut Input, handler: &mut impl Handler) -> Ending {
+        let lead = match input {
+            Input::Frames(lead) => lead,
+            Input::Messages(messages) => return Box::pin(self.read_nothing(std::mem::take(messages), handler)).await,
+        };
         loop {
             if lead.is_empty() {
                 *lead = incoming::lead(&self.link).await.unwrap_or_default();
@@ -213,8 +253,41 @@ impl Connection {
         }
     }
 
-    /// Reads from the first bytes of a message to the end of the last one received. The frame reader, which holds a buffer,
+    /// Passes messages to the handler, then waits until the peer disconnects. Bytes that it sends are dropped.
+    async fn read_nothing(&self, messages: Vec<Vec<u8>>, handler: &mut impl Handler) -> Ending {
+        self.signals.answers_nothing();
+        for message in messages {
+            if let Err(ending) = handler.on_message(Kind::Text, &message) {
+                return ending;
+            }
+            self.apply_back_pressure(handler).await;
+        }
+        let gone = async {
+            let mut left = UNREAD_BYTES_MAX;
+            while let Ok(lead) = incoming::lead(&self.link).await
+                && (1..=left).contains(&lead.len())
+            {
+                left -= lead.len();
+            }
+        };
+        let late = async {
+            tokio::time::sleep(self.shard.limits().frame).await;
+            if self.link.has_begun() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = gone => Ending::Gone,
+            () = late => Ending::Closed(Closing {
+                code: CloseCode::TryAgainLater.number(),
+                message: "the broker did not answer in time".to_owned(),
+                retry_after_ms: Some(RETRY_MS),
+            }),
+        }
+    }
+
     /// exists only meanwhile.
+    /// Reads from the first bytes of a message to the end of the last one received. The frame reader, which holds a buffer,
     async fn burst(&self, lead: Box<[u8]>, handler: &mut impl Handler) -> Result<(), Ending> {
         let limits = self.shard.limits();
         let mut assembler = Assembler::new(limits.message_bytes, limits.fragments);
@@ -272,16 +345,25 @@ impl Connection {
 
     /// Sends exactly one Close, then waits for the peer to close the connection.
     async fn close(&self, ending: Ending) {
-        let Some((frames, keep_messages)) = last_frames(&ending, self.wire) else { return };
         let deadline = self.shard.limits().close;
-        self.shard.finish(self.key, &frames, keep_messages, deadline).await;
-        // The server ends the TCP connection first (RFC 6455 section 7.1.1). Unless the peer has sent its Close, that
-        // and all other bytes on their way are read and dropped, so that our Close is not lost to a reset.
-        let peer_may_send = !matches!(ending, Ending::PeerClosed(_));
+        let Some((frames, keep_messages)) = last_frames(&ending, self.wire) else {
+            // A connection that has said its last ends like one that was closed.
+            if self.link.is_over() {
+                self.hang_up(true, deadline).await;
+            }
+            return;
+        };
         let shutdown = async {
             if self.link.shutdown().await.is_ok() && peer_may_send {
                 discard(&self.link).await;
             }
+        self.shard.finish(self.key, &frames, keep_messages, deadline).await;
+        // The server ends the TCP connection first (RFC 6455 section 7.1.1). Unless the peer has sent its Close, that
+        // and all other bytes on their way are read and dropped, so that our Close is not lost to a reset.
+        self.hang_up(!matches!(ending, Ending::PeerClosed(_)), deadline).await;
+    }
+
+    async fn hang_up(&self, peer_may_send: bool, deadline: Duration) {
         };
         let _ = tokio::time::timeout(deadline, shutdown).await;
     }
