@@ -57,12 +57,11 @@ impl ControlArgs {
         read(&answer)
     }
 
-    /// Another user may have put a socket where this one looks for a broker: what it answers must not be believed. Root may
-    /// ask the broker of any user, by its path.
+    /// Another user may have put a socket where this one looks for a broker: what it answers must not be believed.
     fn check_peer(&self, stream: &UnixStream, path: &Path) -> Result<()> {
         let peer = rustix::net::sockopt::socket_peercred(stream).context("cannot tell whose broker this is")?;
-        let (own, user) = (rustix::process::geteuid(), peer.uid);
-        if user.is_root() || user == own || (own.is_root() && self.control.is_some()) {
+        let (own, user) = (rustix::process::geteuid().as_raw(), peer.uid);
+        if is_believed(user.as_raw(), own, self.control.is_some()) {
             return Ok(());
         }
         bail!("the process at {} is another user's (uid {}), not a broker of yours", path.display(), user.as_raw())
@@ -97,6 +96,11 @@ impl ControlArgs {
     }
 }
 
+/// Whether a user believes a process of another one, or of itself. Root may ask the broker of any user, by its path.
+fn is_believed(other: u32, own: u32, is_named: bool) -> bool {
+    other == 0 || other == own || (own == 0 && is_named)
+}
+
 /// The folder with the control sockets of this user's brokers, each named after its port.
 pub(crate) fn usual_folder() -> PathBuf {
     let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
@@ -124,6 +128,20 @@ fn read(answer: &[u8]) -> Result<Result<Value, Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_user_is_not_believed() {
+        for (other, own, is_named, expected) in [
+            (0, 1000, false, true),
+            (1000, 1000, false, true),
+            (1001, 1000, false, false),
+            (1001, 1000, true, false),
+            (1001, 0, false, false),
+            (1001, 0, true, true),
+        ] {
+            assert_eq!(is_believed(other, own, is_named), expected, "{other} {own} {is_named}");
+        }
+    }
 
     #[test]
     fn responses_and_failures_are_parsed() {

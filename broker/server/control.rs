@@ -190,5 +190,16 @@ mod tests {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
         let error = Control::bind(&folder.path().join("2.sock")).expect_err("others could").to_string();
         assert!(error.contains("others may write"), "{error}");
+        // Nor does a link lead there.
+        let own = tempfile::tempdir().expect("a folder");
+        std::os::unix::fs::symlink(folder.path(), own.path().join("link")).expect("a link");
+        let error = Control::bind(&own.path().join("link/2.sock")).expect_err("others could").to_string();
+        assert!(error.contains("others may write"), "{error}");
+    }
+
+    #[test]
+    fn only_root_and_the_own_user_are_trusted() {
+        let own = rustix::process::geteuid().as_raw();
+        assert!(is_trusted(0) && is_trusted(own) && !is_trusted(own + 1));
     }
 }
