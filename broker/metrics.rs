@@ -39,6 +39,7 @@ pub(crate) struct Metrics {
     pub(crate) plugin_instances: Gauge,
     pub(crate) plugin_timers: Gauge,
     pub(crate) tasks_failed: Counter,
+    pub(crate) work_at_once_most: Highest,
     pub(crate) tls_handshake_errors: Counter,
     pub(crate) tls_reloads: Counter,
     pub(crate) tls_reload_errors: Counter,
@@ -100,6 +101,7 @@ impl Metrics {
             plugin_instances: self.plugin_instances.get(),
             plugin_timers: self.plugin_timers.get(),
             tasks_failed_total: self.tasks_failed.get(),
+            work_at_once_most: self.work_at_once_most.get(),
             tls_handshake_errors_total: self.tls_handshake_errors.get(),
             tls_reloads_total: self.tls_reloads.get(),
             tls_reload_errors_total: self.tls_reload_errors.get(),
@@ -192,6 +194,9 @@ pub struct Snapshot {
     /// Threads and tasks of the broker whose work panicked: each is a fault of the broker. Those of plugins, of accepting
     /// and of keeping order go on; a shard ends with its sessions, which reconnect to others.
     pub tasks_failed_total: u64,
+    /// The most that a shard has done at one go since the start, for its sessions or for one of them: a request or a topic in a
+    /// list is one, a topic whose past is read eight. Some 300 are the most there should be; then others have their turn.
+    pub work_at_once_most: u64,
     /// TLS handshakes that failed or timed out. Connections closed without a byte, such as port scans, do not count.
     pub tls_handshake_errors_total: u64,
     /// Certificate reloads.
@@ -220,6 +225,23 @@ pub(crate) struct Counter(AtomicU64);
 impl Counter {
     pub(crate) fn add(&self, count: u64) {
         self.0.fetch_add(count, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The highest of many numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Highest(AtomicU64);
+
+impl Highest {
+    pub(crate) fn raise(&self, number: u64) {
+        // Nearly always it is not higher, and then nothing is written.
+        if number > self.0.load(Relaxed) {
+            self.0.fetch_max(number, Relaxed);
+        }
     }
 
     pub(crate) fn get(&self) -> u64 {

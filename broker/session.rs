@@ -19,7 +19,7 @@ use crate::broker::{
     Broker, CallTarget, PluginCall, PublishRequest, SubscribeOptions, SubscribeRequest, check_key, parse_topic,
 };
 use crate::collections::small_map::SmallMap;
-use crate::hub::{InFlight, Push, SessionKey, What};
+use crate::hub::{InFlight, Push, SessionKey, What, work};
 use crate::identity;
 use crate::limits::seats::SessionPermit;
 use crate::request::caller::{Caller, CallerSession};
@@ -101,6 +101,7 @@ impl Session {
     pub(crate) fn handle(&mut self, frame: &[u8]) -> Result<(), NoRequest> {
         // Requests take effect in their order, also if the caller did not wait until the session was ready.
         while self.go_on() {}
+        work::add(1);
         match Request::decode(self.codec, frame) {
             Ok(Request { id, operation }) => {
                 self.carry_out(id, operation);

@@ -22,7 +22,7 @@ use crate::support::{Program, Running};
 const KEY: &str = "rialto_testkeytestkeytestkeytestkey";
 
 /// A key for all operations and topics.
-fn api_key(name: &str, key: &str) -> ApiKey {
+pub(crate) fn api_key(name: &str, key: &str) -> ApiKey {
     ApiKey {
         name: name.to_owned(),
         sha256: Sha256::digest(key).into(),

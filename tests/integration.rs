@@ -15,6 +15,8 @@ mod commands;
 mod config;
 #[cfg(unix)]
 mod control;
+#[cfg(target_os = "linux")]
+mod crowds;
 mod delivery;
 mod embedding;
 #[cfg(target_os = "linux")]

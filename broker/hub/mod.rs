@@ -6,6 +6,7 @@ mod routing;
 mod session;
 mod shard;
 mod transport;
+pub(crate) mod work;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,8 +31,8 @@ pub(crate) use self::shard::inbox::{Command, batch_wakes};
 pub(crate) use self::shard::subscribe::{FollowPresence, Start, Subscribe, SubscribeReply};
 pub use self::transport::Duplex;
 pub(crate) use self::transport::Link;
-
 pub(crate) use self::transport::rewritten::Rewriter;
+
 use self::budget::Budget;
 use self::routing::patterns::Selector;
 use self::routing::selector_lists::SelectorList;
@@ -59,9 +60,9 @@ pub(crate) struct HubLimits {
     pub(crate) fragments: usize,
     pub(crate) control_frames_per_s: u32,
     pub(crate) patterns: usize,
+    pub(crate) deep_patterns: usize,
     pub(crate) pattern_lists_bytes: usize,
 }
-    pub(crate) deep_patterns: usize,
 
 impl HubLimits {
     /// Those of a configuration, for so many shards.
@@ -80,9 +81,9 @@ impl HubLimits {
             fragments: limits.fragments,
             control_frames_per_s: limits.control_frames_per_s,
             patterns: limits.patterns,
+            deep_patterns: limits.deep_patterns,
             pattern_lists_bytes: limits.pattern_lists_bytes,
         }
-            deep_patterns: limits.deep_patterns,
     }
 }
 
@@ -105,9 +106,9 @@ impl HubLimits {
             fragments: 256,
             control_frames_per_s: 100,
             patterns: 100,
+            deep_patterns: 32,
             pattern_lists_bytes: 100_000,
         }
-            deep_patterns: 32,
     }
 }
 
@@ -136,9 +137,9 @@ impl Hub {
             threads.push(shard::spawn(index, limits, Arc::clone(&inbox), budget, metrics)?);
             inboxes.push(inbox);
         }
+        let HubLimits { patterns, deep_patterns, pattern_lists_bytes, shards, .. } = limits;
         let patterns =
             Arc::new(Patterns::new(patterns, deep_patterns, pattern_lists_bytes, shards, Arc::clone(metrics)));
-        let HubLimits { patterns, deep_patterns, pattern_lists_bytes, shards, .. } = limits;
         let (inboxes, threads) = (inboxes.into(), Arc::new(Mutex::new(threads)));
         Ok(Self { inboxes, patterns, budget, threads, replays: Arc::default() })
     }
@@ -208,7 +209,9 @@ impl Hub {
 
     /// Answers a bulk of subscribes, and starts what follows the reply.
     pub(crate) fn start(&self, session: SessionKey, start: Start) {
-        self.inboxes[session.shard()].push(Command::Start { session, start: Box::new(start) });
+        for part in start.into_parts() {
+            self.inboxes[session.shard()].push(Command::Start { session, start: Box::new(part) });
+        }
     }
 
     /// A unique id for a replay.

@@ -176,7 +176,7 @@ impl Responder {
             replays.extend(replay);
             followers.extend(presence);
         }
-        follow_all(followers, |presence| hub.start(session, Start { reply: push, presence, replays }));
+        follow_all(followers, |presence| hub.start(session, Start { reply: Some(push), presence, replays }));
     }
 
     fn report(&mut self, success: bool) {

@@ -9,6 +9,7 @@ use rialto_protocol::{ErrorCode, Failure, Reply, Subscribe};
 
 use super::{Session, pattern};
 use crate::broker::parse_topic;
+use crate::hub::work;
 use crate::request::responder::{Part, RequestResult, Responder, SubscriptionState};
 use crate::topic::{Pattern, Topic};
 
@@ -70,15 +71,18 @@ impl Session {
     /// Carries out the next slice of a list. Returns whether there may be more.
     pub(super) fn go_on(&mut self) -> bool {
         let Some(mut list) = self.list.take() else { return false };
-        let mut work = 0;
-        while work < SLICE_WORK {
+        let mut done_work = 0;
+        while done_work < SLICE_WORK {
             let done = match &mut *list {
                 List::Subscribe(requests) => self.subscribe_next(requests),
                 List::Unsubscribe(targets) => self.unsubscribe_next(targets),
                 List::End(_) => None,
             };
             match done {
-                Some(units) => work += units,
+                Some(units) => {
+                    done_work += units;
+                    work::add(units);
+                }
                 None => return false,
             }
         }
@@ -133,6 +137,7 @@ impl Session {
                 self.broker.leave(&self.caller, &topic);
             }
         }
+        work::add(SLICE_WORK);
         let is_more = left.len() > 0;
         self.list = is_more.then(|| Box::new(List::End(left)));
         is_more

@@ -64,6 +64,21 @@ async fn a_session_under_back_pressure_does_not_time_out() {
 }
 
 #[tokio::test]
+async fn a_burst_that_needs_no_answer_gives_way_to_others() {
+    let running = Running::with(|config| config.limits.requests_in_flight = 65_536);
+    for codec in Codec::ALL {
+        let mut raw = running.raw(codec).await;
+        let publish = encode(codec, &json!({"type": "publish", "topic": "t", "data": 1}));
+        let burst = masked(FIN | raw.data_opcode(), &publish).repeat(5_000);
+        raw.send(&burst).await;
+        raw.request(&json!({"type": "ping", "id": 1})).await;
+        assert_eq!(raw.frame_value().await["type"], "pong");
+    }
+    let most = running.broker.metrics().work_at_once_most;
+    assert!((100..=300).contains(&most), "{most} at one go");
+}
+
+#[tokio::test]
 async fn sessions_that_begin_during_the_shutdown_are_sent_closing() {
     for _ in 0..5 {
         let running = Running::start();

@@ -46,6 +46,16 @@ pub(crate) enum Command {
     Stop,
 }
 
+impl Command {
+    /// Units of work, besides deliveries.
+    pub(in crate::hub) fn work(&self) -> usize {
+        match self {
+            Self::Start { start, .. } => 1 + start.presence.len() + start.replays.len(),
+            _ => 1,
+        }
+    }
+}
+
 /// The command queue of a shard, shared by all threads that send it commands.
 pub(crate) struct Inbox {
     queue: Mutex<Queue>,

@@ -39,13 +39,11 @@ use super::session::batch::Batch;
 use super::session::conflation_keys::ConflationKeys;
 use super::session::outbox::Chunk;
 use super::session::{DeliveryContext, ShardSession};
+use super::work::{self, WORK_AT_ONCE};
 use super::{Command, Ending, HubLimits, Link, Push, SessionKey, Signals, StreamKind};
 use crate::message::Wire;
 use crate::metrics::Metrics;
 use crate::supervision;
-
-/// Most commands of one turn, which limits the size of a batch.
-const BATCH_MAX: usize = 256;
 
 /// The state of one shard, used on its own thread only.
 pub(crate) struct Shard {
@@ -140,14 +138,23 @@ impl Shard {
     /// Carries out the commands of the inbox turn by turn, until the command to stop.
     async fn work(self: Rc<Self>, inbox: &Inbox) {
         let mut commands = VecDeque::new();
-        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut batch = Vec::with_capacity(WORK_AT_ONCE);
         loop {
             if commands.is_empty() {
                 inbox.take(&mut commands).await;
             }
-            batch.extend(commands.drain(..commands.len().min(BATCH_MAX)));
+            let mut units = 0;
+            while units < WORK_AT_ONCE
+                && let Some(command) = commands.pop_front()
+            {
+                units += command.work();
+                batch.push(command);
+            }
             let messages = batch.iter().filter(|command| matches!(command, Command::Deliver { .. })).count();
-            let go_on = self.turn(&mut batch);
+            let go_on = self.at_once(|| {
+                work::add(units);
+                self.turn(&mut batch)
+            });
             inbox.taken(messages);
             if !go_on {
                 return;
@@ -252,6 +259,11 @@ impl Shard {
         turn.keys.clear();
         self.metrics.messages_delivered.add(self.tally.delivered.take() as u64);
         self.update_budget();
+    }
+
+    /// Does something at one go, and counts it.
+    pub(crate) fn at_once<T>(&self, work: impl FnOnce() -> T) -> T {
+        work::at_once(&self.metrics, work)
     }
 
     /// The limits of its sessions.

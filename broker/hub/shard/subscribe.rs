@@ -37,10 +37,11 @@ pub(crate) enum SubscribeReply {
     InBulk,
 }
 
-/// The reply to a bulk and what starts after it, in the order of the fields.
+/// The reply to a bulk and what starts after it, in the order of the fields. A large one is several of these, the first of
+/// which has the reply.
 #[derive(Debug)]
 pub(crate) struct Start {
-    pub(crate) reply: Push,
+    pub(crate) reply: Option<Push>,
     /// Topics whose presence the session follows.
     pub(crate) presence: Vec<FollowPresence>,
     /// The replays to start.
@@ -54,6 +55,23 @@ pub(crate) struct FollowPresence {
     pub(crate) changes: Vec<Passage>,
     /// The changes from now on.
     pub(crate) subscription: Subscription,
+}
+
+impl Start {
+    /// How much of a bulk one of them starts.
+    const PARTS_MAX: usize = 32;
+
+    /// The same in parts, in order.
+    pub(in crate::hub) fn into_parts(self) -> impl Iterator<Item = Self> {
+        let Self { reply, presence, replays } = self;
+        let (mut reply, mut presence, mut replays) = (reply, presence.into_iter(), replays.into_iter());
+        std::iter::from_fn(move || {
+            let presence: Vec<_> = presence.by_ref().take(Self::PARTS_MAX).collect();
+            let replays: Vec<_> = replays.by_ref().take(Self::PARTS_MAX - presence.len()).collect();
+            let part = Self { reply: reply.take(), presence, replays };
+            (part.reply.is_some() || !part.presence.is_empty() || !part.replays.is_empty()).then_some(part)
+        })
+    }
 }
 
 impl Shard {
@@ -92,7 +110,9 @@ impl Shard {
     /// Answers a bulk and starts what follows the reply.
     pub(in crate::hub) fn start(&self, key: SessionKey, start: Start) {
         let Start { reply, presence, replays } = start;
-        self.push(key, reply);
+        if let Some(reply) = reply {
+            self.push(key, reply);
+        }
         for FollowPresence { changes, subscription } in presence {
             for passage in changes {
                 let what = What::Passage { topic: subscription.topic.clone(), passage };

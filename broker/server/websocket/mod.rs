@@ -191,9 +191,10 @@ impl<D: Handler + 'static> Attached<D> {
 
     fn spawn(mut self) {
         tokio::task::spawn_local(async move {
+            let shard = Rc::clone(&self.connection.shard);
             let mut life = pin!(self.serve());
             // All messages of one read wake each shard once.
-            poll_fn(|context| batch_wakes(|| life.as_mut().poll(context))).await;
+            poll_fn(|context| shard.at_once(|| batch_wakes(|| life.as_mut().poll(context)))).await;
         });
     }
 
@@ -286,8 +287,8 @@ impl Connection {
         }
     }
 
-    /// exists only meanwhile.
     /// Reads from the first bytes of a message to the end of the last one received. The frame reader, which holds a buffer,
+    /// exists only meanwhile.
     async fn burst(&self, lead: Box<[u8]>, handler: &mut impl Handler) -> Result<(), Ending> {
         let limits = self.shard.limits();
         let mut assembler = Assembler::new(limits.message_bytes, limits.fragments);
@@ -300,6 +301,9 @@ impl Connection {
             handled += 1;
             incoming.message_open(assembler.is_open());
             self.apply_back_pressure(handler).await;
+            if work::is_enough() {
+                tokio::task::yield_now().await;
+            }
         }
         Ok(())
     }
@@ -353,10 +357,6 @@ impl Connection {
             }
             return;
         };
-        let shutdown = async {
-            if self.link.shutdown().await.is_ok() && peer_may_send {
-                discard(&self.link).await;
-            }
         self.shard.finish(self.key, &frames, keep_messages, deadline).await;
         // The server ends the TCP connection first (RFC 6455 section 7.1.1). Unless the peer has sent its Close, that
         // and all other bytes on their way are read and dropped, so that our Close is not lost to a reset.
@@ -364,6 +364,10 @@ impl Connection {
     }
 
     async fn hang_up(&self, peer_may_send: bool, deadline: Duration) {
+        let shutdown = async {
+            if self.link.shutdown().await.is_ok() && peer_may_send {
+                discard(&self.link).await;
+            }
         };
         let _ = tokio::time::timeout(deadline, shutdown).await;
     }
