@@ -1,5 +1,6 @@
-//! Small collections that many values hold one of: they take little memory while they are empty or short.
+//! Collections: small ones, of which many values hold one, and a large one that all share.
 
 pub(crate) mod fair_queue;
+pub(crate) mod parted_map;
 pub(crate) mod small_map;
 pub(crate) mod small_queue;

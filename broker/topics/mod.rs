@@ -14,10 +14,10 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwapOption, Guard};
-use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 use rialto_protocol::{ErrorCode, Failure, Policy};
 
+use crate::collections::parted_map::{Pace, PartedMap};
 use crate::config::{ActiveConfig, CurrentConfig, TopicOptions};
 use crate::engine::{Engine, Stream};
 use crate::hub::{Audience, Hub, Reach};
@@ -153,7 +153,7 @@ pub(crate) struct TopicRegistry {
     metrics: Arc<Metrics>,
     /// Requests the thread that calls [`TopicRegistry::forget_idle`] to do so now. Dropped with the registry.
     sweep_requested: SyncSender<()>,
-    topics: DashMap<ByName, ()>,
+    topics: PartedMap<ByName, ()>,
 }
 
 impl TopicRegistry {
@@ -163,7 +163,7 @@ impl TopicRegistry {
         metrics: Arc<Metrics>,
         sweep_requested: SyncSender<()>,
     ) -> Self {
-        let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), DashMap::new());
+        let (next, started, topics) = (AtomicU64::new(1), std::time::Instant::now(), PartedMap::new());
         let epoch = Mutex::new(Epoch::new());
         let shares = Arc::new(Shares::new(config.load().limits.topics as u64));
         let accounts = Mutex::default();
@@ -181,7 +181,7 @@ impl TopicRegistry {
         engine: &Engine,
         holder: impl FnOnce() -> Holder,
     ) -> Result<Arc<TopicEntry>, Failure> {
-        if let Some(there) = self.topics.get(topic) {
+        if let Some(there) = self.topics.part(topic).get(topic) {
             let entry = Arc::clone(&there.key().0);
             drop(there);
             if !entry.has_rule() {
@@ -198,7 +198,7 @@ impl TopicRegistry {
             let (epoch, forgotten) = self.epoch().next();
             let opened = self.open(topic, Arc::clone(&rule), &config, (epoch, share), engine);
             let entry = Arc::new(opened.map_err(|error| error.to_failure())?);
-            match self.topics.entry(ByName(Arc::clone(&entry))) {
+            match self.topics.part(topic).entry(ByName(Arc::clone(&entry))) {
                 Slot::Occupied(there) => {
                     let there = Arc::clone(&there.key().0);
                     return if there.has_rule() { Ok(there) } else { Err(no_rule(topic)) };
@@ -268,7 +268,7 @@ impl TopicRegistry {
 
     /// The topic, if it is in memory.
     pub(crate) fn peek(&self, topic: &Topic) -> Option<Arc<TopicEntry>> {
-        self.topics.get(topic).map(|there| Arc::clone(&there.key().0)).filter(|entry| entry.has_rule())
+        self.topics.part(topic).get(topic).map(|there| Arc::clone(&there.key().0)).filter(|entry| entry.has_rule())
     }
 
     /// Visits each topic in memory. Parts of the table are locked meanwhile, so `look` must be short.
@@ -287,10 +287,10 @@ impl TopicRegistry {
 
     /// Removes the topics that have no subscribers and were not used for so long. A topic that is loaded again
     /// continues at its position if its history is kept, else it begins a new epoch. Subscribers of patterns keep no
-    /// topic in memory.
+    /// topic in memory. Requests that come meanwhile are not held up for long.
     pub(crate) fn forget_idle(&self, idle_ms: u64) {
-        let now_ms = self.now_ms();
-        self.topics.retain(|ByName(entry), ()| {
+        let (now_ms, pace) = (self.now_ms(), &mut Pace::new());
+        self.topics.retain(pace, |ByName(entry), ()| {
             let idle = now_ms.saturating_sub(entry.used_ms.load(Relaxed)) >= idle_ms;
             let stays = !(idle && entry.stream.retire_if(|| entry.is_unused()));
             if !stays {
@@ -306,10 +306,7 @@ impl TopicRegistry {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|_, account| Arc::strong_count(account) > 1);
-        let (used, room) = (self.topics.len(), self.topics.capacity());
-        if room > SPARSE_MIN && used < room / 8 {
-            self.topics.shrink_to_fit();
-        }
+        self.topics.shrink(SPARSE_MIN, pace);
     }
 
     fn epoch(&self) -> MutexGuard<'_, Epoch> {

@@ -97,7 +97,8 @@ impl Evictions {
     pub(super) fn join(&mut self, lines: Vec<Line>) {
         for Line { account, logs } in lines.into_iter().filter(|line| !line.logs.is_empty()) {
             let there = self.line(&account);
-            logs.into_iter().rev().for_each(|log| there.push_front(log));
+            let newer = std::mem::replace(there, logs);
+            there.extend(newer);
         }
         self.is_apart = false;
     }

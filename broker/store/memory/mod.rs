@@ -10,8 +10,6 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dashmap::DashMap;
-
 use self::evictions::Evictions;
 use self::idempotency::KeyTable;
 use self::log::Log;
@@ -21,6 +19,7 @@ use super::{
     Scope, Span, StateEntry, Store, StoreError, Writes,
 };
 use crate::clock::Now;
+use crate::collections::parted_map::{Pace, PartedMap};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
 
@@ -35,8 +34,8 @@ pub(crate) struct MemoryStore {
     bytes_max: AtomicUsize,
     metrics: Arc<Metrics>,
     spaces: Mutex<BTreeMap<Arc<str>, Space>>,
-    logs: DashMap<Topic, Log>,
-    key_tables: DashMap<Scope, KeyTable>,
+    logs: PartedMap<Topic, Log>,
+    key_tables: PartedMap<Scope, KeyTable>,
     /// Bytes of all logs.
     bytes: AtomicUsize,
     evictions: Mutex<Evictions>,
@@ -49,8 +48,8 @@ impl MemoryStore {
             bytes_max: AtomicUsize::new(bytes_max),
             metrics,
             spaces: Mutex::default(),
-            logs: DashMap::new(),
-            key_tables: DashMap::new(),
+            logs: PartedMap::new(),
+            key_tables: PartedMap::new(),
             bytes: AtomicUsize::new(0),
             evictions: Mutex::default(),
         }
@@ -59,7 +58,7 @@ impl MemoryStore {
     fn keep(&self, kept: KeptMessage, now_ms: u64) {
         let topic = kept.message.topic.clone();
         let account = Arc::clone(&kept.account);
-        let is_new = match self.logs.get_mut(&topic) {
+        let is_new = match self.logs.part(&topic).get_mut(&topic) {
             Some(mut log) => {
                 self.change_log(&mut log, |log| log.push(kept, now_ms));
                 false
@@ -68,7 +67,7 @@ impl MemoryStore {
                 let mut log = Log::before(&kept, now_ms);
                 log.push(kept, now_ms);
                 self.count(&log, (0, 0));
-                self.logs.insert(topic.clone(), log);
+                self.logs.part(&topic).insert(topic.clone(), log);
                 true
             }
         };
@@ -78,7 +77,7 @@ impl MemoryStore {
     }
 
     fn remember(&self, kept: KeptKey, now_ms: u64) {
-        let mut key_table = self.key_tables.entry(kept.scope.clone()).or_default();
+        let mut key_table = self.key_tables.part(&kept.scope).entry(kept.scope.clone()).or_default();
         let before = (key_table.bytes(), key_table.keys());
         key_table.trim(now_ms);
         key_table.add(kept, now_ms);
@@ -133,7 +132,7 @@ impl MemoryStore {
             };
             if candidate.is_only {
                 let shrank = self.halve(&candidate.topic);
-                if self.logs.contains_key(&candidate.topic) {
+                if self.logs.part(&candidate.topic).contains_key(&candidate.topic) {
                     lock(&self.evictions).put_back(candidate);
                 }
                 if !shrank {
@@ -141,7 +140,7 @@ impl MemoryStore {
                 }
                 continue;
             }
-            let used_ms = self.logs.get(&candidate.topic).map(|log| log.used_ms());
+            let used_ms = self.logs.part(&candidate.topic).get(&candidate.topic).map(|log| log.used_ms());
             match used_ms.filter(|used_ms| *used_ms > candidate.looked_ms && skipped < SKIPPED_MAX) {
                 Some(used_ms) => {
                     skipped += 1;
@@ -153,7 +152,7 @@ impl MemoryStore {
     }
 
     fn drop_log(&self, topic: &Topic) {
-        if let Some((_, log)) = self.logs.remove(topic) {
+        if let Some((_, log)) = self.logs.part(topic).remove(topic) {
             self.uncount_log(&log);
             self.metrics.histories_dropped.add(1);
         }
@@ -163,7 +162,7 @@ impl MemoryStore {
     /// all. Returns whether that freed anything.
     fn halve(&self, topic: &Topic) -> bool {
         let is_only_of_all = lock(&self.evictions).has_none();
-        let Some(mut log) = self.logs.get_mut(topic) else { return true };
+        let Some(mut log) = self.logs.part(topic).get_mut(topic) else { return true };
         let shrank = self.change_log(&mut log, Log::halve);
         drop(log);
         if !shrank && !is_only_of_all {
@@ -230,11 +229,11 @@ impl Store for MemoryStore {
     }
 
     fn end(&self, topic: &Topic) -> Result<Option<End>, StoreError> {
-        Ok(self.logs.get(topic).map(|log| log.end()))
+        Ok(self.logs.part(topic).get(topic).map(|log| log.end()))
     }
 
     fn begin_read(&self, topic: &Topic, span: Span, page: Page, now: Now) -> Reading {
-        let Some(mut log) = self.logs.get_mut(topic) else { return Reading::Complete(Ok(Past::default())) };
+        let Some(mut log) = self.logs.part(topic).get_mut(topic) else { return Reading::Complete(Ok(Past::default())) };
         let before = (log.bytes(), log.messages());
         log.trim(now.monotonic_ms);
         self.count(&log, before);
@@ -242,28 +241,33 @@ impl Store for MemoryStore {
     }
 
     fn recall(&self, scope: &Scope, key: &Key, now: Now) -> Result<Option<KeyRecord>, StoreError> {
-        Ok(self.key_tables.get(scope).and_then(|key_table| key_table.recall(key, now.monotonic_ms)))
+        Ok(self.key_tables.part(scope).get(scope).and_then(|key_table| key_table.recall(key, now.monotonic_ms)))
     }
 
     fn forget_old(&self, now: Now) {
-        let now_ms = now.monotonic_ms;
-        self.logs.retain(|_, log| {
+        let (now_ms, pace) = (now.monotonic_ms, &mut Pace::new());
+        let mut is_any_gone = false;
+        self.logs.retain(pace, |_, log| {
             let stays = self.change_log(log, |log| log.trim(now_ms));
             if !stays {
                 self.uncount_log(log);
+                is_any_gone = true;
             }
             stays
         });
-        self.key_tables.retain(|_, key_table| {
+        self.key_tables.retain(pace, |_, key_table| {
             let before = (key_table.bytes(), key_table.keys());
             let stays = key_table.trim(now_ms);
             self.count_keys(key_table, before);
             stays
         });
+        if !is_any_gone {
+            return;
+        }
         // Those that are gone must not stand in line for ever; one that came back meanwhile stands there once more.
         let mut lines = lock(&self.evictions).part();
         for line in &mut lines {
-            line.logs.retain(|(_, topic)| self.logs.contains_key(topic));
+            line.logs.retain(|(_, topic)| self.logs.part(topic).contains_key(topic));
         }
         lock(&self.evictions).join(lines);
         // What was kept meanwhile has made none.
@@ -271,7 +275,7 @@ impl Store for MemoryStore {
     }
 
     fn set_retention(&self, topic: &Topic, retention: Option<Retention>, now: Now) {
-        let Some(mut log) = self.logs.get_mut(topic) else { return };
+        let Some(mut log) = self.logs.part(topic).get_mut(topic) else { return };
         self.change_log(&mut log, |log| log.set_retention(retention, now.monotonic_ms));
     }
 
