@@ -94,6 +94,8 @@ impl Watch {
             Ok(Pair { served, validity }) => {
                 self.used = reading.unwrap_or(self.used);
                 (self.validity, self.refused, self.warned_s) = (validity, None, None);
+                // Before the reload counts, what it changed can be seen.
+                self.report(now_s);
                 self.metrics.tls_reloads.add(1);
                 tracing::info!(certificate = %self.settings.certificate.display(), "certificate reloaded");
                 Some(served)
