@@ -44,7 +44,7 @@ struct Client {
 impl Client {
     fn subscribed(names: &[String]) -> Self {
         let mut requests = Vec::new();
-        for (id, names) in (1..).zip(names.chunks(1_000)) {
+        for (id, names) in (1..).zip(names.chunks(100)) {
             let topics: Vec<Value> = names.iter().map(|name| json!({"topic": name})).collect();
             put(&mut requests, &json!({"type": "subscribe", "id": id, "topics": topics}));
         }

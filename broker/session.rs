@@ -31,6 +31,9 @@ use crate::wire::websocket::websocket_frame;
 /// Name and version of the server in `welcome`.
 const SERVER: &str = concat!("rialto/", env!("CARGO_PKG_VERSION"));
 
+/// How many turns of a busy shard a list of topics waits before it goes on all the same.
+const WAITS_MAX: usize = 16;
+
 /// The frame is not a request.
 #[derive(Debug)]
 pub(crate) struct NoRequest;
@@ -143,7 +146,14 @@ impl Session {
     /// Carries out what is left of a list, in turn with other sessions, and waits until fewer requests than `requests_in_flight`
     /// are under way and the subscribers' shards of what it published have room. Meanwhile its socket is not read.
     pub(crate) async fn ready(&mut self) {
-        while self.go_on() {
+        let mut waited = 0;
+        while self.list.is_some() {
+            // Each time the shard has a turn.
+            if waited == WAITS_MAX || !self.broker.core.hub.is_busy(self.caller.key) {
+                waited = 0;
+                self.go_on();
+            }
+            waited += 1;
             tokio::task::yield_now().await;
         }
         self.in_flight.below(self.broker.core.config.load().limits.requests_in_flight).await;

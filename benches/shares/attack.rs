@@ -18,8 +18,14 @@ use crate::support::raw::open_from;
 /// Requests that an ordinary client has in flight.
 const IN_FLIGHT: u64 = 32;
 
-/// Topics of a list that fits into a message of 64 KiB.
-const LISTED: usize = 2_000;
+/// Topics of the largest list.
+const LISTED: u64 = rialto_protocol::REQUEST_TOPICS_MAX as u64;
+
+/// Lists that come at once.
+const LISTS: u64 = 8;
+
+/// Topics with a past.
+const PAST: u64 = 900;
 
 /// One way of taking more than one's share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +97,7 @@ impl Attack {
                 }
             }
             Self::ListsOfThePast => {
-                for topic in 0..900 {
+                for topic in 0..PAST {
                     client
                         .request(json!({"type": "publish", "topic": format!("past.{number}.{topic}"), "data": "x"}))
                         .await;
@@ -103,19 +109,34 @@ impl Attack {
 
     /// One step; returns how many requests it was.
     async fn step(self, client: &mut Client, number: usize, step: u64) -> u64 {
-        let listed = |one: &dyn Fn(usize) -> Value| (0..LISTED).map(one).collect::<Vec<_>>();
-        let (request, count) = match self {
-            Self::Patterns => (json!({"type": "publish", "topic": format!("p{number}.{step}"), "data": "x"}), 1),
-            Self::ListsBeyond => {
-                let topics = listed(&|topic| json!({"topic": format!("l.{topic}")}));
-                (json!({"type": "subscribe", "topics": topics}), LISTED)
-            }
-            Self::ListsNameless => (json!({"type": "subscribe", "topics": listed(&|_| json!({"topic": ""}))}), LISTED),
-            Self::ListsOfThePast => {
-                let topics: Vec<_> =
-                    (0..900).map(|topic| json!({"topic": format!("past.{number}.{topic}"), "last": 10})).collect();
-                (json!({"type": "subscribe", "topics": topics}), 900)
-            }
+        let Some((request, topics)) = self.request(number, step) else { return ordinary(client, number).await };
+        let at_once = if topics > 1 { LISTS } else { 1 };
+        let mut asked = Vec::new();
+        for _ in 0..at_once {
+            asked.push(client.ask(request.clone()).await);
+        }
+        for id in asked {
+            client.reply(id).await;
+        }
+        client.take_all();
+        at_once * topics
+    }
+
+    /// The request of a step, and how many topics it is about; none for ordinary ones.
+    fn request(self, number: usize, step: u64) -> Option<(Value, u64)> {
+        let listed = |one: &dyn Fn(u64) -> Value| {
+            let topics = (0..LISTED).map(one).collect::<Vec<_>>();
+            (json!({"type": "subscribe", "topics": topics}), LISTED)
+        };
+        let publish = |topic: String, data: Value| (json!({"type": "publish", "topic": topic, "data": data}), 1);
+        Some(match self {
+            Self::Patterns => publish(format!("p{number}.{step}"), json!("x")),
+            Self::ListsBeyond => listed(&|topic| json!({"topic": format!("l.{}.{topic}", step % 20)})),
+            Self::ListsNameless => listed(&|_| json!({"topic": ""})),
+            Self::ListsOfThePast => listed(&|topic| {
+                let topic = (step * LISTED + topic) % PAST;
+                json!({"topic": format!("past.{number}.{topic}"), "last": 10})
+            }),
             Self::Rooms => {
                 let room = format!("room.{number}x{}", step / 2 % 1_000);
                 let kind = if step.is_multiple_of(2) { "subscribe" } else { "unsubscribe" };
@@ -126,16 +147,14 @@ impl Attack {
             }
             Self::Symbols => (json!({"type": "call", "plugin": "market", "method": "symbols"}), 1),
             Self::Junk => {
-                let topic = format!("junk.{number}.{}", step % 10_000);
-                let key = format!("{number}-{step}");
-                (json!({"type": "publish", "topic": topic, "key": key, "data": "x".repeat(4_000)}), 1)
+                let (mut request, topics) =
+                    publish(format!("junk.{number}.{}", step % 10_000), json!("x".repeat(4_000)));
+                request["key"] = format!("{number}-{step}").into();
+                (request, topics)
             }
-            Self::Topics => (json!({"type": "publish", "topic": format!("t.{number}.{step}"), "data": 1}), 1),
-            Self::Nothing => return ordinary(client, number).await,
-        };
-        client.request(request).await;
-        client.take_all();
-        count as u64
+            Self::Topics => publish(format!("t.{number}.{step}"), json!(1)),
+            Self::Nothing => return None,
+        })
     }
 }
 

@@ -207,6 +207,11 @@ impl Hub {
         self.inboxes[session.shard()].push(Command::Subscribe { session, subscribe: Box::new(subscribe) });
     }
 
+    /// Whether a session's shard has much to do, so that what can wait should.
+    pub(crate) fn is_busy(&self, session: SessionKey) -> bool {
+        self.inboxes[session.shard()].is_long()
+    }
+
     /// Answers a bulk of subscribes, and starts what follows the reply.
     pub(crate) fn start(&self, session: SessionKey, start: Start) {
         for part in start.into_parts() {

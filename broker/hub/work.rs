@@ -1,5 +1,5 @@
 //! Counts what a shard does at one go, and says when it has to give way to others. A unit is a request, a topic in a list, or a
-//! command; a topic whose past is read is several. Deliveries are not counted: publishers wait for those.
+//! command; a topic whose past is read is several, and so is a subscription. Deliveries are not counted: publishers wait for those.
 
 use std::cell::Cell;
 

@@ -112,8 +112,8 @@ impl Intruder {
         let (kind, count) = (self.dice.below(14), self.dice.within(1, 300));
         let text = |request: Value| masked(FIN | TEXT, request.to_string().as_bytes());
         let requests: Vec<Value> = match kind {
-            0 => vec![json!({"type": "subscribe", "id": 1, "topics": self.list(count * 5)})],
-            1 => vec![json!({"type": "subscribe", "id": 1, "topics": vec![json!({"topic": ""}); count as usize * 5]})],
+            0 => vec![json!({"type": "subscribe", "id": 1, "topics": self.list(count)})],
+            1 => vec![json!({"type": "subscribe", "id": 1, "topics": vec![json!({"topic": ""}); count as usize]})],
             2 => (0..count).map(|id| json!({"type": "subscribe", "id": id, "topic": self.pattern()})).collect(),
             // Without an id nothing is answered.
             3 => (0..count).map(|_| json!({"type": "publish", "topic": self.topic(), "data": 1})).collect(),
@@ -127,7 +127,7 @@ impl Intruder {
                     })
                     .collect()
             }
-            5 => vec![json!({"type": "unsubscribe", "id": 1, "topics": self.list(count * 5)})],
+            5 => vec![json!({"type": "unsubscribe", "id": 1, "topics": self.list(count)})],
             6 => (0..count).map(|id| json!({"type": "history", "id": id, "topic": self.topic()})).collect(),
             7 => (0..count).map(|id| json!({"type": "presence", "id": id, "topic": self.topic()})).collect(),
             8 => {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rialto_protocol::{Closing, Failure};
@@ -14,6 +14,12 @@ use super::subscribe::{Start, Subscribe};
 use crate::hub::{Audience, Page, Push, Selectors, SessionKey, Shard, StreamId};
 use crate::message::SharedMessage;
 use crate::topic::Topic;
+
+/// What a subscription costs a shard, in units of work: what was queued before it may have to be written first.
+const SUBSCRIBE_WORK: usize = 4;
+
+/// With so many commands before it, what can wait should: a list of topics, whose commands would make others wait longer.
+const LONG: usize = 64;
 
 /// A closure that runs on a shard's thread.
 pub(crate) type Work = Box<dyn FnOnce(&Rc<Shard>) + Send>;
@@ -50,7 +56,10 @@ impl Command {
     /// Units of work, besides deliveries.
     pub(in crate::hub) fn work(&self) -> usize {
         match self {
-            Self::Start { start, .. } => 1 + start.presence.len() + start.replays.len(),
+            Self::Start { start, .. } => 1 + SUBSCRIBE_WORK * start.presence.len() + start.replays.len(),
+            Self::Subscribe { .. } | Self::Select { .. } | Self::Unsubscribe { .. } | Self::Page { .. } => {
+                SUBSCRIBE_WORK
+            }
             _ => 1,
         }
     }
@@ -61,6 +70,8 @@ pub(crate) struct Inbox {
     queue: Mutex<Queue>,
     filled: Notify,
     messages: AtomicUsize,
+    /// Commands that are not carried out yet.
+    waiting: AtomicUsize,
     mark: AtomicUsize,
     drained: Notify,
 }
@@ -101,8 +112,8 @@ impl Drop for WakeOnDrop {
 
 impl Inbox {
     pub(in crate::hub) fn new(mark: usize) -> Self {
-        let (messages, mark) = (AtomicUsize::new(0), AtomicUsize::new(mark));
-        Self { queue: Mutex::default(), filled: Notify::new(), messages, mark, drained: Notify::new() }
+        let (messages, waiting, mark) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(mark));
+        Self { queue: Mutex::default(), filled: Notify::new(), messages, waiting, mark, drained: Notify::new() }
     }
 
     /// Adds a command. The queue has no limit of its own: publishers wait in [`Inbox::room`], and all other commands follow
@@ -121,6 +132,7 @@ impl Inbox {
                 return drop(command);
             }
             queue.commands.push_back(command);
+            self.waiting.fetch_add(1, Relaxed);
         }
         let held_back = PENDING_WAKES.with_borrow_mut(|to_wake| match to_wake {
             Some(to_wake) => {
@@ -179,8 +191,14 @@ impl Inbox {
         self.drained.notify_waiters();
     }
 
-    /// The shard has delivered so many messages.
-    pub(in crate::hub) fn taken(&self, messages: usize) {
+    /// Whether many commands wait.
+    pub(in crate::hub) fn is_long(&self) -> bool {
+        self.waiting.load(Relaxed) >= LONG
+    }
+
+    /// The shard has carried out so many commands, and with them delivered so many messages.
+    pub(in crate::hub) fn taken(&self, commands: usize, messages: usize) {
+        self.waiting.fetch_sub(commands, Relaxed);
         let before = self.messages.fetch_sub(messages, AcqRel);
         if before >= self.mark.load(Acquire) {
             self.drained.notify_waiters();

@@ -150,12 +150,13 @@ impl Shard {
                 units += command.work();
                 batch.push(command);
             }
+            let count = batch.len();
             let messages = batch.iter().filter(|command| matches!(command, Command::Deliver { .. })).count();
             let go_on = self.at_once(|| {
                 work::add(units);
                 self.turn(&mut batch)
             });
-            inbox.taken(messages);
+            inbox.taken(count, messages);
             if !go_on {
                 return;
             }

@@ -181,10 +181,12 @@ impl<'b> Fields<'b> {
         texts.map(Some).ok_or_else(|| format!("field \"{}\" is not a list of strings", field.name()))
     }
 
-    /// Makes something of each map in a list field, one at a time, and stops at the first error.
+    /// Makes something of each map in a list field, one at a time, and stops at the first error, or at once where there are more
+    /// than so many.
     pub(crate) fn each<T>(
         &self,
         field: Field,
+        most: usize,
         make: impl Fn(&Fields<'b>) -> Result<T, String>,
     ) -> Result<Option<Vec<T>>, String> {
         let Some(raw) = self.values[field as usize] else { return Ok(None) };
@@ -194,7 +196,12 @@ impl<'b> Fields<'b> {
             Ok(None) => Err(no_list()),
             Err(message) => Err(format!("field \"{}\": {message}", field.name())),
         };
-        let mut made = Ok(Vec::new());
+        let mut count = 0;
+        self.items(raw, |_| count += 1)?;
+        if count > most {
+            return Err(format!("field \"{}\" has {count} items, and {most} are the most", field.name()));
+        }
+        let mut made = Ok(Vec::with_capacity(count));
         let take = |item| {
             if let Ok(items) = &mut made {
                 match make_one(item) {
@@ -203,11 +210,16 @@ impl<'b> Fields<'b> {
                 }
             }
         };
+        if self.items(raw, take)? { made.map(Some) } else { Err(no_list()) }
+    }
+
+    /// Visits the items of a list; says no when it is something else.
+    fn items(&self, raw: &'b [u8], each: impl FnMut(&'b [u8])) -> Result<bool, String> {
         let is_list = match self.codec {
-            Codec::Json => json::items(raw, take),
-            Codec::MessagePack => msgpack::items(raw, take),
+            Codec::Json => json::items(raw, each),
+            Codec::MessagePack => msgpack::items(raw, each),
         };
-        if is_list.map_err(describe)? { made.map(Some) } else { Err(no_list()) }
+        is_list.map_err(describe)
     }
 
     /// The payload in `data` or `bytes`.

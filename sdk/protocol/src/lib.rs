@@ -45,7 +45,9 @@ pub use plugins::{PluginFailureLine, PluginLine};
 pub use pointer::{Pointer, PointerError};
 pub use reload::ReloadReport;
 pub use reply::{Answer, Answered, Connected, Outcome, Past, PastMessage, Present, Published, Reply, Subscribed};
-pub use request::{Call, Connect, History, HistoryFrom, Operation, Publish, Request, RequestError, Subscribe};
+pub use request::{
+    Call, Connect, History, HistoryFrom, Operation, Publish, REQUEST_TOPICS_MAX, Request, RequestError, Subscribe,
+};
 
 /// How deep arrays and maps may be nested in a payload, and in the value of any other field of a frame, in either codec.
 pub const DEPTH_MAX: usize = 32;

@@ -14,7 +14,7 @@ use crate::topic::Topic;
 
 /// The largest frame that asks for subscriptions, and the most topics in one.
 const FRAME_BYTES: usize = 32 * 1024;
-const FRAME_TOPICS: usize = 500;
+const FRAME_TOPICS: usize = rialto_protocol::REQUEST_TOPICS_MAX;
 
 /// When to ask again for a subscription that was refused without `retry_after_ms`.
 const AGAIN_AFTER_MS: u64 = 1_000;

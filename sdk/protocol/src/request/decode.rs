@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Call, Connect, History, HistoryFrom, Operation, Publish, Request, RequestError, Subscribe};
+use super::{
+    Call, Connect, History, HistoryFrom, Operation, Publish, REQUEST_TOPICS_MAX, Request, RequestError, Subscribe,
+};
 use crate::fields::{Field, Fields, shorten};
 use crate::{Codec, Delivery, ErrorCode, Position};
 
@@ -59,7 +61,7 @@ fn one_or_many<'b, T>(fields: &Fields<'b>, read: impl Fn(&Fields<'b>) -> Result<
     if fields.has(Field::Topics) && fields.has(Field::Topic) {
         return Err("fields \"topic\" and \"topics\" exclude each other".to_owned());
     }
-    match fields.each(Field::Topics, &read)? {
+    match fields.each(Field::Topics, REQUEST_TOPICS_MAX, &read)? {
         Some(items) if items.is_empty() => Err("field \"topics\" is empty".to_owned()),
         Some(items) => Ok(items),
         None => Ok(vec![read(fields)?]),

@@ -9,6 +9,9 @@ use crate::{Delivery, ErrorCode, Payload, Position};
 
 pub(crate) use self::decode::{call, history, publish, required};
 
+/// Most topics of one request with a list. More topics take more requests: each holds up others as little as any other.
+pub const REQUEST_TOPICS_MAX: usize = 128;
+
 /// One request frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request<'b> {
