@@ -195,7 +195,7 @@ pub struct Snapshot {
     /// and of keeping order go on; a shard ends with its sessions, which reconnect to others.
     pub tasks_failed_total: u64,
     /// The most that a shard has done at one go since the start, for its sessions or for one of them: a request or a topic in a
-    /// list is one, a topic whose past is read eight, a subscription four. Some 300 are the most there should be; then others have
+    /// list is one, a topic whose past is read eight, a subscription too. Some 300 are the most there should be; then others have
     /// their turn.
     pub work_at_once_most: u64,
     /// TLS handshakes that failed or timed out. Connections closed without a byte, such as port scans, do not count.

@@ -14,7 +14,7 @@ use rialto_protocol::{
 };
 use rialto_protocol::{Subscribe, Welcome};
 
-use self::lists::List;
+use self::lists::{List, SLICE_WORK};
 use crate::broker::{
     Broker, CallTarget, PluginCall, PublishRequest, SubscribeOptions, SubscribeRequest, check_key, parse_topic,
 };
@@ -187,8 +187,12 @@ impl Session {
         {
             return self.subscribe_one(request, responder);
         }
+        // A long one has been work enough to decode.
+        let is_short = requests.len() <= SLICE_WORK;
         self.list = Some(Box::new(List::subscribe(requests, responder)));
-        self.go_on();
+        if is_short {
+            self.go_on();
+        }
     }
 
     fn subscribe_one(&mut self, request: Subscribe<'_>, responder: Responder) {

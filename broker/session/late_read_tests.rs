@@ -144,6 +144,7 @@ impl Client {
             let is_ready = session.is_ready();
             if is_ready {
                 session.handle(frame.as_bytes()).expect("a request");
+                while session.go_on() {}
             }
             is_ready
         })

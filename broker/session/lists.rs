@@ -14,7 +14,7 @@ use crate::request::responder::{Part, RequestResult, Responder, SubscriptionStat
 use crate::topic::{Pattern, Topic};
 
 /// Units of work in a slice: a topic is one.
-pub(crate) const SLICE_WORK: usize = 16;
+pub(super) const SLICE_WORK: usize = 16;
 
 /// A topic whose past has to be read counts as so many.
 const PAST_WORK: usize = 8;

@@ -16,7 +16,7 @@ use crate::message::SharedMessage;
 use crate::topic::Topic;
 
 /// What a subscription costs a shard, in units of work: what was queued before it may have to be written first.
-const SUBSCRIBE_WORK: usize = 4;
+const SUBSCRIBE_WORK: usize = 8;
 
 /// With so many commands before it, what can wait should: a list of topics, whose commands would make others wait longer.
 const LONG: usize = 64;

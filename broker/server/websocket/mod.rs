@@ -257,19 +257,20 @@ impl Connection {
     /// Passes messages to the handler, then waits until the peer disconnects. Bytes that it sends are dropped.
     async fn read_nothing(&self, messages: Vec<Vec<u8>>, handler: &mut impl Handler) -> Ending {
         self.signals.answers_nothing();
-        for message in messages {
-            if let Err(ending) = handler.on_message(Kind::Text, &message) {
-                return ending;
+        let served = async {
+            for message in messages {
+                if let Err(ending) = handler.on_message(Kind::Text, &message) {
+                    return ending;
+                }
+                self.apply_back_pressure(handler).await;
             }
-            self.apply_back_pressure(handler).await;
-        }
-        let gone = async {
             let mut left = UNREAD_BYTES_MAX;
             while let Ok(lead) = incoming::lead(&self.link).await
                 && (1..=left).contains(&lead.len())
             {
                 left -= lead.len();
             }
+            Ending::Gone
         };
         let late = async {
             tokio::time::sleep(self.shard.limits().frame).await;
@@ -278,7 +279,7 @@ impl Connection {
             }
         };
         tokio::select! {
-            () = gone => Ending::Gone,
+            ending = served => ending,
             () = late => Ending::Closed(Closing {
                 code: CloseCode::TryAgainLater.number(),
                 message: "the broker did not answer in time".to_owned(),
