@@ -58,16 +58,17 @@ pub(crate) struct FollowPresence {
 }
 
 impl Start {
-    /// How much of a bulk one of them starts.
-    const PARTS_MAX: usize = 32;
+    /// How much of a bulk one of them starts: to follow a presence is a subscription, to start a replay little work.
+    const PRESENCE_MAX: usize = 4;
+    const REPLAYS_MAX: usize = 8;
 
     /// The same in parts, in order.
     pub(in crate::hub) fn into_parts(self) -> impl Iterator<Item = Self> {
         let Self { reply, presence, replays } = self;
         let (mut reply, mut presence, mut replays) = (reply, presence.into_iter(), replays.into_iter());
         std::iter::from_fn(move || {
-            let presence: Vec<_> = presence.by_ref().take(Self::PARTS_MAX).collect();
-            let replays: Vec<_> = replays.by_ref().take(Self::PARTS_MAX - presence.len()).collect();
+            let presence: Vec<_> = presence.by_ref().take(Self::PRESENCE_MAX).collect();
+            let replays: Vec<_> = replays.by_ref().take(Self::REPLAYS_MAX).collect();
             let part = Self { reply: reply.take(), presence, replays };
             (part.reply.is_some() || !part.presence.is_empty() || !part.replays.is_empty()).then_some(part)
         })
