@@ -258,11 +258,9 @@ impl Connection {
     async fn read_nothing(&self, messages: Vec<Vec<u8>>, handler: &mut impl Handler) -> Ending {
         self.signals.answers_nothing();
         let served = async {
-            for message in messages {
-                if let Err(ending) = handler.on_message(Kind::Text, &message) {
-                    return ending;
-                }
-                self.apply_back_pressure(handler).await;
+            // In a box, which is gone while the stream is idle.
+            if let Err(ending) = Box::pin(self.pass(messages, handler)).await {
+                return ending;
             }
             let mut left = UNREAD_BYTES_MAX;
             while let Ok(lead) = incoming::lead(&self.link).await
@@ -286,6 +284,14 @@ impl Connection {
                 retry_after_ms: Some(RETRY_MS),
             }),
         }
+    }
+
+    async fn pass(&self, messages: Vec<Vec<u8>>, handler: &mut impl Handler) -> Result<(), Ending> {
+        for message in messages {
+            handler.on_message(Kind::Text, &message)?;
+            self.apply_back_pressure(handler).await;
+        }
+        Ok(())
     }
 
     /// Reads from the first bytes of a message to the end of the last one received. The frame reader, which holds a buffer,
