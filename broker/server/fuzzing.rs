@@ -9,6 +9,7 @@ use rialto_protocol::Codec;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::http::stream::Stream;
+use super::websocket::Input;
 use super::websocket::assembler::Kind;
 use super::websocket::handler::Handler;
 use super::{Front, Listener, accept, connection, websocket};
@@ -70,7 +71,7 @@ fn attach(
     link: impl FnOnce() -> std::io::Result<Link> + Send + 'static,
 ) {
     let begin = |shard: &Rc<Shard>, key, _: &SessionPermit| Echo { shard: Rc::clone(shard), key };
-    websocket::attach(broker, lead, Wire::Frames(Codec::Json), permit, link, begin);
+    websocket::attach(broker, Input::Frames(lead), Wire::Frames(Codec::Json), permit, link, begin);
 }
 
 /// Sends each message back.

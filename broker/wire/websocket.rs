@@ -52,24 +52,32 @@ pub(crate) fn websocket_message(text: bool, payload: &[u8]) -> Bytes {
 /// The first frame of `frames`, which are not masked: its first byte, its payload and what is behind it. None while it is
 /// incomplete.
 pub(crate) fn first_frame(frames: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (header, length) = frame_lengths(frames)?;
+    let (payload, behind) = frames.get(header..)?.split_at_checked(length)?;
+    Some((frames[0], payload, behind))
+}
+
+/// The code of a Close with this payload (RFC 6455 section 7.1.5).
+pub(crate) fn close_code(payload: &[u8]) -> u16 {
+    const NONE: u16 = 1005;
+    payload.first_chunk().map_or(NONE, |code| u16::from_be_bytes(*code))
+}
+
+/// The lengths of the header and of the payload of the unmasked frame at the start of `frames`; none while its header is
+/// incomplete.
+fn frame_lengths(frames: &[u8]) -> Option<(usize, usize)> {
     let (header, length) = match frames.get(1)? {
         127 => (10, u64::from_be_bytes(*frames.get(2..)?.first_chunk()?)),
         126 => (4, u64::from(u16::from_be_bytes(*frames.get(2..)?.first_chunk()?))),
         short => (2, u64::from(*short)),
     };
-    let length = usize::try_from(length).ok()?;
-    let (payload, behind) = frames.get(header..)?.split_at_checked(length)?;
-    Some((frames[0], payload, behind))
+    Some((header, usize::try_from(length).ok()?))
 }
 
 /// Length of the unmasked frame at the start of `frames`, header included.
 pub(crate) fn websocket_frame_bytes(frames: &[u8]) -> usize {
-    let length = |bytes: usize| frames[2..2 + bytes].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
-    match frames[1] {
-        127 => 10 + length(8),
-        126 => 4 + length(2),
-        short => 2 + usize::from(short),
-    }
+    let (header, length) = frame_lengths(frames).expect("the header is whole");
+    header + length
 }
 
 /// A control frame (RFC 6455 section 5.5): ping, pong or close, with at most 125 bytes.

@@ -14,7 +14,6 @@ use crate::broker::Broker;
 use crate::limits::seats::SessionPermit;
 use crate::server::websocket;
 use crate::wire::websocket as wire;
-use crate::wire::websocket::first_frame;
 
 /// Size of the stream: further bytes wait in the outbox, where delivery policies apply.
 const STREAM_BYTES: usize = 16 * 1024;
@@ -82,8 +81,7 @@ impl Bridge {
                     return Poll::Ready(Some(BridgeEvent::Ping));
                 }
                 Some((wire::CLOSE, payload)) => {
-                    let code = payload.first_chunk().map_or(NO_CODE, |code| u16::from_be_bytes(*code));
-                    return Poll::Ready(Some(BridgeEvent::Close(code)));
+                    return Poll::Ready(Some(BridgeEvent::Close(wire::close_code(&payload))));
                 }
                 Some(_) => {}
                 None => {
@@ -140,15 +138,12 @@ impl Bridge {
 
     /// The next complete frame: its first byte and its payload.
     fn take(&mut self) -> Option<(u8, Bytes)> {
-        let (first, payload, behind) = first_frame(&self.read)?;
+        let (first, payload, behind) = wire::first_frame(&self.read)?;
         let (length, whole) = (payload.len(), self.read.len() - behind.len());
         self.read.advance(whole - length);
         Some((first, self.read.split_to(length).freeze()))
     }
 }
-
-/// What a Close without a code counts as (RFC 6455 section 7.1.5).
-const NO_CODE: u16 = 1005;
 
 #[cfg(test)]
 mod tests {

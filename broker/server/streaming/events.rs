@@ -12,7 +12,7 @@ use crate::server::http::body::{Body, Response};
 use crate::server::http::failure::respond;
 use crate::server::http::refusal::with_cors;
 use crate::server::http::written::{end_chunk, last_chunk, write_head, write_response};
-use crate::wire::websocket::{CLOSE, PING, TEXT, first_frame};
+use crate::wire::websocket::{CLOSE, PING, TEXT, close_code, first_frame};
 
 /// Bytes of events after which the response begins although not all subscriptions have been answered.
 const EARLY_BYTES_MAX: usize = 64 * 1024;
@@ -20,9 +20,6 @@ const EARLY_BYTES_MAX: usize = 64 * 1024;
 /// The reconnection time that clients are sent: a least time and jitter, so that they do not all reconnect together.
 const RETRY_MS: u64 = 1_000;
 const RETRY_SPREAD_MS: u64 = 4_000;
-
-/// What a Close without a code counts as (RFC 6455 section 7.1.5).
-const NO_CODE: u16 = 1005;
 
 /// Writes the frames of one session as events.
 #[derive(Debug)]
@@ -131,10 +128,7 @@ impl EventWriter {
             TEXT => return self.write_event(payload, events),
             // A comment, so that the client and the proxies on the way see that the stream is alive.
             PING if self.has_begun => events.extend_from_slice(b":\n\n"),
-            CLOSE => {
-                let code = payload.first_chunk().map_or(NO_CODE, |code| u16::from_be_bytes(*code));
-                return Some(cut_off(Some(code)));
-            }
+            CLOSE => return Some(cut_off(Some(close_code(payload)))),
             _ => {}
         }
         None

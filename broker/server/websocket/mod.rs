@@ -53,7 +53,7 @@ pub(super) enum Protocol {
 }
 
 /// What comes from the client.
-enum Input {
+pub(super) enum Input {
     /// WebSocket frames, with bytes that were read already.
     Frames(Box<[u8]>),
     /// Nothing further: these are its messages.
@@ -108,7 +108,7 @@ fn start(
         Protocol::Frames(codec) => (codec, Input::Frames(first), None),
         Protocol::Rewritten(requests, writer) => (Codec::Json, Input::Messages(requests), Some(writer)),
         Protocol::Raw(endpoint) => {
-            return attach(broker, first, Wire::Bare, permit, link, move |shard, key, permit| {
+            return attach(broker, Input::Frames(first), Wire::Bare, permit, link, move |shard, key, permit| {
                 let (raw, refused) = Raw::begin(session_broker, key, endpoint, permit);
                 shard.set_member(key, &raw.caller().member);
                 refused.into_iter().for_each(|closing| shard.end(key, &closing));
@@ -123,7 +123,7 @@ fn start(
             None => link,
         })
     };
-    attach_with(broker, input, Wire::Frames(codec), permit, link, move |shard, key, permit| {
+    attach(broker, input, Wire::Frames(codec), permit, link, move |shard, key, permit| {
         let session = Session::new(session_broker, key, codec, permit);
         shard.set_member(key, session.member());
         shard.send(key, session.welcome());
@@ -131,21 +131,9 @@ fn start(
     });
 }
 
-/// Moves a connection of frames to the next shard.
-pub(super) fn attach<D: Handler + 'static>(
-    broker: &Broker,
-    first: Box<[u8]>,
-    wire: Wire,
-    permit: SessionPermit,
-    link: impl FnOnce() -> io::Result<Link> + Send + 'static,
-    begin: impl FnOnce(&Rc<Shard>, SessionKey, &SessionPermit) -> D + Send + 'static,
-) {
-    attach_with(broker, Input::Frames(first), wire, permit, link, begin);
-}
-
 /// Moves a connection to the next shard. It is registered there before its task starts, so that it counts before anything
 /// else runs on the shard.
-fn attach_with<D: Handler + 'static>(
+pub(super) fn attach<D: Handler + 'static>(
     broker: &Broker,
     input: Input,
     wire: Wire,
