@@ -21,13 +21,14 @@ const FLAG_SEPARATOR: &str = "\u{1f}";
 
 /// The profile for plugins, independent of the workspace. Debug information is stripped, but names stay, so that a trap
 /// shows functions; an overflow is a trap, not a wrong number.
-const PROFILE: [&str; 10] = [
+const PROFILE: [&str; 11] = [
     "inherits = \"release\"",
     "opt-level = \"s\"",
     "lto = \"fat\"",
     "codegen-units = 1",
     "panic = \"abort\"",
     "overflow-checks = true",
+    "package.\"*\".overflow-checks = true",
     "debug-assertions = false",
     "debug = false",
     "strip = \"debuginfo\"",
