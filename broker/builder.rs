@@ -7,12 +7,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
+use crate::auth::Authenticator;
 use crate::broker::{Broker, Core, SetLogLevel};
 use crate::clock::{Clock, ManualClock};
 use crate::config::{Config, CurrentConfig, Problems};
 use crate::engine::Engine;
 use crate::hub::{Hub, HubLimits};
 use crate::identity;
+use crate::limits::request_rates::SharedRates;
 use crate::limits::seats::SessionLimits;
 use crate::metrics::Metrics;
 use crate::plugin::Native;
@@ -30,7 +32,8 @@ const ROOM_PAUSE: Duration = Duration::from_millis(100);
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// The features in `welcome`; the first one depends on the build.
-const FEATURES: &[&str] = &["plugins", "delivery", "recovery", "history", "keys", "instances", "patterns", "presence"];
+const FEATURES: &[&str] =
+    &["plugins", "delivery", "recovery", "history", "keys", "instances", "patterns", "presence", "tokens"];
 
 /// Collects what a broker needs and starts it.
 #[derive(Clone, Debug, Default)]
@@ -226,7 +229,9 @@ impl Builder {
             PresenceTimer::spawn(&hub, clock.clone(), Arc::clone(&metrics)).map_err(StartError::Thread)?;
         let core = Core {
             presence_timer,
+            auth: Authenticator::new(initial.auth.as_ref(), Arc::clone(&metrics)),
             session_limits: SessionLimits::default(),
+            rates: SharedRates::default(),
             key_shares: Arc::new(Shares::new(initial.limits.keys_bytes)),
             config,
             config_file: self.config_file,
@@ -281,6 +286,7 @@ fn spawn_keeper(core: Weak<Core>, room_requests: Receiver<()>) -> io::Result<()>
                 let Some(core) = core.upgrade() else { return };
                 core.store.forget_old(core.clock.now());
                 core.topics.forget_idle(unused_ms);
+                core.auth.follow_keys(config.load().auth.as_ref());
                 if unused_ms == 0 {
                     // However many requests are refused, walks must not follow each other at once: each holds up the
                     // requests that look up a topic.

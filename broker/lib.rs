@@ -27,6 +27,7 @@
 //! `broker/book/` is the manual, with the client protocol; `broker/ARCHITECTURE.md` explains how the broker is built.
 
 mod access;
+mod auth;
 mod broker;
 mod builder;
 #[cfg(feature = "cli")]

@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     pub(crate) connections_refused: Counter,
     pub(crate) hosts_refused: Counter,
     pub(crate) origins_refused: Counter,
+    pub(crate) tokens_refused: Counter,
+    pub(crate) tokens_unverified: Counter,
     pub(crate) sessions_opened: Counter,
     pub(crate) sessions_slow: Counter,
     pub(crate) outboxes_shed: Counter,
@@ -82,6 +84,8 @@ impl Metrics {
             connections_refused_total: self.connections_refused.get(),
             hosts_refused_total: self.hosts_refused.get(),
             origins_refused_total: self.origins_refused.get(),
+            tokens_refused_total: self.tokens_refused.get(),
+            tokens_unverified_total: self.tokens_unverified.get(),
             sessions_opened_total: self.sessions_opened.get(),
             sessions_slow_total: self.sessions_slow.get(),
             outboxes_shed_total: self.outboxes_shed.get(),
@@ -155,6 +159,10 @@ pub struct Snapshot {
     pub hosts_refused_total: u64,
     /// Requests refused by the origin check.
     pub origins_refused_total: u64,
+    /// Tokens that were not valid.
+    pub tokens_refused_total: u64,
+    /// Tokens that were not looked at, because too many before them were not valid.
+    pub tokens_unverified_total: u64,
     /// Sessions that were opened.
     pub sessions_opened_total: u64,
     /// Slow consumers: sessions that were closed because they did not read fast enough.

@@ -1,20 +1,25 @@
 //! A session: turns the requests of one client into operations of the broker, and checks their form. It knows no socket and no
 //! transport.
 
+mod authentication;
 #[cfg(test)]
 mod late_read_tests;
 mod lists;
+mod rates;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rialto_protocol::{
-    Call, Codec, Connect, Delivery, ErrorCode, Failure, Frame, History, Member, Operation, Publish, Reply, Request,
+    Call, Codec, Delivery, ErrorCode, Failure, Frame, History, Member, Operation, Publish, Reply, Request,
 };
 use rialto_protocol::{Subscribe, Welcome};
 
+use self::authentication::{Extras, token_required};
 use self::lists::{List, SLICE_WORK};
+use self::rates::rate_limited;
+use crate::auth::identity::Identity;
 use crate::broker::{
     Broker, CallTarget, PluginCall, PublishRequest, SubscribeOptions, SubscribeRequest, check_key, parse_topic,
 };
@@ -34,9 +39,17 @@ const SERVER: &str = concat!("rialto/", env!("CARGO_PKG_VERSION"));
 /// How many turns of a busy shard a list of topics waits before it goes on all the same.
 const WAITS_MAX: usize = 16;
 
-/// The frame is not a request.
-#[derive(Debug)]
-pub(crate) struct NoRequest;
+/// What a `connect` has beside its token, in bytes, with room to spare.
+const CONNECT_BYTES: usize = 1_024;
+
+/// What is wrong with a frame beyond its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadFrame {
+    /// It is not a request.
+    NoRequest,
+    /// The session goes on although very many of its requests were refused by a rate limit.
+    Abuse,
+}
 
 /// One connected client.
 pub(crate) struct Session {
@@ -54,15 +67,21 @@ pub(crate) struct Session {
     published: Option<Arc<TopicEntry>>,
     /// What is left of a list of topics. In a box, because most requests are about one.
     list: Option<Box<List>>,
+    /// What only some sessions have.
+    extras: Option<Box<Extras>>,
 }
 
 impl Session {
     pub(crate) fn new(broker: Broker, key: SessionKey, codec: Codec, permit: &SessionPermit) -> Self {
-        let member = Member { session: identity::session_id(), user: permit.user.clone() };
+        let member = Member { session: identity::session_id(), user: None };
+        let mut caller = CallerSession::new(key, member, permit.network());
+        if let Some(identity) = &permit.identity {
+            caller.set_identity(Arc::clone(identity));
+        }
         let (subscriptions, patterns, in_flight) = (SmallMap::default(), SmallMap::default(), Arc::default());
-        Self {
+        let mut session = Self {
             broker,
-            caller: CallerSession::new(key, member, permit.network()),
+            caller,
             codec,
             subscriptions,
             refusals: Arc::default(),
@@ -70,7 +89,10 @@ impl Session {
             in_flight,
             published: None,
             list: None,
-        }
+            extras: None,
+        };
+        session.watch_times();
+        session
     }
 
     /// The session as others see it.
@@ -88,6 +110,7 @@ impl Session {
         let core = &self.broker.core;
         let welcome = Welcome {
             member: &self.caller.member,
+            expires_at: self.caller.identity().and_then(Identity::expires_at_ms),
             server: SERVER,
             node: &core.node,
             ping_ms: core.config.load().limits.ping_ms,
@@ -100,24 +123,31 @@ impl Session {
     /// Hop 2: carries out one request. The answer reaches the session through its shard, now or later.
     ///
     /// # Errors
-    /// [`NoRequest`] when the frame is not a request; an error frame has been sent.
-    pub(crate) fn handle(&mut self, frame: &[u8]) -> Result<(), NoRequest> {
+    /// [`BadFrame`]; an error frame has been sent.
+    pub(crate) fn handle(&mut self, frame: &[u8]) -> Result<(), BadFrame> {
         // Requests take effect in their order, also if the caller did not wait until the session was ready.
         while self.go_on() {}
         work::add(1);
         match Request::decode(self.codec, frame) {
             Ok(Request { id, operation }) => {
+                if let Err(refusal) = self.take_rate(&operation) {
+                    self.responder(id).fail(rate_limited(&refusal));
+                    return if refusal.is_abuse { Err(BadFrame::Abuse) } else { Ok(()) };
+                }
                 self.carry_out(id, operation);
                 Ok(())
             }
             Err(error) => {
                 self.responder(error.id).fail(Failure::new(error.code, error.message));
-                Err(NoRequest)
+                Err(BadFrame::NoRequest)
             }
         }
     }
 
     fn carry_out(&mut self, id: Option<u64>, operation: Operation<'_>) {
+        if self.is_unauthenticated() && !matches!(operation, Operation::Connect(_) | Operation::Ping(_)) {
+            return self.responder(id).fail(token_required());
+        }
         match operation {
             Operation::Connect(connect) => self.connect(&connect, self.responder(id)),
             Operation::Subscribe(requests) => self.subscribe(requests, self.responder(id)),
@@ -160,25 +190,6 @@ impl Session {
         if let Some(entry) = self.published.take() {
             self.broker.core.hub.room(&entry.reach).await;
         }
-    }
-
-    fn connect(&mut self, connect: &Connect<'_>, responder: Responder) {
-        if connect.token.is_some() {
-            let text = "this broker is not set up to verify tokens";
-            return responder.fail(Failure::new(ErrorCode::Unauthorized, text));
-        }
-        if let Some(instance) = &connect.instance {
-            match &self.caller.instance {
-                Some(known) if **known != **instance => {
-                    let text = "field \"instance\" differs from that of an earlier connect of this session";
-                    return responder.fail(Failure::new(ErrorCode::BadRequest, text));
-                }
-                Some(_) => {}
-                None => self.caller.instance = Some(Arc::from(&**instance)),
-            }
-        }
-        tracing::debug!(session = &*self.caller.member.session, client = ?connect.client, "connect");
-        responder.ok(Reply::Connected(self.caller.member.clone()));
     }
 
     fn subscribe(&mut self, mut requests: Vec<Subscribe<'_>>, responder: Responder) {
@@ -240,7 +251,9 @@ impl Session {
         if is_new && !self.has_room() {
             return responder.fail(self.too_many_subscriptions());
         }
-        if self.broker.subscribe_pattern(&self.caller, &pattern, responder) && is_new {
+        let scoped = if is_new { self.scopes(&pattern) } else { self.scoped(&pattern) };
+        if self.broker.subscribe_pattern(&self.caller, &pattern, &scoped, responder) && is_new {
+            self.set_scoped(&pattern, scoped);
             self.patterns.add(pattern, ());
         }
     }

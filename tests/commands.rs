@@ -1,6 +1,7 @@
 //! The commands that speak to a broker, as a person and a shell meet them: what they print, how they work in pipes, what they
 //! say when something is wrong.
 
+mod permissions;
 mod planted;
 
 use std::io::{BufRead as _, BufReader, Write as _};

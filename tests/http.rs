@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::support::{Program, Running};
 
-const KEY: &str = "rialto_testkeytestkeytestkeytestkey";
+pub(crate) const KEY: &str = "rialto_testkeytestkeytestkeytestkey";
 
 /// A key for all operations and topics.
 pub(crate) fn api_key(name: &str, key: &str) -> ApiKey {

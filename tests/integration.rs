@@ -4,6 +4,7 @@
 
 mod support;
 
+mod authentication;
 mod authoring;
 #[cfg(unix)]
 mod bench;

@@ -18,6 +18,7 @@ mod payload;
 mod pressure;
 mod proxy;
 mod race;
+mod rate;
 mod request;
 mod session;
 mod smuggle;

@@ -1,12 +1,16 @@
 //! Authorization: whether a caller may do something, by one table of callers and actions. It only decides: what it needs to
 //! know about topics is an argument, and it has no effects.
 
+pub(crate) mod permissions;
+pub(crate) mod scopes;
+
 use std::sync::Arc;
 
 use rialto_protocol::{ApiOperation, Delivery, ErrorCode, Failure, Policy};
 
-use crate::config::{ApiKey, TopicOptions};
-use crate::request::caller::Caller;
+use self::permissions::{Privilege, is_named, permits};
+use crate::config::{Access, ApiKey, TopicOptions};
+use crate::request::caller::{Caller, CallerSession};
 use crate::topic::{Pattern, Topic};
 
 /// What a caller requests.
@@ -26,6 +30,8 @@ pub(crate) enum Action<'a> {
     Presence { admitted: bool },
     /// End sessions.
     Disconnect,
+    /// Revoke tokens.
+    Revoke,
     /// List the topics in memory, of which the list has those that [`lists`] selects.
     ListTopics,
     /// List the plugins and their health.
@@ -43,6 +49,8 @@ pub(crate) enum Target<'t> {
     Topic { topic: &'t Topic, options: &'t dyn Fn() -> Option<Arc<TopicOptions>> },
     /// All topics that a pattern selects.
     Pattern(&'t Pattern),
+    /// A plugin by its name: what holds where a rule says nothing.
+    Plugin(&'t Access),
     /// No topic in particular.
     Broker,
 }
@@ -52,13 +60,15 @@ pub(crate) enum Target<'t> {
 enum Rule {
     /// Nothing.
     Allowed,
+    /// The topic's rule permits it.
+    Permission,
     /// The action is not offered to this kind of caller.
     NotOffered,
     /// The patterns of its API key select the topic; an action that concerns no single topic needs a key for all topics.
     KeyTopics,
-    /// The delivery policy is within the topic's `delivery_max`.
+    /// The topic's rule permits it, and the delivery policy is within the topic's `delivery_max`.
     DeliveryMax,
-    /// A topic that a plugin owns shows its contents only to sessions that the plugin has admitted: anything else would get
+    /// The topic's rule permits it. And a topic that a plugin owns shows its contents only to sessions that the plugin has admitted: anything else would get
     /// around the plugin.
     Admission,
     /// The plugin's capabilities cover it. The host has checked that in the hook, which receives the refusal.
@@ -69,17 +79,18 @@ enum Rule {
 #[rustfmt::skip]
 fn rule(caller: Caller<'_>, action: Action<'_>) -> Rule {
     use Action as A;
-    use Rule::{Admission, Allowed, Capability, DeliveryMax, KeyTopics, NotOffered};
+    use Rule::{Admission, Allowed, Capability, DeliveryMax, KeyTopics, NotOffered, Permission};
 
     // ..................................  session      program     plugin      embedder
     let [session, program, plugin, embedder] = match action {
-        A::Publish                      => [Allowed,     KeyTopics,  Capability, Allowed],
+        A::Publish                      => [Permission,  KeyTopics,  Capability, Allowed],
         A::Subscribe { .. }             => [DeliveryMax, NotOffered, Capability, NotOffered],
         A::SubscribePattern             => [Allowed,     NotOffered, NotOffered, NotOffered],
-        A::Call                         => [Allowed,     KeyTopics,  NotOffered, Allowed],
+        A::Call                         => [Permission,  KeyTopics,  NotOffered, Allowed],
         A::History { .. }               => [Admission,   KeyTopics,  NotOffered, Allowed],
         A::Presence { .. }              => [Admission,   KeyTopics,  NotOffered, Allowed],
         A::Disconnect                   => [NotOffered,  KeyTopics,  Capability, Allowed],
+        A::Revoke                       => [NotOffered,  KeyTopics,  NotOffered, Allowed],
         A::ListTopics                   => [NotOffered,  Allowed,    NotOffered, Allowed],
         A::ListPlugins                  => [NotOffered,  KeyTopics,  NotOffered, Allowed],
         A::ReloadPlugin                 => [NotOffered,  KeyTopics,  NotOffered, Allowed],
@@ -101,11 +112,14 @@ pub(crate) fn check(caller: Caller<'_>, action: Action<'_>, target: Target<'_>) 
     match (rule(caller, action), caller) {
         (Rule::Allowed | Rule::Capability, _) => Ok(()),
         (Rule::KeyTopics, Caller::Program(key)) => check_key_topics(key, action, target),
-        (Rule::DeliveryMax, _) => check_delivery(action, target),
-        (Rule::Admission, _) => check_admission(action, target),
-        (Rule::KeyTopics | Rule::NotOffered, _) => {
-            Err(forbidden(format!("{} may not {}", caller.kind(), verb(action))))
+        (Rule::Permission, Caller::Session(session)) => check_permission(session, action, target),
+        (Rule::DeliveryMax, Caller::Session(session)) => {
+            check_permission(session, action, target).and_then(|()| check_delivery(action, target))
         }
+        (Rule::Admission, Caller::Session(session)) => {
+            check_permission(session, action, target).and_then(|()| check_admission(action, target))
+        }
+        _ => Err(forbidden(format!("{} may not {}", caller.kind(), verb(action)))),
     }
 }
 
@@ -141,8 +155,8 @@ fn check_key_topics(key: &ApiKey, action: Action<'_>, target: Target<'_>) -> Res
             let text = format!("API key \"{name}\" is not for all topics of pattern \"{}\"", pattern.as_str());
             Err(forbidden(text))
         }
-        Target::Broker if patterns.any(|allowed| allowed.as_str() == ">") => Ok(()),
-        Target::Broker => {
+        Target::Plugin(_) | Target::Broker if patterns.any(|allowed| allowed.as_str() == ">") => Ok(()),
+        Target::Plugin(_) | Target::Broker => {
             let text = format!("API key \"{name}\" may not {}: only keys for all topics may", verb(action));
             Err(forbidden(text))
         }
@@ -151,6 +165,45 @@ fn check_key_topics(key: &ApiKey, action: Action<'_>, target: Target<'_>) -> Res
 
 fn key_selects(key: &ApiKey, topic: &Topic) -> bool {
     key.topics.iter().any(|pattern| pattern.matches(topic))
+}
+
+/// Whether the rule of the topic permits a session what it wants; a topic without a rule is refused elsewhere.
+fn check_permission(session: &CallerSession, action: Action<'_>, target: Target<'_>) -> Result<(), Failure> {
+    let privilege = match action {
+        Action::Publish => Privilege::Publish,
+        Action::Subscribe { .. } => Privilege::Subscribe,
+        Action::Call => Privilege::Call,
+        Action::History { .. } => Privilege::History,
+        Action::Presence { .. } => Privilege::Presence,
+        _ => return Ok(()),
+    };
+    let is_permitted = match target {
+        Target::Topic { topic, options } => {
+            options().is_none_or(|options| permits(session.identity(), privilege, &options.access, topic))
+        }
+        Target::Plugin(access) => is_named(session.identity(), privilege.permission(access)),
+        Target::Pattern(_) | Target::Broker => true,
+    };
+    if is_permitted {
+        return Ok(());
+    }
+    let who = match session.identity() {
+        Some(_) => "this user",
+        None => "a session without a user",
+    };
+    let place = if matches!(target, Target::Topic { .. }) { "in this topic" } else { "here" };
+    Err(forbidden(format!("{who} may not {} {place}", privilege_verb(privilege))))
+}
+
+/// What a session wants, as the rest of "may not ...".
+fn privilege_verb(privilege: Privilege) -> &'static str {
+    match privilege {
+        Privilege::Subscribe => "subscribe",
+        Privilege::Publish => "publish",
+        Privilege::Call => "call a plugin",
+        Privilege::History => "read past messages",
+        Privilege::Presence => "see who is present",
+    }
 }
 
 fn check_delivery(action: Action<'_>, target: Target<'_>) -> Result<(), Failure> {
@@ -195,6 +248,7 @@ fn verb(action: Action<'_>) -> &'static str {
         Action::History { .. } => "read its history",
         Action::Presence { .. } => "read its presence",
         Action::Disconnect => "disconnect sessions",
+        Action::Revoke => "revoke tokens",
         Action::ListTopics => "list topics",
         Action::ListPlugins => "list plugins",
         Action::ReloadPlugin => "reload plugins",
@@ -211,6 +265,7 @@ fn operation_verb(operation: ApiOperation) -> &'static str {
         ApiOperation::History => "read history",
         ApiOperation::Presence => "read presence",
         ApiOperation::Disconnect => "disconnect sessions",
+        ApiOperation::Revoke => "revoke tokens",
         ApiOperation::Topics => "list topics",
         ApiOperation::Plugins => "list plugins",
         ApiOperation::Reload => "reload plugins",
@@ -222,7 +277,7 @@ impl Target<'_> {
     fn options(&self) -> Option<Arc<TopicOptions>> {
         match self {
             Target::Topic { options, .. } => options(),
-            Target::Pattern(_) | Target::Broker => None,
+            Target::Pattern(_) | Target::Plugin(_) | Target::Broker => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::request::caller::CallerSession;
 use rialto_protocol::Member;
 
 /// One action of each kind, in the order of the table.
-const ACTIONS: [Action<'static>; 11] = [
+const ACTIONS: [Action<'static>; 12] = [
     Action::Publish,
     Action::Subscribe { delivery: None },
     Action::SubscribePattern,
@@ -15,6 +15,7 @@ const ACTIONS: [Action<'static>; 11] = [
     Action::History { admitted: false },
     Action::Presence { admitted: false },
     Action::Disconnect,
+    Action::Revoke,
     Action::ListTopics,
     Action::ListPlugins,
     Action::ReloadPlugin,
@@ -62,6 +63,7 @@ fn every_caller_and_every_action_has_one_rule() {
         [Caller::Session(&session), Caller::Program(&key), Caller::Plugin { name: &name, hops: 0 }, Caller::Embedder];
     let letter = |rule| match rule {
         Rule::Allowed => '+',
+        Rule::Permission => 'P',
         Rule::NotOffered => '-',
         Rule::KeyTopics => 'K',
         Rule::DeliveryMax => 'D',
@@ -71,7 +73,7 @@ fn every_caller_and_every_action_has_one_rule() {
     let table: Vec<String> =
         ACTIONS.iter().map(|action| callers.iter().map(|caller| letter(rule(*caller, *action))).collect()).collect();
     // Session, program, plugin, embedder.
-    let expected = ["+KC+", "D-C-", "+---", "+K-+", "AK-+", "AK-+", "-KC+", "-+-+", "-K-+", "-K-+", "-K-+"];
+    let expected = ["PKC+", "D-C-", "+---", "PK-+", "AK-+", "AK-+", "-KC+", "-K-+", "-+-+", "-K-+", "-K-+", "-K-+"];
     assert_eq!(table, expected);
 
     // The decisions for a topic without a plugin and without `delivery_max`, and a key for all topics.
@@ -131,8 +133,8 @@ fn every_action_has_one_answer_for_each_scope_of_a_key() {
             scopes.iter().map(answer).collect()
         })
         .collect();
-    // Publish, subscribe, subscribe to a pattern, call, history, presence, disconnect, topics, plugins, both reloads.
-    let expected = ["*+-", "---", "---", "*+-", "*+-", "*+-", "*+-", "***", "*+-", "*+-", "*+-"];
+    // Publish, subscribe, subscribe to a pattern, call, history, presence, disconnect, revoke, topics, plugins, both reloads.
+    let expected = ["*+-", "---", "---", "*+-", "*+-", "*+-", "*+-", "*+-", "***", "*+-", "*+-", "*+-"];
     assert_eq!(table, expected);
 }
 

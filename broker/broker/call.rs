@@ -7,6 +7,7 @@ use rialto_protocol::{Answered, ErrorCode, Failure, Payload, Reply};
 use super::topic_logic::TopicLogic;
 use super::{Broker, parse_topic, wait};
 use crate::access::{self, Action, Target};
+use crate::config::Access;
 use crate::engine::KeyedRequest;
 use crate::request::caller::Caller;
 use crate::request::responder::Responder;
@@ -99,7 +100,10 @@ impl Broker {
     fn check_call(&self, caller: Caller<'_>, target: &CallTarget) -> Result<(), Failure> {
         match target {
             CallTarget::Topic(topic) => self.check(caller, Action::Call, topic),
-            CallTarget::Plugin(_) => access::check(caller, Action::Call, Target::Broker),
+            CallTarget::Plugin(_) => {
+                let access = Access::default_of(self.core.config.load().auth.as_ref());
+                access::check(caller, Action::Call, Target::Plugin(&access))
+            }
         }
     }
 

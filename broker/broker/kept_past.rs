@@ -41,7 +41,7 @@ impl Broker {
         responder: Responder,
     ) -> Option<PendingSubscribe> {
         let wants_past = options.since.is_some() || options.last.is_some();
-        if !wants_past || !entry.stream.has_history() {
+        if !wants_past || !options.may_read_past || !entry.stream.has_history() {
             self.decide_subscribe(entry, caller, options, responder);
             return None;
         }

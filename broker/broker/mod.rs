@@ -2,6 +2,7 @@
 //! and no transport.
 
 pub(crate) mod admin;
+mod authentication;
 mod call;
 pub(crate) mod history;
 mod idempotency;
@@ -32,10 +33,12 @@ pub(crate) use self::publish::PublishRequest;
 pub use self::reload::{ReloadError, Reloaded};
 pub(crate) use self::subscribe::{Departure, SubscribeOptions, SubscribeRequest, presence_of};
 use crate::access::{self, Action, Target};
+use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::CurrentConfig;
 use crate::engine::Engine;
 use crate::hub::Hub;
+use crate::limits::request_rates::SharedRates;
 use crate::limits::seats::SessionLimits;
 use crate::metrics::{Metrics, Snapshot};
 use crate::request::caller::Caller;
@@ -43,8 +46,8 @@ use crate::request::responder::{RequestResult, Responder};
 use crate::shares::Shares;
 use crate::store::Store;
 use crate::topic::Topic;
-use crate::topics::TopicRegistry;
 use crate::topics::presence_timer::PresenceTimer;
+use crate::topics::{TopicEntry, TopicRegistry};
 
 /// The least time that the broker's threads have to stop, even where sessions have none.
 const STOP_WAIT_MIN: Duration = Duration::from_secs(1);
@@ -102,7 +105,10 @@ pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) topics: TopicRegistry,
     pub(crate) plugins: Arc<dyn PluginManager>,
+    pub(crate) auth: Authenticator,
     pub(crate) session_limits: SessionLimits,
+    /// The rates that sessions of a user or an address share.
+    pub(crate) rates: SharedRates,
     /// The memory of idempotency keys.
     pub(crate) key_shares: Arc<Shares>,
     pub(crate) next_shard: AtomicUsize,
@@ -184,6 +190,21 @@ impl Broker {
     /// `forbidden`.
     fn check(&self, caller: Caller<'_>, action: Action<'_>, topic: &Topic) -> Result<(), Failure> {
         access::check(caller, action, Target::Topic { topic, options: &|| self.core.topics.options(topic) })
+    }
+
+    /// The topic, if the caller may do something in it.
+    ///
+    /// # Errors
+    /// `forbidden`, and where the topic cannot be brought into memory.
+    fn admit(&self, caller: Caller<'_>, action: Action<'_>, topic: &Topic) -> Result<Arc<TopicEntry>, Failure> {
+        let topics = &self.core.topics;
+        let Some(entry) = topics.used(topic) else {
+            self.check(caller, action, topic)?;
+            return topics.entry(topic, &self.core.engine, || caller.holder());
+        };
+        let options = || Some(entry.stream.rule_to_decide());
+        access::check(caller, action, Target::Topic { topic, options: &options })?;
+        Ok(entry)
     }
 
     /// The shard that gets the next session: each in turn.

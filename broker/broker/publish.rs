@@ -103,9 +103,8 @@ impl Broker {
     ) -> Option<Arc<TopicEntry>> {
         let PublishRequest { topic, payload, key, echo } = request;
         let found = self
-            .check(caller, Action::Publish, topic)
-            .and_then(|()| self.keyed(key, caller, || Digest::of(None, Some(&payload))))
-            .and_then(|keyed| Ok((keyed, self.core.topics.entry(topic, &self.core.engine, || caller.holder())?)));
+            .admit(caller, Action::Publish, topic)
+            .and_then(|entry| Ok((self.keyed(key, caller, || Digest::of(None, Some(&payload)))?, entry)));
         let (keyed, mut entry) = match found {
             Ok(found) => found,
             Err(failure) => {

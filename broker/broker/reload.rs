@@ -164,6 +164,7 @@ impl Broker {
         if let Some(set_log_level) = &core.set_log_level {
             (set_log_level.0)(&new.server.log);
         }
+        core.auth.set(new.auth.as_ref());
         for lost in core.topics.follow_rules(&*core.store, core.clock.now()) {
             if let Some(logic) = core.plugins.logic(&lost.plugin) {
                 logic.give_up_topic(self, &lost.topic);
@@ -174,6 +175,7 @@ impl Broker {
                 logic.give_up_endpoint(self, path);
             }
         }
+        core.hub.recheck_all();
         let failed = prepared.complete();
         let Changes { applied, restart } = changes;
         let reloaded = Reloaded { applied, restart, failed, warnings };

@@ -7,6 +7,7 @@ use rialto_protocol::{Delivery, ErrorCode, Failure, Gap, Position, Reply, Subscr
 
 use super::Broker;
 use super::kept_past::PendingSubscribe;
+use crate::access::permissions::{Privilege, permits};
 use crate::access::{self, Action, Target};
 use crate::config::TopicOptions;
 use crate::engine::{Retired, View};
@@ -26,6 +27,8 @@ pub(crate) struct SubscribeOptions {
     pub(crate) since: Option<Position>,
     /// How many past messages to send first, or where nothing leads on from `since`.
     pub(crate) last: Option<u64>,
+    /// Whether it may read what is kept of the past; for others nothing is.
+    pub(crate) may_read_past: bool,
     /// What of the past is kept, where it was read.
     pub(crate) kept: Option<KeptRange>,
     /// The delivery policy; none means the topic's own.
@@ -86,10 +89,17 @@ impl Broker {
         let rule = entry.stream.rule_to_decide();
         // The rule may have changed since, and decides from here on.
         access::check(Caller::Session(caller), action, Target::Topic { topic, options: &|| Some(Arc::clone(&rule)) })?;
-        self.choose(&entry, rule, caller, options)?;
+        options.may_read_past = permits(caller.identity(), Privilege::History, &rule.access, topic);
         if options.presence {
+            let action = Action::Presence { admitted: true };
+            access::check(
+                Caller::Session(caller),
+                action,
+                Target::Topic { topic, options: &|| Some(Arc::clone(&rule)) },
+            )?;
             presence_of(&entry)?;
         }
+        self.choose(&entry, rule, caller, options)?;
         Ok(entry)
     }
 
@@ -165,7 +175,8 @@ impl Broker {
         options: &mut SubscribeOptions,
         responder: Responder,
     ) {
-        let SubscribeOptions { since, last, kept, delivery, field, presence, .. } = std::mem::take(options);
+        let SubscribeOptions { since, last, may_read_past, kept, delivery, field, presence, .. } =
+            std::mem::take(options);
         let session = caller.key;
         let delivery = delivery.unwrap_or_else(|| entry.stream.rule().delivery.clone());
         let (topic, position): (Arc<str>, _) = (entry.stream.topic().as_str().into(), view.position());
@@ -175,7 +186,8 @@ impl Broker {
         if since.is_some() || last.is_some() {
             // Of a topic without a history nothing was read, and nothing is kept.
             let kept = kept.unwrap_or_else(|| KeptRange::new(position.clone()));
-            let (plan, more) = kept.plan(since.as_ref(), last, &position, view.oldest_kept());
+            let oldest = if may_read_past { view.oldest_kept() } else { position.offset + 1 };
+            let (plan, more) = kept.plan(since.as_ref(), last, &position, oldest);
             subscribed.more = Some(more);
             planned = Some(plan);
         }
@@ -254,6 +266,32 @@ impl Broker {
         let Some(entry) = self.core.topics.peek(topic) else { return };
         self.core.hub.unsubscribe(caller.key, entry.stream.id());
         self.depart(&entry, caller, departure);
+    }
+
+    /// Whether the rules still allow a session to be subscribed to a topic.
+    ///
+    /// # Errors
+    /// `forbidden`.
+    pub(crate) fn may_stay(&self, caller: &CallerSession, topic: &Topic) -> Result<(), Failure> {
+        self.check(Caller::Session(caller), Action::Subscribe { delivery: None }, topic)?;
+        if let Some(entry) = self.core.topics.peek(topic)
+            && !permits(caller.identity(), Privilege::Presence, &entry.stream.rule().access, topic)
+        {
+            // It may stay without being sent who comes and goes.
+            self.core.hub.unsubscribe(caller.key, entry.stream.id().presence());
+        }
+        Ok(())
+    }
+
+    /// Takes a session out of a topic that it may not be subscribed to any more: at once, whatever its plugin does.
+    pub(crate) fn exclude(&self, caller: &CallerSession, topic: &Topic) {
+        if let Some(entry) = self.core.topics.peek(topic) {
+            self.core.hub.unsubscribe(caller.key, entry.stream.id());
+        }
+        match self.logic_of(topic) {
+            Some(logic) => logic.unsubscribe(self, topic, caller, None),
+            None => self.release(caller, topic, Departure::Final),
+        }
     }
 
     /// A session has ended: its topics' plugins get an event, and its departure is reported as presence. Its shard ends the

@@ -10,6 +10,7 @@ mod config;
 mod connection;
 mod control;
 mod escaped;
+mod explain;
 mod history;
 mod lines;
 mod output;
@@ -19,6 +20,7 @@ mod publish;
 mod reload;
 mod serve;
 mod sub;
+mod token;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -61,6 +63,12 @@ enum Command {
     ApiKey(api_key::ApiKeyArgs),
     /// Checks a configuration and reports every problem in it.
     Check(check::CheckArgs),
+    /// Says what somebody may do with a topic, by which rule, and why.
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::ExplainArgs),
+    /// Makes, checks and inspects tokens of sessions.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Applies the configuration file of a running broker again.
     ///
     /// Waits for the outcome and prints what has changed and what needs a restart. If the file has a problem, or a plugin
@@ -91,6 +99,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "plugins")]
         Some(Command::CompileComponent(args)) => compile_component::run(&args),
         Some(Command::Check(check)) => check::run(check),
+        Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Token(command)) => token::run(&command),
         Some(Command::Config(args)) => config::run(&args),
         Some(Command::Reload(args)) => reload::run(&args),
         Some(Command::Sub(args)) => sub::run(&args),

@@ -40,8 +40,10 @@ impl Config {
         push(&mut out, "[server]", self.server.written());
         push(&mut out, "[sandbox]", self.sandbox.written());
         push(&mut out, "[limits]", self.limits.written());
+        push(&mut out, "[rates]", self.rates.written());
         self.tls.iter().for_each(|tls| push(&mut out, "[tls]", tls.written()));
         self.api.iter().for_each(|api| push(&mut out, "[api]", api.written()));
+        self.auth.iter().for_each(|auth| push(&mut out, "[auth]", auth.written()));
         self.topics.iter().for_each(|rule| push(&mut out, "[[topic]]", rule.written()));
         self.endpoints.iter().for_each(|endpoint| push(&mut out, "[[endpoint]]", endpoint.written()));
         for (name, plugin) in &self.plugins {

@@ -23,8 +23,15 @@ impl Changes {
             (Some(_), None) => changes.restart.push("tls: removed".to_owned()),
         }
         changes.entries("API key", &keys(running.api.as_ref()), &keys(new.api.as_ref()));
+        match (&running.auth, &new.auth) {
+            (Some(running), Some(new)) => changes.table("auth", running.changed(new)),
+            (None, None) => {}
+            (None, Some(_)) => changes.applied.push("auth: added".to_owned()),
+            (Some(_), None) => changes.applied.push("auth: removed".to_owned()),
+        }
         changes.table("sandbox", running.sandbox.changed(&new.sandbox));
         changes.table("limits", running.limits.changed(&new.limits));
+        changes.table("rates", running.rates.changed(&new.rates));
         changes.topics(running, new);
         changes.entries("endpoint", &endpoints(running), &endpoints(new));
         let plugins = |config: &Config| config.plugins.clone().into_iter().collect::<Vec<_>>();

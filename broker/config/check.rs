@@ -8,9 +8,10 @@ use toml::{
 };
 
 use super::{
-    Api, Config, Endpoint, Limits, PluginConfig, Sandbox, Server, Tls, TopicRule, api, endpoints, limits, plugins,
+    Api, Auth, Config, Endpoint, Limits, PluginConfig, Rates, Sandbox, Server, Tls, TopicRule, api, auth, endpoints,
+    limits, plugins,
     problem::Problem,
-    sandbox,
+    rates, sandbox,
     section::{Report, Value, echo_name, nearest},
     server,
     setting::Table,
@@ -22,8 +23,10 @@ pub(super) const TABLES: &[&Table] = &[
     &Server::TABLE,
     &Tls::TABLE,
     &Api::TABLE,
+    &Auth::TABLE,
     &Sandbox::TABLE,
     &Limits::TABLE,
+    &Rates::TABLE,
     &TopicRule::TABLE,
     &Endpoint::TABLE,
     &PluginConfig::TABLE,
@@ -38,8 +41,10 @@ pub(super) fn check<'a>(report: &mut Report, document: &'a DeTable<'a>) -> Confi
             // After `[server]`, whose addresses it needs.
             "tls" => {}
             "api" => config.api = api::check(report, value),
+            "auth" => config.auth = auth::check(report, value),
             "sandbox" => config.sandbox = sandbox::check(report, value),
             "limits" => config.limits = limits::check(report, value),
+            "rates" => config.rates = rates::check(report, value),
             "plugin" => config.plugins = plugins::check(report, value),
             "endpoint" => {
                 config.endpoints = endpoints::check(report, value, &plugins::names(document.get("plugin")));
@@ -47,13 +52,17 @@ pub(super) fn check<'a>(report: &mut Report, document: &'a DeTable<'a>) -> Confi
             "topic" => {
                 let names = plugins::names(document.get("plugin"));
                 // After `[limits]`, in the order of the alphabet.
-                let rules = topics::check(report, value, &names, config.limits.message_bytes);
+                let rules = topics::check(report, value, &names, &config);
                 if !rules.is_empty() {
                     config.topics = rules;
                 }
             }
             _ => report.add(unknown(key, value)),
         }
+    }
+    if config.auth.is_some() && !document.contains_key("topic") {
+        // Nobody has said for whom the topics would be.
+        config.topics.clear();
     }
     config.tls = document.get("tls").and_then(|value| tls::check(report, value, &config.server));
     config
@@ -68,7 +77,7 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
         _ => false,
     };
     let home = TABLES.iter().find(|table| table.keys.contains(&name)).filter(|_| !is_section);
-    let sections = ["server", "tls", "api", "sandbox", "limits", "topic", "endpoint", "plugin"];
+    let sections = ["server", "tls", "api", "auth", "sandbox", "limits", "rates", "topic", "endpoint", "plugin"];
     let near = nearest(name, sections.into_iter());
     let written = |section: &str| TABLES.iter().map(|table| table.header).find(|header| header.contains(section));
     let help = match (home, near.and_then(written)) {
@@ -77,7 +86,7 @@ fn unknown(key: &Spanned<Cow<'_, str>>, value: &Value) -> Problem {
         }
         (None, Some(near)) => format!("did you mean `{near}`?"),
         (None, None) => {
-            "the sections are `[server]`, `[tls]`, `[api]`, `[sandbox]`, `[limits]`, `[[topic]]`, `[[endpoint]]` and \
+            "the sections are `[server]`, `[tls]`, `[api]`, `[auth]`, `[sandbox]`, `[limits]`, `[rates]`, `[[topic]]`, `[[endpoint]]` and \
              `[plugin.NAME]`"
                 .to_owned()
         }
@@ -113,6 +122,8 @@ mod tests {
         ["../plugins/dist/chat.wasm", "../plugins/dist/market.wasm", "certificate.pem", "key.pem"]
             .iter()
             .fold(text.to_owned(), |text, file| text.replace(&format!("\"{file}\""), "\"empty.wasm\""))
+            // A variable that is always there, and long enough for a secret.
+            .replace("RIALTO_JWT_SECRET", "PATH")
     }
 
     fn parse(text: &str) -> Config {
@@ -127,11 +138,14 @@ mod tests {
         let rule = &mut config.topics[0];
         assert_eq!(rule.history.take(), Some(History::default()));
         assert_eq!(rule.patterns.take(), Some(false));
+        let permissions =
+            [&mut rule.subscribe, &mut rule.publish, &mut rule.call, &mut rule.history_for, &mut rule.presence_for];
+        assert!(permissions.into_iter().all(|permission| permission.take().is_some()));
         let endpoint = Endpoint { path: "/raw".to_owned(), plugin: "chat".to_owned() };
         assert_eq!(std::mem::take(&mut config.endpoints), [endpoint]);
         // Defaults that depend on the machine are shown as an example.
         assert!(config.sandbox.cache.take().is_some() && config.server.control.take().is_some());
-        assert_eq!(Config { tls: None, api: None, ..config.clone() }, parse(&complete()));
+        assert_eq!(Config { tls: None, api: None, auth: None, ..config.clone() }, parse(&complete()));
         let tls = config.tls.expect("it is shown");
         let (certificate, key) = (tls.certificate.clone(), tls.key.clone());
         assert_eq!(tls, Tls { certificate, key, ..Tls::default() });
@@ -139,6 +153,10 @@ mod tests {
         let everything = (ApiOperation::ALL.to_vec(), vec![Pattern::parse(">").expect("a pattern")]);
         let [ApiKey { name, sha256, allow, topics }] = &keys[..] else { panic!("one key is shown") };
         assert_eq!((name.as_str(), sha256[0], (allow.clone(), topics.clone())), ("backend", 0xd1, everything));
+        let auth = config.auth.expect("it is shown");
+        assert_eq!((auth.key.len(), auth.jwks.is_some(), auth.cookie.as_deref()), (1, true, Some("session")));
+        let (key, jwks, cookie) = (auth.key.clone(), auth.jwks.clone(), auth.cookie.clone());
+        assert_eq!(auth, Auth { key, jwks, cookie, ..Auth::default() });
         assert_eq!(config.server, Server::default());
         let recordings = config.sandbox.recordings.clone();
         assert!(recordings.ends_with("tests/config/recordings"), "{recordings:?}");

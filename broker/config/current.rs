@@ -14,6 +14,8 @@ pub(crate) struct ActiveConfig {
     config: Config,
     /// The topic rules.
     pub(crate) rules: Rules,
+    /// Whether requests have rate limits.
+    pub(crate) has_rates: bool,
     /// The paths of the raw endpoints, with their plugins.
     pub(crate) endpoints: Endpoints,
 }
@@ -26,7 +28,12 @@ impl ActiveConfig {
     /// Rules that are as they were before are the very same values.
     fn new(config: Config, before: Option<&Rules>) -> Self {
         let endpoints = config.endpoints.iter().map(|endpoint| (endpoint.path.as_str(), endpoint.plugin.as_str()));
-        Self { rules: Rules::of(&config, before), endpoints: Endpoints::new(endpoints), config }
+        Self {
+            rules: Rules::of(&config, before),
+            endpoints: Endpoints::new(endpoints),
+            has_rates: config.rates.are_any(),
+            config,
+        }
     }
 }
 

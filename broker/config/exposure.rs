@@ -63,13 +63,19 @@ impl Exposures {
                 }
             }
         }
-        for hidden in ["plugin.NAME.config", "api.keys"] {
+        for hidden in ["plugin.NAME.config", "api.keys", "auth.key"] {
             all.0.remove(hidden);
         }
         for (path, exposure) in [
             ("api.keys.name", Exposure::Only(is_name)),
             ("api.keys.allow", Exposure::Only(is_operation)),
             ("api.keys.topics", Exposure::Text),
+            ("auth.key.id", Exposure::Only(is_name)),
+            ("auth.key.algorithm", Exposure::Only(is_name)),
+            ("auth.key.secret.env", Exposure::Only(is_variable)),
+            ("auth.key.secret.file", Exposure::Only(is_file_name)),
+            ("auth.key.public_key.env", Exposure::Only(is_variable)),
+            ("auth.key.public_key.file", Exposure::Only(is_file_name)),
             ("plugin.NAME.grants", Exposure::Only(is_capability)),
             ("tls.key", Exposure::Only(is_file_name)),
             ("topic.delivery.policy", Exposure::Text),
@@ -156,6 +162,11 @@ pub(super) fn is_file_name(text: &str) -> bool {
 fn is_name(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ');
     text.len() <= NAME_CHARS_MAX && text.chars().all(fits) && !looks_random(text)
+}
+
+/// Whether this is the name of an environment variable rather than what is in it.
+fn is_variable(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
 
 fn is_amount(text: &str) -> bool {

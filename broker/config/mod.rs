@@ -2,6 +2,7 @@
 //! declared once, in the file of its table, by `settings!` (`setting.rs`).
 
 mod api;
+mod auth;
 mod built;
 mod changes;
 mod check;
@@ -11,11 +12,15 @@ mod exposure;
 mod hide;
 mod limits;
 mod load;
+mod permissions;
 mod plugins;
 mod problem;
+mod public_key;
+mod rates;
 mod reference;
 mod rules;
 mod sandbox;
+mod secret;
 mod section;
 mod server;
 mod setting;
@@ -26,15 +31,21 @@ mod topics;
 use std::collections::BTreeMap;
 
 pub use self::api::{Api, ApiKey};
+pub use self::auth::{Auth, AuthKey, KeyMaterial, TokenAlgorithm};
 pub(crate) use self::changes::Changes;
 pub(crate) use self::current::{ActiveConfig, CurrentConfig};
 pub use self::endpoints::Endpoint;
 pub use self::limits::Limits;
+pub use self::permissions::{Access, Permission, Placeholder};
 pub use self::plugins::{Isolation, PluginConfig};
 pub use self::problem::{Problem, Problems};
+pub use self::rates::Rates;
 pub use self::reference::{demo, markdown, reference, schema};
+#[cfg(feature = "cli")]
+pub(crate) use self::rules::rule_line;
 pub use self::rules::{Rules, TopicOptions};
 pub use self::sandbox::Sandbox;
+pub use self::secret::Secret;
 pub use self::server::Server;
 pub use self::tls::Tls;
 pub use self::topics::{History, OnFailure, TopicRule};
@@ -49,12 +60,16 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The HTTP API and its keys: `[api]`. Default none: the API is off.
     pub api: Option<Api>,
+    /// Authentication of sessions: `[auth]`. Default none: all are anonymous.
+    pub auth: Option<Auth>,
     /// How plugins are compiled: `[sandbox]`.
     pub sandbox: Sandbox,
     /// Limits: sizes, quotas, rate limits and timeouts: `[limits]`.
     pub limits: Limits,
-    /// The topic rules: the `[[topic]]` tables in file order, the first match wins. Never empty after a load: a file
-    /// without any gets one rule for `>`. At most 1,000.
+    /// Rate limits of what sessions ask for: `[rates]`.
+    pub rates: Rates,
+    /// The topic rules: the `[[topic]]` tables in file order, the first match wins. A file without any gets one rule for `>`,
+    /// unless it has `[auth]`. At most 1,000.
     pub topics: Vec<TopicRule>,
     /// The plugins to load, by name: the `[plugin.NAME]` tables. At most 256; names are 1 to 64 of `a-z`, `0-9`, `-`.
     pub plugins: BTreeMap<String, PluginConfig>,
@@ -68,8 +83,10 @@ impl Default for Config {
             server: Server::default(),
             tls: None,
             api: None,
+            auth: None,
             sandbox: Sandbox::default(),
             limits: Limits::default(),
+            rates: Rates::default(),
             topics: vec![TopicRule::default()],
             plugins: BTreeMap::new(),
             endpoints: Vec::new(),

@@ -4,7 +4,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{
-    Api, Endpoint, Limits, PluginConfig, Sandbox, Server, Tls, TopicRule,
+    Api, Auth, Endpoint, Limits, PluginConfig, Rates, Sandbox, Server, Tls, TopicRule,
     endpoints::ENDPOINTS_MAX,
     plugins::{NAME_BYTES_MAX, PLUGINS_MAX},
     setting::{NO_BREAK, Setting, Table, paragraphs},
@@ -79,8 +79,10 @@ pub fn schema() -> String {
             "server": about(&Server::TABLE),
             "tls": about(&Tls::TABLE),
             "api": about(&Api::TABLE),
+            "auth": about(&Auth::TABLE),
             "sandbox": about(&Sandbox::TABLE),
             "limits": about(&Limits::TABLE),
+            "rates": about(&Rates::TABLE),
             "topic": list(&TopicRule::TABLE, RULES_MAX),
             "endpoint": list(&Endpoint::TABLE, ENDPOINTS_MAX),
             "plugin": plugins,
@@ -114,10 +116,11 @@ pub fn markdown() -> String {
     out
 }
 
-/// What a section shows when nothing is said about it: `[tls]` and `[api]` are off.
+/// What a section shows when nothing is said about it: `[tls]`, `[api]` and `[auth]` are off.
 fn shown_alone(table: &Table) -> Show<'static> {
     match table.header {
         "[server]" => Show::On(&[("listen", "\"127.0.0.1:8080\"")]),
+        "[auth]" => Show::Off,
         _ if table.required.is_empty() => Show::On(&[]),
         _ => Show::Off,
     }
@@ -129,7 +132,9 @@ fn opening() -> String {
     let mut out = comment(lines.next().unwrap_or_default());
     out.push_str("#\n");
     out.extend(lines.map(comment));
-    for table in [&Server::TABLE, &Tls::TABLE, &Api::TABLE, &Sandbox::TABLE, &Limits::TABLE] {
+    for table in
+        [&Server::TABLE, &Tls::TABLE, &Api::TABLE, &Auth::TABLE, &Sandbox::TABLE, &Limits::TABLE, &Rates::TABLE]
+    {
         push_table(&mut out, table, table.header, &shown_alone(table));
     }
     out

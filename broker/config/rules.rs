@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rialto_protocol::{Delivery, Policy};
 
-use super::{Config, History, OnFailure, TopicRule};
+use super::permissions::placeholders;
+use super::{Access, Auth, Config, History, OnFailure, TopicRule};
 use crate::topic::{Pattern, Topic};
 
 /// The topic rules in file order.
@@ -20,6 +21,10 @@ pub struct TopicOptions {
     pub rule: usize,
     /// Its pattern.
     pub pattern: Pattern,
+    /// The pattern of the topics that it is for: with `*` where its pattern has a placeholder.
+    pub selects: Pattern,
+    /// Who may do what.
+    pub access: Access,
     /// Name of the plugin that owns the topic.
     pub plugin: Option<Arc<str>>,
     /// Whether messages say which session published them.
@@ -43,7 +48,7 @@ pub struct TopicOptions {
 impl Rules {
     /// The rules of a configuration. Those that are the same before are the very same values.
     pub(super) fn of(config: &Config, before: Option<&Rules>) -> Rules {
-        let mut rules = Rules::new(&config.topics);
+        let mut rules = Rules::with(&config.topics, config.auth.as_ref());
         for rule in &mut rules.rules {
             let same = before.and_then(|before| before.rules.iter().find(|known| *known == rule));
             if let Some(same) = same {
@@ -53,11 +58,18 @@ impl Rules {
         rules
     }
 
-    /// Takes the rules in the order in which they are tried.
+    /// Takes the rules in the order in which they are tried, of a broker that authenticates nobody.
     pub fn new(rules: &[TopicRule]) -> Rules {
+        Self::with(rules, None)
+    }
+
+    /// The same, with what holds where a rule does not say who may do something.
+    pub fn with(rules: &[TopicRule], auth: Option<&Auth>) -> Rules {
         let options = |(rule, from): (usize, &TopicRule)| TopicOptions {
             rule,
             pattern: from.pattern.clone(),
+            selects: placeholders(&from.pattern).0,
+            access: Access::of(from, auth),
             plugin: from.plugin.as_deref().map(Arc::from),
             reveal_publisher: from.reveal_publisher,
             delivery: from.delivery.clone(),
@@ -73,7 +85,12 @@ impl Rules {
 
     /// The options of the first matching rule; none if no rule matches. Linear in the rules: call it once per topic.
     pub fn options(&self, topic: &Topic) -> Option<Arc<TopicOptions>> {
-        self.rules.iter().find(|rule| rule.pattern.matches(topic)).cloned()
+        self.rules.iter().find(|rule| rule.selects.matches(topic)).cloned()
+    }
+
+    /// All rules, in the order in which they are tried.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<TopicOptions>> {
+        self.rules.iter()
     }
 }
 
@@ -81,6 +98,11 @@ impl TopicOptions {
     /// Whether they say the same of a topic, whichever rule it is.
     pub(crate) fn act_as(&self, other: &TopicOptions) -> bool {
         TopicOptions { rule: other.rule, pattern: other.pattern.clone(), ..self.clone() } == *other
+    }
+
+    /// Whether subscriptions by pattern select the topics: they receive every message.
+    pub(crate) fn is_selected(&self) -> bool {
+        self.patterns && self.delivery_max == Policy::Queue
     }
 
     /// Whether subscribers may stay when these follow others: nobody else has to admit them, and what they chose and follow is
@@ -91,6 +113,15 @@ impl TopicOptions {
             && self.delivery_max == other.delivery_max
             && self.presence == other.presence
     }
+}
+
+/// The line of a file, counted from 1, in which the topic rule with this index begins.
+#[cfg(feature = "cli")]
+pub(crate) fn rule_line(text: &str, index: usize) -> Option<usize> {
+    let document = toml::de::DeTable::parse(text).ok()?.into_inner();
+    let toml::de::DeValue::Array(rules) = document.get("topic")?.get_ref() else { return None };
+    let at = rules.get(index)?.span().start;
+    Some(1 + text.get(..at)?.matches('\n').count())
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use serde_json::json;
 use toml::de::DeValue;
 
 use super::{
+    Access, Config,
+    permissions::{self, Permission, permission, placeholders},
     problem::Problem,
     section::{Report, Section, Text, Value, as_text, echo, grouped, nearest, wrong_type},
     setting::{Choice, Custom, Flag, Form, Table, Written, quoted, settings},
@@ -41,7 +43,24 @@ settings! {
         /// of these limits is reached. Without the table nothing is kept:
         history: Option<History> = None => Custom { form: history };
         /// Presence: whether subscribers can see who else is subscribed.
-        presence: bool = false => Flag;
+        presence: bool = false => Custom { form: presence };
+        /// Who may subscribe: `"anyone"`, `"user"` (every user), `"role:NAME"`, `"token"` (whose token lists the topic),
+        /// `"nobody"`, or a list of these. A pattern delivers the topics to which the session may subscribe. Where nothing is
+        /// given, everyone may do everything in a broker without `[auth]`; with it users may, and sessions without one may
+        /// subscribe where they are served.
+        ///
+        /// In `pattern` a token `{user}` is the session's own user, `{role}` one of its roles, with what cannot be in a token
+        /// percent-encoded: `accounts.{user}` lets everyone into the own account only. What a token lists is not bound to that.
+        subscribe: Option<Permission> = None => Custom { form: || permission().example("\"user\"") };
+        /// Who may publish.
+        publish: Option<Permission> = None => Custom { form: || permission().example("[\"role:trader\", \"token\"]") };
+        /// Who may call the plugin.
+        call: Option<Permission> = None => Custom { form: || permission().example("\"user\"") };
+        /// Who may read past messages, also those that a subscription begins with: others begin with the next message.
+        /// `history = "user"` is this with the limits' defaults.
+        history_for: Option<Permission> = None => Custom { form: || permission().example("\"user\"") };
+        /// Who may see who is present. `presence = "user"` is `presence = true` with this.
+        presence_for: Option<Permission> = None => Custom { form: || permission().example("\"user\"") };
         /// Whether subscriptions by pattern select these topics. The plugin is not asked about such subscriptions, so the
         /// default is false for topics of a plugin and true for all others.
         patterns: Option<bool> = None => Custom { form: || Form::of(json!({ "type": "boolean" })).example("false") };
@@ -108,7 +127,13 @@ fn delivery() -> Form {
 }
 
 fn history() -> Form {
-    Form::table(&History::TABLE)
+    let table = Form::table(&History::TABLE);
+    Form { schema: json!({ "anyOf": [table.schema, permission().schema] }), ..table }
+}
+
+/// Whether there is presence, or for whom.
+fn presence() -> Form {
+    Form::of(json!({ "anyOf": [{ "type": "boolean" }, permission().schema] }))
 }
 
 impl Written for Pattern {
@@ -147,7 +172,7 @@ pub(super) fn check<'a>(
     report: &mut Report,
     value: &'a Value<'a>,
     plugins: &[&str],
-    message_bytes: usize,
+    config: &Config,
 ) -> Vec<TopicRule> {
     let DeValue::Array(tables) = value.get_ref() else {
         let title = "topic rules are a list: `[[topic]]`, with two brackets";
@@ -162,14 +187,29 @@ pub(super) fn check<'a>(
     let mut rules = Vec::new();
     let mut spans: Vec<Range<usize>> = Vec::new();
     for table in tables.iter() {
-        let Some((rule, span)) = check_rule(report, table, plugins, message_bytes) else {
+        let Some((rule, span)) = check_rule(report, table, plugins, config.limits.message_bytes) else {
             continue;
         };
         check_reach(report, &rules, &spans, &rule.pattern, &span);
         rules.push(rule);
         spans.push(span);
     }
+    warn_of_open_rules(report, &rules, &spans, config);
     rules
+}
+
+/// Warns of topics that everyone may write to from other machines, unless a rule says so in words.
+fn warn_of_open_rules(report: &mut Report, rules: &[TopicRule], spans: &[Range<usize>], config: &Config) {
+    let is_public = config.server.listen.iter().any(|address| !address.ip().is_loopback());
+    if !is_public || !Access::default_of(config.auth.as_ref()).publish.anyone {
+        return;
+    }
+    let mut open = rules.iter().zip(spans).filter(|(rule, _)| rule.publish.is_none()).map(|(_, span)| span.clone());
+    let Some(first) = open.next() else { return };
+    let title = "everyone who reaches this address may publish to these topics";
+    let help = "say who may: `publish = \"user\"` with `[auth]`, `\"nobody\"`, or `\"anyone\"` if that is meant";
+    let problem = Problem::at(first, title).help(help);
+    report.warn(open.fold(problem, |problem, span| problem.also(span, "and these")));
 }
 
 fn check_rule<'a>(
@@ -186,7 +226,7 @@ fn check_rule<'a>(
         rule.plugin = Some(name.value.to_owned());
     }
     check_delivery(report, &section, &mut rule);
-    rule.history = section.get("history").and_then(|value| check_history(report, value, message_bytes));
+    check_permissions(report, &section, &mut rule, message_bytes);
     rule.patterns = section.get("patterns").and_then(|value| report.flag("patterns", value, false));
     if section.get("pattern").is_none() && !report.torn {
         let title = "a topic rule needs a `pattern`";
@@ -194,7 +234,13 @@ fn check_rule<'a>(
     }
     let text = section.text(report, "pattern", "\"chat.*\"")?;
     match Pattern::parse(text.value) {
-        Ok(pattern) => rule.pattern = pattern,
+        Ok(pattern) => {
+            if let Some((title, help)) = permissions::fault(&pattern) {
+                report.add(Problem::at(text.span, title).help(help));
+                return None;
+            }
+            rule.pattern = pattern;
+        }
         Err(error) => {
             let span = error.at().map_or(text.span.clone(), |at| text.inside(report.text, at));
             let help = match error {
@@ -208,6 +254,43 @@ fn check_rule<'a>(
         }
     }
     Some((rule, text.span))
+}
+
+/// Who may do what. A permission may also stand where a rule says that a topic has history or presence.
+fn check_permissions(report: &mut Report, section: &Section, rule: &mut TopicRule, message_bytes: usize) {
+    for (key, permission) in [
+        ("subscribe", &mut rule.subscribe),
+        ("publish", &mut rule.publish),
+        ("call", &mut rule.call),
+        ("history_for", &mut rule.history_for),
+        ("presence_for", &mut rule.presence_for),
+    ] {
+        *permission = section.get(key).and_then(|value| permissions::check(report, key, value));
+    }
+    let is_permission = |value: &Value| matches!(value.get_ref(), DeValue::String(_) | DeValue::Array(_));
+    match section.get("history") {
+        Some(value) if is_permission(value) => {
+            rule.history = Some(History::default());
+            rule.history_for = permissions::check(report, "history", value);
+        }
+        other => rule.history = other.and_then(|value| check_history(report, value, message_bytes)),
+    }
+    match section.get("presence") {
+        Some(value) if is_permission(value) => {
+            rule.presence = true;
+            rule.presence_for = permissions::check(report, "presence", value);
+        }
+        Some(value) => rule.presence = report.flag("presence", value, false).unwrap_or_default(),
+        None => {}
+    }
+    for (key, long) in [("history", "history_for"), ("presence", "presence_for")] {
+        if let (Some(short), Some(long_value)) =
+            (section.get(key).filter(|value| is_permission(value)), section.get(long))
+        {
+            let title = format!("`{long}` says again what `{key}` says");
+            report.add(Problem::at(long_value.span(), title).also(short.span(), "here").help("keep one of them"));
+        }
+    }
 }
 
 /// The policy of a rule and its `delivery_max`.
@@ -336,7 +419,9 @@ fn check_reach(
     pattern: &Pattern,
     span: &Range<usize>,
 ) {
-    let earlier: Vec<&Pattern> = rules.iter().map(|rule| &rule.pattern).collect();
+    let selected: Vec<Pattern> = rules.iter().map(|rule| placeholders(&rule.pattern).0).collect();
+    let earlier: Vec<&Pattern> = selected.iter().collect();
+    let pattern = &placeholders(pattern).0;
     let Some(takers) = takers(&earlier, pattern) else {
         return;
     };

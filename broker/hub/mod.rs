@@ -18,6 +18,7 @@ use rialto_protocol::{Closing, Failure};
 pub(crate) use self::routing::audience::{Audience, FieldPlace, TooManyFields};
 pub(crate) use self::routing::patterns::{Patterns, Selectors, TooManyPatterns};
 pub(crate) use self::routing::reach::Reach;
+pub(crate) use self::routing::scope::{Scope, ScopedPattern};
 pub(crate) use self::session::in_flight::{InFlight, InFlightGuard};
 pub(crate) use self::session::live_buffer::LIVE_MESSAGES_MAX;
 pub(crate) use self::session::push::{Push, What};
@@ -42,7 +43,7 @@ pub(crate) use crate::identity::{SessionKey, StreamId, StreamKind};
 use crate::message::SharedMessage;
 use crate::metrics::Metrics;
 use crate::shares::Holder;
-use crate::topic::{Pattern, Topic};
+use crate::topic::Topic;
 
 /// The settings that shards need.
 #[derive(Clone, Copy, Debug)]
@@ -236,7 +237,7 @@ impl Hub {
         self.inboxes[session.shard()].push(Command::Page { session, replay, page: Box::new(page) });
     }
 
-    /// Subscribes a session to a pattern from now on; `then` runs before any publisher can see a new pattern.
+    /// Subscribes a session to patterns from now on; `then` runs before any publisher can see a new pattern.
     ///
     /// # Errors
     /// [`TooManyPatterns`]; `then` has not run.
@@ -244,20 +245,27 @@ impl Hub {
         &self,
         session: SessionKey,
         holder: &Holder,
-        pattern: &Pattern,
+        patterns: &[ScopedPattern],
         then: impl FnOnce(),
     ) -> Result<(), TooManyPatterns> {
-        self.patterns.enter(pattern, (session.shard(), holder), |Selector { stream, audience }| {
+        let select = |Selector { stream, audience }: &Selector| {
             let (stream, audience) = (*stream, Arc::clone(audience));
             self.inboxes[session.shard()].push(Command::Select { session, stream, audience });
-            then();
-        })
+        };
+        self.patterns.enter(patterns, (session.shard(), holder), select, then)
     }
 
-    /// Ends a session's subscription to a pattern.
-    pub(crate) fn deselect(&self, session: SessionKey, pattern: &Pattern) {
-        if let Some(stream) = self.patterns.stream(pattern) {
+    /// Ends a session's subscription to patterns.
+    pub(crate) fn deselect(&self, session: SessionKey, patterns: &[ScopedPattern]) {
+        for stream in patterns.iter().filter_map(|pattern| self.patterns.stream(pattern)) {
             self.unsubscribe(session, stream);
+        }
+    }
+
+    /// Has every session look at its permissions and its token again.
+    pub(crate) fn recheck_all(&self) {
+        for shard in 0..self.shards() {
+            self.run_on(shard, |shard| shard.recheck_all());
         }
     }
 

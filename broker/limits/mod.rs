@@ -3,4 +3,5 @@
 pub(crate) mod count;
 pub(crate) mod quota;
 pub(crate) mod rate;
+pub(crate) mod request_rates;
 pub(crate) mod seats;

@@ -30,6 +30,17 @@ impl Rate {
         self.due = Some(due + each);
         Ok(())
     }
+
+    /// Takes so many of `per_s` events per second, if there is room for one: what is more than that delays those that follow.
+    ///
+    /// # Errors
+    /// As [`Rate::take`].
+    pub(crate) fn take_some(&mut self, per_s: u32, events: u32, now: Instant) -> Result<(), Duration> {
+        self.take(per_s, now)?;
+        let more = SECOND.saturating_mul(events.saturating_sub(1)) / per_s.max(1);
+        self.due = self.due.and_then(|due| due.checked_add(more));
+        Ok(())
+    }
 }
 
 /// A rate limit for each of many keys. Unused ones are removed.
@@ -58,6 +69,14 @@ impl<K: Clone + Eq + Hash> RatesByKey<K> {
     /// # Errors
     /// As [`Rate::take`].
     pub(crate) fn take(&self, key: &K, per_s: u32, now: Instant) -> Result<(), Duration> {
+        self.take_some(key, per_s, 1, now)
+    }
+
+    /// The same for so many events.
+    ///
+    /// # Errors
+    /// As [`Rate::take_some`].
+    pub(crate) fn take_some(&self, key: &K, per_s: u32, events: u32, now: Instant) -> Result<(), Duration> {
         // No code panics between two changes under this lock, so a poisoned one is consistent.
         let RateState { rates, sweep_at } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if rates.len() >= *sweep_at {
@@ -65,7 +84,7 @@ impl<K: Clone + Eq + Hash> RatesByKey<K> {
             rates.shrink_to(SWEEP_MIN);
             *sweep_at = SWEEP_MIN.max(2 * rates.len());
         }
-        rates.entry(key.clone()).or_default().take(per_s, now)
+        rates.entry(key.clone()).or_default().take_some(per_s, events, now)
     }
 }
 

@@ -6,6 +6,7 @@ use rialto_protocol::{CloseCode, Closing};
 
 use super::count::{Count, Counted};
 use super::quota::{Quota, QuotaSlot};
+use crate::auth::identity::Identity;
 use crate::config::Limits;
 use crate::shares::network::Network;
 
@@ -22,8 +23,8 @@ pub(crate) struct SessionLimits {
 /// The outcome of asking for a session: a permit, or a refusal that the client is sent.
 #[derive(Default)]
 pub(crate) struct SessionPermit {
-    /// The authenticated user.
-    pub(crate) user: Option<Arc<str>>,
+    /// Who the session belongs to; none for an anonymous one.
+    pub(crate) identity: Option<Arc<Identity>>,
     /// Why the session must be closed at once.
     pub(crate) refused: Option<Closing>,
     pub(crate) slots: PermitShares,
@@ -37,6 +38,15 @@ pub(crate) struct PermitShares {
     of_address: Option<Box<QuotaSlot<Network>>>,
 }
 
+/// Which limit of sessions is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoPermit {
+    /// That of all sessions.
+    Full,
+    /// That of the user's.
+    User,
+}
+
 impl SessionPermit {
     /// The network of the session; none where limits per address do not apply.
     pub(crate) fn network(&self) -> Option<Network> {
@@ -45,31 +55,43 @@ impl SessionPermit {
 }
 
 impl SessionLimits {
-    /// A permit for a session without a user, if the limits allow it.
-    pub(crate) fn permit(&self, limits: &Limits, of_address: Option<QuotaSlot<Network>>) -> Option<SessionPermit> {
-        let open = self.open.take(limits.sessions)?;
-        let slots = PermitShares { _open: Some(open), _of_user: None, of_address: of_address.map(Box::new) };
-        Some(SessionPermit { slots, ..SessionPermit::default() })
+    /// A permit for a session, if the limits allow it.
+    ///
+    /// # Errors
+    /// [`NoPermit`] says which limit is reached.
+    pub(crate) fn permit(
+        &self,
+        limits: &Limits,
+        identity: Option<Arc<Identity>>,
+        of_address: Option<QuotaSlot<Network>>,
+    ) -> Result<SessionPermit, NoPermit> {
+        let open = self.open.take(limits.sessions).ok_or(NoPermit::Full)?;
+        let of_user = match &identity {
+            Some(identity) => {
+                let slot = self.slot_of_user(limits, &identity.user).ok_or(NoPermit::User)?;
+                Some(Box::new(slot))
+            }
+            None => None,
+        };
+        let slots = PermitShares { _open: Some(open), _of_user: of_user, of_address: of_address.map(Box::new) };
+        Ok(SessionPermit { identity, refused: None, slots })
+    }
+
+    /// A place among the sessions of a user, if there is one.
+    pub(crate) fn slot_of_user(&self, limits: &Limits, user: &Arc<str>) -> Option<QuotaSlot<Arc<str>>> {
+        self.users.take(user, limits.sessions_per_user)
     }
 
     /// A permit for a session whose upgrade has been answered: beyond a limit it carries the refusal, so that the session is
     /// closed with a reason.
-    pub(crate) fn permit_or_refusal(&self, limits: &Limits, user: Option<&str>) -> SessionPermit {
-        let Some(permit) = self.permit(limits, None) else {
-            return refused(CloseCode::TryAgainLater, "session limit reached, try again later");
-        };
-        let Some(user) = user else { return permit };
-        let user = Arc::from(user);
-        match self.users.take(&user, limits.sessions_per_user) {
-            Some(slot) => {
-                let slots = PermitShares { _of_user: Some(Box::new(slot)), ..permit.slots };
-                SessionPermit { user: Some(user), slots, ..permit }
-            }
-            None => {
+    pub(crate) fn permit_or_refusal(&self, limits: &Limits, identity: Option<Arc<Identity>>) -> SessionPermit {
+        self.permit(limits, identity, None).unwrap_or_else(|reason| match reason {
+            NoPermit::Full => refused(CloseCode::TryAgainLater, "session limit reached, try again later"),
+            NoPermit::User => {
                 let message = format!("session limit of this user reached: {}", limits.sessions_per_user);
                 refused(CloseCode::TooMany, &message)
             }
-        }
+        })
     }
 }
 

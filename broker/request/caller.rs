@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rialto_protocol::Member;
 
+use crate::auth::identity::Identity;
 use crate::config::ApiKey;
 use crate::identity::SessionKey;
 use crate::shares::Holder;
@@ -80,12 +81,22 @@ impl<'c> Caller<'c> {
 pub(crate) struct CallerSession {
     pub(crate) key: SessionKey,
     pub(crate) member: Member,
-    /// The secret that its client made up, by which a later session of it is known.
-    pub(crate) instance: Option<Arc<str>>,
+    belongs_to: SessionOwner,
     /// The network that it comes from; none for one to which limits per address do not apply.
     pub(crate) network: Option<Network>,
     /// The topics to which plugins have subscribed it without a request.
     pub(crate) assigned: Arc<AssignedTopics>,
+}
+
+/// Who a session belongs to, as far as that is known.
+#[derive(Clone, Debug, Default)]
+enum SessionOwner {
+    #[default]
+    Nobody,
+    /// The client that made up this secret, by which a later session of it is known.
+    Instance(Arc<Box<str>>),
+    /// A user.
+    User(Arc<Identity>),
 }
 
 /// The topics to which plugins have subscribed a session.
@@ -104,7 +115,36 @@ struct AssignedList {
 
 impl CallerSession {
     pub(crate) fn new(key: SessionKey, member: Member, network: Option<Network>) -> Self {
-        Self { key, member, instance: None, network, assigned: Arc::default() }
+        Self { key, member, belongs_to: SessionOwner::Nobody, network, assigned: Arc::default() }
+    }
+
+    /// Who it belongs to; none for an anonymous session.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        match &self.belongs_to {
+            SessionOwner::User(identity) => Some(identity),
+            SessionOwner::Nobody | SessionOwner::Instance(_) => None,
+        }
+    }
+
+    /// It belongs to this user from now on.
+    pub(crate) fn set_identity(&mut self, identity: Arc<Identity>) {
+        self.member.user = Some(Arc::clone(&identity.user));
+        self.belongs_to = SessionOwner::User(identity);
+    }
+
+    /// The secret that its client made up, by which a later session of it is known; none where it has a user.
+    pub(crate) fn instance(&self) -> Option<&str> {
+        match &self.belongs_to {
+            SessionOwner::Instance(instance) => Some(instance),
+            SessionOwner::Nobody | SessionOwner::User(_) => None,
+        }
+    }
+
+    /// Sets that secret. It means nothing where there is a user.
+    pub(crate) fn set_instance(&mut self, instance: &str) {
+        if matches!(self.belongs_to, SessionOwner::Nobody) {
+            self.belongs_to = SessionOwner::Instance(Arc::new(instance.into()));
+        }
     }
 
     /// Whose share of bounded places it uses.
@@ -118,9 +158,9 @@ impl CallerSession {
 
     /// Nobody else may learn by a key what this session did, or keep it from using the key.
     fn key_owner(&self) -> KeyOwner {
-        match (&self.member.user, &self.instance) {
+        match (&self.member.user, self.instance()) {
             (Some(user), _) => KeyOwner::User(Arc::clone(user)),
-            (None, Some(instance)) => KeyOwner::Instance(Arc::clone(instance)),
+            (None, Some(instance)) => KeyOwner::Instance(instance.into()),
             (None, None) => KeyOwner::Session(Arc::clone(&self.member.session)),
         }
     }

@@ -27,7 +27,7 @@ use super::http::proxy::{self, Origin};
 use super::http::query::{BadQuery, Query};
 use super::http::refusal::{Rejection, with_cors};
 use super::http::stream::Stream;
-use super::http::{failure, pages};
+use super::http::{credentials, failure, pages};
 use super::streaming::bridge::Bridge;
 use super::streaming::poll::Poll;
 use super::streaming::sse::{self, EventStreamRequest};
@@ -37,10 +37,11 @@ use super::websocket::upgrade::{
     Handshake, check_head, check_program, check_raw_endpoint, check_reader, check_websocket, wants_upgrade,
 };
 use super::{Front, api, websocket};
+use crate::auth::identity::Identity;
 use crate::broker::Broker;
 use crate::config::ActiveConfig;
 use crate::limits::quota::QuotaSlot;
-use crate::limits::seats::SessionPermit;
+use crate::limits::seats::{NoPermit, SessionPermit};
 use crate::shares::network::Network;
 
 /// Most requests of one connection, and the age at which it ends with the next one, so that no client occupies a connection
@@ -271,7 +272,9 @@ impl HttpConnection<'_> {
             None => check_websocket(&request, &config.server, origin.secure)?,
             Some(_) => check_raw_endpoint(&request, &config.server, origin.secure)?,
         };
-        let permit = self.permit(config, &request)?;
+        // A session of the protocol may send its token later.
+        let identity = self.authenticate(config, &request, endpoint.is_none())?;
+        let permit = self.permit(config, &request, identity)?;
         let response = switching(&handshake);
         let protocol = endpoint.map_or(Protocol::Frames(handshake.codec), Protocol::Raw);
         self.take_over(protocol, permit);
@@ -315,7 +318,8 @@ impl HttpConnection<'_> {
         let opening = query(request).and_then(|query| EventStreamRequest::read(&query, request.headers()));
         match opening {
             Ok(opening) => {
-                let permit = self.permit(config, request)?;
+                let identity = self.authenticate(config, request, false)?;
+                let permit = self.permit(config, request, identity)?;
                 self.takeover.begin().await;
                 let writer = opening.into_writer(reader, request.version());
                 self.take_over(Protocol::Rewritten(writer.requests(), Box::new(writer)), permit);
@@ -351,12 +355,33 @@ impl HttpConnection<'_> {
     }
 
     /// A session that takes the connection over, and with it the slot of its address.
-    fn permit<B>(&self, config: &ActiveConfig, request: &Request<B>) -> Result<SessionPermit, Rejection> {
+    fn permit<B>(
+        &self,
+        config: &ActiveConfig,
+        request: &Request<B>,
+        identity: Option<Arc<Identity>>,
+    ) -> Result<SessionPermit, Rejection> {
         let of_address = match self.of_proxied(config, self.origin(config, request))? {
             None => take(&self.of_address),
             some => some,
         };
-        self.admit(config, of_address)
+        self.admit(config, identity, of_address)
+    }
+
+    /// Who the request's token belongs to; none for a request without one, which may have to come with one.
+    fn authenticate<B>(
+        &self,
+        config: &ActiveConfig,
+        request: &Request<B>,
+        may_follow: bool,
+    ) -> Result<Option<Arc<Identity>>, Rejection> {
+        let Some(auth) = config.auth.as_ref() else { return Ok(None) };
+        let Some(token) = credentials::token(request, auth, &config.server) else {
+            return if auth.anonymous || may_follow { Ok(None) } else { Err(credentials::required()) };
+        };
+        let (core, network) = (&self.front.broker.core, Network::of(self.origin(config, request).address));
+        let verified = core.auth.verify(&token, Some(network), core.clock.unix_ms());
+        verified.map(Some).map_err(|failure| credentials::refused(&failure))
     }
 
     fn take_over(&self, protocol: Protocol, permit: SessionPermit) {
@@ -370,7 +395,8 @@ impl HttpConnection<'_> {
     /// Starts a session for a client without WebSocket. The connection keeps holding the slot of its address.
     fn bridge(&self, config: &ActiveConfig, request: &Request<Incoming>) -> Result<Bridge, Rejection> {
         let of_address = self.of_proxied(config, self.origin(config, request))?;
-        Ok(Bridge::begin(&self.front.broker, self.admit(config, of_address)?))
+        let identity = self.authenticate(config, request, false)?;
+        Ok(Bridge::begin(&self.front.broker, self.admit(config, identity, of_address)?))
     }
 
     fn origin<B>(&self, config: &ActiveConfig, request: &Request<B>) -> Origin {
@@ -385,12 +411,30 @@ impl HttpConnection<'_> {
         self.front.connections.take_address_slot(config, origin.address).map_err(|_| too_many_of_address())
     }
 
-    fn admit(&self, config: &ActiveConfig, of_address: Option<QuotaSlot<Network>>) -> Result<SessionPermit, Rejection> {
+    fn admit(
+        &self,
+        config: &ActiveConfig,
+        identity: Option<Arc<Identity>>,
+        of_address: Option<QuotaSlot<Network>>,
+    ) -> Result<SessionPermit, Rejection> {
         self.front.admission.admit(config.limits.admissions_per_s, Instant::now()).map_err(|seconds| {
             let text = "rate limit: too many new sessions per second, try again later";
             Rejection::later(StatusCode::SERVICE_UNAVAILABLE, text, seconds)
         })?;
-        self.front.broker.core.session_limits.permit(&config.limits, of_address).ok_or_else(session_limit)
+        // A poll leaves the slot of its address with the connection.
+        let of_connection =
+            self.of_address.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|slot| *slot.key());
+        let network = of_address.as_ref().map(|slot| *slot.key()).or(of_connection);
+        let per_s = config.rates.address_sessions;
+        if let Some(network) = network.filter(|_| per_s > 0) {
+            let taken = self.front.broker.core.rates.sessions.take(&network, per_s, Instant::now());
+            taken.map_err(|_| too_many("rate limit: too many new sessions of this address, try again later"))?;
+        }
+        let permit = self.front.broker.core.session_limits.permit(&config.limits, identity, of_address);
+        permit.map_err(|reason| match reason {
+            NoPermit::Full => limit("session limit reached, try again later"),
+            NoPermit::User => too_many("session limit of this user reached, try again later"),
+        })
     }
 }
 
@@ -406,16 +450,15 @@ fn connection_limit() -> Rejection {
     limit("connection limit reached, try again later")
 }
 
-fn session_limit() -> Rejection {
-    limit("session limit reached, try again later")
-}
-
 fn limit(text: &'static str) -> Rejection {
     Rejection::later(StatusCode::SERVICE_UNAVAILABLE, text, retry_seconds(LIMIT_SPREAD))
 }
 
 fn too_many_of_address() -> Rejection {
-    let text = "connection limit of this address reached, try again later";
+    too_many("connection limit of this address reached, try again later")
+}
+
+fn too_many(text: &'static str) -> Rejection {
     Rejection::later(StatusCode::TOO_MANY_REQUESTS, text, retry_seconds(LIMIT_SPREAD))
 }
 

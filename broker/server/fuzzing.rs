@@ -92,6 +92,10 @@ impl Handler for Echo {
 
     async fn ready(&mut self) {}
 
+    async fn recheck(&mut self) -> Result<(), Ending> {
+        Ok(())
+    }
+
     fn end_some(&mut self) -> bool {
         false
     }

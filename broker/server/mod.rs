@@ -30,6 +30,7 @@ use self::api::Api;
 use self::control::Control;
 use self::http::hosts::Hosts;
 use self::tls::Tls;
+use crate::auth::identity::Identity;
 use crate::broker::Broker;
 use crate::config::{self, ActiveConfig, Limits};
 use crate::hub::Duplex;
@@ -199,7 +200,9 @@ impl Broker {
     /// Like [`Broker::serve_websocket`], for a user that your server has authenticated. The session's `user` is that name; a
     /// session beyond `sessions_per_user` is closed with 4005.
     pub fn serve_websocket_as(&self, user: &str, stream: impl Duplex + 'static, codec: Codec) {
-        let permit = self.core.session_limits.permit_or_refusal(&self.core.config.load().limits, Some(user));
+        let identity = Identity::of_user(user.into(), None);
+        let permit =
+            self.core.session_limits.permit_or_refusal(&self.core.config.load().limits, Some(Arc::new(identity)));
         websocket::start_other(self, Box::new(stream), Box::default(), codec, permit);
     }
 }

@@ -23,6 +23,8 @@ const PAST_WORK: usize = 8;
 pub(super) enum List {
     Subscribe(IntoIter<(Subscribe<'static>, Responder)>),
     Unsubscribe(IntoIter<(Target, Responder)>),
+    /// The subscriptions whose permissions are to be looked at again.
+    Recheck(IntoIter<Topic>, IntoIter<Pattern>),
     /// All topics of a session that has ended.
     End(IntoIter<(Topic, Arc<SubscriptionState>)>),
 }
@@ -76,6 +78,7 @@ impl Session {
             let done = match &mut *list {
                 List::Subscribe(requests) => self.subscribe_next(requests),
                 List::Unsubscribe(targets) => self.unsubscribe_next(targets),
+                List::Recheck(topics, patterns) => self.recheck_next(topics, patterns),
                 List::End(_) => None,
             };
             match done {
@@ -113,10 +116,20 @@ impl Session {
             },
             Target::Pattern(pattern) => {
                 if self.patterns.remove(&pattern).is_some() {
-                    self.broker.core.hub.deselect(self.caller.key, &pattern);
+                    self.broker.core.hub.deselect(self.caller.key, &self.scoped(&pattern));
+                    self.set_scoped(&pattern, Vec::new());
                 }
                 part.ok(Reply::Unsubscribed);
             }
+        }
+        Some(1)
+    }
+
+    /// Looks at the permissions of the next subscription.
+    fn recheck_next(&mut self, topics: &mut IntoIter<Topic>, patterns: &mut IntoIter<Pattern>) -> Option<usize> {
+        match topics.next() {
+            Some(topic) => self.recheck_topic(&topic),
+            None => self.recheck_pattern(&patterns.next()?),
         }
         Some(1)
     }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwapOption, Guard};
 use dashmap::mapref::entry::Entry as Slot;
-use rialto_protocol::{ErrorCode, Failure, Policy};
+use rialto_protocol::{ErrorCode, Failure};
 
 use crate::collections::parted_map::{Pace, PartedMap};
 use crate::config::{ActiveConfig, CurrentConfig, TopicOptions};
@@ -181,13 +181,7 @@ impl TopicRegistry {
         engine: &Engine,
         holder: impl FnOnce() -> Holder,
     ) -> Result<Arc<TopicEntry>, Failure> {
-        if let Some(there) = self.topics.part(topic).get(topic) {
-            let entry = Arc::clone(&there.key().0);
-            drop(there);
-            if !entry.has_rule() {
-                return Err(no_rule(topic));
-            }
-            entry.used_ms.store(self.now_ms(), Relaxed);
+        if let Some(entry) = self.used(topic) {
             return Ok(entry);
         }
         let config = self.config.get();
@@ -212,6 +206,13 @@ impl TopicRegistry {
                 }
             }
         }
+    }
+
+    /// The topic, if it is in memory, where it stays for a while.
+    pub(crate) fn used(&self, topic: &Topic) -> Option<Arc<TopicEntry>> {
+        let entry = self.peek(topic)?;
+        entry.used_ms.store(self.now_ms(), Relaxed);
+        Some(entry)
     }
 
     /// The same for a topic that was forgotten meanwhile.
@@ -249,7 +250,7 @@ impl TopicRegistry {
         let id = StreamId::topic(self.next.fetch_add(1, Relaxed));
         let presence = rule.presence.then(|| self.new_presence(topic, id, config));
         let audience = Arc::new(Audience::new(self.hub.shards(), &rule.delivery));
-        let reach = Reach::new(audience, self.hub.patterns().place(topic), is_selected(&rule));
+        let reach = Reach::new(audience, self.hub.patterns().place(topic), Arc::clone(&rule));
         let account = self.account(&rule.pattern, share.holder());
         Ok(TopicEntry {
             used_ms: AtomicU64::new(self.now_ms()),
@@ -317,11 +318,6 @@ impl TopicRegistry {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
-}
-
-/// Whether subscriptions by pattern select the topics of a rule: they receive every message.
-fn is_selected(rule: &TopicOptions) -> bool {
-    rule.patterns && rule.delivery_max == Policy::Queue
 }
 
 fn no_rule(topic: &Topic) -> Failure {

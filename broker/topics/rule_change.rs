@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Release;
 
 use rialto_protocol::{ErrorCode, Failure};
 
-use super::{TopicEntry, TopicRegistry, is_selected, no_rule};
+use super::{TopicEntry, TopicRegistry, no_rule};
 use crate::clock::Now;
 use crate::config::{ActiveConfig, TopicOptions};
 use crate::engine::{Engine, retention};
@@ -80,7 +80,7 @@ impl TopicRegistry {
             if had_rule && before.plugin != rule.plugin {
                 lost.clone_from(&before.plugin);
             }
-            entry.reach.set_selected(is_selected(&rule));
+            entry.reach.set_rule(Arc::clone(&rule));
             if !(had_rule && before.admit_as(&rule)) {
                 self.admit_anew(entry, &rule, config);
             }

@@ -193,6 +193,8 @@ export class Connection {
       const { code = null, message = "", retry_after_ms } = frame;
       this.#closing = { code, message, retryAfterMs: Number(retry_after_ms) || 0 };
       this.#events.emit("closing", this.#closing);
+    } else if (frame.type === "token_expiring") {
+      if (this.#isAuthorized) void this.#credentials?.refresh(socket);
     } else if (frame.type === "error") {
       const error = RialtoError.fromFrame(frame);
       const isAboutToken = error.code === "unauthorized" || error.code === "expired";

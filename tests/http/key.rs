@@ -50,6 +50,7 @@ async fn an_api_key_may_use_only_its_operations_and_topics() {
         ("publish", json!({"topic": "$a", "data": 1})),
         ("history", json!({"topic": "chat.a"})),
         ("disconnect", json!({"session": "a"})),
+        ("revoke", json!({"user": "a"})),
         ("call", json!({"plugin": "chat", "method": "members"})),
     ] {
         let (status, response) = narrow.ask(operation, &body).await;

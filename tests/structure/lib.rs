@@ -23,6 +23,7 @@ const ORDER: &[&[&str]] = &[
     &["message", "supervision"],
     &["store"],
     &["config"],
+    &["auth"],
     &["limits"],
     &["engine", "plugin", "hub"],
     &["presence"],

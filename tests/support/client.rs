@@ -39,11 +39,24 @@ impl Client {
         Self::upgraded(stream, &format!("ws://{address}/ws"), codec).await
     }
 
+    /// The same with more headers in the request.
+    pub(crate) async fn with_headers(address: SocketAddr, codec: Codec, headers: &[(&'static str, &str)]) -> Self {
+        let stream = within("a connection", TcpStream::connect(address)).await.expect("open");
+        Self::asked(stream, &format!("ws://{address}/ws"), codec, headers).await
+    }
+
     /// Asks for the upgrade on a connection that is there, and reads the welcome.
     pub(crate) async fn upgraded(stream: impl Stream + 'static, url: &str, codec: Codec) -> Self {
+        Self::asked(stream, url, codec, &[]).await
+    }
+
+    async fn asked(stream: impl Stream + 'static, url: &str, codec: Codec, headers: &[(&'static str, &str)]) -> Self {
         let mut request = url.into_client_request().expect("a request");
         let subprotocol = codec.subprotocol().parse().expect("ascii");
         request.headers_mut().insert("sec-websocket-protocol", subprotocol);
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().expect("a value"));
+        }
         let stream: Box<dyn Stream> = Box::new(stream);
         let (socket, response) = within("the upgrade", client_async(request, stream)).await.expect("upgraded");
         assert_eq!(response.headers()["sec-websocket-protocol"], codec.subprotocol());

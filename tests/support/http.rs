@@ -78,6 +78,16 @@ pub(crate) async fn get(address: SocketAddr, target: &str) -> Answered {
     http(address, &format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n")).await
 }
 
+/// The status of a response of which nothing more is read: a stream may go on for ever.
+pub(crate) async fn status(address: SocketAddr, target: &str) -> u16 {
+    let mut stream = within("a connection", TcpStream::connect(address)).await.expect("open");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut line = [0; 12];
+    within("a status", stream.read_exact(&mut line)).await.expect("a status line");
+    String::from_utf8_lossy(&line[9..]).parse().expect("a status")
+}
+
 /// A program that uses the HTTP API.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {

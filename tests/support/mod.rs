@@ -16,11 +16,14 @@ pub(crate) mod process;
 pub(crate) mod raw;
 mod running;
 pub(crate) mod tls;
+pub(crate) mod token;
 mod value;
 
 pub(crate) use client::Client;
 pub(crate) use deadline::{DEADLINE, eventually, within};
-pub(crate) use http::{Program, all_bytes_answered, everything_answered, get, http, http_over, upgrade_request};
+pub(crate) use http::{
+    Program, all_bytes_answered, everything_answered, get, http, http_over, status, upgrade_request,
+};
 pub(crate) use place::{RIALTO, root};
 pub(crate) use raw::{Raw, Wire};
 pub(crate) use running::Running;

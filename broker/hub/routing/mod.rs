@@ -4,5 +4,6 @@ pub(super) mod audience;
 mod deep_patterns;
 pub(super) mod patterns;
 pub(super) mod reach;
+pub(super) mod scope;
 pub(super) mod selector_lists;
 pub(super) mod trie;

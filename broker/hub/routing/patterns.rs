@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use super::deep_patterns::DeepPatterns;
+use super::scope::{Scope, ScopedPattern};
 use super::selector_lists::{SelectorList, SelectorLists};
 use super::trie::Trie;
+use crate::config::TopicOptions;
 use crate::hub::{Audience, StreamId};
 use crate::metrics::Metrics;
 use crate::shares::{Holder, Share, Shares};
@@ -24,7 +26,7 @@ pub(crate) struct Patterns {
     deep: DeepPatterns,
     shards: usize,
     metrics: Arc<Metrics>,
-    selectors: RwLock<Trie<PatternEntry>>,
+    selectors: RwLock<Trie<Vec<PatternEntry>>>,
     lists: SelectorLists,
     /// The number of the next stream; changed under the lock.
     streams: AtomicU64,
@@ -61,9 +63,10 @@ pub(crate) enum TooManyPatterns {
     Alike,
 }
 
-/// A pattern with subscribers, which uses up the share of its first subscriber.
+/// A pattern with subscribers of one scope, which uses up the share of its first subscriber.
 #[derive(Debug)]
 struct PatternEntry {
+    scope: Arc<dyn Scope>,
     selector: Selector,
     _share: Share,
     _of_deep: Option<Share>,
@@ -99,39 +102,51 @@ impl Patterns {
         self.deep.set_max(deep_max);
     }
 
-    /// Counts a subscriber of a pattern, and calls `enter` to subscribe it. Publishers see a new pattern only after that.
+    /// Counts a subscriber of patterns, and calls `enter` for each to subscribe it, then `then`. Publishers see a new pattern only
+    /// after that.
     ///
     /// # Errors
-    /// [`TooManyPatterns`] when a new pattern would exceed the limit, or the holder's share of it.
+    /// [`TooManyPatterns`] when new patterns would exceed the limit, or the holder's share of it; then nothing was called.
     pub(in crate::hub) fn enter(
         self: &Arc<Self>,
-        pattern: &Pattern,
+        patterns: &[ScopedPattern],
         (shard, holder): (usize, &Holder),
-        enter: impl FnOnce(&Selector),
+        mut enter: impl FnMut(&Selector),
+        then: impl FnOnce(),
     ) -> Result<(), TooManyPatterns> {
         let mut selectors = self.write();
-        if let Some(PatternEntry { selector, .. }) = selectors.get(pattern.as_str()) {
+        let is_new = |one: &&ScopedPattern| find(&selectors, one).is_none();
+        let new: Vec<&ScopedPattern> = patterns.iter().filter(is_new).collect();
+        let mut entries = Vec::with_capacity(new.len());
+        for ScopedPattern { pattern, scope } in new.iter().copied() {
+            let share = self.shares.take(holder, 1).ok_or(TooManyPatterns::InAll)?;
+            let of_deep = self.deep.take(pattern, holder).map_err(|()| TooManyPatterns::Alike)?;
+            let stream = StreamId::pattern(self.streams.fetch_add(1, Release));
+            let retirement = Retirement { patterns: Arc::downgrade(self), pattern: pattern.clone(), stream };
+            let audience = Arc::new(Audience::of_pattern(self.shards, retirement));
+            let (scope, selector) = (Arc::clone(scope), Selector { stream, audience });
+            entries.push(PatternEntry { scope, selector, _share: share, _of_deep: of_deep });
+        }
+        let known = patterns.iter().filter_map(|one| find(&selectors, one));
+        for PatternEntry { selector, .. } in known.chain(&entries) {
             selector.audience.enter(shard);
             enter(selector);
-            return Ok(());
         }
-        let share = self.shares.take(holder, 1).ok_or(TooManyPatterns::InAll)?;
-        let of_deep = self.deep.take(pattern, holder).map_err(|()| TooManyPatterns::Alike)?;
-        let stream = StreamId::pattern(self.streams.fetch_add(1, Release));
-        let retirement = Retirement { patterns: Arc::downgrade(self), pattern: pattern.clone(), stream };
-        let audience = Arc::new(Audience::of_pattern(self.shards, retirement));
-        let selector = Selector { stream, audience };
-        selector.audience.enter(shard);
-        enter(&selector);
-        selectors.add(pattern.as_str(), PatternEntry { selector, _share: share, _of_deep: of_deep });
-        self.metrics.patterns.add(1);
-        self.change(pattern);
+        then();
+        for (ScopedPattern { pattern, .. }, entry) in new.iter().zip(entries) {
+            match selectors.get_mut(pattern.as_str()) {
+                Some(there) => there.push(entry),
+                None => selectors.add(pattern.as_str(), vec![entry]),
+            }
+            self.metrics.patterns.add(1);
+            self.change(pattern);
+        }
         Ok(())
     }
 
     /// The stream of a pattern with subscribers.
-    pub(in crate::hub) fn stream(&self, pattern: &Pattern) -> Option<StreamId> {
-        self.read().get(pattern.as_str()).map(|entry| entry.selector.stream)
+    pub(in crate::hub) fn stream(&self, pattern: &ScopedPattern) -> Option<StreamId> {
+        find(&self.read(), pattern).map(|entry| entry.selector.stream)
     }
 
     /// The index of the version that concerns a topic.
@@ -144,11 +159,14 @@ impl Patterns {
         self.versions[usize::from(place)].load(Acquire)
     }
 
-    /// The patterns that select a topic.
-    pub(in crate::hub) fn selecting(&self, topic: &Topic, place: u8) -> Selecting {
+    /// The patterns that select a topic under this rule.
+    pub(in crate::hub) fn selecting(&self, topic: &Topic, rule: &TopicOptions, place: u8) -> Selecting {
         let selectors = self.read();
         let mut found = Vec::new();
-        selectors.select(topic.as_str(), &mut |entry| found.push(entry.selector.clone()));
+        selectors.select(topic.as_str(), &mut |entries| {
+            let admitted = entries.iter().filter(|entry| entry.scope.admits(topic, rule));
+            found.extend(admitted.map(|entry| entry.selector.clone()));
+        });
         let version = self.version(place);
         drop(selectors);
         if found.is_empty() {
@@ -170,12 +188,12 @@ impl Patterns {
         self.hasher.hash_one(token) as u8
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Trie<PatternEntry>> {
+    fn read(&self) -> RwLockReadGuard<'_, Trie<Vec<PatternEntry>>> {
         // No write under the lock can stop half way, so a poisoned lock is consistent.
         self.selectors.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Trie<PatternEntry>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Trie<Vec<PatternEntry>>> {
         self.selectors.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -185,15 +203,22 @@ impl Retirement {
     pub(in crate::hub) fn retire(&self) {
         let Some(patterns) = self.patterns.upgrade() else { return };
         let mut selectors = patterns.write();
-        let own = selectors.get(self.pattern.as_str()).map(|entry| &entry.selector);
-        if own.is_some_and(|selector| selector.stream == self.stream && selector.audience.is_empty()) {
-            let removed = selectors.remove(self.pattern.as_str());
-            patterns.metrics.patterns.subtract(1);
-            patterns.change(&self.pattern);
-            drop(selectors);
-            drop(removed);
-        }
+        let Some(entries) = selectors.get_mut(self.pattern.as_str()) else { return };
+        let is_own = |entry: &PatternEntry| entry.selector.stream == self.stream && entry.selector.audience.is_empty();
+        let Some(place) = entries.iter().position(is_own) else { return };
+        let removed = entries.swap_remove(place);
+        let emptied = if entries.is_empty() { selectors.remove(self.pattern.as_str()) } else { None };
+        patterns.metrics.patterns.subtract(1);
+        patterns.change(&self.pattern);
+        drop(selectors);
+        drop((removed, emptied));
     }
+}
+
+/// The entry of a pattern in its scope.
+fn find<'s>(selectors: &'s Trie<Vec<PatternEntry>>, wanted: &ScopedPattern) -> Option<&'s PatternEntry> {
+    let mut entries = selectors.get(wanted.pattern.as_str())?.iter();
+    entries.find(|entry| entry.scope.name() == wanted.scope.name())
 }
 
 fn first_token(text: &str) -> &str {

@@ -2,9 +2,10 @@
 //! delivers nothing.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::patterns::{Patterns, Selecting, Selectors};
+use crate::config::TopicOptions;
 use crate::hub::Audience;
 use crate::topic::Topic;
 
@@ -27,30 +28,37 @@ pub(crate) struct Reach {
     place: u8,
     /// Whether patterns may select the topic.
     is_selected: AtomicBool,
-    selectors: Mutex<Option<Selectors>>,
+    cached: Mutex<Cached>,
     /// Whether patterns select the topic whose list there was no room to keep.
     is_unlisted: AtomicBool,
     audience: Arc<Audience>,
 }
 
+/// The patterns that select a topic, and the rule by which they do.
+#[derive(Debug)]
+struct Cached {
+    selectors: Option<Selectors>,
+    rule: Arc<TopicOptions>,
+}
+
 impl Reach {
-    /// For a topic whose version has this index, and whether patterns may select it.
-    pub(crate) fn new(audience: Arc<Audience>, place: u8, is_selected: bool) -> Self {
+    /// For a topic under this rule, whose version has this index.
+    pub(crate) fn new(audience: Arc<Audience>, place: u8, rule: Arc<TopicOptions>) -> Self {
         // At version 0 no pattern selects the topic, so the empty cache is up to date.
         let (shards, seen) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (is_selected, is_unlisted) = (AtomicBool::new(is_selected), AtomicBool::new(false));
-        Self { shards, seen, place, is_selected, selectors: Mutex::default(), is_unlisted, audience }
+        let (is_selected, is_unlisted) = (AtomicBool::new(rule.is_selected()), AtomicBool::new(false));
+        let cached = Mutex::new(Cached { selectors: None, rule });
+        Self { shards, seen, place, is_selected, cached, is_unlisted, audience }
     }
 
-    /// Lets patterns select the topic from now on, or not any more. The caller holds the topic's order.
-    pub(crate) fn set_selected(&self, is_selected: bool) {
-        if self.is_selected.swap(is_selected, Relaxed) && !is_selected {
-            let mut selectors = self.selectors.lock().unwrap_or_else(PoisonError::into_inner);
-            *selectors = None;
-            self.is_unlisted.store(false, Release);
-            // Outdated, if patterns select it again.
-            self.seen.store(0, Release);
-        }
+    /// The topic is under another rule from now on. The caller holds the topic's order.
+    pub(crate) fn set_rule(&self, rule: Arc<TopicOptions>) {
+        let mut cached = self.cached();
+        self.is_selected.store(rule.is_selected(), Relaxed);
+        *cached = Cached { selectors: None, rule };
+        self.is_unlisted.store(false, Release);
+        // Outdated, unless there never was a pattern.
+        self.seen.store(0, Release);
     }
 
     /// The subscribers of the topic itself.
@@ -83,18 +91,18 @@ impl Reach {
     }
 
     fn look_up(&self, patterns: &Patterns, topic: &Topic, place: u8) -> Option<Selectors> {
-        let mut selectors = self.selectors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cached = self.cached();
         if self.seen.load(Acquire) >> 1 != patterns.version(place) {
-            let Selecting { selectors: found, version, is_kept } = patterns.selecting(topic, place);
+            let Selecting { selectors: found, version, is_kept } = patterns.selecting(topic, &cached.rule, place);
             self.is_unlisted.store(!is_kept, Release);
             if !is_kept {
-                *selectors = None;
+                cached.selectors = None;
                 return found;
             }
             self.seen.store(version << 1 | u64::from(found.is_some()), Release);
-            *selectors = found;
+            cached.selectors = found;
         }
-        selectors.clone()
+        cached.selectors.clone()
     }
 
     /// The patterns that selected the topic when it was last published to.
@@ -102,7 +110,7 @@ impl Reach {
         if self.seen.load(Acquire) & 1 == 0 {
             return None;
         }
-        self.selectors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.cached().selectors.clone()
     }
 
     /// Whether any shard may have been reached by patterns when the topic was last published to.
@@ -115,12 +123,16 @@ impl Reach {
         let place = self.place;
         let seen = self.seen.load(Acquire);
         if seen & 1 == 1 && seen >> 1 != patterns.version(place) {
-            let mut selectors = self.selectors.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut cached = self.cached();
             // The cached version stays outdated, so that the next publisher looks the patterns up again.
             if self.seen.load(Acquire) >> 1 != patterns.version(place) {
-                *selectors = None;
+                cached.selectors = None;
             }
         }
+    }
+
+    fn cached(&self) -> MutexGuard<'_, Cached> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,7 +152,11 @@ mod tests {
         let topic = Topic::parse("t").expect("a topic");
         for shards in [1, 8, 9, 63, 64, 65, 256] {
             let patterns = Patterns::new(1, 1, 1_000, shards, Arc::new(Metrics::default()));
-            let reach = Reach::new(Arc::new(Audience::new(shards, &Delivery::Queue)), patterns.place(&topic), true);
+            let reach = Reach::new(
+                Arc::new(Audience::new(shards, &Delivery::Queue)),
+                patterns.place(&topic),
+                TopicOptions::of_test(None, 0),
+            );
             let reached = || (0..shards).filter(|shard| reach.has(*shard)).collect::<Vec<_>>();
             let entered = if shards == 1 { vec![0] } else { vec![0, shards - 1] };
             assert!(reached().is_empty());

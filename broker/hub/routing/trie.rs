@@ -43,6 +43,19 @@ impl<T> Trie<T> {
         node.here.as_ref()
     }
 
+    /// The value of a pattern, to be changed.
+    pub(in crate::hub) fn get_mut(&mut self, pattern: &str) -> Option<&mut T> {
+        let mut node = &mut self.root;
+        for token in pattern.split('.') {
+            node = match token {
+                ">" => return node.tail.as_mut(),
+                "*" => node.star.as_deref_mut()?,
+                token => node.tokens.get_mut(token)?,
+            };
+        }
+        node.here.as_mut()
+    }
+
     /// Adds a pattern, which must not be there yet.
     pub(in crate::hub) fn add(&mut self, pattern: &str, value: T) {
         let mut node = &mut self.root;
@@ -192,6 +205,7 @@ mod tests {
                     trie.add(&text, text.clone());
                 }
                 prop_assert_eq!(trie.get(&text).is_some(), model.contains(&text));
+                prop_assert_eq!(trie.get_mut(&text).is_some(), model.contains(&text));
             }
             prop_assert_eq!(trie.len(), model.len());
             for topic in &topics {

@@ -5,7 +5,7 @@ use rialto_protocol::{Failure, Frame, Gap, Payload, Reply};
 
 use crate::hub::InFlightGuard;
 use crate::message::{Passage, Wire};
-use crate::topic::Topic;
+use crate::topic::{Pattern, Topic};
 use crate::wire::websocket::{bare_frame, custom_frame, websocket_message};
 
 /// A frame for one session.
@@ -29,6 +29,10 @@ pub(crate) enum What {
     Gap(Gap),
     /// A subscription was ended by the broker or a plugin.
     Unsubscribed { topic: Topic, failure: Failure },
+    /// A subscription to a pattern was ended by the broker.
+    PatternEnded { pattern: Pattern, failure: Failure },
+    /// The session's token is about to expire, at this Unix time in milliseconds.
+    TokenExpiring { expires_at: u64 },
     /// A frame defined by a plugin; a bare value for a session on a raw endpoint.
     Custom(Payload),
     /// A text message for a session on a raw endpoint.
@@ -45,9 +49,9 @@ impl Push {
             What::Reply { outcome: Ok(reply), .. } => {
                 matches!(reply, Reply::Subscribed(_) | Reply::SubscribedAll(_) | Reply::Unsubscribed)
             }
-            What::Passage { .. } | What::Gap(_) | What::Unsubscribed { .. } => true,
+            What::Passage { .. } | What::Gap(_) | What::Unsubscribed { .. } | What::PatternEnded { .. } => true,
             What::Custom(_) | What::Text(_) | What::Binary(_) => true,
-            What::Reply { .. } | What::Pong { .. } => false,
+            What::Reply { .. } | What::Pong { .. } | What::TokenExpiring { .. } => false,
         }
     }
 
@@ -60,6 +64,8 @@ impl Push {
             What::Passage { topic, passage } => passage.as_frame(topic.as_str()),
             What::Gap(gap) => Frame::Gap(gap),
             What::Unsubscribed { topic, failure } => Frame::Unsubscribed { topic: topic.as_str(), failure },
+            What::PatternEnded { pattern, failure } => Frame::Unsubscribed { topic: pattern.as_str(), failure },
+            What::TokenExpiring { expires_at } => Frame::TokenExpiring { expires_at: *expires_at },
             What::Custom(payload) => {
                 return Some(match wire {
                     Wire::Frames(codec) => custom_frame(codec, payload),

@@ -33,6 +33,9 @@ pub(crate) struct Signals {
     frame_started: Cell<Option<Instant>>,
     reading_paused: Cell<bool>,
     answers_nothing: Cell<bool>,
+    recheck: Cell<bool>,
+    /// When the session's task looks at its token, in the shard's own time; 0 for never. As small as the room between others.
+    recheck_at: Cell<u32>,
 }
 
 impl Signals {
@@ -47,6 +50,8 @@ impl Signals {
             frame_started: Cell::new(None),
             reading_paused: Cell::new(false),
             answers_nothing: Cell::new(false),
+            recheck: Cell::new(false),
+            recheck_at: Cell::new(0),
         }
     }
 
@@ -98,6 +103,32 @@ impl Signals {
         self.answers_nothing.set(true);
     }
 
+    /// The session's task looks at its permissions again as soon as it can.
+    pub(in crate::hub) fn request_recheck(&self) {
+        self.recheck.set(true);
+        // The task waits for its end, whatever else it does.
+        self.ended.wake();
+    }
+
+    /// Sets when the task looks at its token, in the shard's own time.
+    pub(in crate::hub) fn set_recheck_at(&self, at: u64) {
+        self.recheck_at.set(u32::try_from(at).unwrap_or(u32::MAX));
+    }
+
+    /// Requests what is due at this time.
+    pub(in crate::hub) fn request_due_recheck(&self, now: u64) {
+        let at = self.recheck_at.get();
+        if at != 0 && u64::from(at) <= now {
+            self.recheck_at.set(0);
+            self.request_recheck();
+        }
+    }
+
+    /// Whether the session has to look at its permissions, which it does now.
+    pub(crate) fn take_recheck(&self) -> bool {
+        self.recheck.take()
+    }
+
     /// A ping is sent.
     pub(in crate::hub) fn record_ping(&self, now: Instant) {
         match self.answers_nothing.get() {
@@ -139,6 +170,13 @@ pub(in crate::hub) struct Signal {
 impl Signal {
     pub(in crate::hub) fn notify_one(&self) {
         self.is_notified.set(true);
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    /// Wakes the task that waits, without a notification.
+    fn wake(&self) {
         if let Some(waker) = self.waiting.take() {
             waker.wake();
         }

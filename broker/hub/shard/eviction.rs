@@ -4,12 +4,34 @@ use rialto_protocol::{Closing, Member};
 
 use crate::hub::{Ending, SessionKey, Shard};
 
+/// How exact the times are at which sessions look at their tokens.
+const TICK_MS: u64 = 100;
+
 impl Shard {
     /// Sets the id and user by which the session is found.
     pub(crate) fn set_member(&self, session: SessionKey, member: &Member) {
         if let Some(known) = self.sessions.borrow_mut().get(session) {
             known.who = Some(member.clone());
         }
+    }
+
+    /// Has every session look at its permissions and its token again.
+    pub(crate) fn recheck_all(&self) {
+        for (_, session) in self.sessions.borrow_mut().iter_mut() {
+            session.signals.request_recheck();
+        }
+    }
+
+    /// Has a session look at its token in so many milliseconds; an earlier time that was set counts no more.
+    pub(crate) fn recheck_after(&self, session: SessionKey, after_ms: u64) {
+        if let Some(known) = self.sessions.borrow_mut().get(session) {
+            known.signals.set_recheck_at(self.ticks().saturating_add(after_ms.div_ceil(TICK_MS)));
+        }
+    }
+
+    /// The time of this shard in steps of [`TICK_MS`], from 1 on.
+    pub(in crate::hub) fn ticks(&self) -> u64 {
+        1 + u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX) / TICK_MS
     }
 
     /// Ends one session.

@@ -31,8 +31,10 @@ impl Shard {
         let limits = self.limits();
         let mut sessions = self.sessions.borrow_mut();
         let mut ended = Vec::new();
+        let ticks = self.ticks();
         for (slot, session) in sessions.iter_mut() {
             session.outbox.shrink();
+            session.signals.request_due_recheck(ticks);
             match verdict(session, &limits, now) {
                 Verdict::Fine => {}
                 Verdict::Ping => {

@@ -60,6 +60,8 @@ pub(crate) struct Shard {
     pub(super) timer_changed: Notify,
     /// Set when all sessions have to end; later ones end at once.
     closing: RefCell<Option<Closing>>,
+    /// When its time began.
+    pub(super) begun: Instant,
 }
 
 /// State that lasts for one turn.
@@ -132,6 +134,7 @@ impl Shard {
             tally: Tally::default(),
             timer_changed: Notify::new(),
             closing: RefCell::default(),
+            begun: Instant::now(),
         }
     }
 

@@ -1,10 +1,13 @@
 //! The operations of the HTTP API: each becomes one request to the broker, made by the program with the API key.
 
 use rialto_protocol::{ApiAnswer, ApiRequest, Broadcast, Call, CloseCode, Disconnect, ErrorCode, Failure, History};
-use rialto_protocol::{Payload, PluginLine, Publish, Published, ReloadReport, Reply, TopicLine, Topics};
+use rialto_protocol::{
+    Payload, PluginLine, Publish, Published, ReloadReport, Reply, Revoke, Tokens, TopicLine, Topics,
+};
 
 use super::{plugins, reload};
 use crate::access::{self, Action, Target};
+use crate::auth::revocations::Revoked;
 use crate::broker::{Broker, CallTarget, PluginCall, PublishRequest, check_key, parse_topic};
 use crate::config::ApiKey;
 use crate::request::caller::Caller;
@@ -13,6 +16,9 @@ use crate::topic::{Pattern, Topic};
 /// Topics in an answer to a request without a limit, and the most in any answer.
 const TOPICS: u64 = 100;
 const TOPICS_MAX: u64 = 1_000;
+
+/// The longest revocation: ten years.
+const REVOKED_MS_MAX: u64 = 315_360_000_000;
 
 /// Close codes that a request may choose: those of the protocol that are not about the connection itself.
 const CODES: [CloseCode; 9] = [
@@ -31,6 +37,7 @@ const CODES: [CloseCode; 9] = [
 pub(super) enum OperationResult {
     Reply(Reply),
     Broadcast(Vec<(String, Result<Published, Failure>)>),
+    Done,
     Disconnected(u64),
     Topics(Vec<TopicLine>, bool),
     Plugins(Vec<PluginLine>),
@@ -43,6 +50,7 @@ impl OperationResult {
         match self {
             Self::Reply(reply) => ApiAnswer::Reply(reply),
             Self::Broadcast(outcomes) => ApiAnswer::Broadcast(outcomes),
+            Self::Done => ApiAnswer::Done,
             Self::Disconnected(sessions) => ApiAnswer::Disconnected(*sessions),
             Self::Topics(lines, more) => ApiAnswer::Topics(lines, *more),
             Self::Plugins(plugins) => ApiAnswer::Plugins(plugins),
@@ -66,6 +74,7 @@ pub(super) async fn carry_out(
         ApiRequest::History(history) => read_history(broker, caller, history).await,
         ApiRequest::Presence(topic) => read_presence(broker, caller, &topic),
         ApiRequest::Disconnect(disconnect) => end_sessions(broker, caller, disconnect).await,
+        ApiRequest::Revoke(revoke) => revoke_tokens(broker, caller, revoke),
         ApiRequest::Topics(topics) => list_topics(broker, key, topics).await,
         ApiRequest::Plugins => {
             access::check(caller, Action::ListPlugins, Target::Broker)?;
@@ -153,6 +162,20 @@ async fn end_sessions(
         return Err(Failure::new(ErrorCode::BadRequest, format!("field \"code\" is one of {codes}")));
     };
     Ok(OperationResult::Disconnected(broker.disconnect_as(caller, sessions, code).await?))
+}
+
+fn revoke_tokens(broker: &Broker, caller: Caller<'_>, revoke: Revoke<'_>) -> Result<OperationResult, Failure> {
+    let Revoke { tokens, for_ms } = revoke;
+    access::check(caller, Action::Revoke, Target::Broker)?;
+    if for_ms.is_some_and(|for_ms| for_ms > REVOKED_MS_MAX) {
+        return Err(Failure::new(ErrorCode::BadRequest, format!("field \"for_ms\" is at most {REVOKED_MS_MAX}")));
+    }
+    let revoked = match tokens {
+        Tokens::OfSession(session) => Revoked::Session(session.as_ref().into()),
+        Tokens::OfUser(user) => Revoked::User(user.as_ref().into()),
+        Tokens::One(token) => Revoked::Token(token.as_ref().into()),
+    };
+    broker.revoke(revoked, for_ms).map(|()| OperationResult::Done)
 }
 
 async fn list_topics(broker: &Broker, key: &ApiKey, topics: Topics<'_>) -> Result<OperationResult, Failure> {

@@ -1,6 +1,7 @@
 //! HTTP by itself: requests and responses, the client behind proxies, the pages. It knows no sessions and no protocol.
 
 pub(super) mod body;
+pub(super) mod credentials;
 pub(super) mod failure;
 pub(super) mod hosts;
 pub(super) mod pages;

@@ -12,6 +12,7 @@ use super::bridge::{Bridge, BridgeEvent};
 use super::frame::{ServerFrame, cut_off, failure};
 use super::subscription::{SubscriptionQuery, bad, is_pattern, number, one};
 use crate::server::http::body::{Body, Response};
+use crate::server::http::credentials::PARAMETER;
 use crate::server::http::query::Query;
 
 const WAIT_MS: u64 = 25_000;
@@ -48,7 +49,7 @@ struct SubscriptionStart {
 
 impl Poll {
     pub(in crate::server) fn read(query: &Query<'_>) -> Result<Self, Failure> {
-        let selection = SubscriptionQuery::read(query, &["since", "wait_ms"])?;
+        let selection = SubscriptionQuery::read(query, &["since", "wait_ms", PARAMETER])?;
         if selection.topics.len() != 1 || is_pattern(&selection.topics[0]) {
             return Err(bad("a poll takes exactly one topic"));
         }

@@ -9,6 +9,7 @@ use super::cursor::Cursor;
 use super::events::{EventWriter, event_stream};
 use super::subscription::{SubscriptionQuery, bad, one};
 use crate::server::http::body::{Body, Response};
+use crate::server::http::credentials::PARAMETER;
 use crate::server::http::query::Query;
 
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -26,7 +27,7 @@ impl EventStreamRequest {
     /// Reads the parameters. The id of the last event is in the header when a browser reconnects by itself, and in the query
     /// when a program does.
     pub(in crate::server) fn read(query: &Query<'_>, headers: &HeaderMap) -> Result<Self, Failure> {
-        let selection = SubscriptionQuery::read(query, &QUERY_IDS)?;
+        let selection = SubscriptionQuery::read(query, &[&QUERY_IDS[..], &[PARAMETER]].concat())?;
         let mut cursor = Cursor::new(&selection.topics);
         let header = match headers.get(LAST_EVENT_ID).map(HeaderValue::to_str) {
             Some(Ok(id)) => Some(id),

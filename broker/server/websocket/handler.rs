@@ -8,7 +8,7 @@ use super::assembler::Kind;
 use super::close::closed;
 use crate::hub::Ending;
 use crate::limits::rate::Rate;
-use crate::session::{NoRequest, Session};
+use crate::session::{BadFrame, Session};
 
 /// Handles the messages of a connection.
 pub(in crate::server) trait Handler {
@@ -23,6 +23,17 @@ pub(in crate::server) trait Handler {
 
     /// Back-pressure: waits until the next message may be read.
     async fn ready(&mut self);
+
+    /// The longest message that is read; none for that of the limits.
+    fn message_bytes(&self) -> Option<usize> {
+        None
+    }
+
+    /// Looks at its permissions and the times of its token again.
+    ///
+    /// # Errors
+    /// How the connection ends because of that.
+    async fn recheck(&mut self) -> Result<(), Ending>;
 
     /// The connection has ended: does a part of what has to be done then. Returns whether there is more.
     fn end_some(&mut self) -> bool;
@@ -61,7 +72,8 @@ impl Handler for Requests {
         }
         match self.session.handle(message) {
             Ok(()) => Ok(()),
-            Err(NoRequest) => self.count_bad_request(),
+            Err(BadFrame::NoRequest) => self.count_bad_request(),
+            Err(BadFrame::Abuse) => Err(closed(CloseCode::Rate, "rate limit: too many requests that were refused")),
         }
     }
 
@@ -71,6 +83,16 @@ impl Handler for Requests {
 
     async fn ready(&mut self) {
         self.session.ready().await;
+    }
+
+    fn message_bytes(&self) -> Option<usize> {
+        self.session.first_message_bytes()
+    }
+
+    async fn recheck(&mut self) -> Result<(), Ending> {
+        self.session.recheck()?;
+        self.session.ready().await;
+        Ok(())
     }
 
     fn end_some(&mut self) -> bool {

@@ -16,6 +16,7 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rialto_protocol::{CloseCode, Closing, Codec};
@@ -231,13 +232,29 @@ impl Connection {
         };
         loop {
             if lead.is_empty() {
-                *lead = incoming::lead(&self.link).await.unwrap_or_default();
+                match self.lead(handler).await {
+                    Ok(some) => *lead = some,
+                    Err(ending) => return ending,
+                }
             }
             if lead.is_empty() {
                 return Ending::Gone;
             }
             if let Err(ending) = Box::pin(self.burst(std::mem::take(lead), handler)).await {
                 return ending;
+            }
+        }
+    }
+
+    /// Waits for the first bytes of a message; none at the end of the connection. Meanwhile the session looks at its permissions
+    /// whenever that is requested.
+    async fn lead(&self, handler: &mut impl Handler) -> Result<Box<[u8]>, Ending> {
+        loop {
+            let requested = poll_fn(|_| if self.signals.take_recheck() { Poll::Ready(()) } else { Poll::Pending });
+            tokio::select! {
+                biased;
+                () = requested => Box::pin(handler.recheck()).await?,
+                lead = incoming::lead(&self.link) => return Ok(lead.unwrap_or_default()),
             }
         }
     }
@@ -251,12 +268,13 @@ impl Connection {
                 return ending;
             }
             let mut left = UNREAD_BYTES_MAX;
-            while let Ok(lead) = incoming::lead(&self.link).await
-                && (1..=left).contains(&lead.len())
-            {
-                left -= lead.len();
+            loop {
+                match self.lead(handler).await {
+                    Ok(lead) if (1..=left).contains(&lead.len()) => left -= lead.len(),
+                    Ok(_) => return Ending::Gone,
+                    Err(ending) => return ending,
+                }
             }
-            Ending::Gone
         };
         let late = async {
             tokio::time::sleep(self.shard.limits().frame).await;
@@ -286,9 +304,10 @@ impl Connection {
     /// exists only meanwhile.
     async fn burst(&self, lead: Box<[u8]>, handler: &mut impl Handler) -> Result<(), Ending> {
         let limits = self.shard.limits();
-        let mut assembler = Assembler::new(limits.message_bytes, limits.fragments);
+        let message_bytes = handler.message_bytes().unwrap_or(limits.message_bytes).min(limits.message_bytes);
+        let mut assembler = Assembler::new(message_bytes, limits.fragments);
         let incoming = Incoming::new(&self.link, &self.signals, lead);
-        let mut frames = Frames::new(&incoming, limits.message_bytes);
+        let mut frames = Frames::new(&incoming, message_bytes);
         let mut handled = 0;
         while !incoming.is_done_after(handled) {
             let handle = |frame: ClientFrame<'_>| self.on_frame(&frame, &mut assembler, handler);
@@ -296,6 +315,9 @@ impl Connection {
             handled += 1;
             incoming.message_open(assembler.is_open());
             self.apply_back_pressure(handler).await;
+            if self.signals.take_recheck() {
+                Box::pin(handler.recheck()).await?;
+            }
             if work::is_enough() {
                 tokio::task::yield_now().await;
             }

@@ -39,8 +39,12 @@ impl Raw {
         endpoint: Arc<str>,
         permit: &SessionPermit,
     ) -> (Self, Option<Closing>) {
-        let member = rialto_protocol::Member { session: identity::session_id(), user: permit.user.clone() };
-        let caller = CallerSession::new(key, member, permit.network());
+        let member = rialto_protocol::Member { session: identity::session_id(), user: None };
+        let mut caller = CallerSession::new(key, member, permit.network());
+        if let Some(identity) = &permit.identity {
+            caller.set_identity(Arc::clone(identity));
+        }
+        broker.watch_expiry(&caller);
         let logic =
             broker.core.config.load().endpoints.plugin(&endpoint).and_then(|plugin| broker.core.plugins.logic(&plugin));
         let refused = match &logic {
@@ -77,6 +81,14 @@ impl Handler for Raw {
             Kind::Binary => RawMessage::Binary(message.to_vec()),
         });
         self.forward();
+        Ok(())
+    }
+
+    async fn recheck(&mut self) -> Result<(), Ending> {
+        if let Some(closing) = self.broker.token_end(&self.caller) {
+            return Err(Ending::Closed(closing));
+        }
+        self.broker.watch_expiry(&self.caller);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use rialto_protocol::Codec;
 use sha1::{Digest, Sha1};
 
 use crate::config;
+use crate::server::http::credentials;
 use crate::server::http::refusal::Rejection;
 
 /// The header in which a browser says how the page relates to this server (W3C Fetch Metadata).
@@ -147,7 +148,8 @@ fn check_upgrade<B>(request: &Request<B>, rules: &config::Server, secure: bool) 
 fn subprotocol(headers: &HeaderMap) -> Result<(Codec, bool), Rejection> {
     // A value that is not text counts as an offer too.
     let mut offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().any(|value| value.to_str().is_err());
-    for name in tokens(headers, header::SEC_WEBSOCKET_PROTOCOL) {
+    let names = tokens(headers, header::SEC_WEBSOCKET_PROTOCOL);
+    for name in names.filter(|name| !name.starts_with(credentials::SUBPROTOCOL)) {
         offered = true;
         if let Some(codec) = Codec::from_subprotocol(name) {
             return Ok((codec, true));

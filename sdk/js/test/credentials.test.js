@@ -52,6 +52,17 @@ test("a new token is shown before the old one expires, on the same connection", 
   assert.equal(sockets.length, 1);
 });
 
+test("the broker warns of a token that is about to expire: another one is shown at once", async () => {
+  const { client, sockets, count } = tokenClient();
+  client.connect();
+  await sockets[0].greet();
+  await authorize(sockets[0]);
+  await sockets[0].receive({ type: "token_expiring", expires_at: 1 });
+  const [renewal] = sockets[0].sent.filter(({ type }) => type === "connect");
+  assert.equal(renewal.token, "t2");
+  assert.deepEqual([count(), sockets.length, client.status.status], [2, 1, "connected"]);
+});
+
 test("a token that lasts for years sets no timer that browsers take for none", async () => {
   const { client, clock, sockets, count } = tokenClient();
   client.connect();

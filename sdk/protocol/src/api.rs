@@ -28,6 +28,8 @@ pub enum ApiOperation {
     Presence,
     /// End sessions.
     Disconnect,
+    /// Revoke tokens.
+    Revoke,
     /// List the topics in memory.
     Topics,
     /// List the plugins.
@@ -53,6 +55,8 @@ pub enum ApiRequest<'b> {
     Presence(Cow<'b, str>),
     /// End sessions.
     Disconnect(Disconnect<'b>),
+    /// Revoke tokens.
+    Revoke(Revoke<'b>),
     /// List the topics in memory.
     Topics(Topics<'b>),
     /// List the plugins.
@@ -81,6 +85,26 @@ pub struct Disconnect<'b> {
     pub sessions: Sessions<'b>,
     /// The close code; none means that they were kicked.
     pub code: Option<u64>,
+}
+
+/// The fields of `revoke`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoke<'b> {
+    /// Which tokens.
+    pub tokens: Tokens<'b>,
+    /// For how many milliseconds; none means as long as most tokens live.
+    pub for_ms: Option<u64>,
+}
+
+/// Which tokens are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tokens<'b> {
+    /// That of the session with this id.
+    OfSession(Cow<'b, str>),
+    /// All of this user that were issued until now.
+    OfUser(Cow<'b, str>),
+    /// The one with this id, its claim `jti`.
+    One(Cow<'b, str>),
 }
 
 /// Which sessions are meant.
@@ -112,6 +136,8 @@ pub enum ApiAnswer<'a> {
     Failure(&'a Failure),
     /// The outcome for each topic of a broadcast, in the order of the request.
     Broadcast(&'a [(String, Result<Published, Failure>)]),
+    /// It is done, and there is nothing to say of it.
+    Done,
     /// So many sessions were told to end.
     Disconnected(u64),
     /// Topics in memory by name, and whether there are more behind them.
@@ -160,13 +186,14 @@ impl Sessions<'_> {
 
 impl ApiOperation {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Publish,
         Self::Broadcast,
         Self::Call,
         Self::History,
         Self::Presence,
         Self::Disconnect,
+        Self::Revoke,
         Self::Topics,
         Self::Plugins,
         Self::Reload,
@@ -182,6 +209,7 @@ impl ApiOperation {
             Self::History => "history",
             Self::Presence => "presence",
             Self::Disconnect => "disconnect",
+            Self::Revoke => "revoke",
             Self::Topics => "topics",
             Self::Plugins => "plugins",
             Self::Reload => "plugins/reload",
@@ -210,6 +238,7 @@ impl<'b> ApiRequest<'b> {
             ApiOperation::History => history(&fields).map(Self::History),
             ApiOperation::Presence => required(&fields, Field::Topic).map(Self::Presence),
             ApiOperation::Disconnect => disconnect(&fields).map(Self::Disconnect),
+            ApiOperation::Revoke => revoke(&fields).map(Self::Revoke),
             ApiOperation::Topics => topics(&fields).map(Self::Topics),
             ApiOperation::Plugins => Ok(Self::Plugins),
             ApiOperation::Reload => required(&fields, Field::Plugin).map(Self::Reload),
@@ -236,6 +265,17 @@ fn disconnect<'b>(fields: &Fields<'b>) -> Result<Disconnect<'b>, String> {
     Ok(Disconnect { sessions, code: fields.number(Field::Code, "a close code")? })
 }
 
+fn revoke<'b>(fields: &Fields<'b>) -> Result<Revoke<'b>, String> {
+    let (session, user, token) = (Field::Session, Field::User, Field::Token);
+    let tokens = match (fields.text(session)?, fields.text(user)?, fields.text(token)?) {
+        (Some(session), None, None) => Tokens::OfSession(session),
+        (None, Some(user), None) => Tokens::OfUser(user),
+        (None, None, Some(token)) => Tokens::One(token),
+        _ => return Err("one of the fields \"session\", \"user\" and \"token\" is needed".to_owned()),
+    };
+    Ok(Revoke { tokens, for_ms: fields.number(Field::ForMs, "a number of milliseconds")? })
+}
+
 fn topics<'b>(fields: &Fields<'b>) -> Result<Topics<'b>, String> {
     Ok(Topics {
         pattern: fields.text(Field::Pattern)?,
@@ -259,6 +299,7 @@ impl ApiAnswer<'_> {
             Self::Reply(reply) => write_reply(out, reply),
             Self::Failure(failure) => write_failure(out, failure),
             Self::Broadcast(outcomes) => write_broadcast(out, outcomes),
+            Self::Done => {}
             Self::Disconnected(sessions) => out.number_field("sessions", *sessions),
             Self::Topics(lines, more) => write_topics(out, lines, *more),
             Self::Plugins(plugins) => write_plugins(out, plugins),
@@ -336,6 +377,13 @@ mod tests {
                 ApiOperation::Disconnect,
                 r#"{"session":"s","user":"u"}"#,
                 Err("one of the fields \"session\" and \"user\" is needed"),
+            ),
+            (ApiOperation::Revoke, r#"{"user":"u","for_ms":1000}"#, Ok(())),
+            (ApiOperation::Revoke, r#"{"token":"t"}"#, Ok(())),
+            (
+                ApiOperation::Revoke,
+                r#"{"token":"t","user":"u"}"#,
+                Err("one of the fields \"session\", \"user\" and \"token\" is needed"),
             ),
             (ApiOperation::Topics, "{}", Ok(())),
             (ApiOperation::Topics, r#"{"limit":-1}"#, Err("field \"limit\" is not a count")),

@@ -43,12 +43,13 @@ pub(crate) enum Field {
     Code,
     Pattern,
     After,
+    ForMs,
 }
 
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 30] = [
     "type", "id", "topic", "topics", "data", "bytes", "key", "echo", "since", "last", "delivery", "policy", "field",
     "every_ms", "presence", "plugin", "method", "token", "client", "instance", "epoch", "offset", "before", "limit",
-    "session", "user", "code", "pattern", "after",
+    "session", "user", "code", "pattern", "after", "for_ms",
 ];
 
 impl Field {

@@ -31,7 +31,9 @@ pub mod topic;
 pub mod value;
 mod writer;
 
-pub use api::{ApiAnswer, ApiOperation, ApiRequest, Broadcast, Disconnect, Sessions, TopicLine, Topics};
+pub use api::{
+    ApiAnswer, ApiOperation, ApiRequest, Broadcast, Disconnect, Revoke, Sessions, Tokens, TopicLine, Topics,
+};
 pub use code::{CloseCode, ErrorCode};
 pub use codec::Codec;
 pub use delivery::{Delivery, DeliveryError, Key, Policy};

@@ -1,6 +1,7 @@
 //! Writes the parts that frames have in common, in either codec. It knows no frame.
 
 use crate::frame::{Failure, Member, Position};
+use crate::topic::token_of;
 use crate::value::{Sink, json, msgpack};
 use crate::{Encoding, Payload};
 
@@ -48,6 +49,16 @@ pub(crate) fn write_user(out: &mut impl Writer, member: &Member) {
     match &member.user {
         Some(user) => out.text(user),
         None => out.null(),
+    }
+}
+
+/// What a session itself is sent about its user, beyond the name.
+pub(crate) fn write_identity(out: &mut impl Writer, member: &Member, expires_at: Option<u64>) {
+    if let Some(user) = &member.user {
+        out.text_field("user_token", &token_of(user));
+    }
+    if let Some(expires_at) = expires_at {
+        out.number_field("expires_at", expires_at);
     }
 }
 

@@ -149,7 +149,8 @@ fn reply(codec: Codec) -> impl Strategy<Value = Reply> {
     let outcome = prop_oneof![subscribed().prop_map(Ok), refused.prop_map(Err)];
     prop_oneof![
         Just(Reply::Unsubscribed),
-        member().prop_map(Reply::Connected),
+        (member(), prop::option::of(any::<u64>()))
+            .prop_map(|(member, expires_at)| Reply::Connected { member, expires_at }),
         subscribed().prop_map(Reply::Subscribed),
         prop::collection::vec(outcome, 1..5).prop_map(Reply::SubscribedAll),
         (prop::option::of(position()), any::<bool>())
@@ -190,7 +191,12 @@ proptest! {
             assert_eq!(heard_id, id);
             match reply.clone() {
                 Reply::Unsubscribed => {}
-                Reply::Connected(member) => assert_eq!(answer.connected().unwrap().user, member.user),
+                Reply::Connected { member, expires_at } => {
+                    let connected = answer.connected().unwrap();
+                    let token = member.user.as_deref().map(rialto_protocol::topic::token_of);
+                    assert_eq!((connected.user_token.as_deref(), connected.expires_at), (token.as_deref(), expires_at));
+                    assert_eq!(connected.user, member.user);
+                }
                 Reply::Subscribed(subscribed) => assert_eq!(answer.subscribed().unwrap(), [Ok(subscribed)]),
                 Reply::SubscribedAll(outcomes) => assert_eq!(answer.subscribed().unwrap(), outcomes),
                 Reply::Published(published) => assert_eq!(answer.published().unwrap(), published),
@@ -242,10 +248,16 @@ proptest! {
         });
         let limits = Limits { message_bytes: 65_536, subscriptions: 1_000, outbox_bytes: 1 << 20 };
         let (server, node, features) = ("rialto/0.1.0", &*topic, &["recovery", "keys"][..]);
-        let welcome = Welcome { member: &who, server, node, ping_ms: time, features, limits };
+        hear(codec, &Frame::TokenExpiring { expires_at: time }, |heard| {
+            assert!(matches!(heard, ReceivedFrame::TokenExpiring { expires_at } if expires_at == time), "{heard:?}");
+        });
+        let expires_at = Some(time);
+        let welcome = Welcome { member: &who, expires_at, server, node, ping_ms: time, features, limits };
         hear(codec, &Frame::Welcome(welcome), |heard| {
             let ReceivedFrame::Welcome(heard) = heard else { panic!("{heard:?}") };
             assert_eq!((heard.member, heard.limits, heard.ping_ms), (who.clone(), limits, time));
+            let token = who.user.as_deref().map(rialto_protocol::topic::token_of);
+            assert_eq!((heard.user_token.as_deref(), heard.expires_at), (token.as_deref(), expires_at));
             assert_eq!((heard.server, heard.node, heard.features), (server.to_owned(), node.to_owned(), vec!["recovery".to_owned(), "keys".to_owned()]));
         });
     }

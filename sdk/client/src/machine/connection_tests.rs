@@ -195,6 +195,18 @@ fn a_token_comes_before_the_connection_and_is_kept_as_long_as_it_is_good() {
     assert_eq!(connect.token.as_deref(), Some("two"));
     simulation.hear_text(&format!(r#"{{"type":"ok","id":{},"user":"ann","expires_at":9000000}}"#, sent[0].id.unwrap()));
 
+    // So it is when the broker says that it is about to expire.
+    simulation.actions.clear();
+    simulation.hear_text(r#"{"type":"token_expiring","expires_at":9000000}"#);
+    simulation.tick();
+    assert!(simulation.fetches());
+    simulation.machine.token(simulation.now(), Ok("three".into()));
+    simulation.collect();
+    let sent = simulation.sent();
+    let Operation::Connect(connect) = &sent[0].operation else { panic!("{sent:?}") };
+    assert_eq!(connect.token.as_deref(), Some("three"));
+    simulation.hear_text(&format!(r#"{{"type":"ok","id":{},"user":"ann","expires_at":9000000}}"#, sent[0].id.unwrap()));
+
     // A cut is no reason for another one, an end of the token is.
     simulation.actions.clear();
     simulation.closed(None);

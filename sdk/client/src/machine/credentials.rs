@@ -64,6 +64,13 @@ impl Credentials {
         });
     }
 
+    /// The broker says that the token is about to expire: it is refreshed now.
+    pub(crate) fn expiring(&mut self, now: Moment) {
+        if self.has_source && !self.is_fetching {
+            self.refresh_at = Some(now.instant);
+        }
+    }
+
     /// The broker did not take the token. Says whether another one may help.
     pub(crate) fn refused(&mut self) -> bool {
         let may_help = self.has_source && !self.is_fresh;

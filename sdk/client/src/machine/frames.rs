@@ -42,6 +42,7 @@ impl Machine {
                 self.take_for(&Arc::clone(&topic), Item::Presence { topic, present })
             }
             ReceivedFrame::Unsubscribed { topic, failure } => self.unsubscribed(now, &topic, failure),
+            ReceivedFrame::TokenExpiring { .. } => self.credentials.expiring(now),
             ReceivedFrame::Closing(closing) => self.closing = Some(closing),
             ReceivedFrame::Unknown { kind, frame } if kind.starts_with("x-") => {
                 self.emit(Event::Pushed { kind, frame })

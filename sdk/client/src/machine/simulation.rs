@@ -75,6 +75,7 @@ impl Simulation {
         let (server, node, features) = ("rialto/0.1.0", "n", &["recovery"][..]);
         self.hear(&Frame::Welcome(Welcome {
             member: &member,
+            expires_at: None,
             server,
             node,
             ping_ms: 25_000,

@@ -68,6 +68,11 @@ pub enum ReceivedFrame<'b> {
         /// Why.
         failure: Failure,
     },
+    /// The session's token is about to expire: a `connect` with another one renews it.
+    TokenExpiring {
+        /// When, Unix milliseconds.
+        expires_at: u64,
+    },
     /// The connection is about to be closed.
     Closing(Closing),
     /// A frame of a type that this version does not know: a plugin's own (`x-…`), or a later broker's.
@@ -84,6 +89,10 @@ pub enum ReceivedFrame<'b> {
 pub struct Greeting {
     /// Who the session is.
     pub member: Member,
+    /// The user as one token of a topic, where a topic rule has `{user}`.
+    pub user_token: Option<Arc<str>>,
+    /// When the session's token expires, Unix milliseconds.
+    pub expires_at: Option<u64>,
     /// Name and version of the broker.
     pub server: String,
     /// The broker's node.
@@ -136,6 +145,9 @@ impl<'b> ReceivedFrame<'b> {
                 Ok(Self::Presence { topic: topic(&entries)?, present })
             }
             "unsubscribed" => Ok(Self::Unsubscribed { topic: topic(&entries)?, failure: failure(&entries)? }),
+            "token_expiring" => {
+                Ok(Self::TokenExpiring { expires_at: needed("expires_at", entries.number("expires_at"))? })
+            }
             "closing" => closing(&entries).map(Self::Closing),
             unknown => {
                 let whole = Payload::new(codec.into(), frame.clone()).map_err(FrameError::Frame)?;
@@ -196,6 +208,8 @@ fn greeting(entries: &Entries<'_>) -> Result<Greeting, FrameError> {
     let limit = |name| Ok(usize::try_from(needed(name, limits.number(name))?).unwrap_or(usize::MAX));
     Ok(Greeting {
         member: member(entries)?,
+        user_token: entries.text("user_token")?.map(|token| Arc::from(&*token)),
+        expires_at: entries.number("expires_at")?,
         server: entries.text("server")?.unwrap_or_default().into_owned(),
         node: entries.text("node")?.unwrap_or_default().into_owned(),
         ping_ms: needed("ping_ms", entries.number("ping_ms"))?,

@@ -4,7 +4,7 @@ use super::{Frame, Member, Welcome};
 use crate::Codec;
 use crate::reply::{write_present, write_reply};
 use crate::value::{json, msgpack};
-use crate::writer::{Writer, write_failure, write_from, write_member, write_payload};
+use crate::writer::{Writer, write_failure, write_from, write_identity, write_member, write_payload};
 
 impl Frame<'_> {
     /// Appends the frame to `out`.
@@ -68,6 +68,10 @@ impl Frame<'_> {
                 out.text_field("topic", topic);
                 write_failure(out, failure);
             }
+            Self::TokenExpiring { expires_at } => {
+                out.text_field("type", "token_expiring");
+                out.number_field("expires_at", *expires_at);
+            }
             Self::Closing(closing) => {
                 out.text_field("type", "closing");
                 out.number_field("code", closing.code.into());
@@ -84,6 +88,7 @@ impl Frame<'_> {
 fn write_welcome(out: &mut impl Writer, welcome: &Welcome<'_>) {
     out.text_field("type", "welcome");
     write_member(out, welcome.member);
+    write_identity(out, welcome.member, welcome.expires_at);
     out.text_field("server", welcome.server);
     out.text_field("node", welcome.node);
     out.number_field("ping_ms", welcome.ping_ms);

@@ -34,6 +34,8 @@ pub struct Member {
 pub struct Welcome<'a> {
     /// Who the session is.
     pub member: &'a Member,
+    /// When its token expires, Unix milliseconds.
+    pub expires_at: Option<u64>,
     /// Name and version of the broker.
     pub server: &'a str,
     /// The broker's node.
@@ -214,6 +216,11 @@ pub enum Frame<'a> {
         topic: &'a str,
         /// Why.
         failure: &'a Failure,
+    },
+    /// The session's token is about to expire: a `connect` with another one renews it.
+    TokenExpiring {
+        /// When, Unix milliseconds.
+        expires_at: u64,
     },
     /// The connection is about to be closed.
     Closing(&'a Closing),

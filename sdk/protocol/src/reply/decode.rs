@@ -18,6 +18,8 @@ pub type Outcome = Result<Subscribed, (Arc<str>, Failure)>;
 pub struct Connected {
     /// Who it authenticated as.
     pub user: Option<Arc<str>>,
+    /// The user as one token of a topic, where a topic rule has `{user}`.
+    pub user_token: Option<Arc<str>>,
     /// When its token runs out, Unix milliseconds.
     pub expires_at: Option<u64>,
 }
@@ -33,7 +35,8 @@ impl<'b> Answer<'b> {
     /// As all readings: a field is missing or of another kind.
     pub fn connected(&self) -> Result<Connected, FrameError> {
         let user = self.0.text_or_null("user")?.map(|user| Arc::from(&*user));
-        Ok(Connected { user, expires_at: self.0.number("expires_at")? })
+        let user_token = self.0.text("user_token")?.map(|token| Arc::from(&*token));
+        Ok(Connected { user, user_token, expires_at: self.0.number("expires_at")? })
     }
 
     /// The answer to `subscribe`: the outcome of each topic in the order of the request.

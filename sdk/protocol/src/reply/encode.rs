@@ -1,12 +1,17 @@
 //! Encodes a reply in either codec.
 
 use super::{Answered, Past, PastMessage, Present, Published, Reply, Subscribed};
-use crate::writer::{Writer, write_failure, write_from, write_member, write_payload, write_position, write_user};
+use crate::writer::{
+    Writer, write_failure, write_from, write_identity, write_member, write_payload, write_position, write_user,
+};
 
 pub(crate) fn write_reply(out: &mut impl Writer, reply: &Reply) {
     match reply {
         Reply::Unsubscribed => {}
-        Reply::Connected(member) => write_user(out, member),
+        Reply::Connected { member, expires_at } => {
+            write_user(out, member);
+            write_identity(out, member, *expires_at);
+        }
         Reply::Subscribed(subscribed) => write_subscribed(out, subscribed),
         Reply::SubscribedAll(outcomes) => {
             out.key("topics");

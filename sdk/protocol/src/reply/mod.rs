@@ -17,7 +17,12 @@ pub enum Reply {
     /// The topics are no longer subscribed.
     Unsubscribed,
     /// Who the session is now.
-    Connected(Member),
+    Connected {
+        /// The session as others see it.
+        member: Member,
+        /// When its token expires, Unix milliseconds.
+        expires_at: Option<u64>,
+    },
     /// One topic is subscribed.
     Subscribed(Subscribed),
     /// Several topics were asked for: the outcome of each, in the order of the request.

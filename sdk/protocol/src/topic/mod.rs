@@ -4,12 +4,14 @@
 mod error;
 mod pattern;
 mod text;
+mod user_token;
 mod validation;
 
 use std::{borrow::Borrow, fmt};
 
 pub use self::error::{NameKind, TopicError};
 pub use self::pattern::{Pattern, has_wildcard, pattern_matches};
+pub use self::user_token::{is_token_of, token_of};
 pub use self::validation::is_invisible;
 
 use self::text::Text;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::validation::{check_name, refuse_reserved};
-use super::{NameKind, Topic, TopicError};
+use super::{NameKind, TOPIC_BYTES_MAX, Topic, TopicError};
 
 /// A valid pattern: like a topic, but `*` stands for exactly one token and a final `>` for one or more.
 ///
@@ -57,6 +57,43 @@ impl Pattern {
     /// Whether every topic that `other` selects is selected by this pattern too.
     pub fn covers(&self, other: &Pattern) -> bool {
         self.selects(&other.text)
+    }
+
+    /// The pattern of the topics that both select; none where there are none.
+    #[must_use]
+    pub fn intersection(&self, other: &Pattern) -> Option<Pattern> {
+        let (mut own, mut others) = (self.text.split('.').peekable(), other.text.split('.').peekable());
+        // A wildcard in the first place selects no name of the broker's own.
+        let is_reserved = |one: &str, wild: &str| one.starts_with('$') && matches!(wild, "*" | ">");
+        let mut common: Vec<&str> = Vec::new();
+        loop {
+            let token = match (own.peek().copied(), others.peek().copied()) {
+                (None, None) => break,
+                (Some(one), Some(wild)) | (Some(wild), Some(one)) if common.is_empty() && is_reserved(one, wild) => {
+                    return None;
+                }
+                (Some(">"), Some(_)) => {
+                    common.extend(others);
+                    break;
+                }
+                (Some(_), Some(">")) => {
+                    common.extend(own);
+                    break;
+                }
+                (Some("*"), Some(token)) | (Some(token), Some("*")) => token,
+                (Some(token), Some(same)) if token == same => token,
+                _ => return None,
+            };
+            common.push(token);
+            own.next();
+            others.next();
+        }
+        let text: Arc<str> = common.join(".").into();
+        // No topic is as long as that.
+        if text.len() > TOPIC_BYTES_MAX {
+            return None;
+        }
+        Some(Pattern { exact: !has_wildcard(&text), text })
     }
 
     fn selects(&self, name: &str) -> bool {
@@ -123,6 +160,27 @@ mod tests {
         }
         assert_eq!(Pattern::parse("a.b").expect("valid").to_topic(), Topic::parse("a.b").ok());
         assert_eq!(Pattern::parse("a.*").expect("valid").to_topic(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn an_intersection_selects_what_both_select(
+            one in "((\\$[ab]|[ab*])\\.){0,3}[ab*>]",
+            other in "((\\$[ab]|[ab*])\\.){0,3}[ab*>]",
+            topics in prop::collection::vec("\\$?([ab]\\.){0,4}[ab]", 20),
+        ) {
+            let pattern = |text: &str| Pattern::parse_any(text).expect("a pattern");
+            let common = pattern(&one).intersection(&pattern(&other));
+            prop_assert_eq!(&common, &pattern(&other).intersection(&pattern(&one)));
+            for topic in topics {
+                let both = pattern(&one).matches(&topic) && pattern(&other).matches(&topic);
+                prop_assert_eq!(common.as_ref().is_some_and(|common| common.matches(&topic)), both, "{}", topic);
+            }
+            if let Some(common) = &common {
+                prop_assert_eq!(&pattern(common.as_str()), common);
+                prop_assert!(pattern(&one).covers(common) && pattern(&other).covers(common));
+            }
+        }
     }
 
     #[test]

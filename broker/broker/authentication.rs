@@ -1,0 +1,61 @@
+//! The life of a session's token: when it ends, and revocation.
+
+use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure};
+
+use super::Broker;
+use crate::auth::identity::Identity;
+use crate::auth::revocations::{Revoked, TooManyRevocations};
+use crate::request::caller::CallerSession;
+
+/// How long a token that does not say how long it lives may live at most, for its revocation.
+const REVOKED_MS: u64 = 24 * 3_600_000;
+
+impl Broker {
+    /// How a session has to end because of its token, if it has to.
+    pub(crate) fn token_end(&self, caller: &CallerSession) -> Option<Closing> {
+        let (identity, now_ms) = (caller.identity()?, self.core.clock.unix_ms());
+        let revocations = &self.core.auth.revocations;
+        if revocations.covers(identity, now_ms) || revocations.covers_session(&caller.member.session, identity, now_ms)
+        {
+            return Some(closing(CloseCode::Unauthorized, "the token was revoked"));
+        }
+        let is_over = identity.expires_at_ms().is_some_and(|at_ms| now_ms >= at_ms.saturating_add(self.leeway_ms()));
+        is_over.then(|| closing(CloseCode::TokenExpired, "the token has expired"))
+    }
+
+    /// Has a session woken when its token has expired.
+    pub(crate) fn watch_expiry(&self, caller: &CallerSession) {
+        let Some(at_ms) = caller.identity().and_then(Identity::expires_at_ms) else { return };
+        let left_ms = at_ms.saturating_add(self.leeway_ms()).saturating_sub(self.core.clock.unix_ms());
+        self.wake_after(caller, left_ms);
+    }
+
+    /// Has a session look at its token in so many milliseconds.
+    pub(crate) fn wake_after(&self, caller: &CallerSession, after_ms: u64) {
+        let key = caller.key;
+        self.core.hub.run_on(key.shard(), move |shard| shard.recheck_after(key, after_ms));
+    }
+
+    fn leeway_ms(&self) -> u64 {
+        self.core.config.load().auth.as_ref().map_or(0, |auth| auth.leeway_ms)
+    }
+
+    /// Revokes the tokens of a user, or one by its id, for as long as such a token could live, and ends the sessions that have
+    /// them with 4001.
+    ///
+    /// # Errors
+    /// `too_many` where there are as many revocations as there may be.
+    pub(crate) fn revoke(&self, revoked: Revoked, for_ms: Option<u64>) -> Result<(), Failure> {
+        let now_ms = self.core.clock.unix_ms();
+        let until_ms = now_ms.saturating_add(for_ms.unwrap_or(REVOKED_MS));
+        self.core.auth.revocations.add(revoked, now_ms, until_ms).map_err(|TooManyRevocations| {
+            Failure::new(ErrorCode::TooMany, "there are too many revocations in force")
+        })?;
+        self.core.hub.recheck_all();
+        Ok(())
+    }
+}
+
+fn closing(code: CloseCode, message: &str) -> Closing {
+    Closing { code: code.number(), message: message.to_owned(), retry_after_ms: None }
+}

@@ -1,0 +1,11 @@
+//! Who a session is, and what it may do: tokens, where clients put them, the permissions of topic rules, and what changes while
+//! sessions run.
+
+mod bad_tokens;
+mod changes;
+mod key_files;
+mod model;
+mod permissions;
+#[cfg(unix)]
+mod secrets;
+mod sources;
