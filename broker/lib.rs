@@ -64,7 +64,7 @@ pub use plugin::{FailureReport, PluginHealth};
 pub use rialto_protocol::topic;
 pub use rialto_protocol::{
     Answered, ApiOperation, HistoryFrom, Past, PastMessage, PointerError, Policy, Position, Present, Published,
-    Sessions, TopicLine,
+    Sessions, Tokens, TopicLine,
 };
 pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, ErrorCode, Failure, Payload, Pointer};
 #[cfg(feature = "tls")]

@@ -1,14 +1,17 @@
 //! The life of a session's token: when it ends, and revocation.
 
-use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure};
+use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Tokens};
 
 use super::Broker;
 use crate::auth::identity::Identity;
 use crate::auth::revocations::{Revoked, TooManyRevocations};
 use crate::request::caller::CallerSession;
 
-/// How long a token that does not say how long it lives may live at most, for its revocation.
+/// How long a revocation is in force where nothing is said: longer than most tokens live.
 const REVOKED_MS: u64 = 24 * 3_600_000;
+
+/// The longest revocation: ten years.
+const REVOKED_MS_MAX: u64 = 315_360_000_000;
 
 impl Broker {
     /// How a session has to end because of its token, if it has to.
@@ -40,14 +43,24 @@ impl Broker {
         self.core.config.load().auth.as_ref().map_or(0, |auth| auth.leeway_ms)
     }
 
-    /// Revokes the tokens of a user, or one by its id, for as long as such a token could live, and ends the sessions that have
-    /// them with 4001.
+    /// Revokes tokens for so many milliseconds, at most ten years; by default a day, or until the broker ends. Sessions that have
+    /// one of them end with 4001. Unknown tokens, users and sessions are no error.
     ///
     /// # Errors
-    /// `too_many` where there are as many revocations as there may be.
-    pub(crate) fn revoke(&self, revoked: Revoked, for_ms: Option<u64>) -> Result<(), Failure> {
+    /// `bad_request` for a longer time, `too_many` where there are as many revocations as there may be.
+    pub fn revoke(&self, tokens: &Tokens<'_>, for_ms: Option<u64>) -> Result<(), Failure> {
+        let for_ms = for_ms.unwrap_or(REVOKED_MS);
+        if for_ms > REVOKED_MS_MAX {
+            let text = format!("field \"for_ms\" is at most {REVOKED_MS_MAX}");
+            return Err(Failure::new(ErrorCode::BadRequest, text));
+        }
+        let revoked = match tokens {
+            Tokens::OfSession(session) => Revoked::Session((**session).into()),
+            Tokens::OfUser(user) => Revoked::User((**user).into()),
+            Tokens::One(token) => Revoked::Token((**token).into()),
+        };
         let now_ms = self.core.clock.unix_ms();
-        let until_ms = now_ms.saturating_add(for_ms.unwrap_or(REVOKED_MS));
+        let until_ms = now_ms.saturating_add(for_ms);
         self.core.auth.revocations.add(revoked, now_ms, until_ms).map_err(|TooManyRevocations| {
             Failure::new(ErrorCode::TooMany, "there are too many revocations in force")
         })?;

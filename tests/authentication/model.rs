@@ -5,11 +5,11 @@
 
 use rialto::config::{Auth, Config, History, Permission, TopicRule};
 use rialto::topic::Pattern;
-use rialto::{Codec, Payload};
+use rialto::{Codec, Payload, Tokens};
 use serde_json::{Value, json};
 
 use crate::support::dice::Dice;
-use crate::support::token::{auth, token_of};
+use crate::support::token::{auth, now_s, token_of};
 use crate::support::{Client, DEADLINE, Running, get, status};
 
 const TOPICS: [&str; 12] =
@@ -42,6 +42,8 @@ struct Who {
     roles: Vec<&'static str>,
     /// By the index of the action.
     grants: [Vec<&'static str>; 4],
+    /// How much later than now its token says that it was issued.
+    issued_later_s: u64,
 }
 
 /// What is decided by, as the reference sees it.
@@ -148,7 +150,7 @@ impl World {
 
 impl Who {
     fn all(dice: &mut Dice, world: &World) -> Vec<Self> {
-        let mut all = vec![Self { user: None, roles: Vec::new(), grants: Default::default() }];
+        let mut all = vec![Self { user: None, roles: Vec::new(), grants: Default::default(), issued_later_s: 0 }];
         if world.anonymous.is_some() {
             all.extend(["ann", "bob", "d.t", "ann"].map(|user| Self::random(dice, user)));
         }
@@ -164,7 +166,7 @@ impl Who {
             true => (0..dice.within(1, 3)).map(|_| *dice.pick(&GRANTS)).collect(),
             false => Vec::new(),
         });
-        Self { user: Some(user), roles, grants }
+        Self { user: Some(user), roles, grants, issued_later_s: 0 }
     }
 
     fn token(&self) -> Option<String> {
@@ -172,7 +174,7 @@ impl Who {
         for (action, grants) in ACTIONS.iter().zip(&self.grants) {
             topics[action] = json!(grants);
         }
-        Some(token_of(self.user?, json!({"roles": self.roles, "topics": topics})))
+        Some(token_of(self.user?, json!({"roles": self.roles, "topics": topics, "iat": now_s() + self.issued_later_s})))
     }
 }
 
@@ -230,10 +232,13 @@ async fn live(seed: u64) -> u64 {
         } else {
             for guest in &mut guests {
                 let Some(user) = guest.who.user else { continue };
-                guest.who = Who::random(&mut dice, user);
+                guest.who = Who { issued_later_s: guest.who.issued_later_s, ..Who::random(&mut dice, user) };
                 let connect = json!({"type": "connect", "token": guest.who.token()});
                 guest.client.ok(connect).await;
             }
+        }
+        if dice.percent(30) {
+            revoke(&running, &mut guests, &mut dice).await;
         }
         let said = || format!("seed {seed} after round {round}: {world:#?}");
         for guest in &mut guests {
@@ -242,6 +247,28 @@ async fn live(seed: u64) -> u64 {
         cases += deliveries(&running, &world, &mut guests, &said).await;
     }
     cases
+}
+
+/// Ends what the tokens of a user allow, once in a world. Whoever has one is closed, and comes back with one that is issued
+/// later.
+async fn revoke(running: &Running, guests: &mut [Guest], dice: &mut Dice) {
+    let user = *dice.pick(&["ann", "bob"]);
+    let is_meant = |guest: &Guest| guest.who.user == Some(user) && guest.who.issued_later_s == 0;
+    let tokens: Vec<_> = guests.iter().map(|guest| guest.who.token()).collect();
+    if !guests.iter().any(is_meant) {
+        return;
+    }
+    running.broker.revoke(&Tokens::OfUser(user.into()), None).unwrap();
+    for (index, guest) in guests.iter_mut().enumerate() {
+        if !is_meant(guest) {
+            continue;
+        }
+        assert_eq!(guest.client.closed().await, Some(4001));
+        let codec = Codec::ALL[index % 2];
+        let mut nobody = Client::with_headers(running.address, codec, &[]).await;
+        nobody.refused(json!({"type": "connect", "token": tokens[index]}), "unauthorized").await;
+        *guest = Guest::enter(running, codec, Who { issued_later_s: 60, ..guest.who.clone() }).await;
+    }
 }
 
 /// Each request has the outcome that the reference says.

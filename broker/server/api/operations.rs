@@ -1,13 +1,10 @@
 //! The operations of the HTTP API: each becomes one request to the broker, made by the program with the API key.
 
 use rialto_protocol::{ApiAnswer, ApiRequest, Broadcast, Call, CloseCode, Disconnect, ErrorCode, Failure, History};
-use rialto_protocol::{
-    Payload, PluginLine, Publish, Published, ReloadReport, Reply, Revoke, Tokens, TopicLine, Topics,
-};
+use rialto_protocol::{Payload, PluginLine, Publish, Published, ReloadReport, Reply, Revoke, TopicLine, Topics};
 
 use super::{plugins, reload};
 use crate::access::{self, Action, Target};
-use crate::auth::revocations::Revoked;
 use crate::broker::{Broker, CallTarget, PluginCall, PublishRequest, check_key, parse_topic};
 use crate::config::ApiKey;
 use crate::request::caller::Caller;
@@ -16,9 +13,6 @@ use crate::topic::{Pattern, Topic};
 /// Topics in an answer to a request without a limit, and the most in any answer.
 const TOPICS: u64 = 100;
 const TOPICS_MAX: u64 = 1_000;
-
-/// The longest revocation: ten years.
-const REVOKED_MS_MAX: u64 = 315_360_000_000;
 
 /// Close codes that a request may choose: those of the protocol that are not about the connection itself.
 const CODES: [CloseCode; 9] = [
@@ -167,15 +161,7 @@ async fn end_sessions(
 fn revoke_tokens(broker: &Broker, caller: Caller<'_>, revoke: Revoke<'_>) -> Result<OperationResult, Failure> {
     let Revoke { tokens, for_ms } = revoke;
     access::check(caller, Action::Revoke, Target::Broker)?;
-    if for_ms.is_some_and(|for_ms| for_ms > REVOKED_MS_MAX) {
-        return Err(Failure::new(ErrorCode::BadRequest, format!("field \"for_ms\" is at most {REVOKED_MS_MAX}")));
-    }
-    let revoked = match tokens {
-        Tokens::OfSession(session) => Revoked::Session(session.as_ref().into()),
-        Tokens::OfUser(user) => Revoked::User(user.as_ref().into()),
-        Tokens::One(token) => Revoked::Token(token.as_ref().into()),
-    };
-    broker.revoke(revoked, for_ms).map(|()| OperationResult::Done)
+    broker.revoke(&tokens, for_ms).map(|()| OperationResult::Done)
 }
 
 async fn list_topics(broker: &Broker, key: &ApiKey, topics: Topics<'_>) -> Result<OperationResult, Failure> {
