@@ -49,7 +49,7 @@ impl ServerArgs {
 
     /// Its URL and protocol, for people.
     pub(super) fn describe(&self) -> String {
-        format!("{} ({})", self.url, self.name())
+        format!("{} ({})", without_query(&self.url), self.name())
     }
 }
 
@@ -64,8 +64,15 @@ impl Speaks {
     }
 }
 
+/// What of a URL may be shown.
+fn without_query(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(shown, _)| shown)
+}
+
 /// The address in a URL. Its path is ignored: the dialect has its own.
 fn address(url: &str) -> Result<SocketAddr> {
+    // There may be a token in the query, of which the load makes no use.
+    let url = without_query(url);
     let Some(rest) = url.strip_prefix("ws://") else {
         if url.starts_with("wss://") {
             bail!("{url}: the load speaks no TLS\n  = help: use the address behind the proxy, as ws://HOST:PORT");
@@ -85,6 +92,7 @@ mod tests {
     #[test]
     fn finds_the_address() {
         for (url, expected) in [
+            ("ws://127.0.0.1:1/ws?token=a.b.c", Some("127.0.0.1:1")),
             ("ws://127.0.0.1:8080/ws", Some("127.0.0.1:8080")),
             ("ws://127.0.0.1:9", Some("127.0.0.1:9")),
             ("ws://127.0.0.1/", Some("127.0.0.1:80")),
