@@ -37,6 +37,7 @@ mod collections;
 pub mod config;
 mod endpoints;
 mod engine;
+mod file_version;
 mod hub;
 mod identity;
 mod limits;

@@ -68,8 +68,8 @@ enum Rule {
     KeyTopics,
     /// The topic's rule permits it, and the delivery policy is within the topic's `delivery_max`.
     DeliveryMax,
-    /// The topic's rule permits it. And a topic that a plugin owns shows its contents only to sessions that the plugin has admitted: anything else would get
-    /// around the plugin.
+    /// The topic's rule permits it. And a topic that a plugin owns shows its contents only to sessions that the plugin has
+    /// admitted: anything else would get around the plugin.
     Admission,
     /// The plugin's capabilities cover it. The host has checked that in the hook, which receives the refusal.
     Capability,

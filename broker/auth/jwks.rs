@@ -1,9 +1,8 @@
 //! A JWK set (RFC 7517) in a file: public keys that an identity provider publishes and replaces from time to time.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::keys::VerifyingKey;
+use crate::file_version::FileVersion;
 
 /// Largest file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -22,12 +22,9 @@ const KEYS_MAX: usize = 100;
 #[derive(Clone, Debug)]
 pub(crate) struct JwkFile {
     path: PathBuf,
-    stamp: Option<Stamp>,
+    read: Option<FileVersion>,
     keys: Vec<VerifyingKey>,
 }
-
-/// By what a change of the file is noticed.
-type Stamp = (SystemTime, u64);
 
 #[derive(Deserialize)]
 struct JwkSet {
@@ -37,12 +34,12 @@ struct JwkSet {
 impl JwkFile {
     /// Reads the file. Where it cannot be read, the keys of the same file before stay in force.
     pub(crate) fn open(path: &Path, before: Option<&JwkFile>) -> Self {
-        let stamp = stamp(path);
+        let version = FileVersion::of(path);
         let keys = read(path).unwrap_or_else(|error| {
             tracing::error!(path = %path.display(), %error, "the JWK set cannot be read: its keys stay as they were");
             before.filter(|before| before.path == path).map(|before| before.keys.clone()).unwrap_or_default()
         });
-        Self { path: path.to_owned(), stamp, keys }
+        Self { path: path.to_owned(), read: version, keys }
     }
 
     /// The keys in force.
@@ -52,13 +49,8 @@ impl JwkFile {
 
     /// Whether the file has changed since it was read.
     pub(crate) fn is_changed(&self) -> bool {
-        stamp(&self.path) != self.stamp
+        FileVersion::of(&self.path) != self.read
     }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 /// Reads the keys of a file; those of other kinds are left out and logged.

@@ -74,22 +74,20 @@ impl Authenticator {
         self.active.store(active);
     }
 
-    /// Reads the file of keys again where it has changed. Returns whether it has.
-    pub(crate) fn follow_keys(&self, auth: Option<&Auth>) -> bool {
-        let is_changed =
-            self.active.load().as_ref().is_some_and(|active| active.jwks.as_ref().is_some_and(JwkFile::is_changed));
-        if is_changed {
+    /// Reads the file of keys again where it has changed.
+    pub(crate) fn follow_keys(&self, auth: Option<&Auth>) {
+        let active = self.active.load_full();
+        if active.is_some_and(|active| active.jwks.as_ref().is_some_and(JwkFile::is_changed)) {
             self.set(auth);
         }
-        is_changed
     }
 
     /// Who the bearer of a token is, at this Unix time in milliseconds. Tokens that are not valid use up the share of the network
     /// that they come from; beyond it they are refused unseen.
     ///
     /// # Errors
-    /// `unauthorized` with one and the same message whatever is wrong, `expired` for a token that was valid, `rate_limited` for one
-    /// that was not looked at, `unavailable` where tokens are not configured.
+    /// `unauthorized`, with one and the same message whatever is wrong with it, `expired` for a token that was valid, `rate_limited` for one
+    /// that was not looked at.
     pub(crate) fn verify(&self, token: &str, network: Option<Network>, now_ms: u64) -> Result<Arc<Identity>, Failure> {
         let active = self.active.load();
         let Some(active) = active.as_ref() else {

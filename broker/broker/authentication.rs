@@ -5,6 +5,7 @@ use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Tokens};
 use super::Broker;
 use crate::auth::identity::Identity;
 use crate::auth::revocations::{Revoked, TooManyRevocations};
+use crate::hub::closing;
 use crate::request::caller::CallerSession;
 
 /// How long a revocation is in force where nothing is said: longer than most tokens live.
@@ -20,10 +21,10 @@ impl Broker {
         let revocations = &self.core.auth.revocations;
         if revocations.covers(identity, now_ms) || revocations.covers_session(&caller.member.session, identity, now_ms)
         {
-            return Some(closing(CloseCode::Unauthorized, "the token was revoked"));
+            return Some(closing(CloseCode::Unauthorized, "the token was revoked", None));
         }
         let is_over = identity.expires_at_ms().is_some_and(|at_ms| now_ms >= at_ms.saturating_add(self.leeway_ms()));
-        is_over.then(|| closing(CloseCode::TokenExpired, "the token has expired"))
+        is_over.then(|| closing(CloseCode::TokenExpired, "the token has expired", None))
     }
 
     /// Has a session woken when its token has expired.
@@ -67,8 +68,4 @@ impl Broker {
         self.core.hub.recheck_all();
         Ok(())
     }
-}
-
-fn closing(code: CloseCode, message: &str) -> Closing {
-    Closing { code: code.number(), message: message.to_owned(), retry_after_ms: None }
 }

@@ -29,6 +29,7 @@ pub(crate) use self::shard::Shard;
 #[cfg(test)]
 pub(crate) use self::shard::inbox::commands_of;
 pub(crate) use self::shard::inbox::{Command, batch_wakes};
+pub(crate) use self::shard::liveness::closing;
 pub(crate) use self::shard::subscribe::{FollowPresence, Start, Subscribe, SubscribeReply};
 pub use self::transport::Duplex;
 pub(crate) use self::transport::Link;

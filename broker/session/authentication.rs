@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use rialto_protocol::{CloseCode, Closing, Connect, ErrorCode, Failure, Reply};
+use rialto_protocol::{CloseCode, Connect, ErrorCode, Failure, Reply};
 
 use super::Session;
 use super::lists::List;
 use crate::access::scopes::{anonymous, scopes};
 use crate::auth::identity::Identity;
-use crate::hub::{Ending, Push, ScopedPattern, What, work};
+use crate::hub::{Ending, Push, ScopedPattern, What, closing, work};
 use crate::limits::quota::QuotaSlot;
 use crate::limits::request_rates::SessionRates;
 use crate::request::responder::Responder;
@@ -146,8 +146,7 @@ impl Session {
         let Some(identity) = self.caller.identity() else {
             let due_ms = self.extras.as_ref().map_or(0, |state| state.token_due_ms);
             if self.is_unauthenticated() && due_ms != 0 && core.clock.monotonic_ms() >= due_ms {
-                let (code, message) = (CloseCode::Unauthorized.number(), "no token came in time".to_owned());
-                return Err(Ending::Closed(Closing { code, message, retry_after_ms: None }));
+                return Err(Ending::Closed(closing(CloseCode::Unauthorized, "no token came in time", None)));
             }
             // The rules of now may want a token.
             self.watch_times();

@@ -10,11 +10,11 @@ use std::time::Duration;
 use rialto_plugin::host::{Capabilities, Capability};
 
 use super::components::{ComponentLoader, LoadedComponent};
-use super::watch::Trace;
 use super::{PluginHandle, RunningVersion, commit_timer};
 use crate::broker::{Broker, Core};
 use crate::clock::Clock;
 use crate::config::{self, CurrentConfig, PluginConfig};
+use crate::file_version::FileVersion;
 use crate::metrics::Metrics;
 use crate::plugin::{Commitment, FailurePolicy, Isolation, Manifest, PluginLimits, PluginRegistry, Source};
 use crate::plugin::{Status, Surroundings, Version, spawn};
@@ -57,7 +57,7 @@ pub(super) struct Loader {
     pub(super) with: Loading,
     components: ComponentLoader,
     /// What was there when the file of each plugin was read last, whether it ran then or not.
-    read: Mutex<BTreeMap<String, Trace>>,
+    read: Mutex<BTreeMap<String, FileVersion>>,
 }
 
 impl std::fmt::Debug for NativePlugin {
@@ -105,7 +105,7 @@ impl Loader {
     /// [`LoadFailure`] says what is wrong with it.
     pub(super) fn version(&self, name: &str, plugin: &PluginConfig) -> Result<Version, LoadFailure> {
         // Before it is read: what comes after that is new.
-        if let Some(trace) = Trace::of(&plugin.path) {
+        if let Some(trace) = FileVersion::of(&plugin.path) {
             self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), trace);
         }
         let component = self.components.load(name, plugin, self.compile_threads())?;
@@ -113,7 +113,7 @@ impl Loader {
     }
 
     /// What was there when the file of a plugin was read last.
-    pub(super) fn last_read(&self, name: &str) -> Option<Trace> {
+    pub(super) fn last_read(&self, name: &str) -> Option<FileVersion> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
     }
 

@@ -6,11 +6,11 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use super::loading::{LoadFailure, failure, running};
-use super::watch::Trace;
 use super::{PluginHandle, RunningVersion, TopicPlugins};
 use crate::broker::ReloadError;
 use crate::broker::plugins::{PluginPlan, PreparedPlugins};
 use crate::config::PluginConfig;
+use crate::file_version::FileVersion;
 use crate::plugin::{Failed, PendingReplacement, Replacement, ThreadEnded};
 use crate::topic::is_invisible;
 
@@ -89,7 +89,7 @@ impl TopicPlugins {
             || plan.running.get(name) != Some(plugin)
             || handle.status.is_down()
             || self.outdated.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
-            || self.loader.last_read(name) != Trace::of(&plugin.path)
+            || self.loader.last_read(name) != FileVersion::of(&plugin.path)
     }
 }
 

@@ -2,37 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::sync::Weak;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::TopicPlugins;
 use crate::broker::{Broker, Core};
+use crate::file_version::FileVersion;
 
 /// How often files are checked. A changed file is loaded once two checks have seen the same, so that a file that is still
 /// being written is not loaded.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The metadata that distinguishes one version of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Trace {
-    modified: SystemTime,
-    bytes: u64,
-    inode: u64,
-}
-
-impl Trace {
-    /// What is there now, if anything is.
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        let about = std::fs::metadata(path).ok()?;
-        Some(Self { modified: about.modified().ok()?, bytes: about.len(), inode: about.ino() })
-    }
-}
-
 /// Whether a file is to be loaded: it is not what was read last, and stands still again. A file that is gone is no new version.
-fn is_new(read: Option<Trace>, seen: Option<Trace>, now: Option<Trace>) -> bool {
+fn is_new(read: Option<FileVersion>, seen: Option<FileVersion>, now: Option<FileVersion>) -> bool {
     now.is_some() && now == seen && now != read
 }
 
@@ -54,11 +37,11 @@ pub(crate) fn watch(core: Weak<Core>, plugins: Weak<TopicPlugins>, ended: Receiv
 
 impl TopicPlugins {
     /// One look at all files that are watched.
-    fn look(&self, broker: &Broker, seen: &mut BTreeMap<String, Option<Trace>>) {
+    fn look(&self, broker: &Broker, seen: &mut BTreeMap<String, Option<FileVersion>>) {
         let config = broker.core.config.get();
         let watched = config.plugins.iter().filter(|(_, plugin)| plugin.watch);
-        let watched: Vec<(String, Option<Trace>)> =
-            watched.map(|(name, plugin)| (name.clone(), Trace::of(&plugin.path))).collect();
+        let watched: Vec<(String, Option<FileVersion>)> =
+            watched.map(|(name, plugin)| (name.clone(), FileVersion::of(&plugin.path))).collect();
         let before = std::mem::take(seen);
         for (name, now) in watched {
             let last = before.get(&name).copied().flatten();
@@ -77,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_file_is_loaded_once_it_has_changed_and_stands_still() {
-        let trace = |bytes| Some(Trace { modified: SystemTime::UNIX_EPOCH, bytes, inode: 1 });
+        let trace = |bytes| Some(FileVersion::with_bytes(bytes));
         for (read, seen, now, expected) in [
             (trace(1), trace(1), trace(1), false),
             (trace(1), trace(1), trace(2), false),

@@ -19,7 +19,7 @@ use documents::{Document, Tree};
 /// The modules of `broker/`, lowest first: each may import those above its line. Modules on one line do not import each
 /// other. `broker/ARCHITECTURE.md` prints this list.
 const ORDER: &[&[&str]] = &[
-    &["identity", "metrics", "clock", "collections", "endpoints", "log_pace", "shares", "wire"],
+    &["identity", "metrics", "clock", "collections", "endpoints", "file_version", "log_pace", "shares", "wire"],
     &["message", "supervision"],
     &["store"],
     &["config"],

@@ -98,6 +98,6 @@ fn verdict(session: &ShardSession, limits: &HubLimits, now: Instant) -> Verdict 
 }
 
 /// A close by the broker.
-pub(in crate::hub) fn closing(code: CloseCode, message: &str, retry_after_ms: Option<u64>) -> Closing {
+pub(crate) fn closing(code: CloseCode, message: &str, retry_after_ms: Option<u64>) -> Closing {
     Closing { code: code.number(), message: message.to_owned(), retry_after_ms }
 }

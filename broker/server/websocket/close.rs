@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use rialto_protocol::{CloseCode, Closing, Frame};
 
-use crate::hub::Ending;
+use crate::hub::{Ending, closing};
 use crate::message::Wire;
 use crate::wire::websocket::websocket_control;
 
@@ -42,7 +42,7 @@ pub(in crate::server) fn last_frames(ending: &Ending, wire: Wire) -> Option<(Vec
 
 /// The broker closes the connection, without a hint when to reconnect.
 pub(in crate::server) fn closed(code: CloseCode, text: &str) -> Ending {
-    Ending::Closed(Closing { code: code.number(), message: text.to_owned(), retry_after_ms: None })
+    Ending::Closed(closing(code, text, None))
 }
 
 fn closing_frames(closing: &Closing, wire: Wire) -> Vec<Bytes> {
