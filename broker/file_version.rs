@@ -25,3 +25,26 @@ impl FileVersion {
         Self { modified: SystemTime::UNIX_EPOCH, bytes, inode: 1 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+
+    #[test]
+    fn a_file_moved_into_place_is_another_version_though_time_and_length_are_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, next) = (folder.path().join("keys"), folder.path().join("next"));
+        for file in [&path, &next] {
+            fs::write(file, "same length").unwrap();
+            File::options().write(true).open(file).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
+        let before = FileVersion::of(&path).unwrap();
+        assert_eq!(FileVersion::of(&path), Some(before));
+        fs::rename(&next, &path).unwrap();
+        assert_ne!(FileVersion::of(&path), Some(before));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(FileVersion::of(&path), None);
+    }
+}
