@@ -33,18 +33,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_moved_into_place_is_another_version_though_time_and_length_are_the_same() {
-        let folder = tempfile::tempdir().unwrap();
+    fn a_file_moved_into_place_is_another_version_though_time_and_length_are_the_same() -> std::io::Result<()> {
+        let folder = tempfile::tempdir()?;
         let (path, next) = (folder.path().join("keys"), folder.path().join("next"));
         for file in [&path, &next] {
-            fs::write(file, "same length").unwrap();
-            File::options().write(true).open(file).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            fs::write(file, "same length")?;
+            File::options().write(true).open(file)?.set_modified(SystemTime::UNIX_EPOCH)?;
         }
-        let before = FileVersion::of(&path).unwrap();
-        assert_eq!(FileVersion::of(&path), Some(before));
-        fs::rename(&next, &path).unwrap();
-        assert_ne!(FileVersion::of(&path), Some(before));
-        fs::remove_file(&path).unwrap();
+        let before = FileVersion::of(&path);
+        assert!(before.is_some());
+        assert_eq!(FileVersion::of(&path), before);
+        fs::rename(&next, &path)?;
+        assert_ne!(FileVersion::of(&path), before);
+        fs::remove_file(&path)?;
         assert_eq!(FileVersion::of(&path), None);
+        Ok(())
     }
 }
