@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rialto::config::Config;
-use rialto::{Broker, Codec, Payload};
+use rialto::{Broker, Codec, ConnectionInfo, Identity, Payload};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -89,10 +89,11 @@ fn broker(delivery: &Value, room: usize) -> Broker {
     config.limits.write_ms = 600_000;
     let broker = Broker::builder().config(config).start().unwrap();
     for _ in 0..SESSIONS {
-        broker.serve_websocket(Client::new(delivery, room), Codec::Json);
+        broker.serve_websocket(Client::new(delivery, room), Identity::anonymous(), ConnectionInfo::new(Codec::Json));
     }
     // A session that accepts everything shows when the others were handled.
-    broker.serve_websocket(Client::new(&json!("queue"), usize::MAX), Codec::Json);
+    let all = Client::new(&json!("queue"), usize::MAX);
+    broker.serve_websocket(all, Identity::anonymous(), ConnectionInfo::new(Codec::Json));
     while broker.metrics().subscriptions < SESSIONS + 1 {
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -7,7 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use crate::auth::Authenticator;
+use crate::authorizer::{Authorize, Authorizer, Program};
 use crate::broker::{Broker, Core, SetLogLevel};
 use crate::clock::{Clock, ManualClock};
 use crate::config::{Config, CurrentConfig, Problems};
@@ -45,6 +48,8 @@ pub struct Builder {
     set_log_level: Option<SetLogLevel>,
     natives: BTreeMap<String, NativePlugin>,
     clock: Option<ManualClock>,
+    program: Option<Program>,
+    runtime: Option<Handle>,
     #[cfg(test)]
     store: Option<Arc<dyn Store>>,
 }
@@ -72,6 +77,9 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is no tokio runtime for [`Builder::authorize`] to decide on.
+    #[error("`authorize` needs a tokio runtime: start the broker within one, or name it by `runtime`")]
+    NoRuntime,
 }
 
 impl From<LoadFailure> for StartError {
@@ -178,6 +186,24 @@ impl Builder {
         self
     }
 
+    /// Has this decide who may connect, and what sessions may do, besides the topic rules: both must allow it. See
+    /// [`Authorize`].
+    ///
+    /// It decides on the tokio runtime within which [`Builder::start`] is called, or on that of [`Builder::runtime`]. That
+    /// runtime has to run: while nothing drives it, requests are refused.
+    #[must_use]
+    pub fn authorize(mut self, authorize: impl Authorize) -> Self {
+        self.program = Some(Program::new(authorize));
+        self
+    }
+
+    /// Has [`Builder::authorize`] decide on this runtime.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
     /// Keeps everything in this store.
     #[cfg(test)]
     pub(crate) fn store(mut self, store: Arc<dyn Store>) -> Self {
@@ -198,6 +224,13 @@ impl Builder {
         let config = Arc::new(CurrentConfig::new(self.config));
         let initial = config.get();
         let metrics = Arc::new(Metrics::default());
+        let authorizer = match self.program {
+            Some(program) => {
+                let runtime = self.runtime.or_else(|| Handle::try_current().ok()).ok_or(StartError::NoRuntime)?;
+                Some(Arc::new(Authorizer::new(program, runtime, Arc::clone(&metrics))))
+            }
+            None => None,
+        };
         let shards = match initial.server.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             shards => shards,
@@ -230,6 +263,7 @@ impl Builder {
         let core = Core {
             presence_timer,
             auth: Authenticator::new(initial.auth.as_ref(), Arc::clone(&metrics)),
+            authorizer,
             session_limits: SessionLimits::default(),
             rates: SharedRates::default(),
             key_shares: Arc::new(Shares::new(initial.limits.keys_bytes)),
@@ -309,6 +343,18 @@ mod tests {
         assert_eq!(features(false).contains(&"plugins"), cfg!(feature = "plugins"));
         assert_eq!(features(true), FEATURES);
         assert_eq!((FEATURES[0], features(false).contains(&"delivery")), ("plugins", true));
+    }
+
+    #[test]
+    fn a_program_that_decides_needs_a_runtime() {
+        struct Silent;
+        impl Authorize for Silent {}
+        let builder = || Broker::builder().authorize(Silent);
+        assert!(matches!(builder().start(), Err(StartError::NoRuntime)));
+        assert!(Broker::builder().start().is_ok(), "nobody else does");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        assert!(builder().runtime(runtime.handle().clone()).start().is_ok());
+        assert!(runtime.block_on(async { builder().start() }).is_ok());
     }
 
     #[test]

@@ -30,19 +30,20 @@ pub(crate) struct Now {
 
 /// A clock that stands still until it is advanced, for tests of what time brings: see [`Builder::clock`](crate::Builder::clock).
 ///
-/// It decides the age of messages and of idempotency keys, the grace period of presence, the timers of plugins, and the
-/// time that messages and plugins are told. The deadlines of connections (pings, writes, shutdown) and of hooks go by
+/// It decides the age of messages and of idempotency keys, the grace period of presence, the timers of plugins, the rates of
+/// requests, and the time that messages and plugins are told. The deadlines of connections (pings, writes, shutdown) and of hooks go by
 /// the system's time.
 #[derive(Clone, Debug)]
 pub struct ManualClock {
     unix_start_ms: u64,
+    started: Instant,
     passed_ms: Arc<AtomicU64>,
 }
 
 impl ManualClock {
     /// A clock that shows this time of day, in Unix milliseconds.
     pub fn new(unix_ms: u64) -> Self {
-        Self { unix_start_ms: unix_ms, passed_ms: Arc::default() }
+        Self { unix_start_ms: unix_ms, started: Instant::now(), passed_ms: Arc::default() }
     }
 
     /// Lets time pass. What is due then happens within a few milliseconds, on the threads that wait for it.
@@ -77,6 +78,14 @@ impl Clock {
         }
     }
 
+    /// The same moment for what counts in finer steps: the rates of requests.
+    pub(crate) fn instant(&self) -> Instant {
+        match self {
+            Self::System { .. } => Instant::now(),
+            Self::Manual(manual) => manual.started + Duration::from_millis(manual.passed_ms.load(Relaxed)),
+        }
+    }
+
     /// Both.
     pub(crate) fn now(&self) -> Now {
         match self {
@@ -108,8 +117,10 @@ mod tests {
         let manual = ManualClock::new(1_000_000);
         let clock = Clock::Manual(manual.clone());
         assert_eq!(clock.now(), Now { unix_ms: 1_000_000, monotonic_ms: 0 });
+        let started = clock.instant();
         manual.advance(Duration::from_secs(3_600));
         assert_eq!(clock.now(), Now { unix_ms: 4_600_000, monotonic_ms: 3_600_000 });
+        assert_eq!(clock.instant() - started, Duration::from_secs(3_600));
         assert_eq!(clock.wait(u64::MAX), LOOK);
         assert_eq!(Clock::default().wait(60_000), Duration::from_secs(60));
     }

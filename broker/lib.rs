@@ -28,6 +28,7 @@
 
 mod access;
 mod auth;
+mod authorizer;
 mod broker;
 mod builder;
 #[cfg(feature = "cli")]
@@ -56,6 +57,7 @@ mod topic_plugins;
 mod topics;
 mod wire;
 
+pub use authorizer::{AccessAction, AccessRequest, Admission, Authorize, ConnectRequest, Decision, Identity};
 pub use broker::{Broker, PluginStatus, PublishOptions, ReloadError, Reloaded, TopicStatus};
 pub use builder::{Builder, StartError};
 pub use clock::ManualClock;
@@ -72,7 +74,7 @@ pub use rialto_protocol::{CloseCode, Codec, Delivery, DeliveryError, Encoding, E
 pub use server::PairError;
 #[cfg(feature = "fuzzing")]
 pub use server::fuzzing;
-pub use server::{BindError, ControlError, Server, TlsError};
+pub use server::{BindError, ConnectionInfo, ControlError, Server, SessionEnd, SessionHandle, TlsError};
 
 /// The examples of the book, compiled and run with the doctests.
 #[cfg(doctest)]

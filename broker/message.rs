@@ -18,6 +18,8 @@ pub(crate) struct Message {
     pub(crate) topic: Topic,
     pub(crate) offset: u64,
     pub(crate) time_ms: u64,
+    /// Who published it, where the topic's rule reveals that. Not in a box: a message must not be as large as a topic's entry, or
+    /// the allocator has pages with both, and gives none of them back when topics are removed.
     pub(crate) from: Option<Member>,
     pub(crate) payload: Payload,
     /// The publisher's session, if it asked not to be sent its own message (`echo: false`).
@@ -85,7 +87,8 @@ impl Message {
             topic,
             offset,
             time_ms,
-            from,
+            // Messages do not show what a token says of its bearer, so they do not keep it either.
+            from: from.map(|from| Member { info: None, ..from }),
             payload,
             except,
             passage: None,

@@ -28,6 +28,12 @@ pub(crate) struct Metrics {
     pub(crate) origins_refused: Counter,
     pub(crate) tokens_refused: Counter,
     pub(crate) tokens_unverified: Counter,
+    pub(crate) authorizations: Counter,
+    pub(crate) authorizations_refused: Counter,
+    pub(crate) authorizations_failed: Counter,
+    pub(crate) callouts: Counter,
+    pub(crate) callouts_cached: Counter,
+    pub(crate) callouts_failed: Counter,
     pub(crate) sessions_opened: Counter,
     pub(crate) sessions_slow: Counter,
     pub(crate) outboxes_shed: Counter,
@@ -86,6 +92,12 @@ impl Metrics {
             origins_refused_total: self.origins_refused.get(),
             tokens_refused_total: self.tokens_refused.get(),
             tokens_unverified_total: self.tokens_unverified.get(),
+            authorizations_total: self.authorizations.get(),
+            authorizations_refused_total: self.authorizations_refused.get(),
+            authorizations_failed_total: self.authorizations_failed.get(),
+            callouts_total: self.callouts.get(),
+            callouts_cached_total: self.callouts_cached.get(),
+            callouts_failed_total: self.callouts_failed.get(),
             sessions_opened_total: self.sessions_opened.get(),
             sessions_slow_total: self.sessions_slow.get(),
             outboxes_shed_total: self.outboxes_shed.get(),
@@ -163,6 +175,18 @@ pub struct Snapshot {
     pub tokens_refused_total: u64,
     /// Tokens that were not looked at, because too many before them were not valid.
     pub tokens_unverified_total: u64,
+    /// Questions to the authentication backend.
+    pub callouts_total: u64,
+    /// Handshakes that an earlier answer of the authentication backend decided.
+    pub callouts_cached_total: u64,
+    /// Questions to which the authentication backend gave no usable answer.
+    pub callouts_failed_total: u64,
+    /// Decisions of the program that embeds the broker, of which a request may need several.
+    pub authorizations_total: u64,
+    /// Decisions of that program that refused something.
+    pub authorizations_refused_total: u64,
+    /// Requests refused because that program did not decide: it panicked, took too long, or had too many to decide.
+    pub authorizations_failed_total: u64,
     /// Sessions that were opened.
     pub sessions_opened_total: u64,
     /// Slow consumers: sessions that were closed because they did not read fast enough.

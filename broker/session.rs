@@ -2,10 +2,12 @@
 //! transport.
 
 mod authentication;
+mod authorization;
 #[cfg(test)]
 mod late_read_tests;
 mod lists;
 mod rates;
+mod waiting;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -73,7 +75,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(broker: Broker, key: SessionKey, codec: Codec, permit: &SessionPermit) -> Self {
-        let member = Member { session: identity::session_id(), user: None };
+        let member = Member::anonymous(permit.session.clone().unwrap_or_else(identity::session_id));
         let mut caller = CallerSession::new(key, member, permit.network());
         if let Some(identity) = &permit.identity {
             caller.set_identity(Arc::clone(identity));
@@ -91,6 +93,9 @@ impl Session {
             list: None,
             extras: None,
         };
+        if session.broker.core.authorizer.is_some() && permit.address.is_some() {
+            session.extras.get_or_insert_default().address = permit.address;
+        }
         session.watch_times();
         session
     }
@@ -115,7 +120,7 @@ impl Session {
             node: &core.node,
             ping_ms: core.config.load().limits.ping_ms,
             features: core.features,
-            limits: self.broker.welcome_limits(),
+            limits: self.broker.welcome_limits(&self.caller.holder()),
         };
         websocket_frame(self.codec, &Frame::Welcome(welcome))
     }
@@ -134,8 +139,12 @@ impl Session {
                     self.responder(id).fail(rate_limited(&refusal));
                     return if refusal.is_abuse { Err(BadFrame::Abuse) } else { Ok(()) };
                 }
+                if self.asks(&operation, frame) {
+                    return Ok(());
+                }
                 self.carry_out(id, operation);
-                Ok(())
+                // Topics of a list may have been refused one by one.
+                if self.is_abusing() { Err(BadFrame::Abuse) } else { Ok(()) }
             }
             Err(error) => {
                 self.responder(error.id).fail(Failure::new(error.code, error.message));
@@ -170,12 +179,13 @@ impl Session {
         let has_room = |entry: &Arc<TopicEntry>| core.hub.has_room(&entry.reach);
         let readers_have_room = self.published.as_ref().is_none_or(has_room);
         let requests_max = core.config.load().limits.requests_in_flight;
-        self.list.is_none() && readers_have_room && self.in_flight.is_below(requests_max)
+        self.list.is_none() && !self.is_waiting() && readers_have_room && self.in_flight.is_below(requests_max)
     }
 
     /// Carries out what is left of a list, in turn with other sessions, and waits until fewer requests than `requests_in_flight`
     /// are under way and the subscribers' shards of what it published have room. Meanwhile its socket is not read.
     pub(crate) async fn ready(&mut self) {
+        self.waited().await;
         let mut waited = 0;
         while self.list.is_some() {
             // Each time the shard has a turn.
@@ -226,6 +236,11 @@ impl Session {
                 return None;
             }
         };
+        let taken = self.take_subscribe_rate(&topic);
+        if let Some(failure) = taken.err().or_else(|| self.denial(topic.as_str())) {
+            responder.fail(failure);
+            return None;
+        }
         self.forget_refused();
         let state = match self.subscriptions.get(&topic).cloned() {
             Some(state) => state,
@@ -236,7 +251,9 @@ impl Session {
             }
         };
         let Subscribe { since, last, delivery, presence, .. } = request;
-        let options = SubscribeOptions { since, last, delivery, presence, ..SubscribeOptions::default() };
+        let past_withheld = self.is_past_withheld(&topic);
+        let options =
+            SubscribeOptions { since, last, past_withheld, delivery, presence, ..SubscribeOptions::default() };
         let responder = responder.telling(&state, &topic, &self.refusals);
         Some(SubscribeRequest { topic, options, responder })
     }
@@ -244,6 +261,10 @@ impl Session {
     /// Subscribes to a pattern.
     fn subscribe_pattern(&mut self, request: &Subscribe<'_>, pattern: Pattern, responder: Responder) {
         if let Err(failure) = only_live(request) {
+            return responder.fail(failure);
+        }
+        let taken = self.take_pattern_rate(&pattern);
+        if let Some(failure) = taken.err().or_else(|| self.denial(pattern.as_str())) {
             return responder.fail(failure);
         }
         self.forget_refused();

@@ -2,10 +2,13 @@
 //! sessions run.
 
 mod bad_tokens;
+mod callout;
 mod changes;
 mod key_files;
 mod model;
+mod passwords;
 mod permissions;
 #[cfg(unix)]
 mod secrets;
 mod sources;
+mod topic_rates;

@@ -7,6 +7,7 @@ mod held;
 mod presence;
 mod restart;
 mod session;
+mod sign_in;
 
 use std::net::SocketAddr;
 use std::time::Duration;

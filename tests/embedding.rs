@@ -1,4 +1,8 @@
-//! The broker within another program: what its interface says when something is wrong.
+//! The broker within another program: what its interface says when something is wrong, what it is asked, and the
+//! connections that it hands over.
+
+mod authorize;
+mod handle;
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 mod curl;
 mod document;
 mod events;
+mod explain;
 mod host;
 mod key;
 mod operation;

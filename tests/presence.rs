@@ -3,6 +3,7 @@
 
 mod crowd;
 mod grace;
+mod info;
 mod list;
 mod race;
 

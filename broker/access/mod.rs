@@ -1,6 +1,7 @@
 //! Authorization: whether a caller may do something, by one table of callers and actions. It only decides: what it needs to
 //! know about topics is an argument, and it has no effects.
 
+pub(crate) mod explain;
 pub(crate) mod permissions;
 pub(crate) mod scopes;
 
@@ -32,6 +33,8 @@ pub(crate) enum Action<'a> {
     Disconnect,
     /// Revoke tokens.
     Revoke,
+    /// Ask what somebody may do with a topic.
+    Explain,
     /// List the topics in memory, of which the list has those that [`lists`] selects.
     ListTopics,
     /// List the plugins and their health.
@@ -91,6 +94,7 @@ fn rule(caller: Caller<'_>, action: Action<'_>) -> Rule {
         A::Presence { .. }              => [Admission,   KeyTopics,  NotOffered, Allowed],
         A::Disconnect                   => [NotOffered,  KeyTopics,  Capability, Allowed],
         A::Revoke                       => [NotOffered,  KeyTopics,  NotOffered, Allowed],
+        A::Explain                      => [NotOffered,  KeyTopics,  NotOffered, Allowed],
         A::ListTopics                   => [NotOffered,  Allowed,    NotOffered, Allowed],
         A::ListPlugins                  => [NotOffered,  KeyTopics,  NotOffered, Allowed],
         A::ReloadPlugin                 => [NotOffered,  KeyTopics,  NotOffered, Allowed],
@@ -249,6 +253,7 @@ fn verb(action: Action<'_>) -> &'static str {
         Action::Presence { .. } => "read its presence",
         Action::Disconnect => "disconnect sessions",
         Action::Revoke => "revoke tokens",
+        Action::Explain => "ask what somebody may do",
         Action::ListTopics => "list topics",
         Action::ListPlugins => "list plugins",
         Action::ReloadPlugin => "reload plugins",
@@ -266,6 +271,7 @@ fn operation_verb(operation: ApiOperation) -> &'static str {
         ApiOperation::Presence => "read presence",
         ApiOperation::Disconnect => "disconnect sessions",
         ApiOperation::Revoke => "revoke tokens",
+        ApiOperation::Explain => "ask what somebody may do",
         ApiOperation::Topics => "list topics",
         ApiOperation::Plugins => "list plugins",
         ApiOperation::Reload => "reload plugins",

@@ -14,7 +14,6 @@ pub(crate) enum Privilege {
     Presence,
 }
 
-#[cfg(feature = "cli")]
 impl Privilege {
     /// All of them.
     pub(crate) const ALL: [Self; 5] = [Self::Subscribe, Self::Publish, Self::Call, Self::History, Self::Presence];
@@ -29,9 +28,7 @@ impl Privilege {
             Self::Presence => "presence",
         }
     }
-}
 
-impl Privilege {
     /// What a rule says of it.
     pub(crate) fn permission(self, access: &Access) -> &Permission {
         match self {
@@ -68,30 +65,6 @@ pub(crate) fn permits(identity: Option<&Identity>, privilege: Privilege, access:
     (is_named(identity, permission) && is_own(identity, access, topic)) || (permission.token && is_granted())
 }
 
-/// The decision of [`permits`], and why, as the rest of "allowed: ..." or "refused: ...".
-#[cfg(feature = "cli")]
-pub(crate) fn explain(
-    identity: Option<&Identity>,
-    privilege: Privilege,
-    access: &Access,
-    topic: &Topic,
-) -> (bool, String) {
-    let permission = privilege.permission(access);
-    let is_permitted = permits(identity, privilege, access, topic);
-    let role = permission.roles.iter().find(|role| identity.is_some_and(|identity| identity.has_role(role)));
-    let why = match (is_named(identity, permission), is_own(identity, access, topic)) {
-        (true, true) if permission.anyone => "everyone may".to_owned(),
-        (true, true) if permission.user => "every user may".to_owned(),
-        (true, true) => format!("users with the role \"{}\" may", role.map_or("", |role| role)),
-        _ if is_permitted => "the token lists the topic".to_owned(),
-        (true, false) if identity.is_none() => "the topic is for one user or role, and there is no user".to_owned(),
-        (true, false) => "the topic is another user's, or another role's".to_owned(),
-        (false, _) if *permission == Permission::nobody() => "nobody may".to_owned(),
-        (false, _) => format!("only for {}", permission.entries().join(", ")),
-    };
-    (is_permitted, why)
-}
-
 /// Whether a permission is for a session, whatever the topic.
 pub(super) fn is_named(identity: Option<&Identity>, permission: &Permission) -> bool {
     let is_user = || {
@@ -101,7 +74,7 @@ pub(super) fn is_named(identity: Option<&Identity>, permission: &Permission) -> 
 }
 
 /// Whether the tokens of a topic that stand for a user or a role are the session's own.
-fn is_own(identity: Option<&Identity>, access: &Access, topic: &Topic) -> bool {
+pub(super) fn is_own(identity: Option<&Identity>, access: &Access, topic: &Topic) -> bool {
     access.placeholders.iter().all(|(index, placeholder)| {
         let (Some(token), Some(identity)) = (topic.as_str().split('.').nth(*index), identity) else { return false };
         match placeholder {

@@ -7,7 +7,7 @@ use crate::request::caller::CallerSession;
 use rialto_protocol::Member;
 
 /// One action of each kind, in the order of the table.
-const ACTIONS: [Action<'static>; 12] = [
+const ACTIONS: [Action<'static>; 13] = [
     Action::Publish,
     Action::Subscribe { delivery: None },
     Action::SubscribePattern,
@@ -16,6 +16,7 @@ const ACTIONS: [Action<'static>; 12] = [
     Action::Presence { admitted: false },
     Action::Disconnect,
     Action::Revoke,
+    Action::Explain,
     Action::ListTopics,
     Action::ListPlugins,
     Action::ReloadPlugin,
@@ -27,7 +28,7 @@ fn topic(name: &str) -> Topic {
 }
 
 fn session() -> CallerSession {
-    CallerSession::new(SessionKey { shard: 0, slot: 0, serial: 0 }, Member { session: "s".into(), user: None }, None)
+    CallerSession::new(SessionKey { shard: 0, slot: 0, serial: 0 }, Member::anonymous("s"), None)
 }
 
 fn key(patterns: &[&str]) -> ApiKey {
@@ -73,7 +74,8 @@ fn every_caller_and_every_action_has_one_rule() {
     let table: Vec<String> =
         ACTIONS.iter().map(|action| callers.iter().map(|caller| letter(rule(*caller, *action))).collect()).collect();
     // Session, program, plugin, embedder.
-    let expected = ["PKC+", "D-C-", "+---", "PK-+", "AK-+", "AK-+", "-KC+", "-K-+", "-+-+", "-K-+", "-K-+", "-K-+"];
+    let expected =
+        ["PKC+", "D-C-", "+---", "PK-+", "AK-+", "AK-+", "-KC+", "-K-+", "-K-+", "-+-+", "-K-+", "-K-+", "-K-+"];
     assert_eq!(table, expected);
 
     // The decisions for a topic without a plugin and without `delivery_max`, and a key for all topics.
@@ -133,8 +135,9 @@ fn every_action_has_one_answer_for_each_scope_of_a_key() {
             scopes.iter().map(answer).collect()
         })
         .collect();
-    // Publish, subscribe, subscribe to a pattern, call, history, presence, disconnect, revoke, topics, plugins, both reloads.
-    let expected = ["*+-", "---", "---", "*+-", "*+-", "*+-", "*+-", "*+-", "***", "*+-", "*+-", "*+-"];
+    // Publish, subscribe, subscribe to a pattern, call, history, presence, disconnect, revoke, explain, topics, plugins,
+    // both reloads.
+    let expected = ["*+-", "---", "---", "*+-", "*+-", "*+-", "*+-", "*+-", "*+-", "***", "*+-", "*+-", "*+-"];
     assert_eq!(table, expected);
 }
 

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use rialto_protocol::Payload;
+
 use crate::topic::{Pattern, Topic};
 
 /// Fewer parts are not worth a sweep.
@@ -18,8 +20,8 @@ pub(crate) struct Identity {
     pub(crate) roles: Option<Arc<Roles>>,
     /// What its token lists for rules with `"token"`.
     pub(crate) grants: Option<Arc<TokenGrants>>,
-    /// By what it can be revoked alone.
-    pub(crate) token_id: Option<Box<TokenId>>,
+    /// What only some tokens say. In a box, because most say none of it.
+    pub(crate) details: Option<Box<TokenDetails>>,
     /// When it ends, Unix time in seconds; 0 where it does not. Two small numbers, because every session with a user has them.
     pub(crate) expires_at_s: u32,
     /// When its token was issued, Unix time in seconds; 0 where it does not say so.
@@ -30,9 +32,14 @@ pub(crate) struct Identity {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Roles(pub(crate) Vec<Box<str>>);
 
-/// The id of a token: its claim `jti`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TokenId(pub(crate) Box<str>);
+/// What only some tokens say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TokenDetails {
+    /// The id of the token, its claim `jti`, by which it can be revoked alone.
+    pub(crate) id: Option<Box<str>>,
+    /// What presence shows beside the user, its claim `info`.
+    pub(crate) info: Option<Arc<Payload>>,
+}
 
 /// The patterns of topics that a token lists for each action.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
@@ -47,12 +54,38 @@ pub(crate) struct TokenGrants {
 impl Identity {
     /// A user with these roles, for as long as the session lasts.
     pub(crate) fn of_user(user: Arc<str>, roles: Option<Arc<Roles>>) -> Self {
-        Self { user, roles, grants: None, token_id: None, expires_at_s: 0, issued_at_s: 0 }
+        Self { user, roles, grants: None, details: None, expires_at_s: 0, issued_at_s: 0 }
     }
 
     /// The same until then, by a token that was issued then, both Unix times in seconds.
     pub(crate) fn with_times(self, expires_at_s: u32, issued_at_s: Option<u32>) -> Self {
         Self { expires_at_s, issued_at_s: issued_at_s.unwrap_or(0), ..self }
+    }
+
+    /// The same with what only some tokens say.
+    pub(crate) fn with_details(self, details: TokenDetails) -> Self {
+        Self { details: (details != TokenDetails::default()).then(|| Box::new(details)), ..self }
+    }
+
+    /// The bearer of the same token under this name and with these roles, until the token ends or then, Unix time in seconds; 0
+    /// for no time.
+    pub(crate) fn renamed(&self, user: Arc<str>, roles: Option<Arc<Roles>>, expires_at_s: u32) -> Self {
+        let expires_at_s = match (self.expires_at_s, expires_at_s) {
+            (0, only) | (only, 0) => only,
+            (one, other) => one.min(other),
+        };
+        let (grants, details) = (self.grants.clone(), self.details.clone());
+        Self { user, roles, grants, details, expires_at_s, issued_at_s: self.issued_at_s }
+    }
+
+    /// The id of its token, by which it can be revoked alone.
+    pub(crate) fn token_id(&self) -> Option<&str> {
+        self.details.as_ref()?.id.as_deref()
+    }
+
+    /// What presence shows beside the user.
+    pub(crate) fn info(&self) -> Option<&Arc<Payload>> {
+        self.details.as_ref()?.info.as_ref()
     }
 
     /// When it ends, Unix time in milliseconds.
@@ -167,6 +200,17 @@ mod tests {
     fn an_identity_takes_no_more_than_a_line_of_the_cache() {
         // With the counters of its `Arc`.
         assert_eq!(size_of::<Identity>() + 2 * size_of::<usize>(), 64);
+    }
+
+    #[test]
+    fn details_take_memory_only_where_there_are_some() {
+        let identity = |details| Identity::of_user("ann".into(), None).with_details(details);
+        assert!(identity(TokenDetails::default()).details.is_none());
+        let info = Some(Arc::new(Payload::json(&7).expect("a payload")));
+        let both = identity(TokenDetails { id: Some("one".into()), info: info.clone() });
+        assert_eq!((both.token_id(), both.info()), (Some("one"), info.as_ref()));
+        let only_info = identity(TokenDetails { id: None, info: info.clone() });
+        assert_eq!((only_info.token_id(), only_info.info()), (None, info.as_ref()));
     }
 
     #[test]

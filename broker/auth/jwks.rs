@@ -64,7 +64,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<VerifyingKey>, String> {
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err("it is larger than 1 MiB".to_owned());
     }
-    let set: JwkSet = serde_json::from_slice(&text).map_err(|error| format!("it is no JWK set: {error}"))?;
+    // The error's own text may repeat what is in the file, which may be a secret.
+    let place = |error: serde_json::Error| format!("line {} column {}", error.line(), error.column());
+    let set: JwkSet = serde_json::from_slice(&text).map_err(|error| format!("it is no JWK set: {}", place(error)))?;
     if set.keys.len() > KEYS_MAX {
         return Err(format!("it has {} keys, and {KEYS_MAX} are the most", set.keys.len()));
     }

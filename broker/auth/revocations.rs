@@ -59,8 +59,8 @@ impl Revocations {
         }
         let of_session = all.get(&Revoked::Session(session.into())).copied();
         let Some(revocation) = of_session.filter(|revocation| revocation.until_ms > now_ms) else { return false };
-        if let Some(id) = identity.token_id.as_deref() {
-            all.insert(Revoked::Token(id.0.clone()), revocation);
+        if let Some(id) = identity.token_id() {
+            all.insert(Revoked::Token(id.into()), revocation);
         }
         true
     }
@@ -76,7 +76,7 @@ impl Revocations {
         let of_user = all.get(&Revoked::User((*identity.user).into())).filter(is_in_force);
         // Tokens say whole seconds: one of the same second may be older.
         let is_older = of_user.is_some_and(|revocation| identity.issued_at_ms() <= revocation.at_ms);
-        let by_id = identity.token_id.as_deref().and_then(|id| all.get(&Revoked::Token(id.0.clone())));
+        let by_id = identity.token_id().and_then(|id| all.get(&Revoked::Token(id.into())));
         is_older || by_id.filter(is_in_force).is_some()
     }
 }
@@ -84,11 +84,11 @@ impl Revocations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::identity::TokenId;
+    use crate::auth::identity::TokenDetails;
 
     fn identity(user: &str, token: Option<&str>, issued_at_s: Option<u32>) -> Identity {
-        let token_id = token.map(|id| Box::new(TokenId(id.into())));
-        Identity { token_id, ..Identity::of_user(user.into(), None).with_times(0, issued_at_s) }
+        let details = TokenDetails { id: token.map(Into::into), info: None };
+        Identity::of_user(user.into(), None).with_times(0, issued_at_s).with_details(details)
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode, decode_header};
-use rialto_protocol::{ErrorCode, Failure};
+use rialto_protocol::{ErrorCode, Failure, Payload};
 use serde::Deserialize;
 
-use super::identity::{Identity, SharedParts, TokenGrants, TokenId};
+use super::identity::{Identity, SharedParts, TokenDetails, TokenGrants};
 use super::keys::KeySet;
 use crate::config::Auth;
 use crate::topic::{Pattern, is_invisible};
@@ -25,6 +25,9 @@ pub(crate) const PATTERNS_MAX: usize = 100;
 
 /// Longest id of a token, in bytes.
 const TOKEN_ID_BYTES_MAX: usize = 128;
+
+/// Most bytes of what presence shows of a user, as JSON without white space.
+pub(crate) const INFO_BYTES_MAX: usize = 1_024;
 
 /// The last moment that a time in a token may name: the end of the year 9999.
 const SECONDS_MAX: f64 = 253_402_300_799.0;
@@ -73,14 +76,26 @@ struct Claims {
     nbf: Option<f64>,
     iat: Option<f64>,
     jti: Option<String>,
+    info: Option<serde_json::Value>,
     #[serde(default)]
     roles: Vec<String>,
     topics: Option<TopicClaims>,
 }
 
+/// What a token, or a backend that is asked, says of a user.
+#[derive(Default)]
+pub(super) struct UserClaims {
+    pub(super) user: String,
+    pub(super) roles: Vec<String>,
+    pub(super) topics: Option<TopicClaims>,
+    pub(super) info: Option<serde_json::Value>,
+    pub(super) token_id: Option<String>,
+}
+
+/// Patterns of topics, for each action.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct TopicClaims {
+pub(super) struct TopicClaims {
     subscribe: Vec<String>,
     publish: Vec<String>,
     call: Vec<String>,
@@ -142,21 +157,12 @@ impl Verifier {
     }
 
     fn identity(&self, claims: Claims, now_ms: u64, parts: &SharedParts) -> Result<Arc<Identity>, TokenError> {
-        let Claims { sub, exp, nbf, iat, jti, roles, topics } = claims;
+        let Claims { sub, exp, nbf, iat, jti, info, roles, topics } = claims;
         let expires_at_s = seconds(exp)?;
         let not_before_s = nbf.map(seconds).transpose()?;
         let issued_at_s = iat.map(seconds).transpose()?;
-        let is_name = |text: &str, most: usize| {
-            (1..=most).contains(&text.len()) && text.chars().all(|one| one == ' ' || !is_invisible(one))
-        };
-        let is_fine = is_name(&sub, USER_BYTES_MAX)
-            && roles.len() <= ROLES_MAX
-            && roles.iter().all(|role| is_name(role, ROLE_BYTES_MAX))
-            && jti.as_ref().is_none_or(|jti| is_name(jti, TOKEN_ID_BYTES_MAX));
-        if !is_fine {
-            return Err(TokenError::Claims);
-        }
-        let grants = topics.map(grants).transpose()?.and_then(|grants| parts.grants(grants));
+        let said = UserClaims { user: sub, roles, topics, info, token_id: jti };
+        let identity = said.into_identity(parts)?.with_times(expires_at_s, issued_at_s);
         let (now_s, leeway_s) = (now_ms / 1_000, self.leeway_ms.div_ceil(1_000));
         if not_before_s.is_some_and(|not_before_s| u64::from(not_before_s) > now_s + leeway_s) {
             return Err(TokenError::Early);
@@ -164,18 +170,52 @@ impl Verifier {
         if 1_000 * u64::from(expires_at_s) + self.leeway_ms <= now_ms {
             return Err(TokenError::Expired);
         }
+        Ok(Arc::new(identity))
+    }
+}
+
+impl UserClaims {
+    /// The user, if all that is said of it has a form and a size that are fine.
+    ///
+    /// # Errors
+    /// [`TokenError::Claims`].
+    pub(super) fn into_identity(self, parts: &SharedParts) -> Result<Identity, TokenError> {
+        let Self { user, roles, topics, info, token_id } = self;
+        let is_name = |text: &str, most: usize| {
+            (1..=most).contains(&text.len()) && text.chars().all(|one| one == ' ' || !is_invisible(one))
+        };
+        let is_fine = is_name(&user, USER_BYTES_MAX)
+            && roles.len() <= ROLES_MAX
+            && roles.iter().all(|role| is_name(role, ROLE_BYTES_MAX))
+            && token_id.as_ref().is_none_or(|id| is_name(id, TOKEN_ID_BYTES_MAX));
+        if !is_fine {
+            return Err(TokenError::Claims);
+        }
+        let grants = topics.map(grants).transpose()?.and_then(|grants| parts.grants(grants));
+        let info = info.map(|info| self::info(&info)).transpose()?;
         let roles = parts.roles(roles.into_iter().map(Into::into).collect());
-        let identity = Identity::of_user(sub.into(), roles).with_times(expires_at_s, issued_at_s);
-        let token_id = jti.map(|id| Box::new(TokenId(id.into())));
-        Ok(Arc::new(Identity { grants, token_id, ..identity }))
+        let details = TokenDetails { id: token_id.map(Into::into), info };
+        Ok(Identity { grants, ..Identity::of_user(user.into(), roles).with_details(details) })
     }
 }
 
 /// A `NumericDate` in whole seconds. What is later than a number of 32 bits can say, in the year 2106, counts as that.
-fn seconds(seconds: f64) -> Result<u32, TokenError> {
+pub(super) fn seconds(seconds: f64) -> Result<u32, TokenError> {
     match (0.0..=SECONDS_MAX).contains(&seconds) {
         true => Ok(seconds as u32),
         false => Err(TokenError::Claims),
+    }
+}
+
+/// What presence shows of a user.
+///
+/// # Errors
+/// [`TokenError::Claims`] where it is too long, or no value that the protocol carries.
+pub(crate) fn info(value: &serde_json::Value) -> Result<Arc<Payload>, TokenError> {
+    let info = Payload::json(value).map_err(|_| TokenError::Claims)?;
+    match info.content().len() {
+        ..=INFO_BYTES_MAX => Ok(Arc::new(info)),
+        _ => Err(TokenError::Claims),
     }
 }
 

@@ -95,7 +95,7 @@ impl Broker {
             let (sessions, closing, counted) = (sessions.clone(), closing.clone(), counted.clone());
             self.core.hub.run_on(shard, move |shard| {
                 // The caller may have stopped waiting.
-                let _ = counted.send(shard.evict(|member| sessions.includes(member), &closing));
+                let _ = counted.send(shard.evict(|session, user| sessions.includes(session, user), &closing));
             });
         }
         drop(counted);

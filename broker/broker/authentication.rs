@@ -5,6 +5,7 @@ use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Tokens};
 use super::Broker;
 use crate::auth::identity::Identity;
 use crate::auth::revocations::{Revoked, TooManyRevocations};
+use crate::config::{Auth, AuthUser};
 use crate::hub::closing;
 use crate::request::caller::CallerSession;
 
@@ -38,6 +39,20 @@ impl Broker {
     pub(crate) fn wake_after(&self, caller: &CallerSession, after_ms: u64) {
         let key = caller.key;
         self.core.hub.run_on(key.shard(), move |shard| shard.recheck_after(key, after_ms));
+    }
+
+    /// Ends the sessions of the users with a password whose entry another configuration has changed or removed, when they look at
+    /// their permissions again.
+    pub(super) fn revoke_changed_users(&self, before: Option<&Auth>, now: Option<&Auth>) {
+        let users = |auth: Option<&'_ Auth>| -> Vec<AuthUser> { auth.map_or_else(Vec::new, |auth| auth.user.clone()) };
+        let (before, now) = (users(before), users(now));
+        let now_ms = self.core.clock.unix_ms();
+        for user in before.into_iter().filter(|user| !now.contains(user)) {
+            let revoked = Revoked::User(user.name.as_str().into());
+            if self.core.auth.revocations.add(revoked, now_ms, now_ms.saturating_add(REVOKED_MS)).is_err() {
+                tracing::error!(user = user.name, "too many revocations are in force: sessions of this user go on");
+            }
+        }
     }
 
     fn leeway_ms(&self) -> u64 {

@@ -4,6 +4,7 @@
 pub(crate) mod admin;
 mod authentication;
 mod call;
+mod explain;
 pub(crate) mod history;
 mod idempotency;
 mod kept_past;
@@ -34,16 +35,17 @@ pub use self::reload::{ReloadError, Reloaded};
 pub(crate) use self::subscribe::{Departure, SubscribeOptions, SubscribeRequest, presence_of};
 use crate::access::{self, Action, Target};
 use crate::auth::Authenticator;
+use crate::authorizer::Authorizer;
 use crate::clock::Clock;
 use crate::config::CurrentConfig;
 use crate::engine::Engine;
 use crate::hub::Hub;
-use crate::limits::request_rates::SharedRates;
+use crate::limits::request_rates::{SharedRates, rates_of};
 use crate::limits::seats::SessionLimits;
 use crate::metrics::{Metrics, Snapshot};
 use crate::request::caller::Caller;
 use crate::request::responder::{RequestResult, Responder};
-use crate::shares::Shares;
+use crate::shares::{Holder, Shares};
 use crate::store::Store;
 use crate::topic::Topic;
 use crate::topics::presence_timer::PresenceTimer;
@@ -106,6 +108,8 @@ pub(crate) struct Core {
     pub(crate) topics: TopicRegistry,
     pub(crate) plugins: Arc<dyn PluginManager>,
     pub(crate) auth: Authenticator,
+    /// Asks the program that embeds the broker, where that wants to be asked.
+    pub(crate) authorizer: Option<Arc<Authorizer>>,
     pub(crate) session_limits: SessionLimits,
     /// The rates that sessions of a user or an address share.
     pub(crate) rates: SharedRates,
@@ -212,14 +216,15 @@ impl Broker {
         self.core.next_shard.fetch_add(1, Relaxed) % self.core.hub.shards()
     }
 
-    /// The limits in the `welcome` frame.
-    pub(crate) fn welcome_limits(&self) -> LimitsFrame {
+    /// The limits in the `welcome` frame of a session of this holder.
+    pub(crate) fn welcome_limits(&self, holder: &Holder) -> LimitsFrame {
         let config = self.core.config.load();
         let limits = &config.limits;
         LimitsFrame {
             message_bytes: limits.message_bytes,
             subscriptions: limits.subscriptions,
             outbox_bytes: limits.outbox_bytes,
+            rates: rates_of(holder, &config.rates),
         }
     }
 }

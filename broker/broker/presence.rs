@@ -54,6 +54,6 @@ impl Broker {
         let grace_ms = self.core.config.load().limits.presence_grace_ms;
         let may_return = departure == Departure::MayReturn && grace_ms > 0;
         let due_ms = may_return.then(|| now_ms + grace_ms);
-        self.core.presence_timer.schedule(entry, presence.leave(hub, &caller.member, due_ms, now_ms));
+        self.core.presence_timer.schedule(entry, presence.leave(hub, &caller.member.session, due_ms, now_ms));
     }
 }

@@ -165,6 +165,7 @@ impl Broker {
             (set_log_level.0)(&new.server.log);
         }
         core.auth.set(new.auth.as_ref());
+        self.revoke_changed_users(running.auth.as_ref(), new.auth.as_ref());
         for lost in core.topics.follow_rules(&*core.store, core.clock.now()) {
             if let Some(logic) = core.plugins.logic(&lost.plugin) {
                 logic.give_up_topic(self, &lost.topic);
@@ -175,6 +176,7 @@ impl Broker {
                 logic.give_up_endpoint(self, path);
             }
         }
+        core.rates.follow_rules(&new.rules);
         core.hub.recheck_all();
         let failed = prepared.complete();
         let Changes { applied, restart } = changes;

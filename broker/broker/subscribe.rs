@@ -27,6 +27,8 @@ pub(crate) struct SubscribeOptions {
     pub(crate) since: Option<Position>,
     /// How many past messages to send first, or where nothing leads on from `since`.
     pub(crate) last: Option<u64>,
+    /// Whether the program that embeds the broker withholds the past from it.
+    pub(crate) past_withheld: bool,
     /// Whether it may read what is kept of the past; for others nothing is.
     pub(crate) may_read_past: bool,
     /// What of the past is kept, where it was read.
@@ -89,7 +91,8 @@ impl Broker {
         let rule = entry.stream.rule_to_decide();
         // The rule may have changed since, and decides from here on.
         access::check(Caller::Session(caller), action, Target::Topic { topic, options: &|| Some(Arc::clone(&rule)) })?;
-        options.may_read_past = permits(caller.identity(), Privilege::History, &rule.access, topic);
+        options.may_read_past =
+            !options.past_withheld && permits(caller.identity(), Privilege::History, &rule.access, topic);
         if options.presence {
             let action = Action::Presence { admitted: true };
             access::check(
@@ -157,8 +160,9 @@ impl Broker {
         });
         if let (Err(Retired), Some(responder)) = (joined, responder) {
             // The topic was forgotten, or has another rule: the plugin of that rule decides.
-            let SubscribeOptions { since, last, delivery, presence, .. } = options;
-            let options = SubscribeOptions { since, last, delivery, presence, ..SubscribeOptions::default() };
+            let SubscribeOptions { since, last, past_withheld, delivery, presence, .. } = options;
+            let options =
+                SubscribeOptions { since, last, past_withheld, delivery, presence, ..SubscribeOptions::default() };
             let topic = entry.stream.topic().clone();
             if let Some(pending) = self.begin_subscribe(caller, SubscribeRequest { topic, options, responder }) {
                 pending.then(Vec::new());
@@ -284,9 +288,9 @@ impl Broker {
     }
 
     /// Takes a session out of a topic that it may not be subscribed to any more: at once, whatever its plugin does.
-    pub(crate) fn exclude(&self, caller: &CallerSession, topic: &Topic) {
+    pub(crate) fn exclude(&self, caller: &CallerSession, topic: &Topic, failure: Failure) {
         if let Some(entry) = self.core.topics.peek(topic) {
-            self.core.hub.unsubscribe(caller.key, entry.stream.id());
+            self.core.hub.end_subscriber(caller.key, entry.stream.id(), topic.clone(), failure);
         }
         match self.logic_of(topic) {
             Some(logic) => logic.unsubscribe(self, topic, caller, None),
@@ -339,7 +343,7 @@ mod tests {
     }
 
     fn caller(serial: u64) -> CallerSession {
-        let member = Member { session: format!("s{serial}").into(), user: None };
+        let member = Member::anonymous(format!("s{serial}"));
         CallerSession::new(SessionKey { shard: 0, slot: 0, serial }, member, None)
     }
 

@@ -10,9 +10,10 @@ use anyhow::{Context as _, Result, bail};
 
 use super::token::{now_ms, verify};
 use super::{complain, escaped};
-use crate::access::permissions::{Privilege, explain};
+use crate::access::explain::{Decision, TOKEN_REQUIRED, explain, lacks_token};
+use crate::access::permissions::Privilege;
 use crate::auth::identity::{Identity, Roles};
-use crate::config::{Config, Rules, rule_line};
+use crate::config::{Config, Rules};
 use crate::topic::Topic;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -47,12 +48,12 @@ pub(crate) struct ExplainArgs {
     token: Option<String>,
     /// Only this action: subscribe, publish, call, history or presence
     #[arg(long, value_parser = action)]
-    action: Option<&'static str>,
+    action: Option<Privilege>,
 }
 
-fn action(text: &str) -> Result<&'static str, String> {
-    let mut names = Privilege::ALL.into_iter().map(Privilege::name);
-    names.find(|name| *name == text).ok_or_else(|| "subscribe, publish, call, history or presence".to_owned())
+fn action(text: &str) -> Result<Privilege, String> {
+    let found = Privilege::ALL.into_iter().find(|privilege| privilege.name() == text);
+    found.ok_or_else(|| "subscribe, publish, call, history or presence".to_owned())
 }
 
 /// Prints the decisions. Returns 1 where an action that was asked about is refused.
@@ -91,33 +92,24 @@ fn report(args: &ExplainArgs, config: &Config) -> Result<(String, bool)> {
     };
     // Writing to a String cannot fail.
     let _ = writeln!(text, "topic      {}\nfor        {}", escaped::line(topic.as_str()), escaped::line(&who));
-    let must_have_token = config.auth.as_ref().is_some_and(|auth| !auth.anonymous);
-    if identity.is_none() && must_have_token {
-        let _ = writeln!(text, "refused: sessions without a token are not served (`anonymous` in `[auth]`)");
+    if lacks_token(identity.as_deref(), config.auth.as_ref()) {
+        let _ = writeln!(text, "refused: {TOKEN_REQUIRED}");
         return Ok((text, args.action.is_some()));
     }
     let Some(rule) = Rules::with(&config.topics, config.auth.as_ref()).options(&topic) else {
         let _ = writeln!(text, "refused: no topic rule is for it, so it does not exist (`not_found`)");
         return Ok((text, args.action.is_some()));
     };
-    let source = std::fs::read_to_string(&args.config).unwrap_or_default();
     let file = escaped::line(&args.config.display().to_string());
-    let place = rule_line(&source, rule.rule).map_or(String::new(), |line| format!(", {file}:{line}"));
+    let place = config.topic_lines.of(rule.rule).map_or(String::new(), |line| format!(", {file}:{line}"));
     let plugin = rule.plugin.as_ref().map(|name| format!("; plugin {name} decides too")).unwrap_or_default();
     let _ = writeln!(text, "rule       {}{place}{plugin}", escaped::line(rule.pattern.as_str()));
-    let mut is_refused = false;
-    for privilege in Privilege::ALL.into_iter().filter(|one| args.action.is_none_or(|action| action == one.name())) {
-        let (is_permitted, why) = explain(identity.as_deref(), privilege, &rule.access, &topic);
-        is_refused |= !is_permitted && args.action.is_some();
-        let decision = if is_permitted { "allowed" } else { "refused" };
-        let missing = match privilege {
-            Privilege::Call if rule.plugin.is_none() => "; no plugin owns the topic",
-            Privilege::History if rule.history.is_none() => "; the rule keeps no history",
-            Privilege::Presence if !rule.presence => "; the rule keeps no presence",
-            _ => "",
-        };
-        let _ = writeln!(text, "{:<11}{decision}: {}{missing}", privilege.name(), escaped::line(&why));
+    let decisions = explain(identity.as_deref(), config.auth.as_ref(), &topic, &rule, args.action);
+    for Decision { privilege, is_permitted, why } in &decisions {
+        let decision = if *is_permitted { "allowed" } else { "refused" };
+        let _ = writeln!(text, "{:<11}{decision}: {}", privilege.name(), escaped::line(why));
     }
+    let is_refused = args.action.is_some() && decisions.iter().any(|decision| !decision.is_permitted);
     Ok((text, is_refused))
 }
 

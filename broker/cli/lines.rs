@@ -145,6 +145,10 @@ fn member(out: &mut Writer<'_>, member: &Member) {
         Some(user) => out.text(user),
         None => out.null(),
     }
+    if let Some(info) = &member.info {
+        out.key("info");
+        out.raw(&info.to_json());
+    }
     out.end();
 }
 

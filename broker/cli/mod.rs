@@ -21,6 +21,7 @@ mod reload;
 mod serve;
 mod sub;
 mod token;
+mod user;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -69,6 +70,9 @@ enum Command {
     /// Makes, checks and inspects tokens of sessions.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Makes users with a password.
+    #[command(subcommand)]
+    User(user::UserCommand),
     /// Applies the configuration file of a running broker again.
     ///
     /// Waits for the outcome and prints what has changed and what needs a restart. If the file has a problem, or a plugin
@@ -101,6 +105,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Token(command)) => token::run(&command),
+        Some(Command::User(command)) => user::run(&command),
         Some(Command::Config(args)) => config::run(&args),
         Some(Command::Reload(args)) => reload::run(&args),
         Some(Command::Sub(args)) => sub::run(&args),

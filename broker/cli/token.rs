@@ -59,6 +59,9 @@ pub(crate) struct MakeArgs {
     /// Its own id, by which it can be revoked
     #[arg(long, value_name = "ID")]
     id: Option<String>,
+    /// What presence shows of the user, as JSON of at most 1024 bytes
+    #[arg(long, value_name = "JSON")]
+    info: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -112,6 +115,9 @@ fn make(args: &MakeArgs) -> Result<String> {
     if let Some(id) = &args.id {
         claims["jti"] = json!(id);
     }
+    if let Some(info) = &args.info {
+        claims["info"] = serde_json::from_str(info).context("`--info` is no JSON")?;
+    }
     for (claim, names) in [("aud", &auth.audience), ("iss", &auth.issuer)] {
         if let Some(name) = names.first() {
             claims[claim] = json!(name);
@@ -154,6 +160,9 @@ fn check(args: &CheckArgs) -> Result<String> {
                 let _ = writeln!(text, "  topics   {action} {}", escaped::line(pattern.as_str()));
             }
         }
+    }
+    if let Some(info) = identity.info() {
+        let _ = writeln!(text, "  info     {}", escaped::line(&String::from_utf8_lossy(&info.to_json())));
     }
     if let Some(expires_at_ms) = identity.expires_at_ms() {
         let left_s = expires_at_ms.saturating_sub(now_ms()) / 1_000;

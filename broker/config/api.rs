@@ -16,8 +16,9 @@ use super::{
 use crate::topic::Pattern;
 
 settings! {
-    /// The HTTP API for programs: POST /api/v1/publish, broadcast, call, history, presence, disconnect, revoke, topics,
-    /// plugins, plugins/reload and reload, described at /api/v1/openapi.json. Off by default: without this section /api does not exist.
+    /// The HTTP API for programs: POST /api/v1/publish, broadcast, call, history, presence, disconnect, revoke, explain,
+    /// topics, plugins, plugins/reload and reload, described at /api/v1/openapi.json. Off by default: without this section
+    /// /api does not exist.
     /// Server-Sent Events (/sse) and long poll (/poll) are for clients, like /ws, and need no key.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Api: "[api]" requires ["keys"] {

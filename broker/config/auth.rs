@@ -6,6 +6,7 @@ use serde_json::json;
 use toml::de::DeValue;
 
 use super::{
+    callout::{self, CallOut},
     problem::Problem,
     public_key,
     secret::{Secret, read_source, source},
@@ -13,12 +14,13 @@ use super::{
     server::{strings, texts},
     setting::{Choice, Custom, Flag, Form, Kind as _, Table, Written, settings},
     tls::file,
+    users::{self, AuthUser},
 };
 
 settings! {
-    /// Authentication of sessions by JSON Web Tokens (RFC 7519). Off by default: without this section every session is
-    /// anonymous, and what topic rules leave open is allowed to all. With it, what they leave open is for users, and a topic
-    /// without a rule does not exist.
+    /// Authentication of sessions: by JSON Web Tokens (RFC 7519), by a backend of your own (`[auth.callout]`), or by passwords of
+    /// this file. Off by default: without this section every session is anonymous, and what topic rules leave open is allowed
+    /// to all. With it, what they leave open is for users, and a topic without a rule does not exist.
     ///
     /// A client sends its token as `Authorization: Bearer`, as the query parameter `token`, as the WebSocket subprotocol
     /// `rialto.token.TOKEN`, as a cookie, or in its first `connect` frame. Of its claims these count: `sub` is the user, `exp`
@@ -35,6 +37,15 @@ settings! {
         /// - `secret`: for HS256, where the secret of at least 32 bytes is: `{ env = "NAME" }` or `{ file = "secret.txt" }`
         /// - `public_key`: for the others, where the public key in PEM form is, in the same way
         key: Vec<AuthKey> = Vec::new() => Custom { form: keys };
+        /// Users with a password, at most 1_000, for small installations, each as a table `[[auth.user]]`; `rialto user add`
+        /// makes one. A client sends name and password as `Authorization: Basic` (RFC 7617) or in its first `connect` frame, over
+        /// TLS only where it can be overheard. A session ends when a reload changes or removes its user's entry.
+        /// - `name`: the user
+        /// - `password`: a hash of the password by Argon2id (RFC 9106) in the PHC string format, of at most 64 MiB
+        /// - `roles`: its roles, at most 32
+        user: Vec<AuthUser> = Vec::new() => Custom { form: users::users };
+        /// A backend that is asked who a client is, as a table `[auth.callout]`.
+        callout: Option<CallOut> = None => Custom { form: callout::form };
         /// A JWK set (RFC 7517) in a file: public keys of an identity provider. It is read again when it changes.
         jwks: Option<PathBuf> = None => Custom { form: || file().example("\"keys.json\"") };
         /// The audiences that tokens may be for, as their `aud`; a token without one of them is refused. Where nothing is
@@ -52,7 +63,8 @@ settings! {
         auth_ms: u64 = 5_000, 10 to 600_000 ms;
         /// The longest token. Before it is authenticated, a session may send nothing that is much longer.
         token_bytes: usize = 4_096, 256 to 65_536 bytes;
-        /// Rate limit: tokens that are not valid, per second and address. Beyond it they are not looked at.
+        /// Rate limit: tokens and passwords that are not valid, and refusals of the backend, per second and address. Beyond it
+        /// they are not looked at.
         bad_tokens_per_s: u32 = 10, 1 to 1_000_000 items;
     }
 }
@@ -129,6 +141,13 @@ fn keys() -> Form {
         .example("[{ id = \"main\", algorithm = \"HS256\", secret = { env = \"RIALTO_JWT_SECRET\" } }]")
 }
 
+impl Auth {
+    /// Whether there are keys that tokens may be signed with.
+    pub(crate) fn has_keys(&self) -> bool {
+        !self.key.is_empty() || self.jwks.is_some()
+    }
+}
+
 /// Keys cannot be written: a file says where they are.
 impl Written for Vec<AuthKey> {
     fn written(&self) -> Option<String> {
@@ -142,6 +161,12 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<Aut
     auth.read_keys(report, &section);
     if let Some(value) = section.get("key") {
         auth.key = check_keys(report, value);
+    }
+    if let Some(value) = section.get("user") {
+        auth.user = users::check(report, value);
+    }
+    if let Some(value) = section.get("callout") {
+        auth.callout = callout::check(report, value);
     }
     if let Some(path) = section.text(report, "jwks", "\"keys.json\"") {
         let file = report.folder.join(path.value);
@@ -171,7 +196,7 @@ pub(super) fn check<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<Aut
             auth.cookie = Some(name.value.to_owned());
         }
     }
-    let has_keys = section.get("key").is_some() || section.get("jwks").is_some();
+    let has_keys = ["key", "jwks", "user", "callout"].iter().any(|key| section.get(key).is_some());
     // Those of a program are not in a file.
     if !has_keys && !auth.anonymous && !report.torn && report.reads_files {
         let title = "`[auth]` without keys lets nobody in";

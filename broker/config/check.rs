@@ -8,8 +8,8 @@ use toml::{
 };
 
 use super::{
-    Api, Auth, Config, Endpoint, Limits, PluginConfig, Rates, Sandbox, Server, Tls, TopicRule, api, auth, endpoints,
-    limits, plugins,
+    Api, Auth, CallOut, Config, Endpoint, Limits, PluginConfig, Rates, RuleLines, Sandbox, Server, Tls, TopicRule, api,
+    auth, endpoints, limits, plugins,
     problem::Problem,
     rates, sandbox,
     section::{Report, Value, echo_name, nearest},
@@ -24,6 +24,7 @@ pub(super) const TABLES: &[&Table] = &[
     &Tls::TABLE,
     &Api::TABLE,
     &Auth::TABLE,
+    &CallOut::TABLE,
     &Sandbox::TABLE,
     &Limits::TABLE,
     &Rates::TABLE,
@@ -55,6 +56,7 @@ pub(super) fn check<'a>(report: &mut Report, document: &'a DeTable<'a>) -> Confi
                 let rules = topics::check(report, value, &names, &config);
                 if !rules.is_empty() {
                     config.topics = rules;
+                    config.topic_lines = RuleLines::new(report.text, value);
                 }
             }
             _ => report.add(unknown(key, value)),
@@ -156,7 +158,12 @@ mod tests {
         let auth = config.auth.expect("it is shown");
         assert_eq!((auth.key.len(), auth.jwks.is_some(), auth.cookie.as_deref()), (1, true, Some("session")));
         let (key, jwks, cookie) = (auth.key.clone(), auth.jwks.clone(), auth.cookie.clone());
-        assert_eq!(auth, Auth { key, jwks, cookie, ..Auth::default() });
+        let (user, callout) = (auth.user.clone(), auth.callout.clone().expect("it is shown"));
+        assert_eq!((user.len(), user[0].name.as_str()), (1, "ann"));
+        let (url, headers) = (callout.url.clone(), callout.headers.clone());
+        assert_eq!(callout, CallOut { url, headers, ..CallOut::default() });
+        let callout = Some(callout);
+        assert_eq!(auth, Auth { key, jwks, cookie, user, callout, ..Auth::default() });
         assert_eq!(config.server, Server::default());
         let recordings = config.sandbox.recordings.clone();
         assert!(recordings.ends_with("tests/config/recordings"), "{recordings:?}");

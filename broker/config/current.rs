@@ -16,6 +16,8 @@ pub(crate) struct ActiveConfig {
     pub(crate) rules: Rules,
     /// Whether requests have rate limits.
     pub(crate) has_rates: bool,
+    /// Whether a topic rule has some of its own.
+    pub(crate) has_topic_rates: bool,
     /// The paths of the raw endpoints, with their plugins.
     pub(crate) endpoints: Endpoints,
 }
@@ -28,12 +30,9 @@ impl ActiveConfig {
     /// Rules that are as they were before are the very same values.
     fn new(config: Config, before: Option<&Rules>) -> Self {
         let endpoints = config.endpoints.iter().map(|endpoint| (endpoint.path.as_str(), endpoint.plugin.as_str()));
-        Self {
-            rules: Rules::of(&config, before),
-            endpoints: Endpoints::new(endpoints),
-            has_rates: config.rates.are_any(),
-            config,
-        }
+        let rules = Rules::of(&config, before);
+        let has_topic_rates = rules.iter().any(|rule| rule.rates.are_any());
+        Self { has_topic_rates, rules, endpoints: Endpoints::new(endpoints), has_rates: config.rates.are_any(), config }
     }
 }
 
@@ -96,5 +95,25 @@ mod tests {
         current.set(with(vec![rule("a.*", false), rule("b.*", true)]));
         assert!(Arc::ptr_eq(&a, &options("a.x").expect("a rule")));
         assert!(!Arc::ptr_eq(&b, &options("b.x").expect("a rule")));
+    }
+
+    #[test]
+    fn rates_of_a_rule_are_found_with_its_topics() {
+        let rule = |pattern: &str, calls_per_s| TopicRule {
+            pattern: Pattern::parse(pattern).expect("a pattern"),
+            calls_per_s,
+            ..TopicRule::default()
+        };
+        let with = |calls_per_s| Config { topics: vec![rule("a.*", calls_per_s), rule(">", 0)], ..Config::default() };
+        let current = CurrentConfig::new(with(0));
+        let calls = |topic: &str| {
+            let options = current.get().rules.options(&Topic::parse(topic).expect("a topic")).expect("a rule");
+            (options.rates.calls, options.rates.are_any())
+        };
+        assert!(!current.load().has_topic_rates && !current.load().has_rates);
+        assert_eq!(calls("a.x"), (0, false));
+        current.set(with(7));
+        assert!(current.load().has_topic_rates && !current.load().has_rates);
+        assert_eq!((calls("a.x"), calls("b")), ((7, true), (0, false)));
     }
 }

@@ -63,7 +63,7 @@ impl Exposures {
                 }
             }
         }
-        for hidden in ["plugin.NAME.config", "api.keys", "auth.key"] {
+        for hidden in ["plugin.NAME.config", "api.keys", "auth.key", "auth.user", "auth.callout"] {
             all.0.remove(hidden);
         }
         for (path, exposure) in [
@@ -76,6 +76,8 @@ impl Exposures {
             ("auth.key.secret.file", Exposure::Only(is_file_name)),
             ("auth.key.public_key.env", Exposure::Only(is_variable)),
             ("auth.key.public_key.file", Exposure::Only(is_file_name)),
+            ("auth.user.name", Exposure::Only(is_name)),
+            ("auth.user.roles", Exposure::Only(is_name)),
             ("plugin.NAME.grants", Exposure::Only(is_capability)),
             ("tls.key", Exposure::Only(is_file_name)),
             ("topic.delivery.policy", Exposure::Text),

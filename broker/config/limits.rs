@@ -76,6 +76,11 @@ settings! {
         /// Rate limit: WebSocket pings and pongs of one session per second; bursts of up to one second's worth. Beyond it
         /// the session is closed with 1008.
         control_frames_per_s: u32 = 100, 1 to 1_000_000 items;
+        /// Timeout for what a program that embeds the broker decides about a request. After that the request is refused with
+        /// "unavailable".
+        authorize_ms: u64 = 2_000, 10 to 60_000 ms;
+        /// Decisions of a program that embeds the broker under way at a time. Further requests are refused with "busy".
+        decisions: usize = 10_000, 1 to 1_000_000 items;
         /// Timeout for the head of an HTTP request, from its first byte, and for a TLS handshake.
         header_ms: u64 = 5_000, 10 to 600_000 ms;
         /// How long an HTTP connection may be idle between two requests. It should be longer than that of a load balancer

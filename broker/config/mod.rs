@@ -4,6 +4,7 @@
 mod api;
 mod auth;
 mod built;
+mod callout;
 mod changes;
 mod check;
 mod current;
@@ -27,11 +28,13 @@ mod setting;
 mod syntax;
 mod tls;
 mod topics;
+mod users;
 
 use std::collections::BTreeMap;
 
 pub use self::api::{Api, ApiKey};
 pub use self::auth::{Auth, AuthKey, KeyMaterial, TokenAlgorithm};
+pub use self::callout::CallOut;
 pub(crate) use self::changes::Changes;
 pub(crate) use self::current::{ActiveConfig, CurrentConfig};
 pub use self::endpoints::Endpoint;
@@ -39,16 +42,17 @@ pub use self::limits::Limits;
 pub use self::permissions::{Access, Permission, Placeholder};
 pub use self::plugins::{Isolation, PluginConfig};
 pub use self::problem::{Problem, Problems};
-pub use self::rates::Rates;
+pub use self::rates::{Rates, TopicRates};
 pub use self::reference::{demo, markdown, reference, schema};
-#[cfg(feature = "cli")]
-pub(crate) use self::rules::rule_line;
-pub use self::rules::{Rules, TopicOptions};
+pub use self::rules::{RuleLines, Rules, TopicOptions};
 pub use self::sandbox::Sandbox;
 pub use self::secret::Secret;
 pub use self::server::Server;
+#[cfg(feature = "cli")]
+pub(crate) use self::setting::quoted;
 pub use self::tls::Tls;
 pub use self::topics::{History, OnFailure, TopicRule};
+pub use self::users::AuthUser;
 
 /// The configuration of a broker. [`Config::load`] and [`Config::parse`] check every value. What a program has filled itself
 /// is checked in the same way by [`Builder::start`](crate::Builder::start).
@@ -71,6 +75,8 @@ pub struct Config {
     /// The topic rules: the `[[topic]]` tables in file order, the first match wins. A file without any gets one rule for `>`,
     /// unless it has `[auth]`. At most 1,000.
     pub topics: Vec<TopicRule>,
+    /// Where the topic rules are in their file.
+    pub topic_lines: RuleLines,
     /// The plugins to load, by name: the `[plugin.NAME]` tables. At most 256; names are 1 to 64 of `a-z`, `0-9`, `-`.
     pub plugins: BTreeMap<String, PluginConfig>,
     /// The raw endpoints, at most 1,000, each with another path.
@@ -88,6 +94,7 @@ impl Default for Config {
             limits: Limits::default(),
             rates: Rates::default(),
             topics: vec![TopicRule::default()],
+            topic_lines: RuleLines::default(),
             plugins: BTreeMap::new(),
             endpoints: Vec::new(),
         }

@@ -8,7 +8,8 @@ use super::{
 settings! {
     /// Rate limits for what sessions ask for: of one session, of all sessions of a user, and of all sessions without a user
     /// that come from one address (of IPv6 its first 64 bits). 0 is no limit, the default of all. Each allows a burst of one
-    /// second's worth. What is beyond is refused with `rate_limited` and `retry_after_ms`.
+    /// second's worth. What is beyond is refused with `rate_limited` and `retry_after_ms`. Topic rules may have rates of their
+    /// own, beside these.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Rates: "[rates]" {
         /// Publishes per second of one session.
@@ -39,6 +40,26 @@ settings! {
         address_sessions: u32 = 0, 0 to 1_000_000 items;
         /// Refusals per second after which a session that goes on all the same is closed with 4006.
         refusals: u32 = 100, 1 to 1_000_000 items;
+    }
+}
+
+/// How much one client may ask for per second in all topics of a rule, beside what [`Rates`] says; 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicRates {
+    /// Publishes.
+    pub publishes: u32,
+    /// Bytes of payload that it publishes.
+    pub bytes: u32,
+    /// Subscriptions, also by patterns that may select these topics.
+    pub subscribes: u32,
+    /// Calls, and requests for history and presence.
+    pub calls: u32,
+}
+
+impl TopicRates {
+    /// Whether anything is limited.
+    pub(crate) fn are_any(&self) -> bool {
+        *self != Self::default()
     }
 }
 

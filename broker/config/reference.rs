@@ -4,7 +4,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{
-    Api, Auth, Endpoint, Limits, PluginConfig, Rates, Sandbox, Server, Tls, TopicRule,
+    Api, Auth, CallOut, Endpoint, Limits, PluginConfig, Rates, Sandbox, Server, Tls, TopicRule,
     endpoints::ENDPOINTS_MAX,
     plugins::{NAME_BYTES_MAX, PLUGINS_MAX},
     setting::{NO_BREAK, Setting, Table, paragraphs},
@@ -132,9 +132,16 @@ fn opening() -> String {
     let mut out = comment(lines.next().unwrap_or_default());
     out.push_str("#\n");
     out.extend(lines.map(comment));
-    for table in
-        [&Server::TABLE, &Tls::TABLE, &Api::TABLE, &Auth::TABLE, &Sandbox::TABLE, &Limits::TABLE, &Rates::TABLE]
-    {
+    for table in [
+        &Server::TABLE,
+        &Tls::TABLE,
+        &Api::TABLE,
+        &Auth::TABLE,
+        &CallOut::TABLE,
+        &Sandbox::TABLE,
+        &Limits::TABLE,
+        &Rates::TABLE,
+    ] {
         push_table(&mut out, table, table.header, &shown_alone(table));
     }
     out
@@ -231,7 +238,7 @@ mod tests {
         for table in crate::config::check::TABLES {
             for key in table.keys {
                 let is_shown = ["\n", "\n#"].iter().any(|mark| reference.contains(&format!("{mark}{key} = ")));
-                assert!(is_shown || *key == "config", "{key}");
+                assert!(is_shown || matches!(*key, "config" | "callout"), "{key}");
                 assert!(schema.contains(&format!("\"{key}\": {{")), "{key}");
                 assert!(markdown.contains(&format!("\n### `{key}`\n")), "{key}");
             }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use rialto_protocol::{Delivery, Policy};
+use toml::de::DeValue;
 
 use super::permissions::placeholders;
-use super::{Access, Auth, Config, History, OnFailure, TopicRule};
+use super::section::Value;
+use super::{Access, Auth, Config, History, OnFailure, TopicRates, TopicRule};
 use crate::topic::{Pattern, Topic};
 
 /// The topic rules in file order.
@@ -43,6 +45,8 @@ pub struct TopicOptions {
     pub keys_ms: u64,
     /// Whether requests take effect without the plugin while it is down.
     pub passes_on_failure: bool,
+    /// How much one client may ask for per second in all topics of the rule.
+    pub rates: TopicRates,
 }
 
 impl Rules {
@@ -79,6 +83,12 @@ impl Rules {
             patterns: from.patterns.unwrap_or(from.plugin.is_none()),
             keys_ms: from.keys_ms,
             passes_on_failure: from.on_failure == OnFailure::Pass,
+            rates: TopicRates {
+                publishes: from.publishes_per_s,
+                bytes: from.bytes_per_s,
+                subscribes: from.subscribes_per_s,
+                calls: from.calls_per_s,
+            },
         };
         Rules { rules: rules.iter().enumerate().map(options).map(Arc::new).collect() }
     }
@@ -115,14 +125,37 @@ impl TopicOptions {
     }
 }
 
-/// The line of a file, counted from 1, in which the topic rule with this index begins.
-#[cfg(feature = "cli")]
-pub(crate) fn rule_line(text: &str, index: usize) -> Option<usize> {
-    let document = toml::de::DeTable::parse(text).ok()?.into_inner();
-    let toml::de::DeValue::Array(rules) = document.get("topic")?.get_ref() else { return None };
-    let at = rules.get(index)?.span().start;
-    Some(1 + text.get(..at)?.matches('\n').count())
+/// The line of each topic rule in the file that it comes from. Any two are equal: where a rule stands changes nothing.
+#[derive(Clone, Debug, Default)]
+pub struct RuleLines(Arc<[usize]>);
+
+impl RuleLines {
+    /// Those of the tables of a text.
+    pub(super) fn new(text: &str, tables: &Value<'_>) -> Self {
+        let DeValue::Array(tables) = tables.get_ref() else { return Self::default() };
+        let (mut line, mut counted) = (1, 0);
+        let begins = |table: &Value<'_>| {
+            let at = table.span().start;
+            line += text.get(counted..at).unwrap_or_default().matches('\n').count();
+            counted = at;
+            line
+        };
+        Self(tables.iter().map(begins).collect())
+    }
+
+    /// The line, counted from 1, in which the rule with this index begins; none where the rules are from no file.
+    pub fn of(&self, rule: usize) -> Option<usize> {
+        self.0.get(rule).copied()
+    }
 }
+
+impl PartialEq for RuleLines {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for RuleLines {}
 
 #[cfg(test)]
 impl TopicOptions {
@@ -135,7 +168,19 @@ impl TopicOptions {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn each_rule_of_a_file_has_its_line() {
+        let lines = |text| Config::parse(text, Path::new("rialto.toml")).expect("valid").topic_lines;
+        let text = "[server]\n\n[[topic]]\npattern = \"a\"\n# \u{e9}\n\n[[topic]]\npattern = \"b\"\n";
+        for (text, expected) in [(text, [Some(3), Some(7), None]), ("\n\n[server]\n", [None; 3])] {
+            assert_eq!([0, 1, 2].map(|rule| lines(text).of(rule)), expected, "{text}");
+        }
+        assert_eq!(lines(text), lines(""), "where rules stand changes nothing");
+    }
 
     #[test]
     fn the_first_match_wins() {

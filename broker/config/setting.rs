@@ -310,7 +310,7 @@ impl Written for bool {
 }
 
 /// A string in TOML: basic strings have the escapes of JSON, and DEL is no part of one either.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     Json::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 

@@ -69,6 +69,16 @@ settings! {
         /// What happens to requests while the plugin is down, because it cannot be started or is quarantined: `"refuse"`
         /// (clients get `plugin_failed`) or `"pass"` (as if no plugin owned the topic).
         on_failure: OnFailure = OnFailure::Refuse => Choice(&ON_FAILURE);
+        /// Publishes per second of one client in all topics of this rule, beside what `[rates]` allows: of all sessions of
+        /// its user; without a user, of its address; where that does not count, of the session. 0 is no limit, here and
+        /// below.
+        publishes_per_s: u32 = 0, 0 to 1_000_000 items;
+        /// Bytes of payload that one client publishes per second in all topics of this rule.
+        bytes_per_s: u32 = 0, 0 to 1_000_000_000 bytes;
+        /// Subscriptions per second of one client to topics of this rule, also by patterns that may select them.
+        subscribes_per_s: u32 = 0, 0 to 1_000_000 items;
+        /// Calls, and requests for history and presence, per second of one client in all topics of this rule.
+        calls_per_s: u32 = 0, 0 to 1_000_000 items;
     }
 }
 

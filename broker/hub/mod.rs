@@ -275,6 +275,12 @@ impl Hub {
         self.inboxes[session.shard()].push(Command::Unsubscribe { session, stream });
     }
 
+    /// Ends the subscription of a session to a topic and its presence, and reports that to it, unless it has ended already.
+    pub(crate) fn end_subscriber(&self, session: SessionKey, stream: StreamId, topic: Topic, failure: Failure) {
+        let ended = Box::new((topic, failure));
+        self.inboxes[session.shard()].push(Command::EndSubscriber { session, stream, ended });
+    }
+
     /// Ends the subscriptions of all sessions to a topic and its presence, and reports that to them. The caller holds the topic's
     /// order: they get every earlier message and no later one.
     pub(crate) fn end_subscribers(&self, reach: &Reach, stream: StreamId, topic: &Topic, failure: &Failure) {

@@ -43,7 +43,7 @@ impl Rate {
     }
 }
 
-/// A rate limit for each of many keys. Unused ones are removed.
+/// A rate limit for each of many keys. Unused ones are removed, and there are never more than [`KEYS_MAX`].
 #[derive(Debug)]
 pub(crate) struct RatesByKey<K>(Mutex<RateState<K>>);
 
@@ -56,6 +56,9 @@ struct RateState<K> {
 
 /// Fewer entries are not worth a sweep.
 const SWEEP_MIN: usize = 1_024;
+
+/// Most keys. Where more than half as many are in use at once, all are forgotten, and each begins anew.
+const KEYS_MAX: usize = 262_144;
 
 impl<K> Default for RatesByKey<K> {
     fn default() -> Self {
@@ -78,13 +81,33 @@ impl<K: Clone + Eq + Hash> RatesByKey<K> {
     /// As [`Rate::take_some`].
     pub(crate) fn take_some(&self, key: &K, per_s: u32, events: u32, now: Instant) -> Result<(), Duration> {
         // No code panics between two changes under this lock, so a poisoned one is consistent.
-        let RateState { rates, sweep_at } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if rates.len() >= *sweep_at {
-            rates.retain(|_, rate| rate.due.is_some_and(|due| due > now));
-            rates.shrink_to(SWEEP_MIN);
-            *sweep_at = SWEEP_MIN.max(2 * rates.len());
+        let state = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.rates.len() >= state.sweep_at {
+            state.sweep(|_, rate| rate.due.is_some_and(|due| due > now));
         }
-        rates.entry(key.clone()).or_default().take_some(per_s, events, now)
+        state.rates.entry(key.clone()).or_default().take_some(per_s, events, now)
+    }
+
+    /// Forgets the keys for which this is false.
+    pub(crate) fn retain(&self, stays: impl Fn(&K) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).sweep(|key, _| stays(key));
+    }
+
+    /// How many keys are known.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().expect("a lock").rates.len()
+    }
+}
+
+impl<K: Eq + Hash> RateState<K> {
+    fn sweep(&mut self, stays: impl Fn(&K, &Rate) -> bool) {
+        self.rates.retain(|key, rate| stays(key, rate));
+        if self.rates.len() > KEYS_MAX / 2 {
+            self.rates.clear();
+        }
+        self.rates.shrink_to(SWEEP_MIN);
+        self.sweep_at = SWEEP_MIN.max(2 * self.rates.len());
     }
 }
 
@@ -123,6 +146,21 @@ mod tests {
         for key in 0..20_000 {
             assert!(rates.take(&key, 1, later + key * SECOND).is_ok());
         }
-        assert!(rates.0.lock().expect("a lock").rates.len() <= SWEEP_MIN);
+        assert!(rates.len() <= SWEEP_MIN);
+    }
+
+    #[test]
+    fn there_are_never_more_keys_than_the_most_also_where_all_are_in_use() {
+        let rates = RatesByKey::default();
+        let now = Instant::now();
+        for key in 0..KEYS_MAX + 1_000 {
+            // Each owes a day's worth.
+            assert!(rates.take_some(&key, 1, 86_400, now).is_ok());
+            assert!(rates.len() <= KEYS_MAX);
+        }
+        let last = KEYS_MAX + 999;
+        assert!(rates.take(&last, 1, now).is_err(), "the newest are known");
+        rates.retain(|key| *key != last);
+        assert!(rates.take(&last, 1, now).is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! Session limits: permits for sessions, in all, per user and per address. It knows no connection.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rialto_protocol::{CloseCode, Closing};
@@ -25,6 +26,12 @@ pub(crate) struct SessionLimits {
 pub(crate) struct SessionPermit {
     /// Who the session belongs to; none for an anonymous one.
     pub(crate) identity: Option<Arc<Identity>>,
+    /// The id that the session gets, where that is known already.
+    pub(crate) session: Option<Arc<str>>,
+    /// The address of its client, where that is known.
+    pub(crate) address: Option<IpAddr>,
+    /// Its network, where the connection holds no slot of it.
+    pub(crate) network: Option<Network>,
     /// Why the session must be closed at once.
     pub(crate) refused: Option<Closing>,
     pub(crate) slots: PermitShares,
@@ -50,7 +57,7 @@ pub(crate) enum NoPermit {
 impl SessionPermit {
     /// The network of the session; none where limits per address do not apply.
     pub(crate) fn network(&self) -> Option<Network> {
-        self.slots.of_address.as_ref().map(|slot| *slot.key())
+        self.slots.of_address.as_ref().map(|slot| *slot.key()).or(self.network)
     }
 }
 
@@ -74,7 +81,7 @@ impl SessionLimits {
             None => None,
         };
         let slots = PermitShares { _open: Some(open), _of_user: of_user, of_address: of_address.map(Box::new) };
-        Ok(SessionPermit { identity, refused: None, slots })
+        Ok(SessionPermit { identity, slots, ..SessionPermit::default() })
     }
 
     /// A place among the sessions of a user, if there is one.

@@ -124,7 +124,7 @@ fn event_of(event: &recording::Event) -> Result<Event, String> {
 }
 
 fn member(session: &Session) -> Member {
-    Member { session: session.id.as_str().into(), user: session.user.as_deref().map(Into::into) }
+    Member { user: session.user.as_deref().map(Into::into), ..Member::anonymous(session.id.as_str()) }
 }
 
 /// The player, which the instance holds too.

@@ -50,9 +50,9 @@ impl Members {
     }
 
     /// Removes a session: at once, or at the end of its grace period, which is never earlier than that of an earlier
-    /// call. Returns whether it has left now.
-    pub(crate) fn leave(&mut self, session: &str, due_ms: Option<u64>) -> bool {
-        let Some(number) = self.sessions.get(session).copied() else { return false };
+    /// call. Returns the member if it has left now, as it joined.
+    pub(crate) fn leave(&mut self, session: &str, due_ms: Option<u64>) -> Option<Member> {
+        let number = self.sessions.get(session).copied()?;
         let slot = self.slots.get_mut(&number).expect("a session has a slot");
         if let (Some(due), Some(user)) = (due_ms, &slot.member.user) {
             if slot.due_ms.is_none() {
@@ -60,10 +60,9 @@ impl Members {
                 self.away.entry(Arc::clone(user)).or_default().push(number);
                 self.leaving.push_back((due, number));
             }
-            return false;
+            return None;
         }
-        self.remove_slot(number);
-        true
+        self.remove_slot(number)
     }
 
     /// Removes the members whose grace period has ended, and returns them.
@@ -134,11 +133,13 @@ impl Members {
 mod tests {
     use proptest::prelude::*;
     use proptest::test_runner::FileFailurePersistence;
+    use rialto_protocol::Payload;
 
     use super::*;
 
     fn member(session: u8, user: Option<u8>) -> Member {
-        Member { session: format!("s{session}").into(), user: user.map(|user| format!("u{user}").into()) }
+        let user = user.map(|user| format!("u{user}").into());
+        Member { user, ..Member::anonymous(format!("s{session}")) }
     }
 
     fn names(members: &Members) -> Vec<String> {
@@ -153,19 +154,34 @@ mod tests {
                 && members.enter(&member(2, None))
                 && !members.enter(&member(1, Some(7)))
         );
-        assert!(!members.leave("s1", Some(100)), "within its grace period");
+        assert!(members.leave("s1", Some(100)).is_none(), "within its grace period");
         assert!(!members.has("s1") && members.count() == 2);
         assert!(members.expire(99).is_empty());
         assert!(!members.enter(&member(3, Some(7))), "another session of the same user");
         assert_eq!((names(&members), members.away.len()), (vec!["s3".to_owned(), "s2".to_owned()], 0));
         assert!(members.expire(200).is_empty());
-        assert!(!members.leave("s1", Some(300)), "it was replaced");
-        assert!(members.leave("s2", Some(300)), "a session without a user has no grace period");
+        assert!(members.leave("s1", Some(300)).is_none(), "it was replaced");
+        assert!(members.leave("s2", Some(300)).is_some(), "a session without a user has no grace period");
         members.leave("s3", Some(300));
         assert!(members.enter(&member(4, Some(8))), "another user");
         assert_eq!(members.expire(300), [member(3, Some(7))]);
-        assert!(members.leave("s4", None));
+        assert_eq!(members.leave("s4", None), Some(member(4, Some(8))));
         assert_eq!((members.count(), members.sessions.len(), members.away.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_member_shows_the_info_of_the_session_that_joined_last() {
+        let with = |session, text: &str| {
+            let info = Some(Arc::new(Payload::json(text).expect("a text")));
+            Member { info, ..member(session, Some(7)) }
+        };
+        let mut members = Members::default();
+        assert!(members.enter(&with(1, "first")) && members.enter(&with(2, "second")));
+        assert!(!members.enter(&with(1, "later")), "it is present already");
+        assert_eq!(members.members(), [with(1, "first"), with(2, "second")]);
+        members.leave("s1", Some(100));
+        assert!(!members.enter(&with(3, "third")), "another session of the user");
+        assert_eq!(members.members(), [with(3, "third"), with(2, "second")]);
     }
 
     /// The joins and leaves that are reported add up to the members.
@@ -205,7 +221,7 @@ mod tests {
                     }
                     Step::Leave(session, at_once) => {
                         let due_ms = (!at_once).then_some(now_ms + 10);
-                        reported -= usize::from(members.leave(&format!("s{session}"), due_ms));
+                        reported -= usize::from(members.leave(&format!("s{session}"), due_ms).is_some());
                     }
                     Step::Expire(later) => {
                         now_ms += later;

@@ -81,11 +81,11 @@ impl TopicPresence {
 
     /// Removes a session: at once, or at the end of its grace period, `due_ms`. Returns when to call
     /// [`TopicPresence::expire`], if that is sooner than scheduled.
-    pub(crate) fn leave(&self, hub: &Hub, member: &Member, due_ms: Option<u64>, now_ms: u64) -> Option<u64> {
+    pub(crate) fn leave(&self, hub: &Hub, session: &str, due_ms: Option<u64>, now_ms: u64) -> Option<u64> {
         let state = &mut *self.lock();
-        if state.members.leave(&member.session, due_ms) {
+        if let Some(member) = state.members.leave(session, due_ms) {
             self.metrics.presence_members.subtract(1);
-            self.report(hub, state, Passage::Leave(member.clone()), now_ms);
+            self.report(hub, state, Passage::Leave(member), now_ms);
         }
         next_due(state)
     }

@@ -129,6 +129,7 @@ impl CallerSession {
     /// It belongs to this user from now on.
     pub(crate) fn set_identity(&mut self, identity: Arc<Identity>) {
         self.member.user = Some(Arc::clone(&identity.user));
+        self.member.info = identity.info().cloned();
         self.belongs_to = SessionOwner::User(identity);
     }
 
@@ -219,7 +220,28 @@ impl AssignedTopics {
 
 #[cfg(test)]
 mod tests {
+    use rialto_protocol::Payload;
+
     use super::*;
+    use crate::auth::identity::TokenDetails;
+
+    #[test]
+    fn a_session_takes_no_more_memory_than_it_has_to() {
+        // Every session has one, most of them without a user.
+        assert_eq!(size_of::<CallerSession>(), 96);
+    }
+
+    #[test]
+    fn another_identity_replaces_what_others_see() {
+        let key = SessionKey { shard: 0, slot: 0, serial: 0 };
+        let mut caller = CallerSession::new(key, Member::anonymous("s"), None);
+        let info = |text: &str| Some(Arc::new(Payload::json(text).expect("a text")));
+        for shown in [info("first"), info("second"), None] {
+            let identity = Identity::of_user("ann".into(), None);
+            caller.set_identity(Arc::new(identity.with_details(TokenDetails { id: None, info: shown.clone() })));
+            assert_eq!((caller.member.user.as_deref(), &caller.member.info), (Some("ann"), &shown));
+        }
+    }
 
     #[test]
     fn a_session_that_has_ended_is_assigned_no_topic() {

@@ -21,13 +21,15 @@ use super::admission::connections::{Refusal, Waiting, trusts};
 use super::admission::head_guard::MalformedHeads;
 use super::admission::rate::retry_seconds;
 use super::admission::stream_guard::{StreamGuard, Takeover};
+use super::authorize::authorize;
 use super::http::body::{Body, Response};
 use super::http::polls::OpenPolls;
 use super::http::proxy::{self, Origin};
 use super::http::query::{BadQuery, Query};
 use super::http::refusal::{Rejection, with_cors};
 use super::http::stream::Stream;
-use super::http::{credentials, failure, pages};
+use super::http::{failure, pages};
+use super::sign_in::sign_in;
 use super::streaming::bridge::Bridge;
 use super::streaming::poll::Poll;
 use super::streaming::sse::{self, EventStreamRequest};
@@ -206,7 +208,7 @@ impl HttpConnection<'_> {
             (Asker::EventSource, Some((text, seconds))) => {
                 // A page can read it only with this header, and only pages that may connect get that far.
                 let reader = asked.origin.clone().filter(|_| asked.may_read);
-                with_cors(sse::later(text, seconds), reader)
+                with_cors(sse::later(&text, seconds), reader)
             }
             _ => rejection.into(),
         }
@@ -244,10 +246,10 @@ impl HttpConnection<'_> {
         if let Some(endpoint) = config.endpoints.at(request.uri().path())
             && wants_upgrade(request.headers())
         {
-            return self.websocket(config, request, Some(endpoint)).inspect_err(count_limits);
+            return self.websocket(config, request, Some(endpoint)).await.inspect_err(count_limits);
         }
         match (request.uri().path(), keys) {
-            ("/ws", _) => self.websocket(config, request, None).inspect_err(count_limits),
+            ("/ws", _) => self.websocket(config, request, None).await.inspect_err(count_limits),
             ("/sse", _) => self.events(config, &request).await.inspect_err(count_limits),
             ("/poll", _) => self.poll(config, &request).await.inspect_err(count_limits),
             (_, Some(_)) => {
@@ -261,7 +263,7 @@ impl HttpConnection<'_> {
     }
 
     /// Upgrades the connection to a session of the protocol, or of the plugin of a raw endpoint.
-    fn websocket(
+    async fn websocket(
         &self,
         config: &ActiveConfig,
         request: Request<Incoming>,
@@ -273,7 +275,7 @@ impl HttpConnection<'_> {
             Some(_) => check_raw_endpoint(&request, &config.server, origin.secure)?,
         };
         // A session of the protocol may send its token later.
-        let identity = self.authenticate(config, &request, endpoint.is_none())?;
+        let identity = self.authenticate(config, &request, endpoint.is_none()).await?;
         let permit = self.permit(config, &request, identity)?;
         let response = switching(&handshake);
         let protocol = endpoint.map_or(Protocol::Frames(handshake.codec), Protocol::Raw);
@@ -318,7 +320,7 @@ impl HttpConnection<'_> {
         let opening = query(request).and_then(|query| EventStreamRequest::read(&query, request.headers()));
         match opening {
             Ok(opening) => {
-                let identity = self.authenticate(config, request, false)?;
+                let identity = self.authenticate(config, request, false).await?;
                 let permit = self.permit(config, request, identity)?;
                 self.takeover.begin().await;
                 let writer = opening.into_writer(reader, request.version());
@@ -336,7 +338,7 @@ impl HttpConnection<'_> {
         let read = Duration::from_millis(config.limits.frame_ms);
         let answered = match query(request).and_then(|query| Poll::read(&query)) {
             Ok(poll) => {
-                let bridge = self.bridge(config, request)?;
+                let bridge = self.bridge(config, request).await?;
                 let _open = self.polls.open();
                 poll.answer(bridge, read).await
             }
@@ -365,23 +367,21 @@ impl HttpConnection<'_> {
             None => take(&self.of_address),
             some => some,
         };
-        self.admit(config, identity, of_address)
+        self.admit(config, request, identity, of_address)
     }
 
-    /// Who the request's token belongs to; none for a request without one, which may have to come with one.
-    fn authenticate<B>(
+    /// Who the request is from; none for a session without a user, whose token may follow.
+    async fn authenticate<B>(
         &self,
         config: &ActiveConfig,
         request: &Request<B>,
         may_follow: bool,
     ) -> Result<Option<Arc<Identity>>, Rejection> {
-        let Some(auth) = config.auth.as_ref() else { return Ok(None) };
-        let Some(token) = credentials::token(request, auth, &config.server) else {
-            return if auth.anonymous || may_follow { Ok(None) } else { Err(credentials::required()) };
-        };
-        let (core, network) = (&self.front.broker.core, Network::of(self.origin(config, request).address));
-        let verified = core.auth.verify(&token, Some(network), core.clock.unix_ms());
-        verified.map(Some).map_err(|failure| credentials::refused(&failure))
+        let (broker, origin) = (&self.front.broker, self.origin(config, request));
+        // A program that embeds the broker may know who a request without credentials is from.
+        let may_be_unknown = may_follow || broker.core.authorizer.is_some();
+        let known = sign_in(broker, config, request, origin, may_be_unknown).await?;
+        authorize(broker, config, request, origin, known, may_follow).await
     }
 
     fn take_over(&self, protocol: Protocol, permit: SessionPermit) {
@@ -393,10 +393,10 @@ impl HttpConnection<'_> {
     }
 
     /// Starts a session for a client without WebSocket. The connection keeps holding the slot of its address.
-    fn bridge(&self, config: &ActiveConfig, request: &Request<Incoming>) -> Result<Bridge, Rejection> {
+    async fn bridge(&self, config: &ActiveConfig, request: &Request<Incoming>) -> Result<Bridge, Rejection> {
         let of_address = self.of_proxied(config, self.origin(config, request))?;
-        let identity = self.authenticate(config, request, false)?;
-        Ok(Bridge::begin(&self.front.broker, self.admit(config, identity, of_address)?))
+        let identity = self.authenticate(config, request, false).await?;
+        Ok(Bridge::begin(&self.front.broker, self.admit(config, request, identity, of_address)?))
     }
 
     fn origin<B>(&self, config: &ActiveConfig, request: &Request<B>) -> Origin {
@@ -411,9 +411,10 @@ impl HttpConnection<'_> {
         self.front.connections.take_address_slot(config, origin.address).map_err(|_| too_many_of_address())
     }
 
-    fn admit(
+    fn admit<B>(
         &self,
         config: &ActiveConfig,
+        request: &Request<B>,
         identity: Option<Arc<Identity>>,
         of_address: Option<QuotaSlot<Network>>,
     ) -> Result<SessionPermit, Rejection> {
@@ -431,10 +432,11 @@ impl HttpConnection<'_> {
             taken.map_err(|_| too_many("rate limit: too many new sessions of this address, try again later"))?;
         }
         let permit = self.front.broker.core.session_limits.permit(&config.limits, identity, of_address);
-        permit.map_err(|reason| match reason {
+        let permit = permit.map_err(|reason| match reason {
             NoPermit::Full => limit("session limit reached, try again later"),
             NoPermit::User => too_many("session limit of this user reached, try again later"),
-        })
+        })?;
+        Ok(SessionPermit { address: Some(self.origin(config, request).address), ..permit })
     }
 }
 

@@ -3,11 +3,14 @@
 mod accept;
 mod admission;
 mod api;
+mod authorize;
 mod connection;
 mod control;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod http;
+mod session_handle;
+mod sign_in;
 mod streaming;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
@@ -20,7 +23,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_protocol::Codec;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
@@ -30,16 +32,16 @@ use self::api::Api;
 use self::control::Control;
 use self::http::hosts::Hosts;
 use self::tls::Tls;
-use crate::auth::identity::Identity;
 use crate::broker::Broker;
 use crate::config::{self, ActiveConfig, Limits};
-use crate::hub::Duplex;
 use crate::log_pace::LogPace;
 
 pub use self::control::ControlError;
+pub use self::session_handle::{ConnectionInfo, SessionHandle};
 #[cfg(feature = "tls")]
 pub use self::tls::PairError;
 pub use self::tls::TlsError;
+pub use self::websocket::handed_over::SessionEnd;
 
 /// Established connections that the operating system queues until they are accepted.
 const BACKLOG: u32 = 4_096;
@@ -185,25 +187,6 @@ impl Front {
             echo: false,
             broker,
         }
-    }
-}
-
-impl Broker {
-    /// Starts a session on a stream whose WebSocket upgrade your own server has answered, with the codec that it agreed on.
-    /// Bytes that your server has read beyond the request must come out of the stream first. If the session limit is
-    /// reached, the stream is closed with 1013.
-    pub fn serve_websocket(&self, stream: impl Duplex + 'static, codec: Codec) {
-        let permit = self.core.session_limits.permit_or_refusal(&self.core.config.load().limits, None);
-        websocket::start_other(self, Box::new(stream), Box::default(), codec, permit);
-    }
-
-    /// Like [`Broker::serve_websocket`], for a user that your server has authenticated. The session's `user` is that name; a
-    /// session beyond `sessions_per_user` is closed with 4005.
-    pub fn serve_websocket_as(&self, user: &str, stream: impl Duplex + 'static, codec: Codec) {
-        let identity = Identity::of_user(user.into(), None);
-        let permit =
-            self.core.session_limits.permit_or_refusal(&self.core.config.load().limits, Some(Arc::new(identity)));
-        websocket::start_other(self, Box::new(stream), Box::default(), codec, permit);
     }
 }
 

@@ -1,16 +1,20 @@
 //! Who a session belongs to: its token, when that expires, and what follows for its subscriptions when it or the rules change.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rialto_protocol::{CloseCode, Connect, ErrorCode, Failure, Reply};
 
 use super::Session;
+use super::authorization::Denials;
 use super::lists::List;
+use super::waiting::{Then, Waiting};
 use crate::access::scopes::{anonymous, scopes};
 use crate::auth::identity::Identity;
+use crate::auth::passwords::Login;
 use crate::hub::{Ending, Push, ScopedPattern, What, closing, work};
 use crate::limits::quota::QuotaSlot;
-use crate::limits::request_rates::SessionRates;
+use crate::limits::request_rates::{SessionRates, rates_of};
 use crate::request::responder::Responder;
 use crate::topic::{Pattern, Topic};
 
@@ -30,21 +34,53 @@ pub(super) struct Extras {
     warned_of_ms: u64,
     /// When its first token is due, in milliseconds of the broker's own time; 0 where none is.
     token_due_ms: u64,
+    /// What it waits for before it carries out anything else.
+    pub(super) waiting: Option<Waiting>,
+    /// What the program that embeds the broker refuses of the request that is carried out.
+    pub(super) denials: Denials,
+    /// The address of its client, where that program is asked.
+    pub(super) address: Option<IpAddr>,
+    /// Whether it has got an identity of which that program has not been asked.
+    pub(super) has_signed_in: bool,
 }
 
 impl Session {
     pub(super) fn connect(&mut self, connect: &Connect<'_>, responder: Responder) {
-        if let Some(token) = &connect.token
-            && let Err(failure) = self.authenticate(token)
-        {
+        let Connect { token, client, instance, user, password } = connect;
+        tracing::debug!(session = &*self.caller.member.session, ?client, "connect");
+        if let (Some(user), Some(password)) = (user, password) {
+            let login = Login { user: user.clone().into_owned(), password: password.clone().into_owned() };
+            return self.log_in(login, instance.as_ref().map(|instance| (**instance).into()), responder);
+        }
+        let belongs = token.as_ref().map_or(Ok(()), |token| self.authenticate(token));
+        self.connected(belongs, instance.as_deref(), responder);
+    }
+
+    /// Has a password verified, which takes time, and then answers as [`Session::connected`].
+    fn log_in(&mut self, login: Login, instance: Option<Box<str>>, responder: Responder) {
+        let (core, network) = (Arc::clone(&self.broker.core), self.caller.network);
+        self.wait_for(async move {
+            let checked = core.auth.log_in(login, network, core.clock.unix_ms()).await;
+            let then: Then = Box::new(move |session: &mut Self| {
+                let belongs = checked.and_then(|identity| session.belong(identity));
+                session.connected(belongs, instance.as_deref(), responder);
+            });
+            then
+        });
+    }
+
+    /// Answers a `connect` whose credentials are accepted or not.
+    pub(super) fn connected(&mut self, belongs: Result<(), Failure>, instance: Option<&str>, responder: Responder) {
+        if let Err(failure) = belongs {
             return responder.fail(failure);
         }
+        let Some(responder) = self.asks_to_sign_in(instance, responder) else { return };
         if self.is_unauthenticated() {
             return responder.fail(token_required());
         }
-        if let Some(instance) = &connect.instance {
+        if let Some(instance) = instance {
             match self.caller.instance() {
-                Some(known) if *known != **instance => {
+                Some(known) if *known != *instance => {
                     let text = "field \"instance\" differs from that of an earlier connect of this session";
                     return responder.fail(Failure::new(ErrorCode::BadRequest, text));
                 }
@@ -52,9 +88,9 @@ impl Session {
                 None => self.caller.set_instance(instance),
             }
         }
-        tracing::debug!(session = &*self.caller.member.session, client = ?connect.client, "connect");
         let expires_at = self.caller.identity().and_then(Identity::expires_at_ms);
-        responder.ok(Reply::Connected { member: self.caller.member.clone(), expires_at });
+        let rates = rates_of(&self.caller.holder(), &self.broker.core.config.load().rates);
+        responder.ok(Reply::Connected { member: self.caller.member.clone(), expires_at, rates });
     }
 
     /// Whether it has to send a token before anything else.
@@ -75,6 +111,12 @@ impl Session {
         work::add(VERIFY_WORK);
         let core = &self.broker.core;
         let identity = core.auth.verify(token, self.caller.network, core.clock.unix_ms())?;
+        self.belong(identity)
+    }
+
+    /// It belongs to this user from now on.
+    fn belong(&mut self, identity: Arc<Identity>) -> Result<(), Failure> {
+        let core = &self.broker.core;
         match &self.caller.member.user {
             Some(user) if **user != *identity.user => {
                 let text = "the token is another user's: connect anew";
@@ -92,6 +134,9 @@ impl Session {
                 self.extras.get_or_insert_default()._of_user = Some(slot.ok_or_else(too_many)?);
             }
         }
+        if core.authorizer.is_some() {
+            self.extras.get_or_insert_default().has_signed_in = true;
+        }
         self.caller.set_identity(identity);
         let (key, member) = (self.caller.key, self.caller.member.clone());
         core.hub.run_on(key.shard(), move |shard| shard.set_member(key, &member));
@@ -108,9 +153,12 @@ impl Session {
     pub(super) fn watch_times(&mut self) {
         let core = &self.broker.core;
         let config = core.config.load();
-        let Some(auth) = config.auth.as_ref() else { return };
+        // A program that embeds the broker may have said who it is, without tokens.
+        let auth = config.auth.as_ref();
         let Some(identity) = self.caller.identity() else {
-            if self.is_unauthenticated() {
+            if let Some(auth) = auth
+                && self.is_unauthenticated()
+            {
                 let state = self.extras.get_or_insert_default();
                 let now_ms = core.clock.monotonic_ms();
                 if state.token_due_ms == 0 {
@@ -122,10 +170,11 @@ impl Session {
         };
         let Some(expires_at_ms) = identity.expires_at_ms() else { return };
         let is_warned = self.extras.as_ref().is_some_and(|state| state.warned_of_ms == expires_at_ms);
-        match is_warned || auth.warn_ms == 0 {
+        let warn_ms = auth.map_or(0, |auth| auth.warn_ms);
+        match is_warned || warn_ms == 0 {
             true => self.broker.watch_expiry(&self.caller),
             false => {
-                let warn_at_ms = expires_at_ms.saturating_sub(auth.warn_ms);
+                let warn_at_ms = expires_at_ms.saturating_sub(warn_ms);
                 self.broker.wake_after(&self.caller, warn_at_ms.saturating_sub(core.clock.unix_ms()));
             }
         }
@@ -156,7 +205,10 @@ impl Session {
             return Err(Ending::Closed(closing));
         }
         let config = core.config.load();
-        let (Some(expires_at), Some(auth)) = (identity.expires_at_ms(), config.auth.as_ref()) else { return Ok(()) };
+        let (Some(expires_at), Some(auth)) = (identity.expires_at_ms(), config.auth.as_ref()) else {
+            self.watch_times();
+            return Ok(());
+        };
         let is_due = core.clock.unix_ms() >= expires_at.saturating_sub(auth.warn_ms);
         let is_warned = self.extras.as_ref().is_some_and(|extras| extras.warned_of_ms == expires_at);
         if is_due && auth.warn_ms > 0 && !is_warned {
@@ -190,8 +242,7 @@ impl Session {
         let Err(failure) = self.broker.may_stay(&self.caller, topic) else { return };
         let Some(state) = self.subscriptions.remove(topic).filter(|state| state.is_in()) else { return };
         drop(state);
-        self.broker.exclude(&self.caller, topic);
-        self.push(What::Unsubscribed { topic: topic.clone(), failure });
+        self.broker.exclude(&self.caller, topic, failure);
     }
 
     /// Changes how it is subscribed to a pattern to what is permitted now.
@@ -251,5 +302,5 @@ impl Session {
 }
 
 pub(super) fn token_required() -> Failure {
-    Failure::new(ErrorCode::Unauthorized, "a token is required: send it in a connect")
+    Failure::new(ErrorCode::Unauthorized, "a token or a login is required: send it in a connect")
 }

@@ -1,26 +1,31 @@
 //! The network of an address, to which limits per address apply.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IPv4 address, or the 64-bit prefix of an IPv6 address, behind which a client chooses its address freely (RFC 4291
-/// section 2.5.4).
+/// section 2.5.4). It holds no more than that, because every session has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Network(IpAddr);
+pub(crate) enum Network {
+    /// An address.
+    V4(Ipv4Addr),
+    /// The first half of an address.
+    V6([u8; 8]),
+}
 
 impl Network {
     pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V4(address) => Self(IpAddr::V4(address)),
+            IpAddr::V4(address) => Self::V4(address),
             IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                Self(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
+                let [a, b, c, d, e, f, g, h, ..] = address.octets();
+                Self::V6([a, b, c, d, e, f, g, h])
             }
         }
     }
 
     /// Whether the address is the loopback address of this machine.
     pub(crate) fn is_this_machine(address: IpAddr) -> bool {
-        matches!(address.to_canonical(), IpAddr::V4(std::net::Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST))
+        matches!(address.to_canonical(), IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST))
     }
 }
 

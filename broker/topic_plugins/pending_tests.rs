@@ -250,7 +250,7 @@ async fn whatever_the_log_does_hooks_that_are_kept_have_seen_only_what_is_kept()
 }
 
 fn caller(serial: u64) -> CallerSession {
-    let member = Member { session: format!("s{serial}").into(), user: None };
+    let member = Member::anonymous(format!("s{serial}"));
     CallerSession::new(SessionKey { shard: 0, slot: 0, serial }, member, None)
 }
 

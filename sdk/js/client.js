@@ -6,6 +6,7 @@ import { NotConnectedError } from "./errors.js";
 import { Events } from "./events.js";
 import { Connection } from "./connection.js";
 import { Requests } from "./requests.js";
+import { signInOf } from "./signin.js";
 import { Subscription } from "./subscription.js";
 import { Subscriptions } from "./subscriptions.js";
 
@@ -17,8 +18,11 @@ import { Subscriptions } from "./subscriptions.js";
  * @typedef {import("./subscription.js").Member} Member
  *
  * @typedef {object} Options
- * @property {import("./credentials.js").TokenSource} [token] Asked for a token on every connection, before it expires, and
- *   when the broker refuses it.
+ * @property {import("./signin.js").TokenSource} [token] Asked for a token on every connection, before it expires, and
+ *   when the broker refuses it. At most one of `token`, `cookie` and `login` is given.
+ * @property {import("./signin.js").CookieSource} [cookie] The browser's cookie says who the client is: `refresh` is called
+ *   when it is about to end or was refused, and renews it.
+ * @property {import("./signin.js").LoginSource} [login] Name and password of a user, sent on every connection.
  * @property {string} [instance] The secret by which the broker knows this client again, 22 to 64 random letters, digits,
  *   `-` and `_`: its idempotency keys belong to it. Without it every Client makes one up; a page that repeats requests after
  *   a reload keeps one.
@@ -80,20 +84,24 @@ export class RialtoClient {
       clock = systemClock,
       backoff,
       token,
+      cookie,
+      login,
       instance,
     } = options;
     if (!WebSocket) throw new TypeError("no WebSocket here: pass one as options.WebSocket, such as the `ws` package's");
+    const signIn = signInOf({ token, cookie, login });
     const events = this.#events;
     this.#options = { requestTimeoutMs, offline };
     this.#requests = new Requests({ clock, waitingMax: requestsMax, retriesMax, instance });
     this.#subscriptions = new Subscriptions({ clock, timeoutMs: requestTimeoutMs, events, random: backoff?.random });
     this.#connection = new Connection({
-      url: webSocketUrl(url), WebSocket, clock, timeoutMs: requestTimeoutMs, network, backoff, token, events,
+      url: webSocketUrl(url), WebSocket, clock, timeoutMs: requestTimeoutMs, network, backoff, signIn, events,
       onOpen: (socket) => this.#onOpen(socket),
       onFrame: (frame) => {
         if (frame.type.startsWith("x-")) events.emit("pushed", frame);
         else this.#subscriptions.receive(frame);
       },
+      onHold: () => this.#requests.suspend(),
       onLost: () => this.#onLost(),
       onClosed: () => this.#requests.abandon(),
     });

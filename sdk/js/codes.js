@@ -2,6 +2,10 @@
 
 /** No close frame arrived: the network failed, or this client gave up on a dead connection. */
 export const CLOSED_ABNORMALLY = 1006;
+/** The broker does not take what the session signed in with. */
+export const UNAUTHORIZED = 4001;
+/** What it signed in with has expired. */
+export const EXPIRED = 4002;
 
 const RECONNECT = new Set([
   // Said by the broker.
@@ -27,8 +31,8 @@ const MEANINGS = new Map([
   [1014, "bad gateway"],
   [1015, "TLS failure"],
   [4000, "this session was too slow"],
-  [4001, "not authorised"],
-  [4002, "the token expired"],
+  [UNAUTHORIZED, "not authorised"],
+  [EXPIRED, "the token expired"],
   [4003, "kicked"],
   [4004, "the connection went silent"],
   [4005, "too many sessions"],

@@ -30,11 +30,12 @@ const PROVEN_AFTER_MS = 5_000;
  * @property {number} timeoutMs
  * @property {EventTarget | null} network
  * @property {import("./backoff.js").BackoffOptions} [backoff]
- * @property {import("./credentials.js").TokenSource} [token]
+ * @property {import("./signin.js").MakeSignIn} signIn
  * @property {import("./events.js").Events} events Gets `status`, `connected`, `disconnected` and `closing`.
  * @property {(socket: Socket) => Promise<void>} onOpen Requests may be sent; resolves when the session is as
  *   it was before.
  * @property {(frame: Frame) => void} onFrame
+ * @property {() => void} onHold Requests wait from now on: this connection ends when those under way are answered.
  * @property {() => void} onLost
  * @property {() => void} onClosed It will not come back.
  */
@@ -44,7 +45,7 @@ export class Connection {
   #clock;
   #events;
   #backoff;
-  #credentials;
+  #signIn;
   /** @type {Status} */
   #status = { status: "closed" };
   /** @type {Socket | null} */
@@ -56,6 +57,8 @@ export class Connection {
   #isAuthorized = false;
   #welcomedAt = 0;
   #connections = 0;
+  /** Whether the connection that ends now is replaced at once. */
+  #isReplacing = false;
   /** @type {any} */
   #retryTimer = null;
   #retryNotBefore = 0;
@@ -64,13 +67,12 @@ export class Connection {
 
   /** @param {ConnectionOptions} options */
   constructor(options) {
-    const { clock, events, token, timeoutMs } = options;
+    const { clock, events } = options;
     this.#options = options;
     this.#clock = clock;
     this.#events = events;
     this.#backoff = new Backoff(options.backoff);
-    const onError = (/** @type {unknown} */ error) => events.emit("error", error);
-    this.#credentials = token ? new Credentials({ source: token, clock, timeoutMs, onError }) : null;
+    this.#signIn = this.#makeSignIn();
   }
 
   get status() {
@@ -119,6 +121,26 @@ export class Connection {
     this.#setStatus({ status: "connecting", attempt: this.#backoff.attempts });
     // A listener may have closed.
     if (this.#status.status !== "connecting" || this.#socket) return;
+    const prepared = this.#signIn?.prepare() ?? null;
+    if (prepared === null) this.#openSocket();
+    else void this.#openAfter(prepared);
+  }
+
+  /** @param {Promise<void>} prepared When the handshake may begin. */
+  async #openAfter(prepared) {
+    const signIn = this.#signIn;
+    try {
+      await prepared;
+      // It may have closed meanwhile, and begun anew.
+      if (this.#signIn === signIn) this.#openSocket();
+    } catch (error) {
+      if (this.#signIn !== signIn) return;
+      this.#retryIn(this.#backoff.next(), { code: CLOSED_ABNORMALLY, reason: /** @type {Error} */ (error).message });
+      this.#events.emit("error", error);
+    }
+  }
+
+  #openSocket() {
     const { url, WebSocket, timeoutMs } = this.#options;
     try {
       const socket = new Socket({
@@ -144,7 +166,7 @@ export class Connection {
   async #onWelcome(socket, welcome) {
     this.#welcome = welcome;
     this.#welcomedAt = this.#clock.now();
-    if (this.#credentials && !(await this.#authorize(this.#credentials, socket))) return;
+    if (this.#signIn && !(await this.#authorize(this.#signIn, socket, welcome))) return;
     this.#isAuthorized = true;
     await this.#options.onOpen(socket);
     if (this.#socket !== socket) return;
@@ -157,15 +179,16 @@ export class Connection {
   }
 
   /**
-   * @param {Credentials} credentials
+   * @param {import("./signin.js").SignIn} signIn
    * @param {Socket} socket
+   * @param {Welcome} welcome
    * @returns {Promise<boolean>} Whether this connection goes on.
    */
-  async #authorize(credentials, socket) {
+  async #authorize(signIn, socket, welcome) {
     try {
-      const { user } = await credentials.present(socket);
+      const { user, rates = welcome.limits?.rates } = await signIn.present(socket, welcome);
       if (this.#socket !== socket || !this.#welcome) return false;
-      this.#welcome = { ...this.#welcome, user };
+      this.#welcome = { ...this.#welcome, user, limits: { ...welcome.limits, rates: rates ?? undefined } };
       return true;
     } catch (error) {
       if (this.#socket !== socket) return false;
@@ -194,11 +217,11 @@ export class Connection {
       this.#closing = { code, message, retryAfterMs: Number(retry_after_ms) || 0 };
       this.#events.emit("closing", this.#closing);
     } else if (frame.type === "token_expiring") {
-      if (this.#isAuthorized) void this.#credentials?.refresh(socket);
+      void this.#signIn?.refresh(socket);
     } else if (frame.type === "error") {
       const error = RialtoError.fromFrame(frame);
       const isAboutToken = error.code === "unauthorized" || error.code === "expired";
-      if (isAboutToken && this.#isAuthorized) void this.#credentials?.refresh(socket);
+      if (isAboutToken) void this.#signIn?.refresh(socket);
       this.#events.emit("error", error);
     } else {
       this.#options.onFrame(frame);
@@ -208,26 +231,59 @@ export class Connection {
   /** @param {import("./socket.js").End} end */
   #onEnd(end) {
     const wasConnected = this.#status.status === "connected";
+    const wasGreeted = this.#welcome !== null;
     this.#socket = null;
     this.#welcome = null;
     this.#isAuthorized = false;
-    this.#credentials?.stop();
     this.#options.onLost();
     // The close frame may be lost after `closing` was read: then the announced code is the better one.
     const announced = this.#closing?.code;
-    const code = end.code === CLOSED_ABNORMALLY && typeof announced === "number" ? announced : end.code;
+    const heard = end.code === CLOSED_ABNORMALLY && typeof announced === "number" ? announced : end.code;
+    const code = this.#signIn?.ended(heard, wasGreeted) ?? heard;
     const reason = this.#closing?.message || end.reason || meaningOf(code);
     if (this.#status.status === "closed") return;
     if (this.#welcomedAt && this.#clock.now() - this.#welcomedAt >= PROVEN_AFTER_MS) {
       this.#backoff.reset();
-      this.#credentials?.proven();
+      this.#signIn?.proven();
     }
     this.#welcomedAt = 0;
-    if (!meansReconnect(code) && !this.#credentials?.isWorthAnother(code)) return this.#stop({ code, reason });
+    if (this.#isReplacing) return this.#reopen({ code, reason }, wasConnected);
+    if (!meansReconnect(code) && !this.#signIn?.isWorthAnother(code)) return this.#stop({ code, reason });
     const hintMs = this.#closing?.retryAfterMs ?? 0;
     this.#retryNotBefore = this.#clock.now() + hintMs;
     this.#retryIn(this.#backoff.next(hintMs), { code, reason });
     if (wasConnected) this.#events.emit("disconnected", { code, reason, willReturn: true });
+  }
+
+  /**
+   * Ends a session that goes on in a new connection, once what was requested is answered.
+   *
+   * @param {Socket} socket
+   */
+  async #replace(socket) {
+    if (this.#socket !== socket) return;
+    this.#options.onHold();
+    await socket.idle(this.#options.timeoutMs);
+    // A broker that closes says itself when to come back.
+    if (this.#socket !== socket || this.#closing) return;
+    this.#isReplacing = true;
+    socket.end({ code: 1000, reason: "another connection takes its place" });
+  }
+
+  /**
+   * @param {import("./socket.js").End} end
+   * @param {boolean} wasConnected
+   */
+  #reopen({ code, reason }, wasConnected) {
+    this.#isReplacing = false;
+    this.#open();
+    if (wasConnected) this.#events.emit("disconnected", { code, reason, willReturn: true });
+  }
+
+  #makeSignIn() {
+    const { signIn, clock, timeoutMs, events } = this.#options;
+    const onError = (/** @type {unknown} */ error) => events.emit("error", error);
+    return signIn({ clock, timeoutMs, onError, replace: (socket) => void this.#replace(socket) });
   }
 
   /** @param {number} retryInMs */
@@ -245,9 +301,9 @@ export class Connection {
     this.#clock.clearTimeout(this.#retryTimer);
     this.#options.network?.removeEventListener("online", this.#onOnline);
     this.#backoff.reset();
-    this.#credentials?.proven();
     this.#status = { status: "closed", code, reason };
     this.#socket?.close();
+    this.#signIn = this.#makeSignIn();
     this.#connecting?.reject(new RialtoError("closed", reason));
     this.#connecting = null;
     this.#options.onClosed();

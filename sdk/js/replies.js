@@ -14,6 +14,8 @@ export class Replies {
   #nextId = 1;
   /** @type {Map<unknown, Waiting>} */
   #waiting = new Map();
+  /** @type {(() => void)[]} Those who wait until nothing waits for a reply. */
+  #onIdle = [];
 
   /**
    * @param {import("./clock.js").Clock} clock
@@ -45,7 +47,7 @@ export class Replies {
     const id = this.#nextId;
     this.#nextId += 1;
     const expire = () => {
-      this.#waiting.delete(id);
+      this.#take(id);
       settle(new TimeoutError(type, timeoutMs ?? 0), null);
     };
     const timer = timeoutMs === null ? null : this.#clock.setTimeout(expire, timeoutMs);
@@ -84,12 +86,19 @@ export class Replies {
     }
   }
 
+  /** @returns {Promise<void>} When no request waits for a reply. */
+  idle() {
+    if (this.#waiting.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#onIdle.push(resolve));
+  }
+
   /** @param {unknown} id */
   #take(id) {
     const waiting = this.#waiting.get(id);
     if (!waiting) return undefined;
     this.#waiting.delete(id);
     this.#clock.clearTimeout(waiting.timer);
+    if (this.#waiting.size === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
     return waiting;
   }
 }

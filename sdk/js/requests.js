@@ -86,7 +86,7 @@ export class Requests {
     for (const entry of [...this.#waiting]) this.#send(entry, socket);
   }
 
-  /** The connection is gone; what waits may be sent on the next one. */
+  /** The connection is gone, or takes no more; what waits may be sent on the next one. */
   suspend() {
     this.#socket = null;
   }

@@ -1,6 +1,6 @@
 /** One WebSocket from its opening to its end: frames, replies, liveness. Never connects again. */
 
-import { CLOSED_ABNORMALLY } from "./codes.js";
+import { CLOSED_ABNORMALLY, UNAUTHORIZED } from "./codes.js";
 import { NotConnectedError, RialtoError } from "./errors.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Replies } from "./replies.js";
@@ -8,6 +8,8 @@ import { Replies } from "./replies.js";
 const SUBPROTOCOL = "rialto.v1.json";
 const DEFAULT_PING_MS = 25_000;
 const CLOSE_AFTER_ERROR_MS = 100;
+/** What the `ws` package says of a handshake that was refused for its credentials. Browsers do not say. */
+const REFUSED_HANDSHAKE = /^Unexpected server response: (401|403)$/;
 /** A last bound: what an application may have under way is bounded where it asks for it. */
 const REQUESTS_MAX = 20_000;
 /** No text of so many UTF-16 units has more than three times as many bytes. */
@@ -16,8 +18,11 @@ const BYTES_PER_UNIT_MAX = 3;
 /**
  * @typedef {{code: number, reason: string}} End
  * @typedef {{type: string, [field: string]: any}} Frame
- * @typedef {Frame & {session: string, user?: string | null, ping_ms?: number, features?: string[],
- *   limits?: {[name: string]: number}}} Welcome
+ * @typedef {Frame & {session: string, user?: string | null, info?: any, ping_ms?: number, features?: string[],
+ *   limits?: Limits}} Welcome
+ * @typedef {{message_bytes?: number, subscriptions?: number, outbox_bytes?: number, rates?: Rates}} Limits
+ * @typedef {{publishes?: number, bytes?: number, subscribes?: number, calls?: number}} Rates What the session may ask for
+ *   in a second; absent where there is no limit.
  * @typedef {{type: string, [field: string]: unknown}} Fields A request without its id.
  * @typedef {import("./replies.js").Settle} Settle
  *
@@ -66,7 +71,9 @@ export class Socket {
     this.#webSocket = new WebSocket(url, [SUBPROTOCOL]);
     this.#welcomeTimer = clock.setTimeout(() => this.abandon("no welcome in time"), timeoutMs);
     // `close` follows and says all there is to know, except from Node 20's own sockets that cannot connect.
-    this.#webSocket.onerror = () => {
+    this.#webSocket.onerror = (event) => {
+      const status = REFUSED_HANDSHAKE.exec(event?.message)?.[1];
+      if (status) return this.end({ code: UNAUTHORIZED, reason: `the handshake was refused with status ${status}` });
       this.#errorTimer ??= clock.setTimeout(() => this.abandon("the connection failed"), CLOSE_AFTER_ERROR_MS);
     };
     this.#webSocket.onclose = ({ code, reason }) => this.end({ code, reason });
@@ -138,6 +145,22 @@ export class Socket {
     if (this.isOpen) this.#heartbeat.probed();
     await pong;
     return this.#clock.now() - sentAt;
+  }
+
+  /**
+   * Waits until no request waits for a reply any more.
+   *
+   * @param {number} timeoutMs Longest wait.
+   * @returns {Promise<void>}
+   */
+  idle(timeoutMs) {
+    return new Promise((resolve) => {
+      const timer = this.#clock.setTimeout(resolve, timeoutMs);
+      this.#replies.idle().then(() => {
+        this.#clock.clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 
   /** Ends it at once, as if the network had failed: a dead peer would not answer a close frame. */

@@ -22,7 +22,7 @@ const BUFFERED_MAX = 1000;
  * @property {Uint8Array} [bytes]
  * @property {Member} [from] Who published it, where the topic rule reveals that.
  *
- * @typedef {{session: string, user: string | null}} Member
+ * @typedef {{session: string, user: string | null, info?: any}} Member In presence with the `info` of its token, if it has one.
  *
  * @typedef {object} Gap Messages that will not come.
  * @property {string} topic

@@ -1,16 +1,18 @@
 //! Random rules, identities and requests against a naive reference: what it forbids is refused and never delivered, what it
-//! allows works; also after rules and tokens have changed. Both codecs, WebSocket, streams and polls.
+//! allows works; also after rules and tokens have changed. Both codecs; WebSocket, streams, polls and raw endpoints; topics with and
+//! without a plugin.
 //!
 //! `RIALTO_PERMISSIONS_FIRST` and `RIALTO_PERMISSIONS_SEEDS` choose other worlds, and more of them.
 
-use rialto::config::{Auth, Config, History, Permission, TopicRule};
+use rialto::config::{Auth, Config, Endpoint, History, Permission, TopicRule};
 use rialto::topic::Pattern;
 use rialto::{Codec, Payload, Tokens};
+use rialto_plugin::{Call, Context, Plugin, Reply};
 use serde_json::{Value, json};
 
 use crate::support::dice::Dice;
 use crate::support::token::{auth, now_s, token_of};
-use crate::support::{Client, DEADLINE, Running, get, status};
+use crate::support::{Client, DEADLINE, Running, get, http, status, upgrade_request};
 
 const TOPICS: [&str; 12] =
     ["a.x", "a.y", "a.ann", "b.ann", "b.bob", "b.d%2Et", "c.r1", "c.r2", "d.ann.r1", "d.bob.x", "ann.x", "e"];
@@ -33,7 +35,20 @@ const RULES: [&str; 14] = [
 ];
 const ENTRIES: [&str; 6] = ["anyone", "user", "token", "nobody", "role:r1", "role:r2"];
 const GRANTS: [&str; 8] = ["a.*", "b.bob", "*.ann", ">", "c.>", "d.*.x", "e", "ann.*"];
-const ACTIONS: [&str; 4] = ["subscribe", "publish", "history", "presence"];
+const ACTIONS: [&str; 5] = ["subscribe", "publish", "history", "presence", "call"];
+/// The rules whose topics a plugin owns.
+const OWNED: [&str; 4] = ["b.*", "c.{role}", "d.>", "*.x"];
+
+/// A plugin that refuses nothing, and tells who called.
+#[derive(Default)]
+struct Open;
+
+impl Plugin for Open {
+    fn on_call(&mut self, _: &mut Context, call: Call) -> rialto_plugin::Result<Reply> {
+        let user = call.session.as_ref().and_then(|session| session.user.clone());
+        Ok(call.reply(&user)?)
+    }
+}
 
 /// A session's user.
 #[derive(Clone, Debug)]
@@ -41,7 +56,7 @@ struct Who {
     user: Option<&'static str>,
     roles: Vec<&'static str>,
     /// By the index of the action.
-    grants: [Vec<&'static str>; 4],
+    grants: [Vec<&'static str>; 5],
     /// How much later than now its token says that it was issued.
     issued_later_s: u64,
 }
@@ -52,7 +67,7 @@ struct World {
     /// None: no authentication. Else whether sessions without a user are served.
     anonymous: Option<bool>,
     /// Pattern, and for each action who may, where something is said.
-    rules: Vec<(&'static str, [Option<Vec<&'static str>>; 4])>,
+    rules: Vec<(&'static str, [Option<Vec<&'static str>>; 5])>,
 }
 
 fn tokens(text: &str) -> Vec<&str> {
@@ -100,6 +115,7 @@ impl World {
         let permission =
             |said: &Option<Vec<&str>>| said.as_ref().map(|said| Permission::parse(said.iter().copied()).unwrap());
         config.auth = self.anonymous.map(|anonymous| Auth { leeway_ms: 0, ..auth(anonymous) });
+        config.endpoints = vec![Endpoint { path: "/raw".to_owned(), plugin: "open".to_owned() }];
         config.topics = Vec::new();
         for (pattern, said) in &self.rules {
             config.topics.push(TopicRule {
@@ -108,6 +124,9 @@ impl World {
                 publish: permission(&said[1]),
                 history_for: permission(&said[2]),
                 presence_for: permission(&said[3]),
+                call: permission(&said[4]),
+                plugin: OWNED.contains(pattern).then(|| "open".to_owned()),
+                patterns: Some(true),
                 history: Some(History::default()),
                 presence: true,
                 ..TopicRule::default()
@@ -139,11 +158,22 @@ impl World {
         Some((is_named && is_own) || is_listed)
     }
 
-    fn expected(&self, who: &Who, action: usize, topic: &str) -> Option<&'static str> {
-        match self.permits(who, action, topic) {
-            None => Some("not_found"),
-            Some(false) => Some("forbidden"),
-            Some(true) => None,
+    /// Whether a plugin owns a topic.
+    fn is_owned(&self, topic: &str) -> bool {
+        let rule = self.rules.iter().find(|(pattern, _)| selects(pattern, topic));
+        rule.is_some_and(|(pattern, _)| OWNED.contains(pattern))
+    }
+
+    /// The refusal of a request; `is_in` says whether who asks is subscribed to the topic by its name.
+    fn expected(&self, who: &Who, action: usize, topic: &str, is_in: bool) -> Option<&'static str> {
+        let is_owned = self.is_owned(topic);
+        match (self.permits(who, action, topic), ACTIONS[action]) {
+            (None, _) => Some("not_found"),
+            (Some(false), _) => Some("forbidden"),
+            // What a plugin owns it shows to those that it has let in.
+            (Some(true), "history" | "presence") if is_owned && !is_in => Some("forbidden"),
+            (Some(true), "call") if !is_owned => Some("not_found"),
+            (Some(true), _) => None,
         }
     }
 }
@@ -204,10 +234,13 @@ impl Guest {
 async fn live(seed: u64) -> u64 {
     let mut dice = Dice::new(seed, 17);
     let mut world = World::random(&mut dice);
-    let running = Running::with(|config| {
-        world.apply(config);
-        config.limits.bad_requests_per_s = 10_000;
-    });
+    let running = Running::built(
+        |config| {
+            world.apply(config);
+            config.limits.bad_requests_per_s = 10_000;
+        },
+        |builder| builder.plugin("open", Open::default),
+    );
     let mut config = Config::default();
     config.server.hosts = ["a", "b", "x"].map(str::to_owned).to_vec();
     config.limits.bad_requests_per_s = 10_000;
@@ -280,12 +313,18 @@ async fn requests(world: &World, guest: &mut Guest, dice: &mut Dice, said: &impl
                 continue;
             }
             let mut request = json!({"type": name, "topic": topic});
-            if *name == "publish" {
-                (request["data"], request["echo"]) = (json!(0), json!(false));
+            match *name {
+                "publish" => (request["data"], request["echo"]) = (json!(0), json!(false)),
+                "call" => (request["data"], request["method"]) = (json!(0), json!("who")),
+                _ => {}
             }
             let reply = guest.client.request(request).await;
-            let expected = world.expected(&guest.who, action, topic);
+            let is_in = guest.topics.contains(&topic);
+            let expected = world.expected(&guest.who, action, topic, is_in);
             assert_eq!(reply["code"].as_str(), expected, "{name} {topic} by {:?}: {reply}\n{}", guest.who, said());
+            if *name == "call" && expected.is_none() {
+                assert_eq!(reply["data"].as_str(), guest.who.user, "{reply}");
+            }
             if *name == "subscribe" && expected.is_none() && !guest.topics.contains(&topic) {
                 guest.topics.push(topic);
             }
@@ -315,7 +354,7 @@ async fn requests(world: &World, guest: &mut Guest, dice: &mut Dice, said: &impl
 async fn doors(running: &Running, world: &World, who: &Who, dice: &mut Dice, said: &impl Fn() -> String) -> u64 {
     let topic = *dice.pick(&TOPICS);
     let token = who.token().map_or(String::new(), |token| format!("&token={token}"));
-    let expected = match world.expected(who, 0, topic) {
+    let expected = match world.expected(who, 0, topic, false) {
         None => 200,
         Some("not_found") => 404,
         Some(_) => 403,
@@ -325,7 +364,14 @@ async fn doors(running: &Running, world: &World, who: &Who, dice: &mut Dice, sai
     assert_eq!(polled.status, expected, "poll {topic} by {who:?}: {polled:?}\n{}", said());
     let streamed = status(running.address, &format!("/sse?topic={name}{token}")).await;
     assert_eq!(streamed, expected, "stream {topic} by {who:?}\n{}", said());
-    2
+    let raw = async |token: &str| {
+        let upgrade = upgrade_request(running.address, &[]).replace("GET /ws ", &format!("GET /raw?x-a=1{token} "));
+        http(running.address, &upgrade).await.status
+    };
+    assert_eq!(raw(&token).await, 101, "raw endpoint by {who:?}\n{}", said());
+    let stranger = if world.anonymous == Some(false) { 401 } else { 101 };
+    assert_eq!(raw("").await, stranger, "raw endpoint by nobody\n{}", said());
+    4
 }
 
 /// Whatever is published arrives where the reference says, and nowhere else.

@@ -26,7 +26,7 @@ async fn every_door_takes_a_token_and_refuses_a_request_without() {
     for target in ["/sse?topic=a", "/poll?topic=a&wait_ms=0"] {
         let refused = get(address, target).await;
         assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Bearer")), "{target}");
-        assert_eq!(refused.body.trim(), "a token is required");
+        assert_eq!(refused.body.trim(), "credentials are required");
         let bad = get(address, &format!("{target}&token=a.b.c")).await;
         assert_eq!((bad.status, bad.header("www-authenticate")), (401, Some("Bearer error=\"invalid_token\"")));
         assert!(!bad.body.contains("a.b.c"), "{}", bad.body);

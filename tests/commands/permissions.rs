@@ -89,6 +89,67 @@ fn each_example_says_who_may_do_what() {
 }
 
 #[test]
+fn the_example_with_a_backend_says_who_may_do_what() {
+    let file = "config/callout.toml";
+    for (arguments, code, expected) in [
+        (&["news", "--user", "ann"][..], 0, "publish    refused: only for role:staff"),
+        (
+            &["news", "--user", "ann", "--role", "staff", "--action", "publish"],
+            0,
+            "publish    allowed: users with the role",
+        ),
+        (&["inbox.ann", "--user", "ann", "--action", "subscribe"], 0, "subscribe  allowed: every user may"),
+        (
+            &["inbox.bob", "--user", "ann", "--action", "subscribe"],
+            1,
+            "subscribe  refused: the topic is another user's",
+        ),
+        (&["room.1", "--user", "ann", "--action", "publish"], 1, "publish    refused: only for token"),
+    ] {
+        let (found, text) = text(&[&["explain", "--config", file], arguments].concat());
+        assert_eq!((found, text.contains(expected)), (Some(code), true), "{arguments:?}: {text}");
+        let rule = arguments[0].replace(".ann", ".{user}").replace(".bob", ".{user}").replace(".1", ".*");
+        let place = format!("rule       {rule}, {file}:{}\n", line(file, &rule));
+        assert!(text.contains(&place), "{place} is not in {text}");
+    }
+}
+
+#[test]
+fn a_user_is_made_whose_password_the_broker_takes() {
+    let add = |arguments: &[&str], password: &str| {
+        let mut command = Command::new(RIALTO);
+        command.args(["user", "add"]).args(arguments).current_dir(root());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), password.as_bytes()).unwrap();
+        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+        (status.code(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
+    };
+    let (code, entry) = add(&["ann", "--role", "desk"], "correct horse\n");
+    let expected = "[[auth.user]]\nname = \"ann\"\npassword = \"$argon2id$v=19$m=19456,t=2,p=1$";
+    assert!(code == Some(0) && entry.starts_with(expected) && entry.ends_with("roles = [\"desk\"]\n"), "{entry}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rialto.toml");
+    fs::write(&file, "[auth]\n[[topic]]\npattern = \"a\"\n").unwrap();
+    let name = file.to_str().unwrap();
+    let (code, said) = add(&["ann", "--config", name], "correct horse\n");
+    assert!(code == Some(0) && said.starts_with("appended to "), "{said}");
+    assert_eq!(text(&["check", name]).0, Some(0));
+    let before = fs::read_to_string(&file).unwrap();
+    for (arguments, password) in [
+        (&["ann", "--config", name][..], "correct horse"),
+        (&["bob"], "short"),
+        (&["bob"], ""),
+        (&[""], "correct horse"),
+    ] {
+        let (code, said) = add(arguments, password);
+        assert!(code == Some(1) && said.starts_with("error: "), "{arguments:?}: {said}");
+        assert!(!said.contains("horse") && !said.contains("argon2id$"), "{said}");
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+}
+
+#[test]
 fn tokens_are_made_checked_and_inspected() {
     let folder = tempfile::tempdir().unwrap();
     let file = tokens(folder.path());
@@ -140,6 +201,25 @@ fn tokens_are_made_checked_and_inspected() {
     }
     let secrets = [text(&["token", "secret"]).1, text(&["token", "secret"]).1];
     assert!(secrets[0] != secrets[1] && secrets[0].trim().len() == 64, "{secrets:?}");
+}
+
+#[test]
+fn a_token_may_say_what_others_see_of_its_bearer() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = tokens(folder.path());
+    let make = |info: &str| text(&["token", "make", "--config", &file, "--user", "ann", "--info", info]);
+    let (code, token) = make("{ \"name\": \"Ann\" }");
+    assert_eq!(code, Some(0), "{token}");
+    let token = token.trim();
+    let (_, checked) = text(&["token", "check", "--config", &file, token]);
+    assert!(checked.starts_with("valid\n  user     ann\n  info     {\"name\":\"Ann\"}\n  expires  in 3"), "{checked}");
+    let (_, inspected) = text(&["token", "inspect", token]);
+    assert!(inspected.contains("\"info\": {\n    \"name\": \"Ann\"\n  }"), "{inspected}");
+    let long = format!("\"{}\"", "x".repeat(1_023));
+    for (info, expected) in [("{", "error: `--info` is no JSON"), (long.as_str(), "error: the broker would refuse")] {
+        let (code, text) = make(info);
+        assert!(code == Some(1) && text.starts_with(expected), "{text}");
+    }
 }
 
 #[test]

@@ -176,7 +176,7 @@ async fn a_replay_continues_after_the_stream_was_full() {
         publish(&running, 1_000, 20).await;
         for room in [64, 1_024, 16_384] {
             let (near, far) = tokio::io::duplex(room);
-            running.broker.serve_websocket(near, codec);
+            running.serve(near, codec);
             let mut client = Client::over(far, codec).await;
             client.ok(json!({"type": "subscribe", "topic": "t", "last": 700})).await;
             assert_eq!(read_to(&mut client, 300, 1_000).await, []);

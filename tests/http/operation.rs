@@ -149,9 +149,9 @@ async fn all_sessions_of_a_user_are_disconnected_and_no_others() {
     for user in [Some("ada"), Some("ada"), Some("bob"), None] {
         let (near, far) = tokio::io::duplex(64 * 1024);
         match user {
-            Some(user) => running.broker.serve_websocket_as(user, near, Json),
-            None => running.broker.serve_websocket(near, Json),
-        }
+            Some(user) => running.serve_as(user, near, Json),
+            None => running.serve(near, Json),
+        };
         there.push(crate::support::Client::over(far, Json).await);
     }
     assert_eq!(program.ok("disconnect", json!({"user": "ada"})).await["sessions"], 2);

@@ -11,7 +11,7 @@ use crate::support::{Client, Running, eventually};
 /// A session of a user, as an embedding program brings it.
 async fn come(running: &Running, user: &str) -> Client {
     let (near, far) = tokio::io::duplex(65_536);
-    running.broker.serve_websocket_as(user, near, Codec::Json);
+    running.serve_as(user, near, Codec::Json);
     let mut client = Client::over(far, Codec::Json).await;
     client.subscribe("t").await;
     client

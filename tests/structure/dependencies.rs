@@ -11,7 +11,7 @@ use super::{none, root};
 
 /// The most crates that the binary is built of. Each one more makes the first build longer: say in the commit what it is
 /// worth when you raise this.
-const CRATES_MAX: usize = 225;
+const CRATES_MAX: usize = 240;
 
 /// Crates in more than one version, because others ask for them. Each takes a build of its own.
 const SEVERAL: [&str; 12] = [

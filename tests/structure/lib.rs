@@ -25,7 +25,7 @@ const ORDER: &[&[&str]] = &[
     &["config"],
     &["auth"],
     &["limits"],
-    &["engine", "plugin", "hub"],
+    &["authorizer", "engine", "plugin", "hub"],
     &["presence"],
     &["request"],
     &["access"],

@@ -22,7 +22,7 @@ mod value;
 pub(crate) use client::Client;
 pub(crate) use deadline::{DEADLINE, eventually, within};
 pub(crate) use http::{
-    Program, all_bytes_answered, everything_answered, get, http, http_over, status, upgrade_request,
+    Answered, Program, all_bytes_answered, everything_answered, get, http, http_over, status, upgrade_request,
 };
 pub(crate) use place::{RIALTO, root};
 pub(crate) use raw::{Raw, Wire};

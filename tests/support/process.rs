@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
+use crate::support::token::shows_secret;
 use crate::support::{DEADLINE, RIALTO};
 
 /// How a configuration begins that serves on a free port.
@@ -143,7 +144,9 @@ impl Process {
 
     /// What it wrote to standard error, once it has ended.
     pub(crate) fn log(&mut self) -> String {
-        self.log.take().expect("it is read once").join().unwrap()
+        let log = self.log.take().expect("it is read once").join().unwrap();
+        assert!(!shows_secret(log.as_bytes()), "it has logged a secret or a token: {log}");
+        log
     }
 }
 
@@ -152,8 +155,13 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(log) = self.log.take().filter(|_| std::thread::panicking()) {
+        let Some(log) = self.log.take() else { return };
+        if std::thread::panicking() {
             eprintln!("--- the broker's log ---\n{}--- end of the log ---", log.join().unwrap_or_default());
+        } else if log.is_finished() {
+            // A child of the broker may hold its standard error for longer; then this look is left out.
+            let log = log.join().unwrap_or_default();
+            assert!(!shows_secret(log.as_bytes()), "it has logged a secret or a token: {log}");
         }
     }
 }

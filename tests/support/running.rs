@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rialto::config::Config;
-use rialto::{Broker, Builder, Codec, Server};
+use rialto::{Broker, Builder, Codec, ConnectionInfo, Duplex, Identity, Server, SessionHandle};
 use tokio::sync::oneshot;
 
 use super::{Client, Raw, eventually, log};
@@ -77,6 +77,16 @@ impl Running {
         Client::connect(self.address, codec).await
     }
 
+    /// A session on a stream that the program hands over, of nobody in particular.
+    pub(crate) fn serve(&self, stream: impl Duplex + 'static, codec: Codec) -> SessionHandle {
+        self.broker.serve_websocket(stream, Identity::anonymous(), ConnectionInfo::new(codec))
+    }
+
+    /// The same of a user.
+    pub(crate) fn serve_as(&self, user: &str, stream: impl Duplex + 'static, codec: Codec) -> SessionHandle {
+        self.broker.serve_websocket(stream, Identity::user(user), ConnectionInfo::new(codec))
+    }
+
     /// A session over a hand-made socket, its welcome already read.
     pub(crate) async fn raw(&self, codec: Codec) -> Raw {
         Raw::connect(self.address, codec).await
@@ -103,6 +113,7 @@ impl Drop for Running {
         let ended = self.thread.take().map_or(Ok(()), JoinHandle::join);
         log::print_if_failing();
         if !std::thread::panicking() {
+            log::assert_no_secret();
             ended.expect("the server's thread ends well");
         }
     }

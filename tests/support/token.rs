@@ -12,6 +12,14 @@ use serde_json::{Value, json};
 /// The secret of [`auth`].
 pub(crate) const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
 
+/// How every token begins, because its header does: `{"alg":`.
+const TOKEN_BEGINNING: &[u8] = b"eyJhbGciOi";
+
+/// Whether a text shows the secret or a token: no log does, whatever is tested.
+pub(crate) fn shows_secret(text: &[u8]) -> bool {
+    [SECRET, TOKEN_BEGINNING].iter().any(|secret| text.windows(secret.len()).any(|part| part == *secret))
+}
+
 /// Authentication by tokens with [`SECRET`].
 pub(crate) fn auth(anonymous: bool) -> Auth {
     let key = AuthKey {

@@ -24,7 +24,7 @@ fn said(codec: Codec) -> Vec<u8> {
 /// Opens a session over a pipe so small that every write is a partial one.
 fn open(running: &Running, codec: Codec) -> DuplexStream {
     let (near, far) = tokio::io::duplex(7);
-    running.broker.serve_websocket(far, codec);
+    running.serve(far, codec);
     near
 }
 

@@ -116,7 +116,7 @@ async fn sessions_per_user_are_limited_and_named_after_the_user() {
     let running = Running::with(|config| config.limits.sessions_per_user = 2);
     let enter = async |user: &str, codec| {
         let (near, far) = tokio::io::duplex(4_096);
-        running.broker.serve_websocket_as(user, far, codec);
+        running.serve_as(user, far, codec);
         Client::over(near, codec).await
     };
     for codec in Codec::ALL {
@@ -128,7 +128,7 @@ async fn sessions_per_user_are_limited_and_named_after_the_user() {
         let publish = encode(codec, &json!({"type": "publish", "topic": "t", "data": 1}));
         let opcode = if codec == Codec::Json { 1 } else { 2 };
         near.write_all(&masked(FIN | opcode, &publish)).await.unwrap();
-        running.broker.serve_websocket_as("shylock", far, codec);
+        running.serve_as("shylock", far, codec);
         let mut third = Client::over(near, codec).await;
         assert_eq!(third.closed().await, Some(4005));
         let closing = third.push().await;
@@ -151,10 +151,10 @@ async fn sessions_per_user_are_limited_and_named_after_the_user() {
 async fn a_stream_of_an_embedder_over_the_session_limit_is_closed_with_1013() {
     let running = Running::with(|config| config.limits.sessions = 1);
     let (near, far) = tokio::io::duplex(4_096);
-    running.broker.serve_websocket(far, Codec::Json);
+    running.serve(far, Codec::Json);
     let _there = Client::over(near, Codec::Json).await;
     let (near, far) = tokio::io::duplex(4_096);
-    running.broker.serve_websocket(far, Codec::Json);
+    running.serve(far, Codec::Json);
     assert_eq!(Client::over(near, Codec::Json).await.closed().await, Some(1013));
     assert_eq!(status(&running, address(1)).await.0, 503);
 }

@@ -168,7 +168,7 @@ async fn a_stream_of_an_embedding_program_is_an_ordinary_session() {
     other.subscribe("a").await;
     for codec in Codec::ALL {
         let (near, far) = tokio::io::duplex(512);
-        running.broker.serve_websocket(far, codec);
+        running.serve(far, codec);
         let mut client = Client::over(near, codec).await;
         client.subscribe("a").await;
         let large = "x".repeat(10_000);

@@ -40,8 +40,8 @@ pub(super) struct ShardSession {
     pub(super) wire: Wire,
     pub(super) link: Rc<Link>,
     pub(super) signals: Rc<Signals>,
-    /// The session as others see it, once it is known.
-    pub(super) who: Option<rialto_protocol::Member>,
+    /// By what it is found, once that is known.
+    pub(super) who: Option<SessionName>,
     pub(super) outbox: Outbox,
     /// Since when the socket has not been writable; none while it is.
     pub(super) full_since: Option<Instant>,
@@ -61,6 +61,12 @@ pub(super) struct ShardSession {
     behind: Option<Box<CatchUp>>,
     /// Its replays of missed messages.
     pub(super) replays: Option<Box<Replays>>,
+}
+
+/// By what a session is found.
+pub(super) struct SessionName {
+    pub(super) id: Arc<str>,
+    pub(super) user: Option<Arc<str>>,
 }
 
 /// A subscription.
@@ -357,6 +363,11 @@ impl ShardSession {
         let subscription = self.replays.as_mut()?.finish(id);
         self.forget_replays_if_done();
         subscription
+    }
+
+    /// Whether it is subscribed to a stream, or will be after a replay.
+    pub(super) fn is_in(&self, stream: StreamId) -> bool {
+        self.subscriptions.get(&stream).is_some() || self.replays.as_ref().is_some_and(|replays| replays.has(stream))
     }
 
     /// Cancels the replay of a stream.

@@ -1,7 +1,10 @@
 //! Disconnects sessions by id or user. It walks all sessions of its shard, which is rare.
 
+use std::sync::Arc;
+
 use rialto_protocol::{Closing, Member};
 
+use crate::hub::session::SessionName;
 use crate::hub::{Ending, SessionKey, Shard};
 
 /// How exact the times are at which sessions look at their tokens.
@@ -11,7 +14,7 @@ impl Shard {
     /// Sets the id and user by which the session is found.
     pub(crate) fn set_member(&self, session: SessionKey, member: &Member) {
         if let Some(known) = self.sessions.borrow_mut().get(session) {
-            known.who = Some(member.clone());
+            known.who = Some(SessionName { id: Arc::clone(&member.session), user: member.user.clone() });
         }
     }
 
@@ -41,12 +44,13 @@ impl Shard {
         }
     }
 
-    /// Ends the sessions that match. Returns how many.
-    pub(crate) fn evict(&self, is_meant: impl Fn(&Member) -> bool, closing: &Closing) -> u64 {
+    /// Ends the sessions that match, by their id and their user. Returns how many.
+    pub(crate) fn evict(&self, is_meant: impl Fn(&str, Option<&str>) -> bool, closing: &Closing) -> u64 {
         let mut sessions = self.sessions.borrow_mut();
         let mut evicted = 0;
         for (_, member) in sessions.iter_mut() {
-            if member.who.as_ref().is_some_and(&is_meant) && !member.signals.is_ending() {
+            let is_found = member.who.as_ref().is_some_and(|name| is_meant(&name.id, name.user.as_deref()));
+            if is_found && !member.signals.is_ending() {
                 member.signals.end(Ending::Closed(closing.clone()));
                 evicted += 1;
             }

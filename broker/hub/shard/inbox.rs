@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Select { session: SessionKey, stream: StreamId, audience: Arc<Audience> },
     /// Unsubscribe a session from a stream, and from the presence stream of its topic.
     Unsubscribe { session: SessionKey, stream: StreamId },
+    /// The same, and report why, if the session was subscribed.
+    EndSubscriber { session: SessionKey, stream: StreamId, ended: Box<(Topic, Failure)> },
     /// Unsubscribe all sessions from a topic and its presence, and report why.
     EndStream { stream: StreamId, ended: Box<(Topic, Failure)> },
     /// Send one session a frame.
@@ -236,6 +238,7 @@ impl Command {
             Self::Page { .. } => "page",
             Self::Select { .. } => "select",
             Self::Unsubscribe { .. } => "unsubscribe",
+            Self::EndSubscriber { .. } => "end subscriber",
             Self::EndStream { .. } => "end stream",
             Self::Push { .. } => "push",
             Self::CloseAll(_) => "close all",

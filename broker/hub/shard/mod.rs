@@ -190,6 +190,7 @@ impl Shard {
                         self.leave_stream(key, stream.presence());
                     }
                 }
+                Command::EndSubscriber { session: key, stream, ended } => self.end_subscriber(key, stream, *ended),
                 Command::EndStream { stream, ended } => self.end_stream(stream, *ended),
                 Command::CloseAll(closing) => self.close_all(closing),
                 Command::Run(work) => work(self),

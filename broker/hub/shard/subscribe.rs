@@ -148,6 +148,16 @@ impl Shard {
         self.queue(key, |sessions| sessions.unsubscribe(key, stream));
     }
 
+    /// Unsubscribes a session from a topic and its presence, and reports why, unless that has ended already and been reported.
+    pub(in crate::hub) fn end_subscriber(&self, key: SessionKey, stream: StreamId, (topic, failure): (Topic, Failure)) {
+        let was_in = self.sessions.borrow_mut().get(key).is_some_and(|session| session.is_in(stream));
+        self.leave_stream(key, stream);
+        self.leave_stream(key, stream.presence());
+        if was_in {
+            self.push(key, Push { what: What::Unsubscribed { topic, failure }, in_flight: None });
+        }
+    }
+
     /// Unsubscribes all sessions from a topic and its presence, ends their replays, and reports why. They may come back later,
     /// not all at once.
     pub(in crate::hub) fn end_stream(&self, stream: StreamId, (topic, failure): (Topic, Failure)) {

@@ -138,7 +138,7 @@ impl Lane {
     pub(crate) fn of(member: Option<&Member>) -> Self {
         match member {
             Some(Member { user: Some(user), .. }) => Self::User(Arc::clone(user)),
-            Some(Member { session, user: None }) => Self::Session(Arc::clone(session)),
+            Some(Member { session, user: None, .. }) => Self::Session(Arc::clone(session)),
             None => Self::Trusted,
         }
     }
@@ -333,7 +333,7 @@ mod tests {
     }
 
     fn member(session: &str) -> Member {
-        Member { session: session.into(), user: None }
+        Member::anonymous(session)
     }
 
     fn event(session: &str) -> Event {

@@ -237,7 +237,7 @@ mod tests {
     fn what_is_dropped_is_undone_from_its_end() {
         let (topic, mut pending) = (Topic::parse("t").expect("a topic"), PendingWrites::default());
         let joined = |session: &str| MembershipChange::Joined { topic: topic.clone(), session: session.into() };
-        let member = Member { session: "s".into(), user: None };
+        let member = Member::anonymous("s");
         let left = MembershipChange::Left { topic: topic.clone(), member };
         pending.push(PendingCommit::default(), 0, vec![joined("a"), left.clone()]);
         pending.push(PendingCommit::default(), 0, vec![joined("b")]);
@@ -249,10 +249,7 @@ mod tests {
     #[test]
     fn a_session_that_has_ended_is_not_put_back() {
         let (topic, mut pending) = (Topic::parse("t").expect("a topic"), PendingWrites::default());
-        let left = |session: &str| MembershipChange::Left {
-            topic: topic.clone(),
-            member: Member { session: session.into(), user: None },
-        };
+        let left = |session: &str| MembershipChange::Left { topic: topic.clone(), member: Member::anonymous(session) };
         pending.push(PendingCommit::default(), 0, vec![left("a"), left("b")]);
         pending.forget_left(&topic, "a");
         assert_eq!(pending.drop_all(), [left("b")]);

@@ -346,7 +346,7 @@ mod tests {
     }
 
     fn member(session: &str) -> Member {
-        Member { session: session.into(), user: None }
+        Member::anonymous(session)
     }
 
     #[test]

@@ -32,6 +32,8 @@ const OPENAPI: &str = include_str!("openapi.json");
 const FIELD_BYTES_MAX: usize = 4 * 1024;
 /// The same for the topics of a broadcast.
 const TOPICS_BYTES_MAX: usize = 320 * 1024;
+/// The longest token that a configuration can allow.
+const TOKEN_BYTES_MAX: usize = 64 * 1024;
 
 /// The HTTP API.
 #[derive(Debug)]
@@ -155,6 +157,8 @@ fn body_bytes_max(message_bytes: usize, operation: ApiOperation) -> usize {
     match operation {
         ApiOperation::Broadcast => message_bytes + TOPICS_BYTES_MAX,
         ApiOperation::Publish | ApiOperation::Call => message_bytes + FIELD_BYTES_MAX,
+        // It may have a token.
+        ApiOperation::Explain => TOKEN_BYTES_MAX + FIELD_BYTES_MAX,
         _ => FIELD_BYTES_MAX,
     }
 }

@@ -1,7 +1,9 @@
 //! The operations of the HTTP API: each becomes one request to the broker, made by the program with the API key.
 
-use rialto_protocol::{ApiAnswer, ApiRequest, Broadcast, Call, CloseCode, Disconnect, ErrorCode, Failure, History};
-use rialto_protocol::{Payload, PluginLine, Publish, Published, ReloadReport, Reply, Revoke, TopicLine, Topics};
+use rialto_protocol::{ApiAnswer, ApiRequest, Broadcast, Call, CloseCode, Disconnect, ErrorCode, Explanation, Failure};
+use rialto_protocol::{
+    History, Payload, PluginLine, Publish, Published, ReloadReport, Reply, Revoke, TopicLine, Topics,
+};
 
 use super::{plugins, reload};
 use crate::access::{self, Action, Target};
@@ -33,6 +35,7 @@ pub(super) enum OperationResult {
     Broadcast(Vec<(String, Result<Published, Failure>)>),
     Done,
     Disconnected(u64),
+    Explanation(Box<Explanation>),
     Topics(Vec<TopicLine>, bool),
     Plugins(Vec<PluginLine>),
     Plugin(Box<PluginLine>),
@@ -46,6 +49,7 @@ impl OperationResult {
             Self::Broadcast(outcomes) => ApiAnswer::Broadcast(outcomes),
             Self::Done => ApiAnswer::Done,
             Self::Disconnected(sessions) => ApiAnswer::Disconnected(*sessions),
+            Self::Explanation(explanation) => ApiAnswer::Explanation(explanation),
             Self::Topics(lines, more) => ApiAnswer::Topics(lines, *more),
             Self::Plugins(plugins) => ApiAnswer::Plugins(plugins),
             Self::Plugin(plugin) => ApiAnswer::Plugin(plugin),
@@ -69,6 +73,10 @@ pub(super) async fn carry_out(
         ApiRequest::Presence(topic) => read_presence(broker, caller, &topic),
         ApiRequest::Disconnect(disconnect) => end_sessions(broker, caller, disconnect).await,
         ApiRequest::Revoke(revoke) => revoke_tokens(broker, caller, revoke),
+        ApiRequest::Explain(explain) => {
+            let explanation = broker.explain_as(caller, &explain)?;
+            Ok(OperationResult::Explanation(Box::new(explanation)))
+        }
         ApiRequest::Topics(topics) => list_topics(broker, key, topics).await,
         ApiRequest::Plugins => {
             access::check(caller, Action::ListPlugins, Target::Broker)?;

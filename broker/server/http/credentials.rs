@@ -1,13 +1,17 @@
-//! The token of a request: where clients put it, and the response to one that is refused. It verifies nothing.
+//! The credentials of a request: where clients put a token, or a name and a password, and the responses to those that are refused.
+//! It verifies nothing.
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::header::{self, HeaderMap};
 use hyper::{Request, StatusCode};
 use rialto_protocol::{ErrorCode, Failure};
 
 use super::query::Query;
 use super::refusal::Rejection;
+use crate::auth::passwords::Login;
 use crate::config::{Auth, Server};
 
 /// How the WebSocket subprotocol begins that carries a token, for browsers: they can set no other header.
@@ -18,6 +22,12 @@ pub(in crate::server) const PARAMETER: &str = "token";
 
 /// The authentication scheme (RFC 6750 section 2.1).
 const BEARER: &str = "Bearer ";
+
+/// The authentication scheme of names and passwords (RFC 7617 section 2).
+const BASIC: &str = "Basic ";
+
+/// Seconds after which a client may come back that could not be authenticated now.
+const LATER_SECONDS: u64 = 5;
 
 /// The challenges of responses (RFC 6750 section 3).
 const CHALLENGE: &str = "Bearer";
@@ -32,11 +42,32 @@ pub(in crate::server) fn token<'r, B>(request: &'r Request<B>, auth: &Auth, serv
         .or_else(|| cookie(headers, auth, server).map(Cow::Borrowed))
 }
 
-/// A scheme that is not this one is for somebody else, such as a proxy.
+/// The name and password of a request. Browsers send them with requests of any page, once they know them, so such a request is treated
+/// as one with a cookie.
+pub(in crate::server) fn login(headers: &HeaderMap, server: &Server) -> Option<Login> {
+    if headers.contains_key(header::ORIGIN) && !are_cookies_fine(server) {
+        return None;
+    }
+    let pair = BASE64.decode(of_scheme(headers, BASIC)?).ok()?;
+    let (user, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+    Some(Login { user: user.to_owned(), password: password.to_owned() })
+}
+
+/// Whether what browsers send on their own counts: cookies come with requests of any page (RFC 6265 section 5.4), so they do only
+/// where the origin check leaves out foreign ones.
+pub(in crate::server) fn are_cookies_fine(server: &Server) -> bool {
+    server.allowed_origins.iter().all(|origin| origin != "*")
+}
+
 fn authorization(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    of_scheme(headers, BEARER).map(Cow::Borrowed)
+}
+
+/// The credentials of a scheme. Another one is for somebody else, such as a proxy.
+fn of_scheme<'h>(headers: &'h HeaderMap, wanted: &str) -> Option<&'h str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let scheme = value.get(..BEARER.len())?;
-    scheme.eq_ignore_ascii_case(BEARER).then(|| Cow::Borrowed(value[BEARER.len()..].trim()))
+    let scheme = value.get(..wanted.len())?;
+    scheme.eq_ignore_ascii_case(wanted).then(|| value[wanted.len()..].trim())
 }
 
 fn query(query: &str) -> Option<Cow<'_, str>> {
@@ -50,11 +81,9 @@ fn subprotocol(headers: &HeaderMap) -> Option<&str> {
     values.flat_map(|value| value.split(',')).find_map(|name| name.trim().strip_prefix(SUBPROTOCOL))
 }
 
-/// Cookies come with requests of any page (RFC 6265 section 5.4), so they count only where the origin check leaves out foreign
-/// ones.
 fn cookie<'r>(headers: &'r HeaderMap, auth: &Auth, server: &Server) -> Option<&'r str> {
     let name = auth.cookie.as_deref()?;
-    if server.allowed_origins.iter().any(|origin| origin == "*") {
+    if !are_cookies_fine(server) {
         return None;
     }
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
@@ -62,22 +91,31 @@ fn cookie<'r>(headers: &'r HeaderMap, auth: &Auth, server: &Server) -> Option<&'
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"')).filter(|value| !value.is_empty())
 }
 
-/// The response to a request whose token is refused.
+/// The response to a request whose credentials are refused.
 pub(in crate::server) fn refused(failure: &Failure) -> Rejection {
     match failure.code {
         ErrorCode::RateLimited => {
-            Rejection::later(StatusCode::TOO_MANY_REQUESTS, "rate limit: too many tokens that are not valid", 1)
+            Rejection::later(StatusCode::TOO_MANY_REQUESTS, "rate limit: too many credentials that are not valid", 1)
+        }
+        ErrorCode::Unavailable => {
+            let text = "the authentication backend does not answer, try again later";
+            Rejection::later(StatusCode::SERVICE_UNAVAILABLE, text, LATER_SECONDS)
         }
         ErrorCode::Expired => Rejection::new(StatusCode::UNAUTHORIZED, "the token has expired")
             .with(header::WWW_AUTHENTICATE, CHALLENGE_INVALID),
-        _ => Rejection::new(StatusCode::UNAUTHORIZED, "the token is not valid")
-            .with(header::WWW_AUTHENTICATE, CHALLENGE_INVALID),
+        _ => invalid(),
     }
+}
+
+/// The response to a request with credentials that are not valid, whatever is wrong with them.
+pub(in crate::server) fn invalid() -> Rejection {
+    Rejection::new(StatusCode::UNAUTHORIZED, "the credentials are not valid")
+        .with(header::WWW_AUTHENTICATE, CHALLENGE_INVALID)
 }
 
 /// The response to a request that needs a token and has none.
 pub(in crate::server) fn required() -> Rejection {
-    Rejection::new(StatusCode::UNAUTHORIZED, "a token is required").with(header::WWW_AUTHENTICATE, CHALLENGE)
+    Rejection::new(StatusCode::UNAUTHORIZED, "credentials are required").with(header::WWW_AUTHENTICATE, CHALLENGE)
 }
 
 #[cfg(test)]
@@ -115,6 +153,33 @@ mod tests {
             ("", &[], false, None),
         ] {
             assert_eq!(find(query, headers, open).as_deref(), expected, "{query} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_and_a_password_are_found_where_no_foreign_page_could_have_sent_them() {
+        let find = |value: &str, origin: bool, open: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().expect("a value"));
+            if origin {
+                headers.insert(header::ORIGIN, "https://a.example".parse().expect("a value"));
+            }
+            let allowed_origins = if open { vec!["*".to_owned()] } else { Vec::new() };
+            let login = login(&headers, &Server { allowed_origins, ..Server::default() });
+            login.map(|login| (login.user, login.password))
+        };
+        let ann = Some(("ann".to_owned(), "ho:rse".to_owned()));
+        for (value, origin, open, expected) in [
+            ("Basic YW5uOmhvOnJzZQ==", false, false, ann.clone()),
+            ("basic YW5uOmhvOnJzZQ==", true, false, ann.clone()),
+            ("Basic YW5uOmhvOnJzZQ==", false, true, ann.clone()),
+            ("Basic YW5uOmhvOnJzZQ==", true, true, None),
+            ("Basic YW5u", false, false, None),
+            ("Basic !", false, false, None),
+            ("Bearer YW5uOmhvOnJzZQ==", false, false, None),
+            ("Basic ", false, false, None),
+        ] {
+            assert_eq!(find(value, origin, open), expected, "{value} {origin} {open}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Requests that are rejected before they reach an operation: a status, a sentence for the author of the client, and maybe
 //! a header such as `Retry-After`.
 
+use std::borrow::Cow;
+
 use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
 use rialto_protocol::{Codec, ErrorCode, Failure};
@@ -12,13 +14,20 @@ use super::failure;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::server) struct Rejection {
     pub(in crate::server) status: StatusCode,
-    text: &'static str,
+    text: Cow<'static, str>,
     header: Option<(HeaderName, HeaderValue)>,
+    /// Whether the origin check failed.
+    is_origin: bool,
 }
 
 impl Rejection {
-    pub(in crate::server) fn new(status: StatusCode, text: &'static str) -> Self {
-        Self { status, text, header: None }
+    pub(in crate::server) fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, text: text.into(), header: None, is_origin: false }
+    }
+
+    /// The origin check failed.
+    pub(in crate::server) fn of_origin(text: &'static str) -> Self {
+        Self { is_origin: true, ..Self::new(StatusCode::FORBIDDEN, text) }
     }
 
     pub(in crate::server) fn bad(text: &'static str) -> Self {
@@ -40,15 +49,15 @@ impl Rejection {
     }
 
     /// A limit that was reached, as text and seconds until the client may try again.
-    pub(in crate::server) fn as_limit(&self) -> Option<(&'static str, u64)> {
+    pub(in crate::server) fn as_limit(&self) -> Option<(Cow<'static, str>, u64)> {
         let (name, value) = self.header.as_ref().filter(|_| self.is_limit())?;
         let seconds = value.to_str().ok().filter(|_| *name == header::RETRY_AFTER)?.parse().ok()?;
-        Some((self.text, seconds))
+        Some((self.text.clone(), seconds))
     }
 
     /// Whether the origin check failed.
     pub(in crate::server) fn is_origin(&self) -> bool {
-        self.status == StatusCode::FORBIDDEN
+        self.is_origin
     }
 
     /// Whether the connection ends with this response: its bytes cannot be trusted, or a limit was reached.
@@ -68,7 +77,7 @@ impl Rejection {
         let retry_after = self.header.as_ref().filter(|(name, _)| *name == header::RETRY_AFTER);
         let seconds: Option<u64> = retry_after.and_then(|(_, value)| value.to_str().ok()?.parse().ok());
         let failure =
-            Failure { retry_after_ms: seconds.map(|seconds| seconds * 1_000), ..Failure::new(code, self.text) };
+            Failure { retry_after_ms: seconds.map(|seconds| seconds * 1_000), ..Failure::new(code, self.text.clone()) };
         let mut response = failure::respond(&failure, Codec::Json);
         self.finish(&mut response);
         response
@@ -89,7 +98,7 @@ impl Rejection {
 
 impl From<Rejection> for Response {
     fn from(rejection: Rejection) -> Self {
-        let mut response = Response::new(Body::complete(rejection.text));
+        let mut response = Response::new(Body::complete(rejection.text.clone().into_owned()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -35,6 +35,9 @@ pub(in crate::server) trait Handler {
     /// How the connection ends because of that.
     async fn recheck(&mut self) -> Result<(), Ending>;
 
+    /// The connection is about to end like this.
+    fn ending(&mut self, _ending: &Ending) {}
+
     /// The connection has ended: does a part of what has to be done then. Returns whether there is more.
     fn end_some(&mut self) -> bool;
 }

@@ -5,6 +5,7 @@ pub(super) mod assembler;
 pub(super) mod close;
 pub(super) mod frame_headers;
 pub(super) mod frames;
+pub(super) mod handed_over;
 pub(super) mod handler;
 pub(super) mod incoming;
 pub(super) mod raw;
@@ -26,6 +27,7 @@ use tokio::net::TcpStream;
 use self::assembler::{Assembler, Kind, Violation};
 use self::close::{closed, last_frames, peer_closed};
 use self::frames::{ClientFrame, Frames, ReadEnd};
+use self::handed_over::{EndReport, HandedOver};
 use self::handler::{Handler, Requests};
 use self::incoming::Incoming;
 use self::raw::Raw;
@@ -86,6 +88,23 @@ pub(super) fn start_tls(
     start(broker, first, protocol, permit, link);
 }
 
+/// Starts a session on a stream that an embedding program hands over, on this shard.
+pub(super) fn start_handed_over(
+    broker: &Broker,
+    shard: usize,
+    stream: Box<dyn Duplex>,
+    codec: Codec,
+    permit: SessionPermit,
+    report: EndReport,
+) {
+    let (session_broker, input) = (broker.clone(), Input::Frames(Box::default()));
+    let link = move || Ok(Link::other(stream));
+    attach_to(broker, shard, input, Wire::Frames(codec), permit, link, move |shard, key, permit| {
+        report.begun(key);
+        HandedOver::new(begin(shard, session_broker, key, codec, permit), report)
+    });
+}
+
 /// Starts a session on any stream after the upgrade.
 pub(crate) fn start_other(
     broker: &Broker,
@@ -125,15 +144,19 @@ fn start(
         })
     };
     attach(broker, input, Wire::Frames(codec), permit, link, move |shard, key, permit| {
-        let session = Session::new(session_broker, key, codec, permit);
-        shard.set_member(key, session.member());
-        shard.send(key, session.welcome());
-        Requests::new(session, codec)
+        begin(shard, session_broker, key, codec, permit)
     });
 }
 
-/// Moves a connection to the next shard. It is registered there before its task starts, so that it counts before anything
-/// else runs on the shard.
+/// Begins a session of the protocol on its shard.
+fn begin(shard: &Shard, broker: Broker, key: SessionKey, codec: Codec, permit: &SessionPermit) -> Requests {
+    let session = Session::new(broker, key, codec, permit);
+    shard.set_member(key, session.member());
+    shard.send(key, session.welcome());
+    Requests::new(session, codec)
+}
+
+/// Moves a connection to the next shard.
 pub(super) fn attach<D: Handler + 'static>(
     broker: &Broker,
     input: Input,
@@ -142,7 +165,21 @@ pub(super) fn attach<D: Handler + 'static>(
     link: impl FnOnce() -> io::Result<Link> + Send + 'static,
     begin: impl FnOnce(&Rc<Shard>, SessionKey, &SessionPermit) -> D + Send + 'static,
 ) {
-    broker.core.hub.run_on(broker.next_shard(), move |shard| match link() {
+    attach_to(broker, broker.next_shard(), input, wire, permit, link, begin);
+}
+
+/// Moves a connection to a shard. It is registered there before its task starts, so that it counts before anything
+/// else runs on the shard.
+fn attach_to<D: Handler + 'static>(
+    broker: &Broker,
+    shard: usize,
+    input: Input,
+    wire: Wire,
+    permit: SessionPermit,
+    link: impl FnOnce() -> io::Result<Link> + Send + 'static,
+    begin: impl FnOnce(&Rc<Shard>, SessionKey, &SessionPermit) -> D + Send + 'static,
+) {
+    broker.core.hub.run_on(shard, move |shard| match link() {
         Ok(link) => {
             let connection = Connection::new(shard, link, wire);
             let handler = begin(shard, connection.key, &permit);
@@ -200,6 +237,7 @@ impl<D: Handler + 'static> Attached<D> {
             () = connection.shard.keep_writing(connection.key, &connection.signals) => Ending::Gone,
         };
         connection.signals.end(ending.clone());
+        handler.ending(&ending);
         Box::pin(connection.close(ending)).await;
         while handler.end_some() {
             tokio::task::yield_now().await;

@@ -39,7 +39,7 @@ impl Raw {
         endpoint: Arc<str>,
         permit: &SessionPermit,
     ) -> (Self, Option<Closing>) {
-        let member = rialto_protocol::Member { session: identity::session_id(), user: None };
+        let member = rialto_protocol::Member::anonymous(identity::session_id());
         let mut caller = CallerSession::new(key, member, permit.network());
         if let Some(identity) = &permit.identity {
             caller.set_identity(Arc::clone(identity));

@@ -213,11 +213,11 @@ fn check_origin(headers: &HeaderMap, host: &str, rules: &config::Server, secure:
 }
 
 fn no_origin() -> Rejection {
-    Rejection::new(StatusCode::FORBIDDEN, "origin check failed: an Origin header is required")
+    Rejection::of_origin("origin check failed: an Origin header is required")
 }
 
 fn other_origin() -> Rejection {
-    Rejection::new(StatusCode::FORBIDDEN, "origin check failed: the origin is not in allowed_origins")
+    Rejection::of_origin("origin check failed: the origin is not in allowed_origins")
 }
 
 fn is_key(key: &str) -> bool {

@@ -10,12 +10,12 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::address::Address;
 use crate::client::{Client, Shared};
+use crate::credential::{Credential, Headers, SignIn, Source};
 use crate::driver::{Driver, Setting};
 use crate::event::Event;
 use crate::machine::{Machine, Moment, Settings};
 use crate::random::Keys;
 use crate::tls::Trust;
-use crate::token::Tokens;
 use crate::{Ending, Error};
 
 /// How many events wait for a program that does not read them.
@@ -29,7 +29,7 @@ pub struct Builder {
     codec: Codec,
     name: String,
     instance: Option<Secret>,
-    tokens: Option<Tokens>,
+    source: Option<Source>,
     trust: Trust,
     within: Duration,
     unanswered: usize,
@@ -56,7 +56,7 @@ impl Builder {
             codec: Codec::Json,
             name: concat!("rialto-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             instance: None,
-            tokens: None,
+            source: None,
             trust: Trust::default(),
             within: Duration::from_secs(30),
             unanswered: 1024,
@@ -88,8 +88,11 @@ impl Builder {
     }
 
     /// A token that does not change. Where it may run out use [`Builder::tokens`].
+    ///
+    /// A client signs in by a token, by name and password, or by headers: of this and the next four methods the last one
+    /// counts.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.tokens = Some(Tokens::fixed(token.into()));
+        self.source = Some(Source::fixed(Credential::Token(token.into())));
         self
     }
 
@@ -101,7 +104,49 @@ impl Builder {
         T: Future<Output = Result<String, E>> + Send + 'static,
         E: fmt::Display,
     {
-        self.tokens = Some(Tokens::by(program));
+        let fetch = move || {
+            let token = program();
+            async move { token.await.map(Credential::Token) }
+        };
+        self.source = Some(Source::by(SignIn::Connect, fetch));
+        self
+    }
+
+    /// Name and password of a user, sent in every session. A broker that refuses them ends the client.
+    pub fn login(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        let login = Credential::Login { user: user.into(), password: password.into() };
+        self.source = Some(Source::fixed(login));
+        self
+    }
+
+    /// A callback that returns the header `Cookie` of a handshake, `name=value`; for the rest see [`Builder::headers`].
+    pub fn cookies<F, T, E>(self, program: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<String, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.headers(move || {
+            let cookie = program();
+            async move { cookie.await.map(|cookie| vec![("cookie".to_owned(), cookie)]) }
+        })
+    }
+
+    /// A callback that returns headers of the handshake by which the broker, or a proxy before it, knows the client: names and
+    /// values. Called before every connection. When the broker says that what they prove is about to expire, it is called
+    /// again, and a new connection with these headers takes the place of the one before, once what was requested is answered.
+    /// When it fails it is called again, as after a lost connection. Fresh headers that are refused end the client.
+    pub fn headers<F, T, E>(mut self, program: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<Vec<(String, String)>, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        let fetch = move || {
+            let headers = program();
+            async move { headers.await.map(|headers| Credential::Headers(Headers(headers))) }
+        };
+        self.source = Some(Source::by(SignIn::Handshake, fetch));
         self
     }
 
@@ -168,7 +213,7 @@ impl Builder {
             codec: self.codec,
             client: self.name,
             instance: self.instance.map_or_else(|| format!("{instance:032x}"), |Secret(secret)| secret),
-            has_tokens: self.tokens.is_some(),
+            sign_in: self.source.as_ref().map_or(SignIn::Never, |source| source.sign_in),
             attempt: self.attempt,
             patience: self.patience,
             pause_least: self.pauses.0,
@@ -184,7 +229,7 @@ impl Builder {
             address,
             codec: self.codec,
             trust: self.trust,
-            tokens: self.tokens,
+            source: self.source,
             events: events.clone(),
             ending: Arc::clone(&ending),
         };

@@ -13,11 +13,11 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 use crate::Ending;
 use crate::address::Address;
 use crate::command::{Command, ReplySender};
+use crate::credential::{Credential, Source};
 use crate::event::{Event, Item};
 use crate::machine::{Action, Machine, Moment, NewRequest, Refusal, StreamId, Ticket};
 use crate::socket::{Incoming, Socket};
 use crate::tls::Trust;
-use crate::token::Tokens;
 
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -26,7 +26,7 @@ pub(crate) struct Setting {
     pub(crate) address: Address,
     pub(crate) codec: Codec,
     pub(crate) trust: Trust,
-    pub(crate) tokens: Option<Tokens>,
+    pub(crate) source: Option<Source>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) ending: Arc<OnceLock<Ending>>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Driver {
     held: VecDeque<QueuedItem>,
     socket: Option<Socket>,
     opening: Option<Pending<Result<Socket, Refusal>>>,
-    fetching: Option<Pending<Result<String, String>>>,
+    fetching: Option<Pending<Result<Credential, String>>>,
 }
 
 enum QueuedItem {
@@ -59,7 +59,7 @@ enum Wakeup {
     Command(Option<Command>),
     Incoming(Incoming),
     Opened(Result<Socket, Refusal>),
-    Token(Result<String, String>),
+    Credential(Result<Credential, String>),
     /// The first item that was held has room, or its subscription is gone.
     Room,
     Time,
@@ -106,9 +106,9 @@ impl Driver {
                     self.machine.closed(now(), close);
                 }
                 Wakeup::Opened(outcome) => self.opened(outcome),
-                Wakeup::Token(token) => {
+                Wakeup::Credential(fetched) => {
                     self.fetching = None;
-                    self.machine.token(now(), token);
+                    self.machine.credential(now(), fetched);
                 }
                 Wakeup::Room => self.make_room(),
                 Wakeup::Time => self.machine.tick(now()),
@@ -128,7 +128,7 @@ impl Driver {
             command = self.commands.recv() => Wakeup::Command(command),
             incoming = turn(&mut self.socket, reads) => Wakeup::Incoming(incoming),
             outcome = maybe(&mut self.opening) => Wakeup::Opened(outcome),
-            token = maybe(&mut self.fetching) => Wakeup::Token(token),
+            fetched = maybe(&mut self.fetching) => Wakeup::Credential(fetched),
             () = room(first), if !reads => Wakeup::Room,
             () = time(wake_at) => Wakeup::Time,
         }
@@ -138,10 +138,10 @@ impl Driver {
     async fn act(&mut self) {
         while let Some(action) = self.machine.next_action() {
             match action {
-                Action::FetchToken => self.fetching = self.setting.tokens.as_ref().map(|tokens| tokens.fetch()),
-                Action::Connect => {
+                Action::FetchCredential => self.fetching = self.setting.source.as_ref().map(Source::fetch),
+                Action::Connect(headers) => {
                     let Setting { address, codec, trust, .. } = &self.setting;
-                    self.opening = Some(Box::pin(Socket::open(address.clone(), *codec, trust.clone())));
+                    self.opening = Some(Box::pin(Socket::open(address.clone(), *codec, trust.clone(), headers)));
                 }
                 Action::Send(frame) => self.with_socket(|socket| socket.send(frame)),
                 Action::Probe => self.with_socket(Socket::ping),

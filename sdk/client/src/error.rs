@@ -116,7 +116,7 @@ pub enum Ending {
         /// What came with it.
         reason: String,
     },
-    /// The broker did not take the token, and not a fresh one either.
-    #[error("the broker did not take the token: {0}")]
+    /// The broker did not take what the client signed in with, a token, a password or headers, and not a fresh one either.
+    #[error("the broker did not take what the client signed in with: {0}")]
     Unauthorized(String),
 }

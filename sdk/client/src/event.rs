@@ -46,7 +46,7 @@ pub struct Session {
     pub server: String,
     /// The broker's node.
     pub node: String,
-    /// The limits it is held to.
+    /// The limits it is held to. Its rates are those of its user, once it has one; topic rules may have lower ones.
     pub limits: Limits,
 }
 

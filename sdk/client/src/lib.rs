@@ -34,6 +34,7 @@ mod address;
 mod builder;
 mod client;
 mod command;
+mod credential;
 mod driver;
 mod error;
 mod event;
@@ -47,7 +48,6 @@ mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "no_tls.rs"]
 mod tls;
-mod token;
 mod topic;
 
 pub use builder::Builder;
@@ -58,7 +58,7 @@ pub use request::{Call, History, Ping, Pong, Presence, Publish, Sent};
 pub use rialto_protocol::value::ValueError;
 pub use rialto_protocol::{
     Answered, Codec, Delivery, Encoding, ErrorCode, Failure, Gap, GapReason, Limits, Member, Past, PastMessage,
-    Payload, Pointer, Position, Present, Published, ReceivedMessage as Message, Subscribed,
+    Payload, Pointer, Position, Present, Published, ReceivedMessage as Message, RequestRates, Subscribed,
 };
 pub use subscription::Subscription;
 pub use topic::Topic;

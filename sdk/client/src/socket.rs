@@ -13,12 +13,13 @@ use rialto_protocol::Codec;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, Response};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::address::Address;
+use crate::credential::Headers;
 use crate::machine::Refusal;
 use crate::tls::Trust;
 
@@ -64,8 +65,8 @@ impl fmt::Debug for Socket {
 }
 
 impl Socket {
-    /// Connects and asks for the upgrade.
-    pub(crate) async fn open(address: Address, codec: Codec, trust: Trust) -> Result<Self, Refusal> {
+    /// Connects and asks for the upgrade, with these headers besides its own.
+    pub(crate) async fn open(address: Address, codec: Codec, trust: Trust, headers: Headers) -> Result<Self, Refusal> {
         let failed = |reason: String| Refusal { reason, ..Refusal::default() };
         let Address { uri, host, port, is_encrypted } = address;
         let connected = TcpStream::connect((host.as_str(), port)).await;
@@ -76,6 +77,7 @@ impl Socket {
         let mut request = uri.into_client_request().map_err(|error| failed(error.to_string()))?;
         let subprotocol = HeaderValue::from_static(codec.subprotocol());
         request.headers_mut().insert("sec-websocket-protocol", subprotocol);
+        add(request.headers_mut(), &headers).map_err(failed)?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
             .max_message_size(Some(FRAME_BYTES_MAX))
@@ -178,6 +180,21 @@ impl Socket {
     }
 }
 
+/// Adds headers to those of a handshake. What is wrong with one is said without its value.
+fn add(all: &mut HeaderMap, added: &Headers) -> Result<(), String> {
+    for (name, value) in &added.0 {
+        let is_wrong = |why: &str| format!("the header \"{}\" {why}", name.escape_debug());
+        let known = HeaderName::from_bytes(name.as_bytes()).map_err(|_| is_wrong("has no name of a header"))?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| is_wrong("has a value that no header can have"))?;
+        value.set_sensitive(true);
+        if all.contains_key(&known) {
+            return Err(is_wrong("is there already"));
+        }
+        all.insert(known, value);
+    }
+    Ok(())
+}
+
 /// What a Close without a code counts as (RFC 6455 section 7.1.5).
 const NO_CODE: u16 = 1005;
 
@@ -188,4 +205,24 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> Refusal {
     let status = response.status();
     let reason = if text.is_empty() { status.to_string() } else { format!("{status}: {text}") };
     Refusal { status: Some(status.as_u16()), retry_after: seconds.map(Duration::from_secs), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_added_and_what_is_wrong_is_said_without_the_value() {
+        let mut all = HeaderMap::new();
+        all.insert("host", HeaderValue::from_static("a"));
+        let headers = |name: &str, value: &str| Headers(vec![(name.to_owned(), value.to_owned())]);
+        assert_eq!(add(&mut all, &headers("Cookie", "session=secret")), Ok(()));
+        assert_eq!(all["cookie"], "session=secret");
+        assert!(!format!("{all:?}").contains("secret"), "{all:?}");
+        for (name, value) in [("Host", "secret"), ("cookie", "secret"), ("a b", "secret"), ("x", "secret\r\ny: z")] {
+            let error = add(&mut all, &headers(name, value)).expect_err(name);
+            assert!(error.contains(name) && !error.contains("secret"), "{error}");
+        }
+        assert_eq!(all.len(), 2);
+    }
 }

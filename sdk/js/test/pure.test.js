@@ -7,7 +7,7 @@ import { Backoff } from "../backoff.js";
 import { meansReconnect } from "../codes.js";
 import { ConnectionLostError, RialtoError, TimeoutError } from "../errors.js";
 import { Replies } from "../replies.js";
-import { FakeClock } from "./fake.js";
+import { FakeClock, settled } from "./fake.js";
 
 test("back-off doubles from half a second to twenty, with jitter over the whole range", () => {
   const ceilings = [500, 1000, 2000, 4000, 8000, 16_000, 20_000, 20_000];
@@ -105,6 +105,31 @@ test("a lost connection fails every waiting request, oldest first", async () => 
   for (const error of await Promise.all(outcomes)) assert.ok(error instanceof ConnectionLostError);
   assert.deepEqual(order, ["publish", "call"]);
   assert.equal(replies.size, 0);
+});
+
+test("nothing waits any more once each request is answered, forgotten, too late, or lost", async () => {
+  const clock = new FakeClock();
+  const endings = {
+    answered: (replies, id) => replies.settle({ type: "ok", id }),
+    forgotten: (replies, id) => replies.forget(id),
+    late: () => clock.advance(1000),
+    lost: (replies) => replies.loseConnection(),
+  };
+  for (const [name, end] of Object.entries(endings)) {
+    const replies = new Replies(clock);
+    await replies.idle();
+    const ids = [1, 2].map(() => replies.open("call", 1000, () => {}));
+    let isIdle = false;
+    const idle = replies.idle().then(() => (isIdle = true));
+    if (name === "answered") {
+      await end(replies, ids[0]);
+      await settled();
+      assert.equal(isIdle, false, name);
+    }
+    for (const id of ids) await end(replies, id);
+    await idle;
+    assert.equal(replies.size, 0, name);
+  }
 });
 
 test("waiting requests are bounded", () => {

@@ -4,11 +4,12 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { connectedClient } from "./fake.js";
+import { connectedClient, fakeClient } from "./fake.js";
 
 const table = (name) => JSON.parse(readFileSync(new URL(`../../protocol/cases/${name}`, import.meta.url), "utf8"));
 const { cases } = table("recovery.json");
 const { codes } = table("close_codes.json");
+const { cases: rateCases } = table("rates.json");
 /** What this client asks for to get all that a topic keeps. */
 const ALL = 1000;
 
@@ -108,6 +109,20 @@ test("every close code means what the table says", async () => {
     const { client, sockets } = await connectedClient();
     await sockets[0].end(code);
     assert.equal(client.status.status, reconnect ? "disconnected" : "closed", `${code}`);
+  }
+});
+
+test("every rate that the broker says is shown", async () => {
+  assert.ok(rateCases.length >= 6, `${rateCases.length}`);
+  for (const { name, welcome, connected, shown } of rateCases) {
+    const { client, sockets } = fakeClient({ token: () => "t" });
+    client.connect();
+    await sockets[0].greet({ limits: { message_bytes: 65_536, ...(welcome && { rates: welcome }) } });
+    assert.deepEqual(client.welcome.limits.rates ?? null, welcome, name);
+    await sockets[0].reply({ user: "ann", ...(connected && { rates: connected }) });
+    assert.equal(client.status.status, "connected", name);
+    assert.deepEqual(client.welcome.limits.rates ?? null, shown, name);
+    assert.equal(client.welcome.limits.message_bytes, 65_536, name);
   }
 });
 

@@ -336,6 +336,17 @@ test("members come with the reply, then joins and leaves, and only their number 
   assert.deepEqual(handlers.log, ["subscribed", "1 ada", "a +bo", "a -ada", "201 many", "1 bo"]);
 });
 
+test("a member comes with the info of its token", async () => {
+  const { client, sockets: [socket] } = await connectedClient();
+  const seen = [];
+  const onJoin = ({ info }) => seen.push(info);
+  client.subscribe("a", { onJoin }, { presence: true });
+  await socket.reply({ topic: "a", position: { epoch: "e1", offset: 0 }, count: 0, members: [] });
+  await socket.receive({ type: "join", topic: "a", member: { session: "s1", user: "ada", info: { name: "Ada" } } });
+  await socket.receive({ type: "join", topic: "a", member: { session: "s2", user: "bo" } });
+  assert.deepEqual(seen, [{ name: "Ada" }, undefined]);
+});
+
 test("subscribing again with other options sends the change, and repeats no message", async () => {
   const { client, sockets: [socket] } = await connectedClient();
   const handlers = recorder();

@@ -1,10 +1,11 @@
-/** Tokens of the jose library, taken by a real broker: the callback, renewal before the end, permissions. */
+/** Signing in to a real broker: tokens of the jose library, by callback and by cookie, and passwords. */
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT } from "jose";
 import { WebSocket } from "ws";
 
@@ -14,6 +15,9 @@ import { RialtoClient } from "../index.js";
 
 const SCENARIO = { timeout: 60_000 };
 const ALGORITHMS = ["RS256", "ES256", "EdDSA"];
+const PASSWORD = "password";
+/** Of that password, from the tests of the reference implementation. */
+const HASH = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
 
 let broker;
 let folder;
@@ -27,6 +31,7 @@ before(async () => {
 anonymous = true
 leeway_ms = 0
 warn_ms = 2000
+cookie = "session"
 jwks = ${JSON.stringify(join(folder, "keys.json"))}
 `;
   for (const algorithm of ALGORITHMS) {
@@ -46,10 +51,18 @@ public_key = { file = ${JSON.stringify(file)} }
   const jwk = { ...(await exportJWK(publicKey)), kid: "published", alg: "ES256", use: "sig" };
   await writeFile(join(folder, "keys.json"), JSON.stringify({ keys: [jwk] }));
   rules += `
+[[auth.user]]
+name = "bob"
+password = "${HASH}"
+
 [[topic]]
 pattern = "account.{user}"
 subscribe = "user"
 publish = "role:trader"
+
+[[topic]]
+pattern = "kept.{user}"
+history = { messages = 1000 }
 `;
   broker = await Broker.start(rules, { market: false });
 }, SCENARIO);
@@ -66,10 +79,21 @@ function signed(kid, user, expires, claims = {}) {
   return token.setExpirationTime(expires).sign(keys[kid]);
 }
 
-function clientWith(token) {
-  const client = new RialtoClient(`ws://127.0.0.1:${broker.port}/ws`, { WebSocket, token });
+function clientBy(options) {
+  const client = new RialtoClient(`ws://127.0.0.1:${broker.port}/ws`, { WebSocket, ...options });
   clients.push(client);
   return client;
+}
+
+const clientWith = (token) => clientBy({ token });
+
+/** What stands for a browser that has cookies. */
+function socketWith(cookieOf) {
+  return class extends WebSocket {
+    constructor(url, protocols) {
+      super(url, protocols, { headers: { cookie: cookieOf() } });
+    }
+  };
 }
 
 for (const kid of [...ALGORITHMS, "published"]) {
@@ -108,4 +132,64 @@ test("a token that is refused is not tried for ever", SCENARIO, async () => {
   client.on("error", () => {});
   await assert.rejects(client.connect(), { code: "closed" });
   assert.equal(client.status.code, 4001);
+});
+
+test("a client with short cookies continues on other connections: all arrives once, in order", SCENARIO, async () => {
+  let count = 0;
+  let cookie;
+  const refresh = async () => {
+    count += 1;
+    cookie = `theme=dark; session=${await signed("ES256", "ann", `${4 * count} s`)}`;
+  };
+  await refresh();
+  const client = clientBy({ WebSocket: socketWith(() => cookie), cookie: { refresh } });
+  const sessions = new Set();
+  const received = [];
+  client.on("error", (error) => assert.fail(error));
+  client.on("gap", (gap) => assert.fail(JSON.stringify(gap)));
+  client.on("connected", ({ session, user }) => {
+    assert.equal(user, "ann");
+    sessions.add(session);
+  });
+  client.subscribe("kept.ann", { onMessage: ({ data }) => received.push(data) });
+  await client.connect();
+  let published = 0;
+  while (sessions.size < 3) {
+    published += 1;
+    await client.publish("kept.ann", published);
+    await setTimeout(5);
+  }
+  await becomes(() => received.length, published);
+  assert.deepEqual(received, Array.from({ length: published }, (_, index) => index + 1));
+  assert.equal(count, 3);
+  client.close();
+});
+
+test("a cookie that is refused, or none, is not tried for ever", SCENARIO, async () => {
+  for (const cookie of ["session=a.b.c", "theme=dark"]) {
+    const client = clientBy({ WebSocket: socketWith(() => cookie), cookie: true });
+    client.on("error", () => {});
+    await assert.rejects(client.connect(), { code: "closed" });
+    assert.equal(client.status.code, 4001, cookie);
+  }
+});
+
+test("a name and a password say who the client is, and a wrong one is sent once", SCENARIO, async () => {
+  const client = clientBy({ login: { user: "bob", password: PASSWORD } });
+  client.on("error", (error) => assert.fail(error));
+  await client.connect();
+  assert.equal(client.welcome.user, "bob");
+  await client.publish("kept.bob", 1);
+  client.close();
+
+  let sockets = 0;
+  const Counted = class extends WebSocket {
+    constructor(...options) {
+      super(...options);
+      sockets += 1;
+    }
+  };
+  const wrong = clientBy({ WebSocket: Counted, login: { user: "bob", password: "wrong" } });
+  await assert.rejects(wrong.connect(), { code: "closed" });
+  assert.deepEqual([wrong.status.code, sockets], [4001, 1]);
 });

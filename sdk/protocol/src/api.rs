@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::explain::{Explain, Explanation, explain, write_explanation};
 use crate::fields::{Field, Fields};
-use crate::frame::{Failure, Member, Position};
+use crate::frame::{Failure, Position};
 use crate::plugins::{PluginLine, write_plugin, write_plugins};
 use crate::reload::{ReloadReport, write_reload};
 use crate::reply::{Published, Reply, write_published, write_reply};
@@ -30,6 +31,8 @@ pub enum ApiOperation {
     Disconnect,
     /// Revoke tokens.
     Revoke,
+    /// Ask what somebody may do with a topic.
+    Explain,
     /// List the topics in memory.
     Topics,
     /// List the plugins.
@@ -57,6 +60,8 @@ pub enum ApiRequest<'b> {
     Disconnect(Disconnect<'b>),
     /// Revoke tokens.
     Revoke(Revoke<'b>),
+    /// Ask what somebody may do with a topic.
+    Explain(Explain<'b>),
     /// List the topics in memory.
     Topics(Topics<'b>),
     /// List the plugins.
@@ -140,6 +145,8 @@ pub enum ApiAnswer<'a> {
     Done,
     /// So many sessions were told to end.
     Disconnected(u64),
+    /// What somebody may do with a topic.
+    Explanation(&'a Explanation),
     /// Topics in memory by name, and whether there are more behind them.
     Topics(&'a [TopicLine], bool),
     /// The plugins by name.
@@ -167,11 +174,11 @@ impl Broadcast<'_> {
 }
 
 impl Sessions<'_> {
-    /// Whether this one is meant.
-    pub fn includes(&self, member: &Member) -> bool {
+    /// Whether the one with this id and this user is meant.
+    pub fn includes(&self, id: &str, of_user: Option<&str>) -> bool {
         match self {
-            Self::One(session) => *session == *member.session,
-            Self::OfUser(user) => member.user.as_deref() == Some(&**user),
+            Self::One(session) => **session == *id,
+            Self::OfUser(user) => of_user == Some(&**user),
         }
     }
 
@@ -186,7 +193,7 @@ impl Sessions<'_> {
 
 impl ApiOperation {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Publish,
         Self::Broadcast,
         Self::Call,
@@ -194,6 +201,7 @@ impl ApiOperation {
         Self::Presence,
         Self::Disconnect,
         Self::Revoke,
+        Self::Explain,
         Self::Topics,
         Self::Plugins,
         Self::Reload,
@@ -210,6 +218,7 @@ impl ApiOperation {
             Self::Presence => "presence",
             Self::Disconnect => "disconnect",
             Self::Revoke => "revoke",
+            Self::Explain => "explain",
             Self::Topics => "topics",
             Self::Plugins => "plugins",
             Self::Reload => "plugins/reload",
@@ -239,6 +248,7 @@ impl<'b> ApiRequest<'b> {
             ApiOperation::Presence => required(&fields, Field::Topic).map(Self::Presence),
             ApiOperation::Disconnect => disconnect(&fields).map(Self::Disconnect),
             ApiOperation::Revoke => revoke(&fields).map(Self::Revoke),
+            ApiOperation::Explain => explain(&fields).map(Self::Explain),
             ApiOperation::Topics => topics(&fields).map(Self::Topics),
             ApiOperation::Plugins => Ok(Self::Plugins),
             ApiOperation::Reload => required(&fields, Field::Plugin).map(Self::Reload),
@@ -301,6 +311,7 @@ impl ApiAnswer<'_> {
             Self::Broadcast(outcomes) => write_broadcast(out, outcomes),
             Self::Done => {}
             Self::Disconnected(sessions) => out.number_field("sessions", *sessions),
+            Self::Explanation(explanation) => write_explanation(out, explanation),
             Self::Topics(lines, more) => write_topics(out, lines, *more),
             Self::Plugins(plugins) => write_plugins(out, plugins),
             Self::Plugin(plugin) => write_plugin(out, plugin),
@@ -384,6 +395,16 @@ mod tests {
                 ApiOperation::Revoke,
                 r#"{"token":"t","user":"u"}"#,
                 Err("one of the fields \"session\", \"user\" and \"token\" is needed"),
+            ),
+            (ApiOperation::Explain, r#"{"topic":"a"}"#, Ok(())),
+            (ApiOperation::Explain, r#"{"topic":"a","user":"u","roles":["r"],"action":"publish"}"#, Ok(())),
+            (ApiOperation::Explain, r#"{"topic":"a","token":"t"}"#, Ok(())),
+            (ApiOperation::Explain, r#"{"user":"u"}"#, Err("field \"topic\" is missing")),
+            (ApiOperation::Explain, r#"{"topic":"a","roles":["r"]}"#, Err("field \"roles\" needs a \"user\"")),
+            (
+                ApiOperation::Explain,
+                r#"{"topic":"a","token":"t","user":"u"}"#,
+                Err("field \"token\" stands in the place of \"user\" and \"roles\""),
             ),
             (ApiOperation::Topics, "{}", Ok(())),
             (ApiOperation::Topics, r#"{"limit":-1}"#, Err("field \"limit\" is not a count")),

@@ -44,12 +44,15 @@ pub(crate) enum Field {
     Pattern,
     After,
     ForMs,
+    Password,
+    Roles,
+    Action,
 }
 
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 33] = [
     "type", "id", "topic", "topics", "data", "bytes", "key", "echo", "since", "last", "delivery", "policy", "field",
     "every_ms", "presence", "plugin", "method", "token", "client", "instance", "epoch", "offset", "before", "limit",
-    "session", "user", "code", "pattern", "after", "for_ms",
+    "session", "user", "code", "pattern", "after", "for_ms", "password", "roles", "action",
 ];
 
 impl Field {

@@ -19,6 +19,7 @@ mod code;
 mod codec;
 mod delivery;
 mod entries;
+mod explain;
 mod fields;
 mod frame;
 mod payload;
@@ -38,9 +39,10 @@ pub use code::{CloseCode, ErrorCode};
 pub use codec::Codec;
 pub use delivery::{Delivery, DeliveryError, Key, Policy};
 pub use entries::FrameError;
+pub use explain::{Explain, ExplainedAction, Explanation};
 pub use frame::{
     Closing, Failure, Frame, Gap, GapReason, Greeting, Limits, Member, Position, ReceivedFrame, ReceivedMessage,
-    Welcome,
+    RequestRates, Welcome,
 };
 pub use payload::{Encoding, Payload};
 pub use plugins::{PluginFailureLine, PluginLine};

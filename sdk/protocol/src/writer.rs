@@ -1,6 +1,6 @@
 //! Writes the parts that frames have in common, in either codec. It knows no frame.
 
-use crate::frame::{Failure, Member, Position};
+use crate::frame::{Failure, Member, Position, RequestRates};
 use crate::topic::token_of;
 use crate::value::{Sink, json, msgpack};
 use crate::{Encoding, Payload};
@@ -39,7 +39,13 @@ impl Writer for msgpack::Writer<'_> {
     }
 }
 
+/// A member as presence shows it.
 pub(crate) fn write_member(out: &mut impl Writer, member: &Member) {
+    write_session(out, member);
+    write_info(out, member);
+}
+
+pub(crate) fn write_session(out: &mut impl Writer, member: &Member) {
     out.text_field("session", &member.session);
     write_user(out, member);
 }
@@ -57,9 +63,33 @@ pub(crate) fn write_identity(out: &mut impl Writer, member: &Member, expires_at:
     if let Some(user) = &member.user {
         out.text_field("user_token", &token_of(user));
     }
+    write_info(out, member);
     if let Some(expires_at) = expires_at {
         out.number_field("expires_at", expires_at);
     }
+}
+
+fn write_info(out: &mut impl Writer, member: &Member) {
+    if let Some(info) = &member.info {
+        out.key("info");
+        out.payload(info);
+    }
+}
+
+/// How much a session may ask for in a second, where anything is limited.
+pub(crate) fn write_rates(out: &mut impl Writer, rates: &RequestRates) {
+    if *rates == RequestRates::NONE {
+        return;
+    }
+    let RequestRates { publishes, bytes, subscribes, calls } = *rates;
+    out.key("rates");
+    out.map();
+    for (name, rate) in [("publishes", publishes), ("bytes", bytes), ("subscribes", subscribes), ("calls", calls)] {
+        if let Some(rate) = rate {
+            out.number_field(name, rate.into());
+        }
+    }
+    out.end();
 }
 
 pub(crate) fn write_position(out: &mut impl Writer, position: &Position) {
@@ -92,7 +122,7 @@ pub(crate) fn write_from(out: &mut impl Writer, from: Option<&Member>) {
     if let Some(member) = from {
         out.key("from");
         out.map();
-        write_member(out, member);
+        write_session(out, member);
         out.end();
     }
 }

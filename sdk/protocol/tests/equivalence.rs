@@ -80,7 +80,7 @@ proptest! {
     #[test]
     fn a_right_request_is_accepted_and_means_what_it_says(entries in any::request(), seeds in any::<[u64; 2]>()) {
         let Some(meant) = agreed(&entries, seeds)? else { panic!("refused: {:?}", decode_both(&entries, seeds)) };
-        for name in ["type", "id", "token", "client", "instance", "data", "bytes", "key", "method", "plugin"] {
+        for name in ["type", "id", "token", "client", "instance", "user", "password", "data", "bytes", "key", "method", "plugin"] {
             if name != "data" || said(&entries, "bytes").is_none() {
                 let (meant, said) = (meant.get(name).map(Value::to_string), said(&entries, name).map(|said| said.to_string()));
                 prop_assert_eq!(meant, said, "{}", name);

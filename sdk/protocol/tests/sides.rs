@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use rialto_protocol::{
     Answered, Call, Closing, Codec, Connect, Delivery, ErrorCode, Failure, Frame, FrameError, Gap, GapReason, History,
     HistoryFrom, Limits, Member, Operation, Past, PastMessage, Payload, Pointer, Position, Present, Publish, Published,
-    ReceivedFrame, Reply, Request, Subscribe, Subscribed, Welcome,
+    ReceivedFrame, Reply, Request, RequestRates, Subscribe, Subscribed, Welcome,
 };
 use serde_json::{Value, json};
 
@@ -67,8 +67,24 @@ fn position() -> impl Strategy<Value = Position> {
     (shared(), number()).prop_map(|(epoch, offset)| Position { epoch, offset })
 }
 
-fn member() -> impl Strategy<Value = Member> {
-    (shared(), prop::option::of(shared())).prop_map(|(session, user)| Member { session, user })
+/// A session as the `from` of a message names it.
+fn publisher() -> impl Strategy<Value = Member> {
+    (shared(), prop::option::of(shared())).prop_map(|(session, user)| Member { session, user, info: None })
+}
+
+fn member(codec: Codec) -> impl Strategy<Value = Member> {
+    let info = payload(codec).prop_filter("a value", move |payload| payload.encoding() == codec.into());
+    (publisher(), prop::option::of(info.prop_map(Arc::new))).prop_map(|(member, info)| Member { info, ..member })
+}
+
+fn rates() -> impl Strategy<Value = RequestRates> {
+    let rate = || prop::option::of(any::<u32>());
+    (rate(), rate(), rate(), rate()).prop_map(|(publishes, bytes, subscribes, calls)| RequestRates {
+        publishes,
+        bytes,
+        subscribes,
+        calls,
+    })
 }
 
 fn delivery() -> impl Strategy<Value = Delivery> {
@@ -90,9 +106,14 @@ fn operation(codec: Codec) -> impl Strategy<Value = Operation<'static>> {
     let from = prop_oneof![position().prop_map(HistoryFrom::Since), position().prop_map(HistoryFrom::Before)];
     let key = || prop::option::of(cow());
     prop_oneof![
-        (key(), key(), prop::option::of("[A-Za-z0-9_-]{22,64}")).prop_map(|(token, client, instance)| {
-            Operation::Connect(Connect { token, client, instance: instance.map(Cow::Owned) })
-        }),
+        (key(), key(), any::<bool>(), key(), prop::option::of("[A-Za-z0-9_-]{22,64}")).prop_map(
+            |(one, other, is_login, client, instance)| {
+                let login = one.clone().zip(other).filter(|_| is_login);
+                let token = one.filter(|_| login.is_none());
+                let (user, password) = login.unzip();
+                Operation::Connect(Connect { token, client, instance: instance.map(Cow::Owned), user, password })
+            }
+        ),
         prop::collection::vec(subscribe(), 1..5).prop_map(Operation::Subscribe),
         prop::collection::vec(cow(), 1..5).prop_map(Operation::Unsubscribe),
         (cow(), payload(codec), key(), any::<bool>())
@@ -121,20 +142,20 @@ fn failure(codec: Codec) -> impl Strategy<Value = Failure> {
         .prop_map(|(code, message, retry_after_ms, detail)| Failure { code, message, retry_after_ms, detail })
 }
 
-fn present() -> impl Strategy<Value = Present> {
-    let members = prop::option::of(prop::collection::vec(member(), 0..4));
+fn present(codec: Codec) -> impl Strategy<Value = Present> {
+    let members = prop::option::of(prop::collection::vec(member(codec), 0..4));
     (number(), members).prop_map(|(count, members)| Present { count, members })
 }
 
-fn subscribed() -> impl Strategy<Value = Subscribed> {
+fn subscribed(codec: Codec) -> impl Strategy<Value = Subscribed> {
     let flag = || prop::option::of(any::<bool>());
-    (shared(), prop::option::of(position()), flag(), flag(), prop::option::of(present())).prop_map(
+    (shared(), prop::option::of(position()), flag(), flag(), prop::option::of(present(codec))).prop_map(
         |(topic, position, recovered, more, present)| Subscribed { topic, position, recovered, more, present },
     )
 }
 
 fn past(codec: Codec) -> impl Strategy<Value = Past> {
-    let message = (number(), number(), prop::option::of(member()), payload(codec));
+    let message = (number(), number(), prop::option::of(publisher()), payload(codec));
     let message = message.prop_map(|(offset, time, from, payload)| PastMessage { offset, time, from, payload });
     (prop::collection::vec(message, 0..4), position(), any::<bool>()).prop_map(|(messages, position, more)| Past {
         messages,
@@ -146,19 +167,19 @@ fn past(codec: Codec) -> impl Strategy<Value = Past> {
 fn reply(codec: Codec) -> impl Strategy<Value = Reply> {
     let refused = (shared(), failure(codec));
     // A list of one is a list to the broker, too, but there is no need to write one.
-    let outcome = prop_oneof![subscribed().prop_map(Ok), refused.prop_map(Err)];
+    let outcome = prop_oneof![subscribed(codec).prop_map(Ok), refused.prop_map(Err)];
     prop_oneof![
         Just(Reply::Unsubscribed),
-        (member(), prop::option::of(any::<u64>()))
-            .prop_map(|(member, expires_at)| Reply::Connected { member, expires_at }),
-        subscribed().prop_map(Reply::Subscribed),
+        (member(codec), prop::option::of(any::<u64>()), rates())
+            .prop_map(|(member, expires_at, rates)| Reply::Connected { member, expires_at, rates }),
+        subscribed(codec).prop_map(Reply::Subscribed),
         prop::collection::vec(outcome, 1..5).prop_map(Reply::SubscribedAll),
         (prop::option::of(position()), any::<bool>())
             .prop_map(|(position, duplicate)| Reply::Published(Published { position, duplicate })),
         (prop::option::of(payload(codec)), any::<bool>())
             .prop_map(|(payload, duplicate)| Reply::Answered(Answered { payload, duplicate })),
         past(codec).prop_map(Reply::Past),
-        present().prop_map(Reply::Present),
+        present(codec).prop_map(Reply::Present),
     ]
 }
 
@@ -191,11 +212,12 @@ proptest! {
             assert_eq!(heard_id, id);
             match reply.clone() {
                 Reply::Unsubscribed => {}
-                Reply::Connected { member, expires_at } => {
+                Reply::Connected { member, expires_at, rates } => {
                     let connected = answer.connected().unwrap();
                     let token = member.user.as_deref().map(rialto_protocol::topic::token_of);
                     assert_eq!((connected.user_token.as_deref(), connected.expires_at), (token.as_deref(), expires_at));
-                    assert_eq!(connected.user, member.user);
+                    assert_eq!((connected.user, connected.info), (member.user, member.info));
+                    assert_eq!(connected.rates, rates);
                 }
                 Reply::Subscribed(subscribed) => assert_eq!(answer.subscribed().unwrap(), [Ok(subscribed)]),
                 Reply::SubscribedAll(outcomes) => assert_eq!(answer.subscribed().unwrap(), outcomes),
@@ -209,9 +231,11 @@ proptest! {
 
     #[test]
     fn a_client_reads_what_the_broker_says_unasked(
-        (codec, body, why) in codec().prop_flat_map(|codec| (Just(codec), payload(codec), failure(codec))),
-        topic in shared(), numbers in (number(), number()), who in member(), from in prop::option::of(member()),
-        id in prop::option::of(1_u64..), here in present(), retry_after_ms in prop::option::of(number()),
+        (codec, body, why, who, here) in codec().prop_flat_map(|codec| {
+            (Just(codec), payload(codec), failure(codec), member(codec), present(codec))
+        }),
+        topic in shared(), numbers in (number(), number()), from in prop::option::of(publisher()),
+        id in prop::option::of(1_u64..), retry_after_ms in prop::option::of(number()), rates in rates(),
         reason in prop::sample::select(vec![GapReason::Expired, GapReason::Reset, GapReason::Slow, GapReason::Conflated]),
     ) {
         let (offset, time) = numbers;
@@ -246,7 +270,7 @@ proptest! {
         hear(codec, &Frame::Closing(&closing), |heard| {
             assert!(matches!(&heard, ReceivedFrame::Closing(one) if *one == closing), "{heard:?}");
         });
-        let limits = Limits { message_bytes: 65_536, subscriptions: 1_000, outbox_bytes: 1 << 20 };
+        let limits = Limits { message_bytes: 65_536, subscriptions: 1_000, outbox_bytes: 1 << 20, rates };
         let (server, node, features) = ("rialto/0.1.0", &*topic, &["recovery", "keys"][..]);
         hear(codec, &Frame::TokenExpiring { expires_at: time }, |heard| {
             assert!(matches!(heard, ReceivedFrame::TokenExpiring { expires_at } if expires_at == time), "{heard:?}");
@@ -334,6 +358,71 @@ fn a_gap_is_a_gap_whatever_its_reason() {
             let ReceivedFrame::Gap(gap) = ReceivedFrame::decode(codec, &bytes).unwrap() else { panic!("no gap?") };
             assert_eq!((gap.from, gap.to, gap.reason), (1, 2, expected), "{codec:?} {reason}");
         }
+    }
+}
+
+#[test]
+fn presence_shows_the_info_of_a_member_and_messages_do_not() {
+    let info = Some(Arc::new(Payload::json(&json!({"name": "Ann"})).unwrap()));
+    let member = Member { session: "s".into(), user: Some("ann".into()), info };
+    let text = |codec, frame: &Frame<'_>| {
+        let mut out = Vec::new();
+        frame.encode(codec, &mut out);
+        match codec {
+            Codec::Json => serde_json::from_slice::<Value>(&out).unwrap(),
+            Codec::MessagePack => rmp_serde::from_slice(&out).unwrap(),
+        }
+    };
+    let payload = Payload::json(&1).unwrap();
+    for codec in Codec::ALL {
+        let seen = json!({"session": "s", "user": "ann", "info": {"name": "Ann"}});
+        let join = text(codec, &Frame::Join { topic: "t", member: &member });
+        assert_eq!(join["member"], seen, "{codec:?}");
+        let present = Present { count: 1, members: Some(vec![member.clone(), Member::anonymous("b")]) };
+        let present = text(codec, &Frame::Presence { topic: "t", present: &present });
+        assert_eq!(present["members"], json!([seen, {"session": "b", "user": null}]), "{codec:?}");
+        let connected = Reply::Connected { member: member.clone(), expires_at: None, rates: RequestRates::NONE };
+        assert_eq!(text(codec, &Frame::Ok { id: 1, reply: &connected })["info"], seen["info"], "{codec:?}");
+        let from = Some(&member);
+        let message = text(codec, &Frame::Message { topic: "t", offset: 1, time: 2, from, payload: &payload });
+        assert_eq!(message["from"], json!({"session": "s", "user": "ann"}), "{codec:?}");
+    }
+}
+
+#[test]
+fn the_case_of_every_rate_is_what_the_broker_writes_and_a_client_reads() {
+    let path = format!("{}/cases/rates.json", env!("CARGO_MANIFEST_DIR"));
+    let table: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let rates_of = |value: &Value| {
+        let rate = |name: &str| value[name].as_u64().map(|per_s| u32::try_from(per_s).unwrap());
+        let (publishes, bytes) = (rate("publishes"), rate("bytes"));
+        RequestRates { publishes, bytes, subscribes: rate("subscribes"), calls: rate("calls") }
+    };
+    let cases = table["cases"].as_array().unwrap();
+    assert!(cases.len() >= 6, "{}", cases.len());
+    for (codec, case) in Codec::ALL.into_iter().flat_map(|codec| cases.iter().map(move |case| (codec, case))) {
+        let (name, member) = (case["name"].as_str().unwrap(), Member::anonymous("s"));
+        let rates = rates_of(&case["welcome"]);
+        let limits = Limits { message_bytes: 1, subscriptions: 2, outbox_bytes: 3, rates };
+        let (server, node, features) = ("rialto/0.1.0", "n", &["keys"][..]);
+        let welcome = Welcome { member: &member, expires_at: None, server, node, ping_ms: 1, features, limits };
+        hear(codec, &Frame::Welcome(welcome), |heard| {
+            let ReceivedFrame::Welcome(heard) = heard else { panic!("{heard:?}") };
+            assert_eq!(heard.limits.rates, rates, "{name}");
+        });
+        let rates = rates_of(&case["connected"]);
+        let reply = Reply::Connected { member, expires_at: None, rates };
+        let mut out = Vec::new();
+        Frame::Ok { id: 1, reply: &reply }.encode(codec, &mut out);
+        let written: Value = match codec {
+            Codec::Json => serde_json::from_slice(&out).unwrap(),
+            Codec::MessagePack => rmp_serde::from_slice(&out).unwrap(),
+        };
+        assert_eq!(written["rates"], case["connected"], "{name}: nothing is written where nothing is limited");
+        hear(codec, &Frame::Ok { id: 1, reply: &reply }, |heard| {
+            let ReceivedFrame::Ok { answer, .. } = heard else { panic!("{heard:?}") };
+            assert_eq!(answer.connected().unwrap().rates, rates, "{name}");
+        });
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use rialto_protocol::{CloseCode, Connect, Failure, Greeting, Operation, Request};
+use rialto_protocol::{CloseCode, Connect, ErrorCode, Failure, Greeting, Operation, Request};
 
 use super::{Action, Machine, Moment, Phase, Refusal};
 use crate::Ending;
+use crate::credential::{Credential, SignIn};
 use crate::event::{Event, Session};
 
 /// After a session that lasted so long the pauses begin anew.
@@ -45,6 +46,7 @@ impl Machine {
         }
         let Refusal { status, retry_after, reason } = refusal;
         match status {
+            Some(401) if self.credentials.is_of_handshake() => self.stop(Ending::Unauthorized(reason)),
             Some(status @ 400..=499) if !matches!(status, 408 | 425 | 429) => {
                 self.stop(Ending::Door { status, reason })
             }
@@ -67,8 +69,14 @@ impl Machine {
         // A Close has room for less than a `closing` frame.
         let reason = said.map_or(reason, |(_, message)| message);
         match CloseCode::from_number(code) {
+            // It is about the headers that are being replaced.
+            Some(CloseCode::Unauthorized | CloseCode::TokenExpired) if self.replace_until.is_some() => {
+                self.lose(now, Loss { code: Some(code), reason, hint })
+            }
             Some(CloseCode::Unauthorized) if !self.credentials.refused() => self.stop(Ending::Unauthorized(reason)),
-            Some(CloseCode::TokenExpired) if !self.settings.has_tokens => self.stop(Ending::Closed { code, reason }),
+            Some(CloseCode::TokenExpired) if self.settings.sign_in == SignIn::Never => {
+                self.stop(Ending::Closed { code, reason })
+            }
             Some(CloseCode::Unauthorized | CloseCode::TokenExpired) => {
                 self.credentials.refused();
                 self.lose(now, Loss { code: Some(code), reason, hint });
@@ -79,13 +87,17 @@ impl Machine {
         }
     }
 
-    /// The program returned a token, or a reason why there is none.
-    pub(crate) fn token(&mut self, now: Moment, token: Result<String, String>) {
-        match token {
-            Ok(token) => {
-                self.credentials.fetched(token);
+    /// The program returned what to sign in with, or a reason why there is nothing.
+    pub(crate) fn credential(&mut self, now: Moment, fetched: Result<Credential, String>) {
+        match fetched {
+            Ok(credential) => {
+                self.credentials.fetched(credential, self.phase == Phase::Open);
                 match self.phase {
                     Phase::Fetching => self.connect(),
+                    Phase::Open if self.credentials.is_of_handshake() => {
+                        self.replace_until = Some(now.instant + self.settings.attempt);
+                        self.replace_if_due(now);
+                    }
                     Phase::Open => self.reauthenticate(),
                     _ => {}
                 }
@@ -93,7 +105,7 @@ impl Machine {
             Err(reason) => {
                 self.credentials.not_fetched(now);
                 if self.phase == Phase::Fetching {
-                    self.lose(now, Loss { reason: format!("no token: {reason}"), ..Loss::default() });
+                    self.lose(now, Loss { reason: format!("nothing to sign in with: {reason}"), ..Loss::default() });
                 }
             }
         }
@@ -130,7 +142,7 @@ impl Machine {
         }
         if self.attempt_until.is_some_and(|until| until <= now.instant) {
             let reason = match self.phase {
-                Phase::Fetching => "no token came in time",
+                Phase::Fetching => "nothing to sign in with came in time",
                 Phase::Connecting => "the connection was not open in time",
                 _ => "the broker did not speak in time",
             };
@@ -144,26 +156,32 @@ impl Machine {
             None if self.is_probing => self.heard_at + self.ping() + PROBE,
             None => self.heard_at + self.ping(),
         };
-        [Some(liveness), self.credentials.refresh_at(), self.subscriptions.later_at()].into_iter().flatten().min()
+        let replacing = self.replace_until.filter(|_| self.closing.is_none());
+        let others = [self.credentials.refresh_at(), replacing, self.subscriptions.later_at()];
+        others.into_iter().flatten().chain([liveness]).min()
     }
 
     pub(super) fn greeted(&mut self, now: Moment, greeting: Greeting) {
         if self.phase != Phase::Greeting {
             return;
         }
+        let (has_user, expires_at) = (greeting.member.user.is_some(), greeting.expires_at);
         self.greeting = Some(greeting);
-        match self.credentials.token() {
-            Some(_) => {
-                let id = self.new_id();
-                self.phase = Phase::Authenticating(id);
-                self.send_connect(Some(id));
-            }
-            None => {
-                // It can hardly be refused, so that no answer is needed.
-                self.send_connect(None);
-                self.open(now);
-            }
+        let is_of_handshake = self.credentials.is_of_handshake();
+        if is_of_handshake && has_user {
+            self.credentials.accepted_in_handshake(now, expires_at);
+        } else if is_of_handshake && self.credentials.had_user() {
+            let failure = Failure::new(ErrorCode::Unauthorized, "by the fresh headers the client is no user any more");
+            return self.not_authenticated(now, failure);
+        } else if is_of_handshake || self.credentials.in_connect().is_some() {
+            // A broker that serves only users refuses it, and would refuse subscriptions for good.
+            let id = self.new_id();
+            self.phase = Phase::Authenticating(id);
+            return self.send_connect(Some(id));
         }
+        // It can hardly be refused, so that no answer is needed.
+        self.send_connect(None);
+        self.open(now);
     }
 
     /// The broker answered a `connect`.
@@ -171,6 +189,8 @@ impl Machine {
         self.credentials.accepted(now, connected.expires_at);
         if let Some(greeting) = &mut self.greeting {
             greeting.member.user = connected.user;
+            greeting.member.info = connected.info;
+            greeting.limits.rates = connected.rates;
         }
         if matches!(self.phase, Phase::Authenticating(_)) {
             self.open(now);
@@ -179,7 +199,7 @@ impl Machine {
 
     /// The broker refused a `connect`.
     pub(super) fn not_authenticated(&mut self, now: Moment, failure: Failure) {
-        use rialto_protocol::ErrorCode::{Expired, Unauthorized};
+        use ErrorCode::{Expired, Unauthorized};
         let is_final = matches!(failure.code, Unauthorized | Expired) && !self.credentials.refused();
         if is_final {
             self.actions.push_back(Action::Disconnect(CloseCode::Normal.number()));
@@ -202,7 +222,7 @@ impl Machine {
         self.attempt_until = Some(now.instant + self.settings.attempt);
         if self.credentials.must_fetch(now) {
             self.phase = Phase::Fetching;
-            self.fetch_token();
+            self.fetch_credential();
         } else {
             self.connect();
         }
@@ -210,13 +230,33 @@ impl Machine {
 
     fn connect(&mut self) {
         self.phase = Phase::Connecting;
-        self.actions.push_back(Action::Connect);
+        self.actions.push_back(Action::Connect(self.credentials.in_handshake()));
     }
 
-    fn fetch_token(&mut self) {
+    fn fetch_credential(&mut self) {
         if self.credentials.begin_fetch() {
-            self.actions.push_back(Action::FetchToken);
+            self.actions.push_back(Action::FetchCredential);
         }
+    }
+
+    /// Ends a session that goes on in another connection, once its requests are answered or have taken too long.
+    pub(super) fn replace_if_due(&mut self, now: Moment) {
+        let Some(until) = self.replace_until.filter(|_| self.phase == Phase::Open) else { return };
+        // A broker that closes says itself when to come back.
+        if self.closing.is_some() || (now.instant < until && self.requests.are_under_way()) {
+            return;
+        }
+        if now.instant.saturating_duration_since(self.opened_at) >= LASTING {
+            self.backoff.reset();
+        }
+        self.forget_session();
+        self.actions.push_back(Action::Disconnect(CloseCode::Normal.number()));
+        let reason = "another connection takes its place".to_owned();
+        self.emit(Event::Disconnected { code: None, reason, retry_in: Duration::ZERO });
+        let over = self.requests.lose();
+        self.actions.extend(over);
+        self.attempt_until = Some(now.instant + self.settings.attempt);
+        self.connect();
     }
 
     fn reauthenticate(&mut self) {
@@ -226,11 +266,17 @@ impl Machine {
     }
 
     fn send_connect(&mut self, id: Option<u64>) {
-        let token = self.credentials.token().map(|token| token.to_owned().into());
+        let (token, user, password) = match self.credentials.in_connect() {
+            Some(Credential::Token(token)) => (Some(token.as_str().into()), None, None),
+            Some(Credential::Login { user, password }) => {
+                (None, Some(user.as_str().into()), Some(password.as_str().into()))
+            }
+            Some(Credential::Headers(_)) | None => (None, None, None),
+        };
         let client = Some(self.settings.client.as_str().into());
         let mut frame = Vec::new();
         let instance = Some(self.settings.instance.as_str().into());
-        Request { id, operation: Operation::Connect(Connect { token, client, instance }) }
+        Request { id, operation: Operation::Connect(Connect { token, client, instance, user, password }) }
             .encode(self.settings.codec, &mut frame);
         self.actions.push_back(Action::Send(frame));
     }
@@ -251,7 +297,11 @@ impl Machine {
             self.subscribe_due(now);
         }
         if self.credentials.refresh_at().is_some_and(|at| at <= now.instant) {
-            self.fetch_token();
+            self.fetch_credential();
+        }
+        self.replace_if_due(now);
+        if self.phase != Phase::Open {
+            return;
         }
         if let Some(since) = &mut self.held_since {
             if *since + self.greeting.as_ref().map_or(PING_LEAST, ping) / 2 <= now.instant {
@@ -294,6 +344,7 @@ impl Machine {
     fn forget_session(&mut self) {
         self.attempt_until = None;
         self.refreshing = None;
+        self.replace_until = None;
         self.closing = None;
         self.is_probing = false;
         self.pending_subscribes.clear();

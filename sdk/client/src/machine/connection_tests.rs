@@ -89,7 +89,8 @@ fn the_hint_before_a_close_is_obeyed_and_not_by_all_at_once() {
 #[test]
 fn an_attempt_that_takes_too_long_is_given_up() {
     for phase in ["connecting", "greeting", "fetching"] {
-        let mut simulation = Simulation::new(Settings { has_tokens: phase == "fetching", ..settings() }, 1);
+        let sign_in = if phase == "fetching" { SignIn::Connect } else { SignIn::Never };
+        let mut simulation = Simulation::new(Settings { sign_in, ..settings() }, 1);
         if phase == "greeting" {
             simulation.machine.opened(simulation.now());
         }
@@ -165,10 +166,9 @@ fn a_session_that_does_not_read_says_that_it_lives_and_does_not_judge_the_broker
 
 #[test]
 fn a_token_comes_before_the_connection_and_is_kept_as_long_as_it_is_good() {
-    let mut simulation = Simulation::new(Settings { has_tokens: true, ..settings() }, 1);
+    let mut simulation = Simulation::new(Settings { sign_in: SignIn::Connect, ..settings() }, 1);
     assert!(simulation.fetches() && !simulation.connects());
-    simulation.machine.token(simulation.now(), Ok("one".into()));
-    simulation.collect();
+    simulation.token("one");
     assert!(simulation.connects());
     simulation.begin();
     let sent = simulation.sent();
@@ -176,9 +176,14 @@ fn a_token_comes_before_the_connection_and_is_kept_as_long_as_it_is_good() {
     assert_eq!((connect.token.as_deref(), sent.len()), (Some("one"), 1), "nothing else before it is authenticated");
     simulation.publish(7, Retry::Allowed);
     assert!(simulation.sent().is_empty());
-    simulation.hear_text(&format!(r#"{{"type":"ok","id":{},"user":"ann","expires_at":1100000}}"#, sent[0].id.unwrap()));
+    simulation.hear_text(&format!(
+        r#"{{"type":"ok","id":{},"user":"ann","info":7,"expires_at":1100000}}"#,
+        sent[0].id.unwrap()
+    ));
     let user = |action: &Action| matches!(action, Action::Emit(Event::Connected(session)) if session.member.user.as_deref() == Some("ann"));
     assert!(simulation.has(user));
+    let info = |action: &Action| matches!(action, Action::Emit(Event::Connected(session)) if session.member.info.as_ref().is_some_and(|info| **info.content() == *b"7"));
+    assert!(simulation.has(info));
     assert_eq!(simulation.sent().len(), 1, "what waited goes out");
 
     // It is refreshed while the session goes on.
@@ -188,8 +193,7 @@ fn a_token_comes_before_the_connection_and_is_kept_as_long_as_it_is_good() {
     simulation.machine.alive(simulation.now());
     simulation.tick();
     assert!(simulation.fetches());
-    simulation.machine.token(simulation.now(), Ok("two".into()));
-    simulation.collect();
+    simulation.token("two");
     let sent = simulation.sent();
     let Operation::Connect(connect) = &sent[0].operation else { panic!("{sent:?}") };
     assert_eq!(connect.token.as_deref(), Some("two"));
@@ -200,8 +204,7 @@ fn a_token_comes_before_the_connection_and_is_kept_as_long_as_it_is_good() {
     simulation.hear_text(r#"{"type":"token_expiring","expires_at":9000000}"#);
     simulation.tick();
     assert!(simulation.fetches());
-    simulation.machine.token(simulation.now(), Ok("three".into()));
-    simulation.collect();
+    simulation.token("three");
     let sent = simulation.sent();
     let Operation::Connect(connect) = &sent[0].operation else { panic!("{sent:?}") };
     assert_eq!(connect.token.as_deref(), Some("three"));
@@ -223,15 +226,14 @@ fn a_token_comes_before_the_connection_and_is_kept_as_long_as_it_is_good() {
 
 #[test]
 fn a_token_that_is_refused_is_replaced_once() {
-    let mut simulation = Simulation::new(Settings { has_tokens: true, ..settings() }, 1);
+    let mut simulation = Simulation::new(Settings { sign_in: SignIn::Connect, ..settings() }, 1);
     let refused = Failure::new(rialto_protocol::ErrorCode::Unauthorized, "no");
     let refuse = |simulation: &mut Simulation| {
         simulation.begin();
         let id = simulation.sent()[0].id;
         simulation.hear(&Frame::Error { id, failure: &refused });
     };
-    simulation.machine.token(simulation.now(), Ok("one".into()));
-    simulation.collect();
+    simulation.token("one");
     simulation.begin();
     let id = simulation.sent()[0].id.unwrap();
     simulation.hear_text(&format!(r#"{{"type":"ok","id":{id},"user":"ann"}}"#));
@@ -243,8 +245,7 @@ fn a_token_that_is_refused_is_replaced_once() {
     simulation.actions.clear();
     simulation.wait();
     assert!(simulation.fetches());
-    simulation.machine.token(simulation.now(), Ok("two".into()));
-    simulation.collect();
+    simulation.token("two");
     refuse(&mut simulation);
     assert_eq!(simulation.machine.ending(), Some(&Ending::Unauthorized("no".into())));
 }

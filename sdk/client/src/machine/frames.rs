@@ -24,6 +24,7 @@ impl Machine {
         if let Err(error) = heard.and_then(|heard| self.take(now, heard)) {
             self.drop_connection(now, &format!("the broker sent what is no frame of the protocol: {error}"));
         }
+        self.replace_if_due(now);
     }
 
     fn take(&mut self, now: Moment, heard: ReceivedFrame<'_>) -> Result<(), FrameError> {

@@ -18,6 +18,8 @@ mod recovery_cases;
 mod recovery_tests;
 mod requests;
 #[cfg(test)]
+mod sign_in_tests;
+#[cfg(test)]
 mod simulation;
 mod subscription_requests;
 mod subscriptions;
@@ -25,8 +27,9 @@ mod subscriptions;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use rialto_protocol::{Closing, Codec, Limits, Operation, Request};
+use rialto_protocol::{Closing, Codec, Limits, Operation, Request, RequestRates};
 
+use crate::credential::{Headers, SignIn};
 use crate::event::{Event, Item};
 use crate::random::Random;
 use crate::{Ending, Error};
@@ -57,8 +60,8 @@ pub(crate) struct Settings {
     pub(crate) client: String,
     /// The secret by which the broker knows later sessions of this client.
     pub(crate) instance: String,
-    /// Whether there is a callback that returns tokens.
-    pub(crate) has_tokens: bool,
+    /// Where the client signs in, with what the program returns.
+    pub(crate) sign_in: SignIn,
     /// How long an attempt may take from the first packet to the open session.
     pub(crate) attempt: Duration,
     /// How long to go on trying for the first session.
@@ -71,10 +74,10 @@ pub(crate) struct Settings {
 /// What is to be done, in order.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Ask the program for a token.
-    FetchToken,
-    /// Open a connection.
-    Connect,
+    /// Ask the program for what to sign in with.
+    FetchCredential,
+    /// Open a connection, with these headers in its handshake.
+    Connect(Headers),
     /// Send one WebSocket message.
     Send(Vec<u8>),
     /// Send a WebSocket ping, to see whether the broker is still there.
@@ -107,13 +110,13 @@ pub(crate) struct Refusal {
 enum Phase {
     /// Before the first attempt, and between two.
     Resting { until: Instant },
-    /// A token is being asked for, and nothing can be done without.
+    /// The program is being asked what to sign in with, and nothing can be done without.
     Fetching,
     /// The connection is being opened.
     Connecting,
     /// It is open; the broker speaks first.
     Greeting,
-    /// The token was sent under this id.
+    /// A `connect` was sent under this id.
     Authenticating(u64),
     /// The session can be used.
     Open,
@@ -136,6 +139,8 @@ pub(crate) struct Machine {
     credentials: Credentials,
     /// The `connect` with which an open session authenticates again.
     refreshing: Option<u64>,
+    /// When an open session ends at the latest whose place another connection takes. Requests wait for that one.
+    replace_until: Option<Instant>,
     greeting: Option<rialto_protocol::Greeting>,
     /// What the broker said before it closes.
     closing: Option<Closing>,
@@ -161,8 +166,9 @@ impl Machine {
             attempt_until: None,
             patience_until: Some(now.instant + settings.patience),
             backoff: Backoff::new(settings.pause_least, settings.pause_most),
-            credentials: Credentials::new(settings.has_tokens),
+            credentials: Credentials::new(settings.sign_in),
             refreshing: None,
+            replace_until: None,
             greeting: None,
             closing: None,
             opened_at: now.instant,
@@ -227,7 +233,7 @@ impl Machine {
         }
         let id = self.new_id();
         self.requests.add(id, request, now.instant);
-        if self.phase == Phase::Open {
+        if self.phase == Phase::Open && self.replace_until.is_none() {
             self.send_request(id);
         }
     }
@@ -271,7 +277,8 @@ impl Machine {
 
     /// What the session is held to; before there is one, what every broker takes.
     fn limits(&self) -> Limits {
-        let least = Limits { message_bytes: 4 * 1024, subscriptions: 1, outbox_bytes: 64 * 1024 };
+        let rates = RequestRates::NONE;
+        let least = Limits { message_bytes: 4 * 1024, subscriptions: 1, outbox_bytes: 64 * 1024, rates };
         self.greeting.as_ref().map_or(least, |greeting| greeting.limits)
     }
 }

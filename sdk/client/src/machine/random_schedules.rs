@@ -157,7 +157,7 @@ impl Life {
         let mut connects = false;
         for action in std::mem::take(&mut self.simulation.actions) {
             match action {
-                Action::Connect => connects = true,
+                Action::Connect(_) => connects = true,
                 Action::Send(frame) => {
                     let request = Request::decode(Codec::Json, Vec::leak(frame)).unwrap();
                     self.up.push_back(request);

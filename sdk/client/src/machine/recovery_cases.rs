@@ -1,5 +1,5 @@
-//! Runs the cases that every client must pass: `sdk/protocol/cases/recovery.json` and `close_codes.json` there say what is in
-//! them.
+//! Runs the cases that every client must pass: `sdk/protocol/cases/recovery.json`, `close_codes.json` and `rates.json` there
+//! say what is in them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use rialto_protocol::{Frame, Gap, Operation, Payload, Position, Publish, Published, Subscribe};
@@ -200,5 +200,38 @@ fn every_close_code_means_what_the_table_says() {
         let mut simulation = Simulation::open(settings());
         simulation.closed(Some(code));
         assert_eq!(json!(simulation.machine.ending().is_none()), row["reconnect"], "{code}");
+    }
+}
+
+#[test]
+fn every_rate_that_the_broker_says_is_shown() {
+    let table = table("rates.json");
+    let cases = table["cases"].as_array().unwrap();
+    assert!(cases.len() >= 6, "{}", cases.len());
+    for case in cases {
+        let mut simulation = Simulation::new(Settings { sign_in: SignIn::Connect, ..settings() }, 1);
+        simulation.token("token");
+        simulation.machine.opened(simulation.now());
+        let mut limits = json!({"message_bytes": 65_536, "subscriptions": 1_000, "outbox_bytes": 1_048_576});
+        let mut connected = json!({"type": "ok", "user": "ann"});
+        for (frame, rates) in [(&mut limits, &case["welcome"]), (&mut connected, &case["connected"])] {
+            if !rates.is_null() {
+                frame["rates"] = rates.clone();
+            }
+        }
+        let welcome = json!({"type": "welcome", "session": "s", "user": null, "ping_ms": 25_000, "limits": limits});
+        simulation.hear_text(&welcome.to_string());
+        connected["id"] = simulation.sent()[0].id.unwrap().into();
+        simulation.hear_text(&connected.to_string());
+        let shown = simulation.actions.iter().find_map(|action| match action {
+            Action::Emit(Event::Connected(session)) => Some(session.limits.rates),
+            _ => None,
+        });
+        let RequestRates { publishes, bytes, subscribes, calls } = shown.unwrap();
+        let shown = [("publishes", publishes), ("bytes", bytes), ("subscribes", subscribes), ("calls", calls)];
+        let shown = shown.into_iter().filter_map(|(name, rate)| Some((name.to_owned(), json!(rate?))));
+        let shown: serde_json::Map<String, Value> = shown.collect();
+        let expected = case["shown"].as_object().cloned().unwrap_or_default();
+        assert_eq!(shown, expected, "{}", case["name"]);
     }
 }

@@ -95,6 +95,11 @@ impl Requests {
         }
     }
 
+    /// Whether any request of this session has no answer yet.
+    pub(crate) fn are_under_way(&self) -> bool {
+        self.waiting.values().any(|waiting| waiting.sent == SendStatus::ThisSession)
+    }
+
     /// Takes a request out because it has an answer; returns what was asked.
     pub(crate) fn take(&mut self, id: u64) -> Option<NewRequest> {
         let waiting = self.waiting.remove(&id)?;

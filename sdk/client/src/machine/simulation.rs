@@ -2,19 +2,23 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
-use rialto_protocol::{Frame, Limits, Member, Operation, Payload, Position, Publish, Subscribed, Welcome};
+use rialto_protocol::{
+    Frame, Limits, Member, Operation, Payload, Position, Publish, RequestRates, Subscribed, Welcome,
+};
 
 use super::*;
+use crate::credential::Credential;
 use crate::topic::Topic;
 
-pub(super) const LIMITS: Limits = Limits { message_bytes: 65_536, subscriptions: 1_000, outbox_bytes: 1 << 20 };
+pub(super) const LIMITS: Limits =
+    Limits { message_bytes: 65_536, subscriptions: 1_000, outbox_bytes: 1 << 20, rates: RequestRates::NONE };
 
 pub(super) fn settings() -> Settings {
     Settings {
         codec: Codec::Json,
         client: "test/1".into(),
         instance: "0123456789abcdef0123456789abcdef".into(),
-        has_tokens: false,
+        sign_in: SignIn::Never,
         attempt: Duration::from_secs(10),
         patience: Duration::from_secs(3_600),
         pause_least: Duration::from_millis(100),
@@ -70,12 +74,17 @@ impl Simulation {
 
     /// The connection opens and the broker greets.
     pub(super) fn begin(&mut self) {
+        self.begin_as(None, None);
+    }
+
+    /// The same with who the session is by its handshake, and until when.
+    pub(super) fn begin_as(&mut self, user: Option<&str>, expires_at: Option<u64>) {
         self.machine.opened(self.now());
-        let member = Member { session: "s".into(), user: None };
+        let member = Member { user: user.map(Into::into), ..Member::anonymous("s") };
         let (server, node, features) = ("rialto/0.1.0", "n", &["recovery"][..]);
         self.hear(&Frame::Welcome(Welcome {
             member: &member,
-            expires_at: None,
+            expires_at,
             server,
             node,
             ping_ms: 25_000,
@@ -94,6 +103,16 @@ impl Simulation {
     /// The same as a text, for what the broker's encoder does not write yet.
     pub(super) fn hear_text(&mut self, text: &str) {
         self.machine.receive(self.now(), &Bytes::copy_from_slice(text.as_bytes()));
+        self.collect();
+    }
+
+    /// The program returns a token.
+    pub(super) fn token(&mut self, token: &str) {
+        self.credential(Ok(Credential::Token(token.to_owned())));
+    }
+
+    pub(super) fn credential(&mut self, fetched: Result<Credential, String>) {
+        self.machine.credential(self.now(), fetched);
         self.collect();
     }
 
@@ -152,11 +171,11 @@ impl Simulation {
     }
 
     pub(super) fn fetches(&self) -> bool {
-        self.has(|action| matches!(action, Action::FetchToken))
+        self.has(|action| matches!(action, Action::FetchCredential))
     }
 
     pub(super) fn connects(&self) -> bool {
-        self.has(|action| matches!(action, Action::Connect))
+        self.has(|action| matches!(action, Action::Connect(_)))
     }
 
     pub(super) fn answer_of(&self, ticket: Ticket) -> Option<&Result<Reply, Error>> {

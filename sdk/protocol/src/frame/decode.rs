@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use crate::entries::{Entries, FrameError};
 use crate::reply::Answer;
-use crate::{Closing, Codec, ErrorCode, Failure, Gap, GapReason, Limits, Member, Payload, Position, Present};
+use crate::{
+    Closing, Codec, ErrorCode, Failure, Gap, GapReason, Limits, Member, Payload, Position, Present, RequestRates,
+};
 
 /// One frame from broker to session, as the session hears it.
 #[derive(Clone, Debug)]
@@ -175,7 +177,13 @@ pub(crate) fn position(entries: &Entries<'_>) -> Result<Option<Position>, FrameE
 pub(crate) fn member(entries: &Entries<'_>) -> Result<Member, FrameError> {
     let session = needed("session", entries.text("session"))?;
     let user = entries.text_or_null("user")?;
-    Ok(Member { session: Arc::from(&*session), user: user.map(|user| Arc::from(&*user)) })
+    let user = user.map(|user| Arc::from(&*user));
+    Ok(Member { session: Arc::from(&*session), user, info: info(entries)? })
+}
+
+/// What others see of a user.
+pub(crate) fn info(entries: &Entries<'_>) -> Result<Option<Arc<Payload>>, FrameError> {
+    Ok(entries.value("info")?.map(Arc::new))
 }
 
 /// Who published a message, where that is told.
@@ -218,7 +226,21 @@ fn greeting(entries: &Entries<'_>) -> Result<Greeting, FrameError> {
             message_bytes: limit("message_bytes")?,
             subscriptions: limit("subscriptions")?,
             outbox_bytes: limit("outbox_bytes")?,
+            rates: rates(&limits)?,
         },
+    })
+}
+
+/// How much the session may ask for in a second; nothing is limited where nothing is said.
+pub(crate) fn rates(entries: &Entries<'_>) -> Result<RequestRates, FrameError> {
+    let Some(rates) = entries.map("rates")? else { return Ok(RequestRates::NONE) };
+    let to_rate = |per_s: u64| u32::try_from(per_s).unwrap_or(u32::MAX);
+    let rate = |name| rates.number(name).map(|per_s| per_s.map(to_rate));
+    Ok(RequestRates {
+        publishes: rate("publishes")?,
+        bytes: rate("bytes")?,
+        subscribes: rate("subscribes")?,
+        calls: rate("calls")?,
     })
 }
 

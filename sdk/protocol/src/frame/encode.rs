@@ -4,7 +4,9 @@ use super::{Frame, Member, Welcome};
 use crate::Codec;
 use crate::reply::{write_present, write_reply};
 use crate::value::{json, msgpack};
-use crate::writer::{Writer, write_failure, write_from, write_identity, write_member, write_payload};
+use crate::writer::{
+    Writer, write_failure, write_from, write_identity, write_member, write_payload, write_rates, write_session,
+};
 
 impl Frame<'_> {
     /// Appends the frame to `out`.
@@ -87,7 +89,7 @@ impl Frame<'_> {
 
 fn write_welcome(out: &mut impl Writer, welcome: &Welcome<'_>) {
     out.text_field("type", "welcome");
-    write_member(out, welcome.member);
+    write_session(out, welcome.member);
     write_identity(out, welcome.member, welcome.expires_at);
     out.text_field("server", welcome.server);
     out.text_field("node", welcome.node);
@@ -103,6 +105,7 @@ fn write_welcome(out: &mut impl Writer, welcome: &Welcome<'_>) {
     out.number_field("message_bytes", welcome.limits.message_bytes as u64);
     out.number_field("subscriptions", welcome.limits.subscriptions as u64);
     out.number_field("outbox_bytes", welcome.limits.outbox_bytes as u64);
+    write_rates(out, &welcome.limits.rates);
     out.end();
 }
 

@@ -9,7 +9,7 @@ use crate::reply::{Present, Reply};
 use crate::{ErrorCode, Payload};
 
 pub use self::decode::{Greeting, ReceivedFrame, ReceivedMessage};
-pub(crate) use self::decode::{failure, needed, position, present, publisher, topic};
+pub(crate) use self::decode::{failure, info, needed, position, present, publisher, rates, topic};
 
 /// A place in the order of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,15 @@ pub struct Member {
     pub session: Arc<str>,
     /// Who it authenticated as.
     pub user: Option<Arc<str>>,
+    /// What its token says of the user for others to see, the claim `info`: in presence, and to the session itself.
+    pub info: Option<Arc<Payload>>,
+}
+
+impl Member {
+    /// A session without a user.
+    pub fn anonymous(session: impl Into<Arc<str>>) -> Self {
+        Self { session: session.into(), user: None, info: None }
+    }
 }
 
 /// The first frame of a session.
@@ -57,6 +66,27 @@ pub struct Limits {
     pub subscriptions: usize,
     /// How many bytes may wait for it.
     pub outbox_bytes: usize,
+    /// How much it may ask for in a second.
+    pub rates: RequestRates,
+}
+
+/// How much a session may ask for in a second: of each kind the lowest limit of the session and of its user or address. Topic
+/// rules may have lower ones. None: there is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestRates {
+    /// Publishes.
+    pub publishes: Option<u32>,
+    /// Bytes of payload that it publishes.
+    pub bytes: Option<u32>,
+    /// Topics and patterns that it subscribes to.
+    pub subscribes: Option<u32>,
+    /// Calls, and requests for history and presence.
+    pub calls: Option<u32>,
+}
+
+impl RequestRates {
+    /// Nothing is limited.
+    pub const NONE: Self = Self { publishes: None, bytes: None, subscribes: None, calls: None };
 }
 
 /// Why a request failed, as the client is told.

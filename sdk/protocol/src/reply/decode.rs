@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::entries::{Entries, FrameError};
-use crate::frame::{failure, needed, position, present, publisher, topic};
-use crate::{Answered, Failure, Past, PastMessage, Present, Published, Subscribed};
+use crate::frame::{failure, info, needed, position, present, publisher, rates, topic};
+use crate::{Answered, Failure, Past, PastMessage, Payload, Present, Published, RequestRates, Subscribed};
 
 /// What an `ok` carries, not interpreted yet.
 #[derive(Clone, Debug)]
@@ -20,8 +20,12 @@ pub struct Connected {
     pub user: Option<Arc<str>>,
     /// The user as one token of a topic, where a topic rule has `{user}`.
     pub user_token: Option<Arc<str>>,
+    /// What others see of the user beside the name.
+    pub info: Option<Arc<Payload>>,
     /// When its token runs out, Unix milliseconds.
     pub expires_at: Option<u64>,
+    /// How much it may ask for in a second.
+    pub rates: RequestRates,
 }
 
 impl<'b> Answer<'b> {
@@ -36,7 +40,8 @@ impl<'b> Answer<'b> {
     pub fn connected(&self) -> Result<Connected, FrameError> {
         let user = self.0.text_or_null("user")?.map(|user| Arc::from(&*user));
         let user_token = self.0.text("user_token")?.map(|token| Arc::from(&*token));
-        Ok(Connected { user, user_token, expires_at: self.0.number("expires_at")? })
+        let (info, expires_at) = (info(&self.0)?, self.0.number("expires_at")?);
+        Ok(Connected { user, user_token, info, expires_at, rates: rates(&self.0)? })
     }
 
     /// The answer to `subscribe`: the outcome of each topic in the order of the request.

@@ -2,15 +2,17 @@
 
 use super::{Answered, Past, PastMessage, Present, Published, Reply, Subscribed};
 use crate::writer::{
-    Writer, write_failure, write_from, write_identity, write_member, write_payload, write_position, write_user,
+    Writer, write_failure, write_from, write_identity, write_member, write_payload, write_position, write_rates,
+    write_user,
 };
 
 pub(crate) fn write_reply(out: &mut impl Writer, reply: &Reply) {
     match reply {
         Reply::Unsubscribed => {}
-        Reply::Connected { member, expires_at } => {
+        Reply::Connected { member, expires_at, rates } => {
             write_user(out, member);
             write_identity(out, member, *expires_at);
+            write_rates(out, rates);
         }
         Reply::Subscribed(subscribed) => write_subscribed(out, subscribed),
         Reply::SubscribedAll(outcomes) => {

@@ -6,7 +6,7 @@ mod encode;
 use std::sync::Arc;
 
 use crate::Payload;
-use crate::frame::{Failure, Member, Position};
+use crate::frame::{Failure, Member, Position, RequestRates};
 
 pub use self::decode::{Answer, Connected, Outcome};
 pub(crate) use self::encode::{write_present, write_published, write_reply};
@@ -22,6 +22,8 @@ pub enum Reply {
         member: Member,
         /// When its token expires, Unix milliseconds.
         expires_at: Option<u64>,
+        /// How much it may ask for in a second from now on.
+        rates: RequestRates,
     },
     /// One topic is subscribed.
     Subscribed(Subscribed),

@@ -43,7 +43,14 @@ fn operation<'b>(fields: &Fields<'b>) -> Result<Operation<'b>, String> {
             if instance.as_ref().is_some_and(|instance| !Connect::is_instance(instance)) {
                 return Err("field \"instance\" is not 22 to 64 letters, digits, `-` or `_`".to_owned());
             }
-            Ok(Operation::Connect(Connect { token, client, instance }))
+            let (user, password) = (fields.text(Field::User)?, fields.text(Field::Password)?);
+            match (&token, &user, &password) {
+                (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
+                    Err("a \"token\" and a \"user\" with a \"password\" do not go together".to_owned())
+                }
+                (_, Some(_), None) | (_, None, Some(_)) => Err("\"user\" and \"password\" go together".to_owned()),
+                _ => Ok(Operation::Connect(Connect { token, client, instance, user, password })),
+            }
         }
         "subscribe" => one_or_many(fields, subscribe).map(Operation::Subscribe),
         "unsubscribe" => one_or_many(fields, |item| required(item, Field::Topic)).map(Operation::Unsubscribe),

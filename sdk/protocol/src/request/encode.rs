@@ -21,10 +21,12 @@ impl Request<'_> {
             out.number_field("id", id);
         }
         match &self.operation {
-            Operation::Connect(Connect { token, client, instance }) => {
+            Operation::Connect(Connect { token, client, instance, user, password }) => {
                 write_text(out, "token", token.as_deref());
                 write_text(out, "client", client.as_deref());
                 write_text(out, "instance", instance.as_deref());
+                write_text(out, "user", user.as_deref());
+                write_text(out, "password", password.as_deref());
             }
             Operation::Subscribe(topics) => write_one_or_many(out, topics, write_subscribe),
             Operation::Unsubscribe(topics) => {

@@ -52,6 +52,10 @@ pub struct Connect<'b> {
     /// A secret that this client made up, the same on all its connections: 22 to 64 random letters, digits, `-` and `_`.
     /// Its idempotency keys belong to it, where the session has no user.
     pub instance: Option<Cow<'b, str>>,
+    /// The name of a user with a password, instead of a token.
+    pub user: Option<Cow<'b, str>>,
+    /// The password of that user.
+    pub password: Option<Cow<'b, str>>,
 }
 
 impl Connect<'_> {

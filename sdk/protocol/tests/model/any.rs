@@ -149,7 +149,7 @@ pub(crate) fn request() -> impl Strategy<Value = Entries> {
     let operation = one(vec![
         all(vec![
             kind("connect"),
-            perhaps(text_field("token")),
+            one(vec![perhaps(text_field("token")), all(vec![text_field("user"), text_field("password")])]),
             perhaps(text_field("client")),
             perhaps(field("instance", "[A-Za-z0-9_-]{22,64}".prop_map(|text| Model::text(&text)))),
         ]),

@@ -13,6 +13,8 @@ pub(crate) fn meaning(request: &Request<'_>) -> Value {
             set(&mut frame, "token", connect.token.as_deref());
             set(&mut frame, "client", connect.client.as_deref());
             set(&mut frame, "instance", connect.instance.as_deref());
+            set(&mut frame, "user", connect.user.as_deref());
+            set(&mut frame, "password", connect.password.as_deref());
             frame
         }
         Operation::Subscribe(topics) => {
