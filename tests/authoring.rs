@@ -86,10 +86,11 @@ fn configured(project: &Path, topics_and_plugins: bool) -> String {
     format!("{server}{}", own.replace("[sandbox]\n", "[sandbox]\ncache = \"cache\"\n"))
 }
 
+/// Compilers want the whole machine.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// Makes, builds, tests and loads a plugin, and tries it through a running broker.
 fn from_nothing(language: &str, source: &str, change: (&str, &str)) {
-    // Compilers want the whole machine.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder: TempDir = tempfile::tempdir().unwrap();
     let said = does(folder.path(), &["plugin", "new", "hello", "--lang", language]);
@@ -134,6 +135,34 @@ fn javascript_from_nothing_to_a_running_plugin() {
 #[test]
 fn python_from_nothing_to_a_running_plugin() {
     from_nothing("python", "src/plugin.py", ("count\"", "number\""));
+}
+
+#[test]
+fn a_plugin_in_rust_that_asks_for_roles_is_for_1_1() {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    does(folder.path(), &["plugin", "new", "hello"]);
+    let project = folder.path().join("hello");
+    let source = "use rialto_plugin::prelude::*;\n\
+        #[derive(Default)]\n\
+        pub struct Hello;\n\
+        impl Plugin for Hello {\n\
+            fn on_call(&mut self, _: &mut Context, call: Call) -> Result<Reply> {\n\
+                let is_admin = call.session.as_ref().is_some_and(|session| session.has_role(\"admin\"));\n\
+                Ok(call.reply(&is_admin)?)\n\
+            }\n\
+        }\n\
+        rialto_plugin::export!(Hello);\n";
+    std::fs::write(project.join("src/lib.rs"), source).unwrap();
+    let text = fails(&project, &["plugin", "build"]);
+    assert!(text.contains("has_role"), "a session of 1.0 has no roles: {text}");
+    let manifest = std::fs::read_to_string(project.join("Cargo.toml")).unwrap();
+    let (plain, chosen) = ("vendor/rialto-plugin\" }", "vendor/rialto-plugin\", features = [\"v1_1\"] }");
+    assert!(manifest.contains(plain));
+    std::fs::write(project.join("Cargo.toml"), manifest.replace(plain, chosen)).unwrap();
+    does(&project, &["plugin", "build"]);
+    let said = does(&project, &["plugin", "inspect", "target/plugins/hello.wasm"]);
+    assert!(said.contains("rialto:plugin/hooks@1.1.0"), "{said}");
 }
 
 #[test]

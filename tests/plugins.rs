@@ -10,3 +10,4 @@ mod letters;
 mod load;
 mod memory;
 mod recording;
+mod versions;

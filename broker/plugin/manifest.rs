@@ -7,6 +7,9 @@ pub(crate) struct Manifest {
     pub(crate) name: String,
     /// The plugin's own version, `?` when the component does not say.
     pub(crate) version: String,
+    /// The version of the plugin protocol that it says it is for.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "only components say one"))]
+    pub(crate) protocol: Option<String>,
     /// The capabilities it needs; those that its imports stand for when it does not say.
     pub(crate) needs: Vec<String>,
     /// SHA-256 of the component's file, in hexadecimal; empty for a native plugin.

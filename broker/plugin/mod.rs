@@ -6,9 +6,11 @@ mod componentize;
 #[cfg(feature = "plugins")]
 mod load;
 mod manifest;
+mod protocol;
 #[cfg(all(feature = "cli", feature = "plugins"))]
 mod replay;
 mod run;
+mod session;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 
 use rialto_plugin::Raw;
 pub(crate) use rialto_plugin::host::{Effect, SessionMessage};
-use rialto_protocol::{Member, Payload};
+use rialto_protocol::Payload;
 
 #[cfg(feature = "cli")]
 pub(crate) use self::componentize::{can_componentize, componentize};
@@ -35,6 +37,7 @@ pub(crate) use self::load::inspection::Inspection;
 #[cfg(all(feature = "cli", feature = "plugins"))]
 pub(crate) use self::load::precompile::precompile;
 pub(crate) use self::manifest::Manifest;
+pub(crate) use self::protocol::Protocol;
 #[cfg(all(feature = "cli", feature = "plugins"))]
 pub(crate) use self::replay::{Replayed, replay};
 pub(crate) use self::run::health::FailurePolicy;
@@ -47,6 +50,7 @@ pub use self::run::status::{FailureReport, PluginHealth};
 pub(crate) use self::run::status::{Status, StatusReport};
 pub(crate) use self::run::version::{Isolation, PendingReplacement, Replacement, ThreadEnded, Version};
 pub(crate) use self::run::worker::{Surroundings, spawn};
+pub(crate) use self::session::PluginSession;
 
 use self::run::hook_context::{Cause, HookHost};
 use self::run::instance::{RunningInstance, Start};
@@ -56,6 +60,9 @@ use crate::topic::Topic;
 
 /// Makes instances of a plugin: a compiled component or a native factory.
 pub(crate) trait Source: Send + Sync {
+    /// The version of the plugin protocol that it is for.
+    fn protocol(&self) -> Protocol;
+
     /// Makes an instance and calls its `start`. Returns the topics that it says it serves.
     ///
     /// # Errors
@@ -73,19 +80,19 @@ pub(crate) trait Source: Send + Sync {
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// A session has connected to a raw endpoint.
-    Connect { session: Member, endpoint: Arc<str> },
+    Connect { session: PluginSession, endpoint: Arc<str> },
     /// A session on a raw endpoint has ended.
-    Disconnect { session: Member, endpoint: Arc<str> },
+    Disconnect { session: PluginSession, endpoint: Arc<str> },
     /// A session on a raw endpoint has sent a message.
-    Message { session: Member, endpoint: Arc<str>, message: Raw },
+    Message { session: PluginSession, endpoint: Arc<str>, message: Raw },
     /// A session asks to subscribe.
-    Subscribe { session: Member, topic: Topic },
+    Subscribe { session: PluginSession, topic: Topic },
     /// A session has left.
-    Unsubscribe { session: Member, topic: Topic },
+    Unsubscribe { session: PluginSession, topic: Topic },
     /// A message was published; `hops` counts the plugins that it has come through.
-    Publish { session: Option<Member>, topic: Topic, payload: Payload, hops: u8 },
+    Publish { session: Option<PluginSession>, topic: Topic, payload: Payload, hops: u8 },
     /// A call, of a session, an API key or the embedding program.
-    Call { session: Option<Member>, topic: Option<Topic>, method: String, payload: Option<Payload> },
+    Call { session: Option<PluginSession>, topic: Option<Topic>, method: String, payload: Option<Payload> },
     /// A timer is due, of the plugin or of the instance of one topic.
     Timer { topic: Option<Topic>, name: String, payload: Option<Payload> },
 }
@@ -117,7 +124,7 @@ impl Event {
     }
 
     /// The session that caused it, if one did.
-    pub(crate) fn session(&self) -> Option<&Member> {
+    pub(crate) fn session(&self) -> Option<&PluginSession> {
         match self {
             Self::Connect { session, .. }
             | Self::Disconnect { session, .. }
@@ -132,7 +139,7 @@ impl Event {
     /// Why its hook runs.
     fn cause(&self) -> Cause {
         let raw = matches!(self, Self::Connect { .. } | Self::Disconnect { .. } | Self::Message { .. });
-        let session = self.session().map(|member| Arc::clone(&member.session));
+        let session = self.session().map(|session| Arc::clone(&session.id));
         match self {
             Self::Timer { name, .. } => Cause { timer: Some(name.clone()), ..Cause::default() },
             Self::Publish { hops, .. } => Cause { session, raw, hops: *hops, ..Cause::default() },

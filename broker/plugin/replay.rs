@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rialto_plugin::native::Limited as _;
 use rialto_plugin::recording::{self, Difference, Outcome, Player, Recording};
 use rialto_plugin::{Entry, Imports, Level, Payload, Raw, Refusal, Session};
-use rialto_protocol::Member;
+use rialto_protocol::Payload as Checked;
 
+use crate::auth::identity::{Identity, Roles, TokenDetails};
 use crate::clock::Now;
 use crate::plugin::run::convert::payload_from_guest;
 use crate::plugin::run::hook_context::{Cause, HookHost};
 use crate::plugin::run::instance::{RunningInstance, Start};
 use crate::plugin::run::recorder::{answered, failure};
-use crate::plugin::{Event, HookEffects, PluginLimits, Source};
+use crate::plugin::{Event, HookEffects, PluginLimits, PluginSession, Source};
 use crate::topic::Topic;
 use rialto_plugin::host::Exceeded;
 
@@ -87,32 +88,32 @@ fn shown(outcome: &Outcome) -> String {
 fn event_of(event: &recording::Event) -> Result<Event, String> {
     use recording::Event as Recorded;
     let topic = |name: &str| Topic::parse(name).map_err(|error| error.to_string());
-    let payload = |payload: &Payload| payload_from_guest(payload.clone()).map_err(|error| error.to_string());
     Ok(match event {
         Recorded::Start { .. } => return Err("an instance starts once".to_owned()),
         Recorded::OnConnect { session, endpoint } => {
-            Event::Connect { session: member(session), endpoint: endpoint.as_str().into() }
+            Event::Connect { session: plugin_session(session)?, endpoint: endpoint.as_str().into() }
         }
         Recorded::OnDisconnect { session, endpoint } => {
-            Event::Disconnect { session: member(session), endpoint: endpoint.as_str().into() }
+            Event::Disconnect { session: plugin_session(session)?, endpoint: endpoint.as_str().into() }
         }
         Recorded::OnMessage { session, endpoint, message } => {
-            Event::Message { session: member(session), endpoint: endpoint.as_str().into(), message: message.clone() }
+            let session = plugin_session(session)?;
+            Event::Message { session, endpoint: endpoint.as_str().into(), message: message.clone() }
         }
         Recorded::OnSubscribe { session, topic: name } => {
-            Event::Subscribe { session: member(session), topic: topic(name)? }
+            Event::Subscribe { session: plugin_session(session)?, topic: topic(name)? }
         }
         Recorded::OnUnsubscribe { session, topic: name } => {
-            Event::Unsubscribe { session: member(session), topic: topic(name)? }
+            Event::Unsubscribe { session: plugin_session(session)?, topic: topic(name)? }
         }
         Recorded::OnPublish { session, topic: name, payload: data } => Event::Publish {
-            session: session.as_ref().map(member),
+            session: session.as_ref().map(plugin_session).transpose()?,
             topic: topic(name)?,
             payload: payload(data)?,
             hops: 0,
         },
         Recorded::OnCall { session, topic: name, method, payload: data } => Event::Call {
-            session: session.as_ref().map(member),
+            session: session.as_ref().map(plugin_session).transpose()?,
             topic: name.as_deref().map(topic).transpose()?,
             method: method.clone(),
             payload: data.as_ref().map(payload).transpose()?,
@@ -123,8 +124,17 @@ fn event_of(event: &recording::Event) -> Result<Event, String> {
     })
 }
 
-fn member(session: &Session) -> Member {
-    Member { user: session.user.as_deref().map(Into::into), ..Member::anonymous(session.id.as_str()) }
+fn payload(payload: &Payload) -> Result<Checked, String> {
+    payload_from_guest(payload.clone()).map_err(|error| error.to_string())
+}
+
+/// A session as the broker had it. One without a user has neither roles nor `info`.
+fn plugin_session(session: &Session) -> Result<PluginSession, String> {
+    let info = session.info.as_ref().map(payload).transpose()?.map(Arc::new);
+    let roles = Roles::new(session.roles.iter().map(|role| role.as_str().into()).collect()).map(Arc::new);
+    let details = TokenDetails { id: None, info };
+    let identity = |user: &str| Arc::new(Identity::of_user(user.into(), roles).with_details(details));
+    Ok(PluginSession { id: session.id.as_str().into(), identity: session.user.as_deref().map(identity) })
 }
 
 /// The player, which the instance holds too.

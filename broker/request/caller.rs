@@ -8,6 +8,7 @@ use rialto_protocol::Member;
 use crate::auth::identity::Identity;
 use crate::config::ApiKey;
 use crate::identity::SessionKey;
+use crate::plugin::PluginSession;
 use crate::shares::Holder;
 use crate::shares::network::Network;
 use crate::store::KeyOwner;
@@ -46,7 +47,7 @@ impl<'c> Caller<'c> {
         }
     }
 
-    /// The session as others see it: plugins in their hooks, and subscribers where messages reveal their publisher.
+    /// The session as others see it: subscribers, where messages reveal their publisher.
     pub(crate) fn member(self) -> Option<&'c Member> {
         self.session().map(|session| &session.member)
     }
@@ -124,6 +125,15 @@ impl CallerSession {
             SessionOwner::User(identity) => Some(identity),
             SessionOwner::Nobody | SessionOwner::Instance(_) => None,
         }
+    }
+
+    /// The session as the events of plugins carry it.
+    pub(crate) fn for_plugins(&self) -> PluginSession {
+        let identity = match &self.belongs_to {
+            SessionOwner::User(identity) => Some(Arc::clone(identity)),
+            SessionOwner::Nobody | SessionOwner::Instance(_) => None,
+        };
+        PluginSession { id: Arc::clone(&self.member.session), identity }
     }
 
     /// It belongs to this user from now on.
@@ -240,6 +250,8 @@ mod tests {
             let identity = Identity::of_user("ann".into(), None);
             caller.set_identity(Arc::new(identity.with_details(TokenDetails { id: None, info: shown.clone() })));
             assert_eq!((caller.member.user.as_deref(), &caller.member.info), (Some("ann"), &shown));
+            let identity = caller.for_plugins().identity.expect("it has a user");
+            assert_eq!((&*identity.user, identity.info()), ("ann", shown.as_ref()));
         }
     }
 

@@ -26,7 +26,7 @@ impl PluginHandle {
     /// Reports to the plugin that a session has ended something; the plugin cannot refuse that.
     fn report_end(self: &Arc<Self>, broker: &Broker, event: Event, caller: &CallerSession, end: End) {
         let request = PluginRequest::new(broker, self, Some(caller.clone()), None, RequestKind::End(end));
-        self.mailbox.submit_end(Lane::of(Some(&caller.member)), event, request);
+        self.mailbox.submit_end(Lane::of(event.session()), event, request);
     }
 }
 
@@ -40,11 +40,12 @@ impl TopicLogic for PluginHandle {
     }
 
     fn connect(self: Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) -> Result<(), String> {
-        let Ok(slot) = self.mailbox.reserve(Lane::of(Some(&caller.member))) else {
+        let session = caller.for_plugins();
+        let Ok(slot) = self.mailbox.reserve(Lane::of(Some(&session))) else {
             broker.core.metrics.plugin_busy.add(1);
             return Err(busy(self.name()));
         };
-        let event = Event::Connect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
+        let event = Event::Connect { session, endpoint: Arc::clone(endpoint) };
         let kind = RequestKind::Connect { endpoint: Arc::clone(endpoint) };
         slot.fill(event, PluginRequest::new(broker, &self, Some(caller.clone()), None, kind));
         Ok(())
@@ -58,7 +59,8 @@ impl TopicLogic for PluginHandle {
         message: RawMessage,
         in_flight: InFlightGuard,
     ) -> Result<(), RawMessage> {
-        let Ok(slot) = self.mailbox.reserve(Lane::of(Some(&caller.member))) else {
+        let session = caller.for_plugins();
+        let Ok(slot) = self.mailbox.reserve(Lane::of(Some(&session))) else {
             broker.core.metrics.plugin_busy.add(1);
             return Err(message);
         };
@@ -66,22 +68,22 @@ impl TopicLogic for PluginHandle {
             RawMessage::Text(text) => Raw::Text(text),
             RawMessage::Binary(bytes) => Raw::Binary(bytes),
         };
-        let event = Event::Message { session: caller.member.clone(), endpoint: Arc::clone(endpoint), message };
+        let event = Event::Message { session, endpoint: Arc::clone(endpoint), message };
         let kind = RequestKind::Message { in_flight };
         slot.fill(event, PluginRequest::new(broker, &self, Some(caller.clone()), None, kind));
         Ok(())
     }
 
     fn disconnect(self: Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) {
-        let event = Event::Disconnect { session: caller.member.clone(), endpoint: Arc::clone(endpoint) };
+        let event = Event::Disconnect { session: caller.for_plugins(), endpoint: Arc::clone(endpoint) };
         self.report_end(broker, event, caller, End::Connection);
     }
 
     fn give_up_topic(self: Arc<Self>, broker: &Broker, topic: &Topic) {
-        for member in self.registry.members(topic) {
-            let Some(caller) = self.known_sessions.get(&member.session) else { continue };
+        for session in self.registry.members(topic) {
+            let Some(caller) = self.known_sessions.get(&session.id) else { continue };
             caller.assigned.remove(topic);
-            let event = Event::Unsubscribe { session: member, topic: topic.clone() };
+            let event = Event::Unsubscribe { session, topic: topic.clone() };
             self.report_end(broker, event, &caller, End::Ownership);
         }
     }
@@ -108,7 +110,8 @@ impl TopicLogic for PluginHandle {
     ) {
         let TopicPublish { caller, except, payload, keyed } = request;
         let (topic, from) = (entry.stream.topic().clone(), caller.member().cloned());
-        let event = Event::Publish { session: from.clone(), topic, payload: payload.clone(), hops: caller.hops() };
+        let session = caller.session().map(CallerSession::for_plugins);
+        let event = Event::Publish { session, topic, payload: payload.clone(), hops: caller.hops() };
         let key = keyed.map(|keyed| ScopedKey { keyed, place: KeyHome::Topic(Arc::clone(entry)) });
         let kind = RequestKind::Publish { entry: Arc::clone(entry), payload, from, except, responder };
         PluginRequest::new(broker, &self, caller.session().cloned(), key, kind).submit(event);
@@ -122,7 +125,7 @@ impl TopicLogic for PluginHandle {
         options: SubscribeOptions,
         responder: Responder,
     ) {
-        let event = Event::Subscribe { session: caller.member.clone(), topic: entry.stream.topic().clone() };
+        let event = Event::Subscribe { session: caller.for_plugins(), topic: entry.stream.topic().clone() };
         let kind = RequestKind::Subscribe { entry, options, responder };
         PluginRequest::new(broker, &self, Some(caller.clone()), None, kind).submit(event);
     }
@@ -134,7 +137,7 @@ impl TopicLogic for PluginHandle {
         caller: &CallerSession,
         responder: Option<Responder>,
     ) {
-        let event = Event::Unsubscribe { session: caller.member.clone(), topic: topic.clone() };
+        let event = Event::Unsubscribe { session: caller.for_plugins(), topic: topic.clone() };
         let departure = if responder.is_some() { Departure::Final } else { Departure::MayReturn };
         self.report_end(broker, event, caller, End::Subscription { topic: topic.clone(), departure, responder });
     }
@@ -149,7 +152,7 @@ impl TopicLogic for PluginHandle {
     ) {
         let CallRequest { method, payload, keyed } = question;
         let topic = entry.as_ref().map(|entry| entry.stream.topic().clone());
-        let event = Event::Call { session: caller.member().cloned(), topic, method, payload };
+        let event = Event::Call { session: caller.session().map(CallerSession::for_plugins), topic, method, payload };
         let place = match entry {
             Some(entry) => KeyHome::Topic(entry),
             None => {

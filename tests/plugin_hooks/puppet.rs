@@ -103,6 +103,13 @@ impl Plugin for Puppet {
     fn on_call(&mut self, ctx: &mut Context, call: Call) -> Result<Reply> {
         self.calls += 1;
         match call.method.as_str() {
+            "who" => {
+                let session = call.session.as_ref().ok_or_else(|| fail("nobody calls"))?;
+                let info = session.info.as_ref().map(|info| info.decode::<Value>()).transpose()?;
+                let (user, roles) = (&session.user, &session.roles);
+                let is_admin = session.has_role("admin");
+                Ok(call.reply(&json!({"user": user, "roles": roles, "is_admin": is_admin, "info": info}))?)
+            }
             "memory" => Ok(call.reply(&json!({"calls": self.calls, "topic": self.topic}))?),
             _ => {
                 let read = follow(ctx, &call.data::<Vec<Step>>()?)?;

@@ -1,10 +1,35 @@
 //! Sessions as plugins see and move them.
 
 use rialto::Codec;
+use rialto::config::Permission;
 use serde_json::{Value, json};
 
 use crate::plugin_hooks::puppet::{id, running, steps, subscribed};
 use crate::support::eventually;
+use crate::support::token::{auth, token_of};
+
+#[tokio::test]
+async fn a_native_plugin_is_told_roles_and_info() {
+    let running = running(|settings, _| {
+        settings.auth = Some(auth(true));
+        settings.topics[0].call = Some(Permission::parse(["anyone"]).unwrap());
+    });
+    let who = json!({"type": "call", "topic": "p.a", "method": "who"});
+    for codec in Codec::ALL {
+        let mut client = running.client(codec).await;
+        let nobody = json!({"user": null, "roles": [], "is_admin": false, "info": null});
+        assert_eq!(client.ok(who.clone()).await["data"], nobody);
+        let info = json!({"name": "Ann", "since": 2026});
+        let token = token_of("ann", json!({"roles": ["staff", "admin"], "info": info}));
+        client.ok(json!({"type": "connect", "token": token})).await;
+        let ann = json!({"user": "ann", "roles": ["admin", "staff"], "is_admin": true, "info": info});
+        assert_eq!(client.ok(who.clone()).await["data"], ann);
+        // A token of the same user with another role takes the place of the first.
+        client.ok(json!({"type": "connect", "token": token_of("ann", json!({"roles": ["guest"]}))})).await;
+        let ann = json!({"user": "ann", "roles": ["guest"], "is_admin": false, "info": null});
+        assert_eq!(client.ok(who.clone()).await["data"], ann);
+    }
+}
 
 #[tokio::test]
 async fn a_plugin_lists_who_is_on_its_topics() {

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use rialto::config::{Config, PluginConfig, TopicRule};
+use rialto::config::{Config, Permission, PluginConfig, TopicRule};
 use rialto::topic::Pattern;
 use rialto::{Broker, Builder};
 use serde_json::{Value, json};
@@ -27,18 +27,27 @@ impl Hosted {
 
     /// With other limits of the broker and of the plugin.
     pub(crate) fn with(change: impl FnOnce(&mut Config, &mut PluginConfig)) -> Self {
-        Self::built(change, |builder| builder)
+        Self::built(hostile(), change, |builder| builder)
+    }
+
+    /// With another plugin under its name.
+    #[allow(dead_code, reason = "no bench does")]
+    pub(crate) fn of(wasm: &[u8], change: impl FnOnce(&mut Config, &mut PluginConfig)) -> Self {
+        Self::built(wasm, change, |builder| builder)
     }
 
     /// With a compiler in a process of its own, as the binary has it.
     #[allow(dead_code, reason = "a bench does")]
     pub(crate) fn compiled_by(program: &Path, change: impl FnOnce(&mut Config, &mut PluginConfig)) -> Self {
-        Self::built(change, |builder| builder.compiler(program))
+        Self::built(hostile(), change, |builder| builder.compiler(program))
     }
 
-    fn built(change: impl FnOnce(&mut Config, &mut PluginConfig), tell: impl FnOnce(Builder) -> Builder) -> Self {
-        static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
-        let folder = folder(COMPONENT.get_or_init(component::hostile));
+    fn built(
+        wasm: &[u8],
+        change: impl FnOnce(&mut Config, &mut PluginConfig),
+        tell: impl FnOnce(Builder) -> Builder,
+    ) -> Self {
+        let folder = folder(wasm);
         let change = |config: &mut Config| {
             let mut plugin = PluginConfig { path: folder.path().join("plugin.wasm"), ..PluginConfig::default() };
             change(config, &mut plugin);
@@ -98,6 +107,11 @@ pub(crate) fn call(letter: char) -> Value {
     json!({"type": "call", "topic": "hostile.a", "method": letter.to_string()})
 }
 
+fn hostile() -> &'static [u8] {
+    static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
+    COMPONENT.get_or_init(component::hostile)
+}
+
 fn folder(wasm: &[u8]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("plugin.wasm"), wasm).unwrap();
@@ -106,6 +120,14 @@ fn folder(wasm: &[u8]) -> TempDir {
 
 fn own(config: &mut Config, plugin: PluginConfig) {
     let pattern = Pattern::parse("hostile.>").unwrap();
-    config.topics.insert(0, TopicRule { pattern, plugin: Some("hostile".to_owned()), ..TopicRule::default() });
+    config.topics.insert(
+        0,
+        TopicRule {
+            pattern,
+            plugin: Some("hostile".to_owned()),
+            call: Some(Permission::parse(["anyone"]).expect("a permission")),
+            ..TopicRule::default()
+        },
+    );
     config.plugins.insert("hostile".to_owned(), plugin);
 }

@@ -53,7 +53,7 @@ fn a_core_module_that_does_not_fit_is_refused_with_what_is_missing() {
     let without = source("empty").replace("hooks@1.0.0#on-call", "hooks@1.0.0#on-fall");
     says(&refused(&module(&without)), &["does not fit the world", "on-call"]);
     let newer = source("empty").replace("hooks@1.0.0", "hooks@2.0.0");
-    says(&refused(&module(&newer)), &["version 2.0.0 of the protocol", "this is 1.0.0"]);
+    says(&refused(&module(&newer)), &["version 2.0.0 of the protocol", "this broker has 1.0.0 and 1.1.0"]);
     let typed = source("empty").replace("#start\") (param i32", "#start\") (param i64");
     says(&refused(&module(&typed)), &["does not fit the world", "start"]);
 }

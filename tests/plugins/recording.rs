@@ -28,7 +28,7 @@ async fn recorded(folder: &Path, letters: &[char]) -> Vec<PathBuf> {
     files
 }
 
-fn replay(file: &Path, component: &Path) -> (bool, String) {
+pub(super) fn replay(file: &Path, component: &Path) -> (bool, String) {
     let mut command = Command::new(RIALTO);
     command.args(["plugin", "replay"]).arg(file).arg("--component").arg(component);
     let Output { status, stdout, stderr } = command.output().unwrap();

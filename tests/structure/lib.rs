@@ -324,6 +324,19 @@ fn the_layers_in_the_architecture_are_those_enforced_here() {
     assert_eq!(printed, layers, "broker/ARCHITECTURE.md must print:\n\n{}\n", layers.join("\n"));
 }
 
+/// The published versions of the plugin protocol, and the FNV-1a hash of the text of each.
+const FROZEN: [(&str, u64); 1] = [("sdk/plugin/wit/v1/plugin.wit", 0x24bc_9a75_268e_25e6)];
+
+#[test]
+fn published_versions_of_the_plugin_protocol_do_not_change() {
+    for (path, hash) in FROZEN {
+        let text = std::fs::read(root().join(path)).unwrap();
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        let found = text.iter().fold(0xcbf2_9ce4_8422_2325, step);
+        assert_eq!(found, hash, "{path} is frozen: what is new goes into the draft beside it");
+    }
+}
+
 #[test]
 fn documents_have_short_lines() {
     let written = |path: &String| path.ends_with(".md") && path != "tests/autobahn/RESULTS.md";

@@ -5,9 +5,19 @@ use wit_parser::Resolve;
 
 use super::place::root;
 
-/// The world that the broker hosts.
+/// The world of version 1.0, which the broker hosts.
 pub(crate) fn world() -> String {
-    std::fs::read_to_string(root().join("sdk/plugin/wit/v1/plugin.wit")).expect("the world is there")
+    world_in("v1")
+}
+
+/// The world of version 1.1, a draft, which it hosts too.
+pub(crate) fn world_1_1() -> String {
+    world_in("v1_1")
+}
+
+fn world_in(folder: &str) -> String {
+    let path = root().join("sdk/plugin/wit").join(folder).join("plugin.wit");
+    std::fs::read_to_string(path).expect("the world is there")
 }
 
 /// A module of `tests/plugins`.
@@ -34,6 +44,11 @@ pub(crate) fn component(wat: &str, wit: &str) -> Vec<u8> {
 /// The plugin that does whatever it is told to.
 pub(crate) fn hostile() -> Vec<u8> {
     component(&source("hostile"), &world())
+}
+
+/// The plugin for version 1.1 that says what it is told of its caller.
+pub(crate) fn roles() -> Vec<u8> {
+    component(&source("roles"), &world_1_1())
 }
 
 /// The plugin that agrees to everything, with more in its module.

@@ -11,6 +11,7 @@ use super::new::write;
 static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sdk/plugin/src");
 static PROTOCOL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sdk/protocol/src");
 const WIT: &str = include_str!("../../../sdk/plugin/wit/v1/plugin.wit");
+const WIT_1_1: &str = include_str!("../../../sdk/plugin/wit/v1_1/plugin.wit");
 const README: &str = include_str!("../../../sdk/plugin/README.md");
 const MANIFEST: &str = include_str!("../../../sdk/plugin/Cargo.toml");
 const PROTOCOL_MANIFEST: &str = include_str!("../../../sdk/protocol/Cargo.toml");
@@ -24,6 +25,7 @@ pub(super) fn write_sdk(vendor: &Path) -> Result<()> {
     let folder = vendor.join("rialto-plugin");
     write_all(&SDK, &folder.join("src"))?;
     write(&folder.join("wit/v1/plugin.wit"), WIT)?;
+    write(&folder.join("wit/v1_1/plugin.wit"), WIT_1_1)?;
     write(&folder.join("README.md"), README)?;
     write(&folder.join("Cargo.toml"), standalone(MANIFEST, WORKSPACE)?.replace("../protocol", "../rialto-protocol"))?;
     let folder = vendor.join("rialto-protocol");

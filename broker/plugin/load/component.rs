@@ -5,17 +5,14 @@ use std::collections::BTreeSet;
 
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload as Section};
 
-use crate::plugin::LoadError;
+use crate::plugin::protocol::{HOOKS, PACKAGE};
+use crate::plugin::{LoadError, Protocol};
 
-/// The package of the plugin protocol's interfaces, and the version that this host implements.
-const PACKAGE: &str = "rialto:plugin/";
-const VERSION: &str = "1.0.0";
+/// The major version of the protocol: a component may import interfaces of any minor version.
+const MAJOR: &str = "1";
 
 /// The interfaces that plugins may import.
 const IMPORTS: [&str; 6] = ["messages", "sessions", "state", "system", "timers", "types"];
-
-/// The interface that every plugin exports.
-pub(in crate::plugin) const HOOKS: &str = "rialto:plugin/hooks@1.0.0";
 
 /// The most names that an error lists, and the most characters of each.
 const NAMES_MAX: usize = 5;
@@ -104,41 +101,51 @@ impl ComponentShape {
         self.imports.iter().any(|import| interface_of(import) == Some(interface))
     }
 
-    /// Checks by name that it imports nothing but the protocol's interfaces and exports the hooks.
+    /// The version of the protocol whose hooks it exports: the newest, if there are several.
+    fn exported(&self) -> Option<Protocol> {
+        self.exports.iter().filter_map(|export| Protocol::of_export(export, self.is_module)).max()
+    }
+
+    /// The version of the protocol that it is for; the oldest where it does not say.
+    pub(in crate::plugin) fn protocol(&self) -> Protocol {
+        self.exported().unwrap_or(Protocol::V1_0)
+    }
+
+    /// Checks by name that it imports nothing but the protocol's interfaces and exports the hooks of a version. Returns
+    /// that version.
     ///
     /// # Errors
     /// [`LoadError::World`] names the foreign import or the missing export, and how to build the plugin without it.
-    pub(in crate::plugin) fn check(&self) -> Result<(), LoadError> {
-        let is_hook = |export: &&String| match self.is_module {
-            true => export.strip_prefix(HOOKS).is_some_and(|rest| rest.starts_with('#')),
-            false => *export == HOOKS,
-        };
-        let has_hooks = self.exports.iter().any(|export| is_hook(&export));
-        let other = self.exports.iter().find_map(|export| export.strip_prefix("rialto:plugin/hooks@"));
-        if let Some(version) = other.filter(|_| !has_hooks).map(|rest| rest.split('#').next().unwrap_or_default()) {
-            let version = printable(version, NAME_CHARS_MAX);
-            return Err(LoadError::World(format!("it is for version {version} of the protocol, this is {VERSION}")));
+    pub(in crate::plugin) fn check(&self) -> Result<Protocol, LoadError> {
+        let exported = self.exported();
+        let wrong = |text: String| Err(LoadError::World(self.protocol(), text));
+        let other = self.exports.iter().find_map(|export| export.strip_prefix(HOOKS));
+        if let Some(other) = other.filter(|_| exported.is_none()) {
+            let version = printable(other.split('#').next().unwrap_or_default(), NAME_CHARS_MAX);
+            let known = Protocol::ALL.map(Protocol::version).join(" and ");
+            return wrong(format!("it is for version {version} of the protocol, this broker has {known}"));
         }
         let foreign = self.imports.iter().filter(|import| interface_of(import).is_none());
         let foreign: Vec<&str> = foreign.map(String::as_str).collect();
         if !foreign.is_empty() {
-            return Err(LoadError::World(format!("it imports {}{}", list(&foreign), advice(&foreign))));
+            return wrong(format!("it imports {}{}", list(&foreign), advice(&foreign)));
         }
-        if has_hooks {
-            return Ok(());
+        if let Some(protocol) = exported {
+            return Ok(protocol);
         }
         let what = if self.is_module { "a core module" } else { "a component" };
         let exports: Vec<&str> = self.exports.iter().map(String::as_str).collect();
         let exports = if exports.is_empty() { "nothing".to_owned() } else { list(&exports) };
+        let hooks = Protocol::V1_0.hooks();
         let advice = "in Rust `rialto_plugin::export!(YourPlugin);` exports the hooks";
-        Err(LoadError::World(format!("it is {what} that exports no hooks ({HOOKS}) but {exports}; {advice}")))
+        wrong(format!("it is {what} that exports no hooks ({hooks}) but {exports}; {advice}"))
     }
 }
 
 /// The protocol interface that an import names.
 fn interface_of(import: &str) -> Option<&str> {
     let (interface, version) = import.strip_prefix(PACKAGE)?.split_once('@')?;
-    (IMPORTS.contains(&interface) && version.split('.').next() == VERSION.split('.').next()).then_some(interface)
+    (IMPORTS.contains(&interface) && version.split('.').next() == Some(MAJOR)).then_some(interface)
 }
 
 /// How to build a plugin without these imports.

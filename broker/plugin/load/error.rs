@@ -1,6 +1,7 @@
 //! Errors of loading a plugin, in words for the operator.
 
 use super::component::printable;
+use crate::plugin::Protocol;
 
 /// Why a plugin cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -9,8 +10,8 @@ pub(crate) enum LoadError {
     #[error("not a WebAssembly component: {0}")]
     NotAComponent(String),
     /// It is WebAssembly, but not for this plugin world.
-    #[error("does not fit the world rialto:plugin/plugin@1.0.0: {0}")]
-    World(String),
+    #[error("does not fit the world rialto:plugin/plugin@{0}: {1}")]
+    World(Protocol, String),
     /// It needs a capability that does not exist or is not granted.
     #[error("{0}")]
     Needs(String),
@@ -27,13 +28,13 @@ pub(crate) enum LoadError {
 
 impl LoadError {
     /// An error of the engine, made printable: it may repeat text of the component.
-    pub(in crate::plugin) fn world(error: &wasmtime::Error) -> Self {
-        Self::World(printable_lines(&format!("{error:#}")))
+    pub(in crate::plugin) fn world(protocol: Protocol, error: &wasmtime::Error) -> Self {
+        Self::World(protocol, printable_lines(&format!("{error:#}")))
     }
 
     /// Why a core module cannot be made a component.
-    pub(in crate::plugin) fn world_of_module(text: &str) -> Self {
-        Self::World(format!("this core module cannot be made a component: {}", printable_lines(text)))
+    pub(in crate::plugin) fn world_of_module(protocol: Protocol, text: &str) -> Self {
+        Self::World(protocol, format!("this core module cannot be made a component: {}", printable_lines(text)))
     }
 
     pub(in crate::plugin) fn compile(text: &str) -> Self {

@@ -32,15 +32,17 @@ impl Inspection {
     /// [`LoadError`] for a file that is not WebAssembly, cut off or damaged.
     pub(crate) fn of(wasm: &[u8]) -> Result<Self, LoadError> {
         let shape = ComponentShape::read(wasm)?;
+        let manifest = Manifest::read(wasm, &shape);
+        let fitting = shape.check().and_then(|protocol| manifest.check_protocol(protocol));
         let mut inspection = Self {
-            manifest: Manifest::read(wasm, &shape),
+            manifest,
             is_module: shape.is_module,
             imports: shape.imports(),
             exports: shape.exports(),
             memory_bytes: 0,
             code_bytes: 0,
             data_bytes: 0,
-            fault: shape.check().err().map(|error| error.to_string()),
+            fault: fitting.err().map(|error| error.to_string()),
         };
         inspection.measure(wasm);
         Ok(inspection)

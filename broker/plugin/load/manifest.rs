@@ -10,12 +10,12 @@ use sha2::{Digest, Sha256};
 use wasmparser::{Parser, Payload as Section};
 
 use super::component::{ComponentShape, printable};
-use crate::plugin::{LoadError, Manifest};
+use crate::plugin::{LoadError, Manifest, Protocol};
 
 /// The custom section into which the SDK writes the manifest.
 const SECTION: &str = "rialto:manifest";
 
-/// The most characters of a component's name, and of one capability.
+/// The most characters of a component's name and versions, and of one capability.
 const NAME_CHARS_MAX: usize = 64;
 const NEED_CHARS_MAX: usize = 300;
 
@@ -26,6 +26,7 @@ const NEEDS_MAX: usize = 1_000;
 struct ManifestText {
     name: String,
     version: String,
+    protocol: Option<String>,
     needs: Option<Vec<String>>,
 }
 
@@ -41,9 +42,24 @@ impl Manifest {
         for byte in Sha256::digest(wasm) {
             write!(hash, "{byte:02x}").expect("writing into memory does not fail");
         }
+        let short = |text: &str| printable(text, NAME_CHARS_MAX);
+        let protocol = text.as_ref().and_then(|text| text.protocol.as_deref()).map(short);
         let (name, version) = text.map_or(("unnamed".to_owned(), "?".to_owned()), |text| (text.name, text.version));
-        let (name, version) = (printable(&name, NAME_CHARS_MAX), printable(&version, NAME_CHARS_MAX));
-        Self { name, version, needs, hash, bytes: wasm.len() }
+        Self { name: short(&name), version: short(&version), protocol, needs, hash, bytes: wasm.len() }
+    }
+
+    /// Checks that it is for the version of the protocol whose hooks the component exports, if it says one.
+    ///
+    /// # Errors
+    /// [`LoadError::World`] with both versions.
+    pub(in crate::plugin) fn check_protocol(&self, exported: Protocol) -> Result<(), LoadError> {
+        match &self.protocol {
+            Some(named) if named != exported.version() => {
+                let text = format!("its manifest is for version \"{named}\" of the protocol, its hooks for {exported}");
+                Err(LoadError::World(exported, text))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Its capabilities as the plugin of this name: all it needs, if they are granted.
@@ -137,6 +153,23 @@ mod tests {
         let expected = "needs \"publish a.b\", which is not granted; in [plugin.x]: \
                         grants = [\"state\", \"publish b\", \"publish a.b\"]";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_manifest_for_another_version_than_the_hooks_is_refused() {
+        let named = |protocol: &str| read(Some(&format!(r#"{{"name":"a","version":"1","protocol":"{protocol}"}}"#)));
+        assert!(read(None).check_protocol(Protocol::V1_1).is_ok());
+        assert!(read(Some(r#"{"name":"a","version":"1"}"#)).check_protocol(Protocol::V1_1).is_ok());
+        assert!(named("1.0.0").check_protocol(Protocol::V1_0).is_ok());
+        assert!(named("1.1.0").check_protocol(Protocol::V1_1).is_ok());
+        for (protocol, exported) in [("9.9.9", Protocol::V1_0), ("1.1.0", Protocol::V1_0), ("1.0.0", Protocol::V1_1)] {
+            let text = named(protocol).check_protocol(exported).expect_err("another version").to_string();
+            let expected = format!(
+                "does not fit the world rialto:plugin/plugin@{exported}: its manifest is for version \"{protocol}\" of \
+                 the protocol, its hooks for {exported}"
+            );
+            assert_eq!(text, expected);
+        }
     }
 
     #[test]

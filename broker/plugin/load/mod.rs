@@ -21,11 +21,12 @@ use wasmtime::component::{HasSelf, Linker};
 
 use self::component::ComponentShape;
 use self::engine_settings::MemoryReservation;
+use super::run::bindings::{v1_0, v1_1};
 use super::run::deadline::DeadlineClock;
+use super::run::hooks::World;
 use super::run::imports::GuestData;
-use super::run::imports::bindings::{Plugin, PluginPre};
 use super::run::sandbox::Sandbox;
-use super::{Compiler, LoadError, Manifest};
+use super::{Compiler, LoadError, Manifest, Protocol};
 
 /// A component that passed every check.
 pub(crate) struct Loaded {
@@ -39,9 +40,31 @@ pub(crate) struct Loaded {
 pub(crate) struct Host {
     engine: Engine,
     reservation: MemoryReservation,
-    linker: Linker<GuestData>,
+    linkers: Linkers,
     deadlines: Arc<DeadlineClock>,
     compiler: Arc<Compiler>,
+}
+
+/// What components of each version of the protocol may import.
+struct Linkers {
+    v1_0: Linker<GuestData>,
+    v1_1: Linker<GuestData>,
+}
+
+impl Linkers {
+    fn new(engine: &Engine) -> wasmtime::Result<Self> {
+        let (mut v1_0, mut v1_1) = (Linker::new(engine), Linker::new(engine));
+        v1_0::Plugin::add_to_linker::<_, HasSelf<_>>(&mut v1_0, |guest: &mut GuestData| guest)?;
+        v1_1::Plugin::add_to_linker::<_, HasSelf<_>>(&mut v1_1, |guest: &mut GuestData| guest)?;
+        Ok(Self { v1_0, v1_1 })
+    }
+
+    fn of(&self, protocol: Protocol) -> &Linker<GuestData> {
+        match protocol {
+            Protocol::V1_0 => &self.v1_0,
+            Protocol::V1_1 => &self.v1_1,
+        }
+    }
 }
 
 impl Host {
@@ -52,11 +75,9 @@ impl Host {
     pub(crate) fn new(compiler: Arc<Compiler>, reservation: MemoryReservation) -> Result<Self, LoadError> {
         let system = |error: &dyn fmt::Display| LoadError::System(format!("no WebAssembly engine: {error}"));
         let engine = engine_settings::engine(reservation).map_err(|error| system(&error))?;
-        let mut linker = Linker::new(&engine);
-        Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut GuestData| guest)
-            .map_err(|error| system(&error))?;
+        let linkers = Linkers::new(&engine).map_err(|error| system(&error))?;
         let deadlines = DeadlineClock::spawn(&engine).map_err(|error| system(&error))?;
-        Ok(Self { engine, reservation, linker, deadlines, compiler })
+        Ok(Self { engine, reservation, linkers, deadlines, compiler })
     }
 
     /// Compiles a component or core module on `threads` threads and checks its capabilities, imports and exports. None of
@@ -72,15 +93,16 @@ impl Host {
         threads: usize,
     ) -> Result<Loaded, LoadError> {
         let shape = ComponentShape::read(wasm)?;
-        shape.check()?;
+        let protocol = shape.check()?;
         let manifest = Manifest::read(wasm, &shape);
+        manifest.check_protocol(protocol)?;
         let may = manifest.check(name, grants)?;
         let component = self.compiler.component((&self.engine, self.reservation), wasm, &manifest.hash, threads)?;
-        let world = |error: wasmtime::Error| LoadError::world(&error);
-        let pre = self.linker.instantiate_pre(&component).map_err(world)?;
-        self::type_check::check(&self.engine, &component).map_err(world)?;
-        let pre = PluginPre::new(pre).map_err(world)?;
-        let sandbox = Sandbox::new(pre, Arc::clone(&self.deadlines));
+        let misfit = |error: wasmtime::Error| LoadError::world(protocol, &error);
+        let component_with_imports = self.linkers.of(protocol).instantiate_pre(&component).map_err(misfit)?;
+        self::type_check::check(&self.engine, &component, protocol).map_err(misfit)?;
+        let world = World::new(protocol, component_with_imports).map_err(misfit)?;
+        let sandbox = Sandbox::new(world, Arc::clone(&self.deadlines));
         Ok(Loaded { manifest, may, sandbox })
     }
 }

@@ -13,8 +13,9 @@ use crate::plugin::componentize::componentize;
 pub(crate) fn precompile(wasm: &[u8], reservation: MemoryReservation) -> Result<Vec<u8>, LoadError> {
     let engine = engine_settings::engine(reservation)
         .map_err(|error| LoadError::System(format!("no WebAssembly engine: {error}")))?;
-    let compiled = if ComponentShape::read(wasm)?.is_module {
-        let component = componentize(wasm).map_err(|error| LoadError::world_of_module(&error))?;
+    let shape = ComponentShape::read(wasm)?;
+    let compiled = if shape.is_module {
+        let component = componentize(wasm).map_err(|error| LoadError::world_of_module(shape.protocol(), &error))?;
         engine.precompile_component(&component)
     } else {
         engine.precompile_component(wasm)

@@ -14,7 +14,7 @@ use super::registry::PluginRegistry;
 use super::status::Status;
 use crate::clock::Now;
 use crate::identity;
-use crate::plugin::{HookEffects, PluginLimits};
+use crate::plugin::{HookEffects, PluginLimits, Protocol};
 use crate::store::{KeptTimer, StateEntry, StoreError, Writes};
 use crate::topic::Topic;
 
@@ -35,6 +35,8 @@ pub(in crate::plugin) struct InstanceEnv {
     pub(in crate::plugin) registry: Arc<PluginRegistry>,
     pub(in crate::plugin) status: Arc<Status>,
     pub(in crate::plugin) limits: PluginLimits,
+    /// The version of the protocol that the plugin is for.
+    pub(in crate::plugin) protocol: Protocol,
 }
 
 /// The host of an instance's hooks: answers their calls, and keeps their effects back until they are taken.
@@ -115,7 +117,8 @@ impl HostEnvironment for InstanceEnv {
         visit: &mut dyn FnMut(Session) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let pages = self.registry.open();
-        pages.members(topic, after).take(limit).try_for_each(|member| visit(session_to_guest(member)))
+        let mut members = pages.members(topic, after).take(limit);
+        members.try_for_each(|member| visit(session_to_guest(member, self.protocol)))
     }
 
     fn member_count(&self, topic: &Topic) -> usize {

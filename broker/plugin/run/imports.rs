@@ -2,21 +2,9 @@
 
 use rialto_plugin::{Imports, Level, Refusal};
 
+use super::bindings::v1_0::rialto::plugin::{messages, state, system, timers, types};
 use super::hook_context::HookHost;
 use super::memory::Memory;
-
-/// The code that wasmtime makes of the WIT files.
-pub(in crate::plugin) mod bindings {
-    #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from sdk/plugin/wit")]
-
-    wasmtime::component::bindgen!({
-        path: "sdk/plugin/wit/v1",
-        world: "plugin",
-        imports: { default: trappable },
-    });
-}
-
-use bindings::rialto::plugin::{messages, sessions, state, system, timers, types};
 
 /// What an instance's store holds.
 pub(in crate::plugin) struct GuestData {
@@ -34,15 +22,13 @@ impl GuestData {
         }
     }
 
-    fn ask_for<T>(
+    fn ask_for<T, R: From<Refusal>>(
         &mut self,
         ask: impl FnOnce(&dyn Imports) -> Result<T, Refusal>,
-    ) -> wasmtime::Result<Result<T, types::Refusal>> {
+    ) -> wasmtime::Result<Result<T, R>> {
         Ok(self.ask(ask)?.map_err(Into::into))
     }
 }
-
-impl types::Host for GuestData {}
 
 impl messages::Host for GuestData {
     fn publish(
@@ -63,33 +49,59 @@ impl messages::Host for GuestData {
     }
 }
 
-impl sessions::Host for GuestData {
-    fn members(
-        &mut self,
-        topic: String,
-        after: Option<String>,
-        limit: u32,
-    ) -> wasmtime::Result<Result<Vec<types::Session>, types::Refusal>> {
-        let listed = self.ask_for(|host| host.sessions(&topic, after.as_deref(), limit))?;
-        Ok(listed.map(|sessions| sessions.into_iter().map(Into::into).collect()))
-    }
+/// The interfaces that each version has in its own form.
+macro_rules! own_interfaces {
+    ($version:ident) => {
+        const _: () = {
+            use super::bindings::$version::rialto::plugin::{sessions, types};
 
-    fn count(&mut self, topic: String) -> wasmtime::Result<Result<u64, types::Refusal>> {
-        self.ask_for(|host| host.session_count(&topic))
-    }
+            impl types::Host for GuestData {}
 
-    fn subscribe(&mut self, session: String, topic: String) -> wasmtime::Result<Result<(), types::Refusal>> {
-        self.ask_for(|host| host.subscribe(&session, &topic))
-    }
+            impl sessions::Host for GuestData {
+                fn members(
+                    &mut self,
+                    topic: String,
+                    after: Option<String>,
+                    limit: u32,
+                ) -> wasmtime::Result<Result<Vec<types::Session>, types::Refusal>> {
+                    let listed = self.ask_for(|host| host.sessions(&topic, after.as_deref(), limit))?;
+                    Ok(listed.map(|sessions| sessions.into_iter().map(Into::into).collect()))
+                }
 
-    fn unsubscribe(&mut self, session: String, topic: String) -> wasmtime::Result<Result<(), types::Refusal>> {
-        self.ask_for(|host| host.unsubscribe(&session, &topic))
-    }
+                fn count(&mut self, topic: String) -> wasmtime::Result<Result<u64, types::Refusal>> {
+                    self.ask_for(|host| host.session_count(&topic))
+                }
 
-    fn disconnect(&mut self, session: String, reason: String) -> wasmtime::Result<Result<(), types::Refusal>> {
-        self.ask_for(|host| host.disconnect(&session, &reason))
-    }
+                fn subscribe(
+                    &mut self,
+                    session: String,
+                    topic: String,
+                ) -> wasmtime::Result<Result<(), types::Refusal>> {
+                    self.ask_for(|host| host.subscribe(&session, &topic))
+                }
+
+                fn unsubscribe(
+                    &mut self,
+                    session: String,
+                    topic: String,
+                ) -> wasmtime::Result<Result<(), types::Refusal>> {
+                    self.ask_for(|host| host.unsubscribe(&session, &topic))
+                }
+
+                fn disconnect(
+                    &mut self,
+                    session: String,
+                    reason: String,
+                ) -> wasmtime::Result<Result<(), types::Refusal>> {
+                    self.ask_for(|host| host.disconnect(&session, &reason))
+                }
+            }
+        };
+    };
 }
+
+own_interfaces!(v1_0);
+own_interfaces!(v1_1);
 
 impl timers::Host for GuestData {
     fn set_timer(

@@ -7,12 +7,11 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rialto_protocol::Member;
 use rustc_hash::FxHashMap;
 
 use super::version::Replacement;
 use crate::collections::fair_queue::FairQueue;
-use crate::plugin::{Done, Event, HookError};
+use crate::plugin::{Done, Event, HookError, PluginSession};
 use crate::shares::is_used_up;
 
 /// A request that waits in the mailbox with its event, on the plugin's thread from its turn on.
@@ -135,10 +134,10 @@ enum Then {
 }
 
 impl Lane {
-    pub(crate) fn of(member: Option<&Member>) -> Self {
-        match member {
-            Some(Member { user: Some(user), .. }) => Self::User(Arc::clone(user)),
-            Some(Member { session, user: None, .. }) => Self::Session(Arc::clone(session)),
+    pub(crate) fn of(session: Option<&PluginSession>) -> Self {
+        match session {
+            Some(PluginSession { identity: Some(identity), .. }) => Self::User(Arc::clone(&identity.user)),
+            Some(PluginSession { id, identity: None }) => Self::Session(Arc::clone(id)),
             None => Self::Trusted,
         }
     }
@@ -332,8 +331,8 @@ mod tests {
         }
     }
 
-    fn member(session: &str) -> Member {
-        Member::anonymous(session)
+    fn member(session: &str) -> PluginSession {
+        PluginSession::anonymous(session)
     }
 
     fn event(session: &str) -> Event {
@@ -348,7 +347,7 @@ mod tests {
     /// The sessions of the events that wait, in the order in which they come.
     fn order(jobs: &Jobs) -> Vec<String> {
         let next = || match jobs.next(Some(Duration::ZERO)) {
-            Work::Job(Job { event: Event::Unsubscribe { session, .. }, .. }) => Some(session.session.to_string()),
+            Work::Job(Job { event: Event::Unsubscribe { session, .. }, .. }) => Some(session.id.to_string()),
             _ => None,
         };
         std::iter::from_fn(next).collect()

@@ -1,12 +1,16 @@
 //! Running plugins: the thread, the mailbox and the instances of each, and what a hook may do.
 
 #[cfg(feature = "plugins")]
+pub(super) mod bindings;
+#[cfg(feature = "plugins")]
 mod bound_types;
 pub(super) mod convert;
 #[cfg(feature = "plugins")]
 pub(super) mod deadline;
 pub(super) mod health;
 pub(super) mod hook_context;
+#[cfg(feature = "plugins")]
+pub(super) mod hooks;
 #[cfg(feature = "plugins")]
 pub(super) mod imports;
 pub(super) mod instance;

@@ -4,13 +4,16 @@
 use std::any::type_name;
 
 use rialto_plugin::native::{self, Interrupted, Limited};
-use rialto_plugin::{Call, Config, Context, Error, Message, Plugin, Timer};
+use rialto_plugin::{Call, Config, Context, Error, Message, Plugin, Session, Timer};
 
-use super::convert::{payload_to_guest, session_to_guest};
+use super::convert::{self, payload_to_guest};
 use super::hook_context::{Cause, HookHost};
 use super::instance::{HookReturn, RunningInstance, Start};
 use crate::clock::Now;
-use crate::plugin::{Event, Failed, Manifest, PluginLimits, Source};
+use crate::plugin::{Event, Failed, Manifest, PluginLimits, PluginSession, Protocol, Source};
+
+/// The version of the protocol that native plugins have: the newest.
+const PROTOCOL: Protocol = Protocol::V1_1;
 
 /// A native plugin: makes its instances.
 pub(crate) struct Native<P> {
@@ -31,11 +34,16 @@ impl<P: Plugin + Send> Native<P> {
     /// What is known of it without a file.
     pub(crate) fn manifest() -> Manifest {
         let name = type_name::<P>().to_owned();
-        Manifest { name, version: "native".to_owned(), needs: Vec::new(), hash: String::new(), bytes: 0 }
+        let (protocol, needs, hash) = (None, Vec::new(), String::new());
+        Manifest { name, version: "native".to_owned(), protocol, needs, hash, bytes: 0 }
     }
 }
 
 impl<P: Plugin + Send> Source for Native<P> {
+    fn protocol(&self) -> Protocol {
+        PROTOCOL
+    }
+
     fn start(
         &self,
         host: Box<dyn HookHost>,
@@ -88,6 +96,10 @@ fn guarded<T>(
         (Interrupted::Panicked(text), None) => Failed::Trap(text),
         (Interrupted::Over, None) => Failed::Trap("ended".to_owned()),
     })
+}
+
+fn session_to_guest(session: &PluginSession) -> Session {
+    convert::session_to_guest(session, PROTOCOL)
 }
 
 fn invoke<P: Plugin>(plugin: &mut P, ctx: &mut Context<'_>, event: &Event) -> Result<HookReturn, Error> {

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use rialto_protocol::Member;
-
+use crate::plugin::PluginSession;
 use crate::store::{Batch, Key, KeyRecord, Scope, StateEntry};
 use crate::topic::Topic;
 
@@ -19,7 +18,7 @@ pub(crate) enum MembershipChange {
     /// A session has joined a topic.
     Joined { topic: Topic, session: Arc<str> },
     /// A session has left a topic.
-    Left { topic: Topic, member: Member },
+    Left { topic: Topic, member: PluginSession },
     /// A session has connected to a raw endpoint.
     Connected { endpoint: Arc<str>, session: Arc<str> },
 }
@@ -122,7 +121,7 @@ impl PendingWrites {
         for commit in &mut self.commits {
             commit.members.retain(|change| {
                 !matches!(change, MembershipChange::Left { topic: left, member }
-                    if left == topic && *member.session == *session)
+                    if left == topic && *member.id == *session)
             });
         }
     }
@@ -237,7 +236,7 @@ mod tests {
     fn what_is_dropped_is_undone_from_its_end() {
         let (topic, mut pending) = (Topic::parse("t").expect("a topic"), PendingWrites::default());
         let joined = |session: &str| MembershipChange::Joined { topic: topic.clone(), session: session.into() };
-        let member = Member::anonymous("s");
+        let member = PluginSession::anonymous("s");
         let left = MembershipChange::Left { topic: topic.clone(), member };
         pending.push(PendingCommit::default(), 0, vec![joined("a"), left.clone()]);
         pending.push(PendingCommit::default(), 0, vec![joined("b")]);
@@ -249,7 +248,8 @@ mod tests {
     #[test]
     fn a_session_that_has_ended_is_not_put_back() {
         let (topic, mut pending) = (Topic::parse("t").expect("a topic"), PendingWrites::default());
-        let left = |session: &str| MembershipChange::Left { topic: topic.clone(), member: Member::anonymous(session) };
+        let left =
+            |session: &str| MembershipChange::Left { topic: topic.clone(), member: PluginSession::anonymous(session) };
         pending.push(PendingCommit::default(), 0, vec![left("a"), left("b")]);
         pending.forget_left(&topic, "a");
         assert_eq!(pending.drop_all(), [left("b")]);

@@ -12,7 +12,7 @@ use crate::clock::Now;
 use crate::plugin::run::convert::{payload_to_guest, session_to_guest};
 use crate::plugin::run::hook_context::{Cause, HookHost};
 use crate::plugin::run::instance::HookReturn;
-use crate::plugin::{Event, Failed, HookEffects};
+use crate::plugin::{Event, Failed, HookEffects, PluginSession, Protocol};
 use rialto_plugin::host::Exceeded;
 
 /// The most memory that the events of one instance take.
@@ -25,16 +25,23 @@ const FILES_MAX: usize = 100;
 pub(in crate::plugin) struct Recorder {
     calls: Calls,
     tape: Tape,
+    /// The version of the protocol in which the plugin sees sessions.
+    protocol: Protocol,
 }
 
 type Calls = Arc<Mutex<Vec<HostCall>>>;
 
 impl Recorder {
-    /// A recorder of so many events, and a host that records the calls to `host`.
-    pub(in crate::plugin) fn new(events: usize, host: Box<dyn HookHost>) -> (Self, Box<dyn HookHost>) {
+    /// A recorder of so many events of a plugin for this version of the protocol, and a host that records the calls to
+    /// `host`.
+    pub(in crate::plugin) fn new(
+        events: usize,
+        protocol: Protocol,
+        host: Box<dyn HookHost>,
+    ) -> (Self, Box<dyn HookHost>) {
         let calls = Calls::default();
         let recording = RecordingHost { host, calls: Arc::clone(&calls) };
-        (Self { calls, tape: Tape::new(events, BYTES_MAX) }, Box::new(recording))
+        (Self { calls, tape: Tape::new(events, BYTES_MAX), protocol }, Box::new(recording))
     }
 
     /// The instance has started, or has not.
@@ -63,7 +70,7 @@ impl Recorder {
             Ok(answer) => answered(answer),
             Err(failed) => failure(failed),
         };
-        self.note(described(event), now, outcome);
+        self.note(described(event, self.protocol), now, outcome);
     }
 
     fn note(&mut self, event: recording::Event, now: Now, outcome: Outcome) {
@@ -152,33 +159,32 @@ pub(in crate::plugin) fn failure(failed: &Failed) -> Outcome {
     }
 }
 
-fn described(event: &Event) -> recording::Event {
+fn described(event: &Event, protocol: Protocol) -> recording::Event {
     use recording::Event as Recorded;
+    let guest = |session: &PluginSession| session_to_guest(session, protocol);
     match event {
         Event::Connect { session, endpoint } => {
-            Recorded::OnConnect { session: session_to_guest(session), endpoint: endpoint.to_string() }
+            Recorded::OnConnect { session: guest(session), endpoint: endpoint.to_string() }
         }
         Event::Disconnect { session, endpoint } => {
-            Recorded::OnDisconnect { session: session_to_guest(session), endpoint: endpoint.to_string() }
+            Recorded::OnDisconnect { session: guest(session), endpoint: endpoint.to_string() }
         }
-        Event::Message { session, endpoint, message } => Recorded::OnMessage {
-            session: session_to_guest(session),
-            endpoint: endpoint.to_string(),
-            message: message.clone(),
-        },
+        Event::Message { session, endpoint, message } => {
+            Recorded::OnMessage { session: guest(session), endpoint: endpoint.to_string(), message: message.clone() }
+        }
         Event::Subscribe { session, topic } => {
-            Recorded::OnSubscribe { session: session_to_guest(session), topic: topic.to_string() }
+            Recorded::OnSubscribe { session: guest(session), topic: topic.to_string() }
         }
         Event::Unsubscribe { session, topic } => {
-            Recorded::OnUnsubscribe { session: session_to_guest(session), topic: topic.to_string() }
+            Recorded::OnUnsubscribe { session: guest(session), topic: topic.to_string() }
         }
         Event::Publish { session, topic, payload, .. } => Recorded::OnPublish {
-            session: session.as_ref().map(session_to_guest),
+            session: session.as_ref().map(guest),
             topic: topic.to_string(),
             payload: payload_to_guest(payload),
         },
         Event::Call { session, topic, method, payload } => Recorded::OnCall {
-            session: session.as_ref().map(session_to_guest),
+            session: session.as_ref().map(guest),
             topic: topic.as_ref().map(ToString::to_string),
             method: method.clone(),
             payload: payload.as_ref().map(payload_to_guest),

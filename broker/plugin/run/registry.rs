@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rialto_protocol::{Member, Payload};
+use rialto_protocol::Payload;
 
 use super::pending::MembershipChange;
 use super::state::{Generation, PluginState};
 use crate::clock::Now;
+use crate::plugin::PluginSession;
 use crate::store::{Batch, Begun, KeptTimer, NamedTimer, Store, StoreError};
 use crate::topic::Topic;
 
@@ -26,7 +27,7 @@ pub(crate) struct PluginRegistry {
 
 #[derive(Debug, Default)]
 pub(in crate::plugin) struct Pages {
-    topics: BTreeMap<Topic, BTreeMap<Arc<str>, Member>>,
+    topics: BTreeMap<Topic, BTreeMap<Arc<str>, PluginSession>>,
     endpoints: HashMap<Arc<str>, Connected>,
     /// The number of topics and endpoints that each session is on.
     places: HashMap<Arc<str>, usize>,
@@ -78,7 +79,7 @@ impl PluginRegistry {
     }
 
     /// Records that a session was assigned to a topic.
-    pub(crate) fn enter(&self, topic: &Topic, member: &Member) {
+    pub(crate) fn enter(&self, topic: &Topic, member: &PluginSession) {
         self.open().enter(topic, member);
     }
 
@@ -88,7 +89,7 @@ impl PluginRegistry {
     }
 
     /// The members of a topic.
-    pub(crate) fn members(&self, topic: &Topic) -> Vec<Member> {
+    pub(crate) fn members(&self, topic: &Topic) -> Vec<PluginSession> {
         self.open().members(topic, None).cloned().collect()
     }
 
@@ -176,10 +177,10 @@ impl Pages {
     }
 
     /// Records that a session is on a topic.
-    pub(in crate::plugin) fn enter(&mut self, topic: &Topic, member: &Member) {
+    pub(in crate::plugin) fn enter(&mut self, topic: &Topic, member: &PluginSession) {
         let members = self.topics.entry(topic.clone()).or_default();
-        if members.insert(Arc::clone(&member.session), member.clone()).is_none() {
-            *self.places.entry(Arc::clone(&member.session)).or_default() += 1;
+        if members.insert(Arc::clone(&member.id), member.clone()).is_none() {
+            *self.places.entry(Arc::clone(&member.id)).or_default() += 1;
         }
     }
 
@@ -224,7 +225,11 @@ impl Pages {
     }
 
     /// The members of a topic in the order of their session ids, strictly after one.
-    pub(in crate::plugin) fn members(&self, topic: &Topic, after: Option<&str>) -> impl Iterator<Item = &Member> {
+    pub(in crate::plugin) fn members(
+        &self,
+        topic: &Topic,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = &PluginSession> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let members = self.topics.get(topic).map(|members| members.range::<str, _>((from, Bound::Unbounded)));
         members.into_iter().flatten().map(|(_, member)| member)
@@ -345,8 +350,8 @@ mod tests {
         PluginRegistry::new(Arc::new(MemoryStore::new(1 << 20, Arc::default())))
     }
 
-    fn member(session: &str) -> Member {
-        Member::anonymous(session)
+    fn member(session: &str) -> PluginSession {
+        PluginSession::anonymous(session)
     }
 
     #[test]
@@ -359,7 +364,7 @@ mod tests {
         }
         pages.enter(&a, &member("s0"));
         pages.connect(&"/raw".into(), &"s1".into());
-        let names: Vec<_> = pages.members(&a, None).map(|member| member.session.to_string()).collect();
+        let names: Vec<_> = pages.members(&a, None).map(|member| member.id.to_string()).collect();
         assert_eq!((names, pages.count(&a), pages.count(&b)), (vec!["s0".to_owned(), "s1".to_owned()], 2, 1));
         assert_eq!(pages.members(&a, Some("s0")).count(), 1);
         assert!(pages.leave(&a, "s1") && !pages.leave(&a, "s1") && pages.knows("s1"));

@@ -5,42 +5,42 @@ use std::sync::Arc;
 use rialto_plugin::Error;
 use wasmtime::{Store, Trap};
 
-use super::convert::{payload_to_guest, session_to_guest};
 use super::deadline::DeadlineClock;
 use super::hook_context::{Cause, HookHost};
+use super::hooks::{Hooks, World};
 use super::imports::GuestData;
-use super::imports::bindings::exports::rialto::plugin::hooks::Guest as Hooks;
-use super::imports::bindings::rialto::plugin::types;
-use super::imports::bindings::{Plugin, PluginPre};
 use super::instance::{HookReturn, RunningInstance, Start};
 use super::memory::Memory;
 use crate::clock::Now;
-use crate::plugin::{Event, Failed, PluginLimits, Source};
-use crate::topic::Topic;
+use crate::plugin::{Event, Failed, PluginLimits, Protocol, Source};
 use rialto_plugin::host::Exceeded;
 
 /// A compiled component that matches the WIT world.
 #[derive(Clone)]
 pub(crate) struct Sandbox {
-    pre: PluginPre<GuestData>,
+    world: World,
     deadlines: Arc<DeadlineClock>,
 }
 
 /// A running instance of a component. After a trap it must not be used again.
 struct Sandboxed {
     store: Store<GuestData>,
-    plugin: Plugin,
+    hooks: Box<dyn Hooks>,
     deadlines: Arc<DeadlineClock>,
     limits: PluginLimits,
 }
 
 impl Sandbox {
-    pub(in crate::plugin) fn new(pre: PluginPre<GuestData>, deadlines: Arc<DeadlineClock>) -> Self {
-        Self { pre, deadlines }
+    pub(in crate::plugin) fn new(world: World, deadlines: Arc<DeadlineClock>) -> Self {
+        Self { world, deadlines }
     }
 }
 
 impl Source for Sandbox {
+    fn protocol(&self) -> Protocol {
+        self.world.protocol()
+    }
+
     fn start(
         &self,
         host: Box<dyn HookHost>,
@@ -49,28 +49,24 @@ impl Source for Sandbox {
         now: Now,
     ) -> Result<(Box<dyn RunningInstance>, Vec<String>), Failed> {
         let guest = GuestData { memory: Memory::new(&limits), host };
-        let mut store = Store::new(self.pre.engine(), guest);
+        let mut store = self.world.store(guest);
         store.limiter(|guest| &mut guest.memory);
         let cause = || Cause { starting: true, ..Cause::default() };
         arm(&mut store, &limits, cause(), now);
         let watched = self.deadlines.watch();
-        let plugin = self.pre.instantiate(&mut store).map_err(|error| name_failure(&store, &limits, &error))?;
+        let hooks = self.world.instantiate(&mut store).map_err(|error| name_failure(&store, &limits, &error))?;
         arm(&mut store, &limits, cause(), now);
-        let started = hooks(&plugin).call_start(&mut store, start.config, start.topic.map(Topic::as_str));
+        let started = hooks.start(&mut store, start);
         drop(watched);
         match started {
             Ok(Ok(serves)) => {
                 let deadlines = Arc::clone(&self.deadlines);
-                Ok((Box::new(Sandboxed { store, plugin, deadlines, limits }), serves))
+                Ok((Box::new(Sandboxed { store, hooks, deadlines, limits }), serves))
             }
             Ok(Err(text)) => Err(Failed::Said(text)),
             Err(error) => Err(name_failure(&store, &limits, &error)),
         }
     }
-}
-
-fn hooks(plugin: &Plugin) -> &Hooks {
-    plugin.rialto_plugin_hooks()
 }
 
 /// Sets everything that bounds the next call into the guest.
@@ -85,7 +81,7 @@ impl RunningInstance for Sandboxed {
     fn call(&mut self, event: &Event, now: Now) -> Result<Result<HookReturn, Error>, Failed> {
         arm(&mut self.store, &self.limits, event.cause(), now);
         let watched = self.deadlines.watch();
-        let answer = invoke(&mut self.store, hooks(&self.plugin), event);
+        let answer = self.hooks.call(&mut self.store, event);
         drop(watched);
         answer.map_err(|error| name_failure(&self.store, &self.limits, &error))
     }
@@ -93,43 +89,6 @@ impl RunningInstance for Sandboxed {
     fn host(&self) -> &dyn HookHost {
         &*self.store.data().host
     }
-}
-
-fn invoke(store: &mut Store<GuestData>, hooks: &Hooks, event: &Event) -> wasmtime::Result<Result<HookReturn, Error>> {
-    let accepted = |outcome: Result<(), types::Error>| outcome.map(|()| HookReturn::Accepted).map_err(Error::from);
-    let guest = |member| types::Session::from(session_to_guest(member));
-    let payload_for = |payload| types::Payload::from(payload_to_guest(payload));
-    Ok(match event {
-        Event::Connect { session, endpoint } => accepted(hooks.call_on_connect(store, &guest(session), endpoint)?),
-        Event::Disconnect { session, endpoint } => {
-            accepted(hooks.call_on_disconnect(store, &guest(session), endpoint)?)
-        }
-        Event::Message { session, endpoint, message } => {
-            let message = types::Raw::from(message.clone());
-            accepted(hooks.call_on_message(store, &guest(session), endpoint, &message)?)
-        }
-        Event::Subscribe { session, topic } => {
-            accepted(hooks.call_on_subscribe(store, &guest(session), topic.as_str())?)
-        }
-        Event::Unsubscribe { session, topic } => {
-            accepted(hooks.call_on_unsubscribe(store, &guest(session), topic.as_str())?)
-        }
-        Event::Publish { session, topic, payload, .. } => {
-            let session = session.as_ref().map(guest);
-            let verdict = hooks.call_on_publish(store, session.as_ref(), topic.as_str(), &payload_for(payload))?;
-            verdict.map(|verdict| HookReturn::Verdict(verdict.into())).map_err(Error::from)
-        }
-        Event::Call { session, topic, method, payload } => {
-            let (session, topic) = (session.as_ref().map(guest), topic.as_ref().map(Topic::as_str));
-            let payload = payload.as_ref().map(payload_for);
-            let reply = hooks.call_on_call(store, session.as_ref(), topic, method, payload.as_ref())?;
-            reply.map(|reply| HookReturn::Reply(reply.map(Into::into))).map_err(Error::from)
-        }
-        Event::Timer { name, payload, .. } => {
-            let payload = payload.as_ref().map(payload_for);
-            accepted(hooks.call_on_timer(store, name, payload.as_ref())?)
-        }
-    })
 }
 
 fn name_failure(store: &Store<GuestData>, limits: &PluginLimits, error: &wasmtime::Error) -> Failed {

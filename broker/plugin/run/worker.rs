@@ -194,12 +194,12 @@ impl Worker {
         let mut registry = self.around.registry.open();
         match event {
             Event::Subscribe { session, topic } => {
-                let is_new = !registry.is_on(topic, &session.session);
+                let is_new = !registry.is_on(topic, &session.id);
                 registry.enter(topic, session);
                 is_new
             }
             Event::Connect { session, endpoint } => {
-                registry.connect(endpoint, &session.session);
+                registry.connect(endpoint, &session.id);
                 true
             }
             _ => false,
@@ -209,8 +209,8 @@ impl Worker {
     fn leave(&self, event: &Event) {
         let mut registry = self.around.registry.open();
         match event {
-            Event::Subscribe { session, topic } => registry.leave(topic, &session.session),
-            Event::Connect { session, endpoint } => registry.disconnect(endpoint, &session.session),
+            Event::Subscribe { session, topic } => registry.leave(topic, &session.id),
+            Event::Connect { session, endpoint } => registry.disconnect(endpoint, &session.id),
             _ => false,
         };
     }
@@ -219,11 +219,11 @@ impl Worker {
         let registry = Arc::clone(&self.around.registry);
         let generation = registry.state().generation();
         let is_known = match event {
-            Event::Subscribe { session, topic } => !registry.open().is_on(topic, &session.session),
-            Event::Unsubscribe { session, topic } => registry.end(topic, &session.session),
-            Event::Disconnect { session, endpoint } => registry.open().disconnect(endpoint, &session.session),
+            Event::Subscribe { session, topic } => !registry.open().is_on(topic, &session.id),
+            Event::Unsubscribe { session, topic } => registry.end(topic, &session.id),
+            Event::Disconnect { session, endpoint } => registry.open().disconnect(endpoint, &session.id),
             // A session that was refused may still have messages in the mailbox.
-            Event::Message { session, .. } => registry.open().is_raw(&session.session),
+            Event::Message { session, .. } => registry.open().is_raw(&session.id),
             _ => true,
         };
         if !is_known {

@@ -50,7 +50,7 @@ impl Transaction {
                 }
                 if membership.get() == Membership::Due {
                     self.plugin.known_sessions.add(caller);
-                    registry.enter(topic, &caller.member);
+                    registry.enter(topic, &caller.for_plugins());
                 }
                 // Nobody asked, so nobody is answered.
                 let (responder, _) = Responder::caller();
@@ -124,14 +124,14 @@ impl Transaction {
                     let is_new = !registry.is_on(topic, session);
                     membership.set(Membership::Anticipated(is_new));
                     self.plugin.known_sessions.add(caller);
-                    registry.enter(topic, &caller.member);
+                    registry.enter(topic, &caller.for_plugins());
                     let joined = || MembershipChange::Joined { topic: topic.clone(), session: session.clone() };
                     changes.extend(is_new.then(joined));
                 }
                 ResolvedEffect::Unsubscribe { caller, topic, membership } if membership.get() == Membership::Due => {
                     let was_in = registry.leave(topic, &caller.member.session);
                     membership.set(Membership::Anticipated(was_in));
-                    let left = || MembershipChange::Left { topic: topic.clone(), member: caller.member.clone() };
+                    let left = || MembershipChange::Left { topic: topic.clone(), member: caller.for_plugins() };
                     changes.extend(was_in.then(left));
                 }
                 _ => {}

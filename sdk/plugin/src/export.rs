@@ -17,6 +17,9 @@
 /// For WebAssembly it exports the hooks and embeds a custom section `rialto:manifest` with the name and version of the
 /// crate, the version of the plugin protocol and what the plugin needs, as JSON:
 /// `{"name":"chat","version":"0.1.0","protocol":"1.0.0","needs":["state"]}`. Natively it only checks the type.
+///
+/// Components are for version 1.0 of the protocol; with the feature `v1_1` of this crate they are for 1.1, which is a
+/// draft.
 #[macro_export]
 macro_rules! export {
     ($plugin:ty) => {
@@ -38,7 +41,9 @@ macro_rules! export {
                 env!("CARGO_PKG_NAME"),
                 "\",\"version\":\"",
                 env!("CARGO_PKG_VERSION"),
-                "\",\"protocol\":\"1.0.0\",\"needs\":[",
+                "\",\"protocol\":\"",
+                $crate::protocol_version!(),
+                "\",\"needs\":[",
                 $("\"", $first, "\"", $(",\"", $need, "\"",)*)?
                 "]}"
             );
@@ -46,6 +51,26 @@ macro_rules! export {
             #[unsafe(link_section = "rialto:manifest")]
             static SECTION: [u8; MANIFEST.len()] = $crate::section_bytes(MANIFEST);
         };
+    };
+}
+
+/// The version of the plugin protocol that components are for.
+#[cfg(not(feature = "v1_1"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! protocol_version {
+    () => {
+        "1.0.0"
+    };
+}
+
+/// The version of the plugin protocol that components are for.
+#[cfg(feature = "v1_1")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! protocol_version {
+    () => {
+        "1.1.0"
     };
 }
 

@@ -14,12 +14,12 @@ pub use bindings::export_hooks;
 /// The generated bindings: the only unsafe code of the SDK, all of it written by wit-bindgen.
 #[allow(missing_docs, unreachable_pub, reason = "generated; the WIT documents it")]
 pub mod bindings {
-    wit_bindgen::generate!({
-        path: "wit/v1",
-        world: "plugin",
-        pub_export_macro: true,
-        export_macro_name: "export_hooks",
-    });
+    // Of the version that the crate's features choose: a component is for one version of the protocol. The two worlds
+    // differ in their sessions only.
+    #[cfg(not(feature = "v1_1"))]
+    wit_bindgen::generate!({ path: "wit/v1", pub_export_macro: true, export_macro_name: "export_hooks" });
+    #[cfg(feature = "v1_1")]
+    wit_bindgen::generate!({ path: "wit/v1_1", pub_export_macro: true, export_macro_name: "export_hooks" });
 }
 
 thread_local! {
@@ -218,7 +218,14 @@ impl From<types::Refusal> for Refusal {
 
 impl From<types::Session> for Session {
     fn from(session: types::Session) -> Self {
-        Self { id: session.id, user: session.user }
+        Self {
+            id: session.id,
+            user: session.user,
+            #[cfg(feature = "v1_1")]
+            roles: session.roles,
+            #[cfg(feature = "v1_1")]
+            info: session.info.map(Into::into),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub enum Encoding {
 /// The data of a message, a call or an answer.
 ///
 /// The broker validates what a plugin returns: one value, nested at most 32 deep, finite numbers, string keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Payload {
     /// How `content` is written.
     pub encoding: Encoding,

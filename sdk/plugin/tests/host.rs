@@ -383,6 +383,42 @@ fn a_refusal_can_be_survived() {
 }
 
 #[test]
+fn roles_and_info_of_a_session_are_seen_in_hooks_and_lists() {
+    #[derive(Default)]
+    struct Door;
+    impl Plugin for Door {
+        fn on_subscribe(&mut self, _: &mut Context, session: &Session, _: &str) -> Result<()> {
+            if session.has_role("member") { Ok(()) } else { Err(reject("members only")) }
+        }
+
+        fn on_call(&mut self, ctx: &mut Context, call: Call) -> Result<Reply> {
+            let mut seen = Vec::new();
+            for session in &ctx.sessions("club") {
+                let session = session?;
+                let info = session.info.as_ref().map(|info| info.decode::<String>()).transpose()?;
+                seen.push((session.id, session.roles, info));
+            }
+            Ok(call.reply(&seen)?)
+        }
+    }
+
+    let info = Payload::json("Ann").expect("JSON");
+    let ann = Session::new("s1").with_user("ann").with_roles(["member", "chair"]).with_info(info);
+    let mut host = Host::new(Door).owns("club");
+    host.subscribe(&ann, "club").expect("a member");
+    assert_eq!(host.subscribe("s2", "club").expect_err("a stranger").reason(), "members only");
+    let expected = json!([["s1", ["chair", "member"], "Ann"]]);
+    assert_eq!(host.call("s2", "club", "list", &()), Ok(Some(expected)));
+    // What a list tells of a session counts as transferred.
+    let bytes = host.used().bytes;
+    host.end(&ann).expect("it is gone");
+    let member = Session::new("s1").with_user("ann").with_roles(["member".to_owned(), "r".repeat(1_000)]);
+    host.subscribe(&member, "club").expect("a member again");
+    host.call("s2", "club", "list", &()).expect("a list");
+    assert!(host.used().bytes > bytes + 900, "{:?}", host.used());
+}
+
+#[test]
 fn the_rules_for_hooks_are_the_brokers() {
     let mut host = Host::new(rules::Tester).owns("rules.>").needs(rules::NEEDS);
     for (call, expected) in rules::cases() {

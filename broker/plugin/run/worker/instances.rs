@@ -89,6 +89,7 @@ impl Worker {
             registry: Arc::clone(&around.registry),
             status: Arc::clone(&around.status),
             limits: version.limits,
+            protocol: version.source.protocol(),
         };
         let now = around.clock.now();
         let start = Start { config: &version.config, topic };
@@ -96,7 +97,7 @@ impl Worker {
         let (mut recorder, host) = match version.record {
             0 => (None, context),
             events => {
-                let (recorder, host) = Recorder::new(events, context);
+                let (recorder, host) = Recorder::new(events, version.source.protocol(), context);
                 (Some(recorder), host)
             }
         };

@@ -24,6 +24,13 @@ fn check(payload: Payload) -> Result<Checked, Refusal> {
     Checked::try_from(payload).map_err(|error| Refusal::Invalid(error.to_string()))
 }
 
+/// The bytes of all that a session says of itself.
+fn session_bytes(session: &Session) -> usize {
+    let Session { id, user, roles, info } = session;
+    let info = info.as_ref().map_or(0, |info| info.content.len());
+    id.len() + user.as_ref().map_or(0, String::len) + roles.iter().map(String::len).sum::<usize>() + info
+}
+
 /// What a frame says of itself. A `type` that stands twice is an error here: clients would differ in which one they take.
 #[derive(serde::Deserialize)]
 struct Kind {
@@ -95,7 +102,7 @@ impl<E: HostEnvironment> Imports for HookContext<E> {
         let topic = self.own(topic)?;
         let mut found = Vec::new();
         self.environment.visit_members(&topic, after, limit as usize, &mut |session| {
-            hook.bytes(ENTRY_BYTES + session.id.len() + session.user.as_ref().map_or(0, String::len))?;
+            hook.bytes(ENTRY_BYTES + session_bytes(&session))?;
             found.push(session);
             Ok(())
         })?;

@@ -110,18 +110,24 @@ struct Known {
     id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<String>,
+    // Recordings of plugins for version 1.0 of the protocol have neither.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    roles: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    info: Option<Payload>,
 }
 
 impl Serialize for Session {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        Known { id: self.id.clone(), user: self.user.clone() }.serialize(out)
+        let Self { id, user, roles, info } = self.clone();
+        Known { id, user, roles, info }.serialize(out)
     }
 }
 
 impl<'d> Deserialize<'d> for Session {
     fn deserialize<D: Deserializer<'d>>(input: D) -> Result<Self, D::Error> {
-        let Known { id, user } = Known::deserialize(input)?;
-        Ok(Self { id, user })
+        let Known { id, user, roles, info } = Known::deserialize(input)?;
+        Ok(Self { id, user, roles, info })
     }
 }
 
@@ -195,5 +201,24 @@ pub(super) mod level {
         let word = String::deserialize(input)?;
         let found = WORDS.iter().find(|(known, _)| *known == word);
         found.map(|(_, level)| *level).ok_or_else(|| serde::de::Error::custom(format!("no log level {word:?}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_of_earlier_recordings_have_neither_roles_nor_info() {
+        let plain = Session::new("s").with_user("ann");
+        let known = plain.clone().with_roles(["admin"]).with_info(Payload::json(&"Ann").expect("JSON"));
+        for (session, text) in [
+            (Session::new("s"), r#"{"id":"s"}"#),
+            (plain, r#"{"id":"s","user":"ann"}"#),
+            (known, r#"{"id":"s","user":"ann","roles":["admin"],"info":{"json":"\"Ann\""}}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&session).expect("JSON"), text);
+            assert_eq!(serde_json::from_str::<Session>(text).expect("a session"), session);
+        }
     }
 }
