@@ -12,6 +12,12 @@ const WORK_AT_ONCE: u64 = 300;
 const SESSION_BYTES: u64 = 256 << 10;
 const TOPIC_BYTES: u64 = 2 << 10;
 
+/// The threads that publish: two shards, and the server's for the HTTP API.
+const PUBLISHERS: usize = 3;
+
+/// What a message in the history takes beside its payload.
+const MESSAGE_BYTES: usize = 512;
+
 /// What this process, which has both sides, takes beyond that.
 const OTHER_BYTES: u64 = 96 << 20;
 
@@ -30,6 +36,8 @@ impl Bounds {
         let (limits, is) = (&self.limits, running.broker.metrics());
         // Shedding begins when the budget is exceeded, and the last message of each session may exceed its outbox.
         let outboxes = limits.outboxes_bytes + limits.sessions * limits.message_bytes;
+        // A message counts before room is made for it: one on each thread that publishes.
+        let history = limits.history_bytes + PUBLISHERS * (limits.message_bytes + MESSAGE_BYTES);
         for (what, is, most) in [
             ("units of work at one go", is.work_at_once_most, WORK_AT_ONCE),
             ("sessions", is.sessions, limits.sessions as u64),
@@ -37,8 +45,7 @@ impl Bounds {
             ("patterns", is.patterns, limits.patterns as u64),
             ("bytes of pattern lists", is.pattern_list_bytes, limits.pattern_lists_bytes as u64),
             ("bytes of keys", is.key_bytes, limits.keys_bytes),
-            // The newest message of each history stays.
-            ("bytes of history", is.history_bytes, (limits.history_bytes + limits.message_bytes) as u64),
+            ("bytes of history", is.history_bytes, history as u64),
             ("bytes of outboxes", is.outbox_bytes, outboxes as u64),
             ("failed tasks", is.tasks_failed_total, 0),
             ("resident bytes", resident_bytes(), self.memory()),
