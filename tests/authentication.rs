@@ -6,7 +6,7 @@ mod callout;
 mod changes;
 mod key_files;
 mod model;
-mod passwords;
+pub(crate) mod passwords;
 mod permissions;
 #[cfg(unix)]
 mod secrets;

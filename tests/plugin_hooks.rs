@@ -2,9 +2,10 @@
 //! tests runs natively, through the same host code as a component.
 
 mod all_or_nothing;
+mod authentication;
 mod capabilities;
 mod chains;
-mod endpoints;
+pub(crate) mod endpoints;
 mod isolation;
 mod native;
 mod policy;

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use rialto_protocol::{ErrorCode, Failure};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::budget::VerificationBudget;
 use self::callout::{CallOut, CallOutError, Question};
@@ -41,6 +42,8 @@ pub(crate) struct Authenticator {
     budget: VerificationBudget,
     passwords: PasswordChecks,
     pub(crate) revocations: Revocations,
+    /// Whose turn it is to verify a token on a thread that may block.
+    turn: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
@@ -64,6 +67,7 @@ impl Authenticator {
             budget: VerificationBudget::default(),
             passwords: PasswordChecks::default(),
             revocations: Revocations::default(),
+            turn: Arc::new(Semaphore::new(1)),
             metrics,
         };
         new.set(auth);
@@ -130,6 +134,34 @@ impl Authenticator {
             tracing::debug!(%error, "a token was refused");
             error.to_failure()
         })
+    }
+
+    /// Who the bearer of a token is, as [`Authenticator::verify`] says; a token of another user than this one is as bad as one
+    /// that is not valid.
+    ///
+    /// # Errors
+    /// As [`Authenticator::verify`].
+    pub(crate) fn verify_of(
+        &self,
+        login: &Login,
+        network: Option<Network>,
+        now_ms: u64,
+    ) -> Result<Arc<Identity>, Failure> {
+        let begun = Instant::now();
+        let identity = self.verify(&login.password, network, now_ms)?;
+        if *identity.user == *login.user {
+            return Ok(identity);
+        }
+        let bad_per_s = self.active.load().as_ref().map_or(0, |active| active.bad_tokens_per_s);
+        self.metrics.tokens_refused.add(1);
+        self.budget.charge(network, bad_per_s, begun);
+        Err(TokenError::Claims.to_failure())
+    }
+
+    /// A turn to verify a token on a thread that may block.
+    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        // Never closed.
+        Arc::clone(&self.turn).acquire_owned().await.ok()
     }
 
     /// The backend that is asked about handshakes, if there is one.

@@ -1,19 +1,30 @@
 //! The life of a session's token: when it ends, and revocation.
 
+use std::sync::Arc;
+
 use rialto_protocol::{CloseCode, Closing, ErrorCode, Failure, Tokens};
 
 use super::Broker;
 use crate::auth::identity::Identity;
+use crate::auth::passwords::Login;
 use crate::auth::revocations::{Revoked, TooManyRevocations};
+use crate::authorizer::{AccessAction, AccessRequest, DecisionLimits, Requester};
 use crate::config::{Auth, AuthUser};
 use crate::hub::closing;
 use crate::request::caller::CallerSession;
+use crate::shares::network::Network;
 
 /// How long a revocation is in force where nothing is said: longer than most tokens live.
 const REVOKED_MS: u64 = 24 * 3_600_000;
 
 /// The longest revocation: ten years.
 const REVOKED_MS_MAX: u64 = 315_360_000_000;
+
+/// Why a session was not authenticated, whatever is wrong with what it sent.
+const WRONG_SECRET: &str = "the user or the secret is wrong";
+
+/// The same where that was not looked at.
+const TOO_MANY_SECRETS: &str = "rate limit: too many secrets that are not valid, try again later";
 
 impl Broker {
     /// How a session has to end because of its token, if it has to.
@@ -26,6 +37,48 @@ impl Broker {
         }
         let is_over = identity.expires_at_ms().is_some_and(|at_ms| now_ms >= at_ms.saturating_add(self.leeway_ms()));
         is_over.then(|| closing(CloseCode::TokenExpired, "the token has expired", None))
+    }
+
+    /// Who a session is by the password or token that it sent to a plugin, where the program that embeds the broker agrees.
+    ///
+    /// # Errors
+    /// With one and the same text whatever is wrong, and others where the secret was not looked at or the program refuses.
+    pub(crate) async fn identify(
+        &self,
+        session: Arc<str>,
+        login: Login,
+        network: Option<Network>,
+    ) -> Result<Arc<Identity>, String> {
+        let identity = self.verify_secret(login, network).await?;
+        let Some(authorizer) = &self.core.authorizer else { return Ok(identity) };
+        let (user, roles) = (Some(Arc::clone(&identity.user)), identity.roles.clone());
+        let requester = Requester { session, user, roles, address: None };
+        let requests = vec![AccessRequest::new(&requester, AccessAction::SignIn)];
+        let limits = DecisionLimits::of(&self.core.config.load().limits);
+        let denials = authorizer.decide(requests, limits).await.map_err(|failure| failure.message)?;
+        denials.into_iter().next().map_or(Ok(identity), |(_, failure)| Err(failure.message))
+    }
+
+    /// Whose password or token this is. It is verified on a thread that may block.
+    async fn verify_secret(&self, login: Login, network: Option<Network>) -> Result<Arc<Identity>, String> {
+        let (core, now_ms) = (Arc::clone(&self.core), self.core.clock.unix_ms());
+        let verified = match is_token(&login.password) || !core.auth.has_passwords() {
+            false => core.auth.log_in(login, network, now_ms).await,
+            true => {
+                // One at a time, as passwords: they take at most one core.
+                let turn = core.auth.turn().await;
+                let verified = tokio::task::spawn_blocking(move || {
+                    let _held = turn;
+                    core.auth.verify_of(&login, network, now_ms)
+                });
+                let ended = |_| Err(Failure::new(ErrorCode::Internal, "the broker ends"));
+                verified.await.unwrap_or_else(ended)
+            }
+        };
+        verified.map_err(|failure| match failure.code {
+            ErrorCode::RateLimited => TOO_MANY_SECRETS.to_owned(),
+            _ => WRONG_SECRET.to_owned(),
+        })
     }
 
     /// Has a session woken when its token has expired.
@@ -82,5 +135,30 @@ impl Broker {
         })?;
         self.core.hub.recheck_all();
         Ok(())
+    }
+}
+
+/// Whether a secret has the form of a token (RFC 7515 section 7.1): three parts, of which the first is a JSON object in base64.
+fn is_token(secret: &str) -> bool {
+    secret.starts_with("ey") && secret.split('.').count() == 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_has_the_form_of_a_token_is_one() {
+        for (secret, expected) in [
+            ("eyJhbGciOiJIUzI1NiJ9.e30.c2ln", true),
+            ("eyAi.e30.", true),
+            ("eyJhbGciOiJIUzI1NiJ9.e30", false),
+            ("eyJh.e30.c2ln.more", false),
+            ("ey is a word", false),
+            ("a.b.c", false),
+            ("", false),
+        ] {
+            assert_eq!(is_token(secret), expected, "{secret}");
+        }
     }
 }

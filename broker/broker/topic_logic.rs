@@ -8,6 +8,7 @@ use rialto_protocol::Payload;
 use super::{Broker, CallRequest, SubscribeOptions};
 use crate::engine::KeyedRequest;
 use crate::hub::{InFlightGuard, SessionKey};
+use crate::plugin::Verified;
 use crate::request::caller::{Caller, CallerSession};
 use crate::request::responder::Responder;
 use crate::topic::Topic;
@@ -94,6 +95,19 @@ pub(crate) trait TopicLogic: Send + Sync {
         message: RawMessage,
         in_flight: InFlightGuard,
     ) -> Result<(), RawMessage>;
+
+    /// Who a session on a raw endpoint is, or why that is not known, where a hook asked to authenticate it: once.
+    fn take_verified(&self, session: &str) -> Option<Verified>;
+
+    /// A session on a raw endpoint has been authenticated and is this one now, or has not been. It counts as in flight until
+    /// the hook has returned. Never refused.
+    fn authenticated(
+        self: Arc<Self>,
+        broker: &Broker,
+        caller: &CallerSession,
+        outcome: Result<(), String>,
+        in_flight: InFlightGuard,
+    );
 
     /// It does not own a topic any more: the subscriptions of all members have ended.
     fn give_up_topic(self: Arc<Self>, broker: &Broker, topic: &Topic);

@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rialto_plugin::Raw;
-pub(crate) use rialto_plugin::host::{Effect, SessionMessage};
+pub(crate) use rialto_plugin::host::{Credentials, Effect, SessionMessage};
 use rialto_protocol::Payload;
 
 #[cfg(feature = "cli")]
@@ -44,7 +44,7 @@ pub(crate) use self::run::health::FailurePolicy;
 pub(crate) use self::run::mailbox::{Commitment, HookRequest, Lane, Mailbox};
 pub(crate) use self::run::native::Native;
 pub(crate) use self::run::pending::MembershipChange;
-pub(crate) use self::run::registry::PluginRegistry;
+pub(crate) use self::run::registry::{PluginRegistry, Verified};
 pub(crate) use self::run::state::Generation;
 pub use self::run::status::{FailureReport, PluginHealth};
 pub(crate) use self::run::status::{Status, StatusReport};
@@ -85,6 +85,8 @@ pub(crate) enum Event {
     Disconnect { session: PluginSession, endpoint: Arc<str> },
     /// A session on a raw endpoint has sent a message.
     Message { session: PluginSession, endpoint: Arc<str>, message: Raw },
+    /// A session on a raw endpoint has been authenticated, as a hook asked, or has not, for this reason.
+    Authenticated { session: PluginSession, outcome: Result<(), String> },
     /// A session asks to subscribe.
     Subscribe { session: PluginSession, topic: Topic },
     /// A session has left.
@@ -104,6 +106,7 @@ impl Event {
             Self::Connect { .. } => "on-connect",
             Self::Disconnect { .. } => "on-disconnect",
             Self::Message { .. } => "on-message",
+            Self::Authenticated { .. } => "on-authenticated",
             Self::Subscribe { .. } => "on-subscribe",
             Self::Unsubscribe { .. } => "on-unsubscribe",
             Self::Publish { .. } => "on-publish",
@@ -119,7 +122,7 @@ impl Event {
                 Some(topic)
             }
             Self::Call { topic, .. } | Self::Timer { topic, .. } => topic.as_ref(),
-            Self::Connect { .. } | Self::Disconnect { .. } | Self::Message { .. } => None,
+            Self::Connect { .. } | Self::Disconnect { .. } | Self::Message { .. } | Self::Authenticated { .. } => None,
         }
     }
 
@@ -129,6 +132,7 @@ impl Event {
             Self::Connect { session, .. }
             | Self::Disconnect { session, .. }
             | Self::Message { session, .. }
+            | Self::Authenticated { session, .. }
             | Self::Subscribe { session, .. }
             | Self::Unsubscribe { session, .. } => Some(session),
             Self::Publish { session, .. } | Self::Call { session, .. } => session.as_ref(),
@@ -138,7 +142,10 @@ impl Event {
 
     /// Why its hook runs.
     fn cause(&self) -> Cause {
-        let raw = matches!(self, Self::Connect { .. } | Self::Disconnect { .. } | Self::Message { .. });
+        let raw = matches!(
+            self,
+            Self::Connect { .. } | Self::Disconnect { .. } | Self::Message { .. } | Self::Authenticated { .. }
+        );
         let session = self.session().map(|session| Arc::clone(&session.id));
         match self {
             Self::Timer { name, .. } => Cause { timer: Some(name.clone()), ..Cause::default() },

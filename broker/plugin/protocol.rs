@@ -29,7 +29,7 @@ impl Protocol {
         }
     }
 
-    /// Whether sessions have roles and `info`.
+    /// Whether sessions have roles and `info`, and plugins authenticate them.
     pub(in crate::plugin) fn has_roles(self) -> bool {
         self >= Self::V1_1
     }

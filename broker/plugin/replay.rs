@@ -100,6 +100,10 @@ fn event_of(event: &recording::Event) -> Result<Event, String> {
             let session = plugin_session(session)?;
             Event::Message { session, endpoint: endpoint.as_str().into(), message: message.clone() }
         }
+        Recorded::OnAuthenticated { session, refused } => {
+            let outcome = refused.clone().map_or(Ok(()), Err);
+            Event::Authenticated { session: plugin_session(session)?, outcome }
+        }
         Recorded::OnSubscribe { session, topic: name } => {
             Event::Subscribe { session: plugin_session(session)?, topic: topic(name)? }
         }
@@ -246,5 +250,9 @@ impl Imports for PlayerCell {
 
     fn random(&self) -> u64 {
         self.open().random()
+    }
+
+    fn authenticate(&self, session: &str, user: &str, secret: &str) -> Result<(), Refusal> {
+        self.open().authenticate(session, user, secret)
     }
 }

@@ -206,6 +206,11 @@ impl AssignedTopics {
         self.lock().list.as_ref().is_some_and(|list| list.contains(topic))
     }
 
+    /// The topics.
+    pub(crate) fn topics(&self) -> Vec<Topic> {
+        self.lock().list.as_ref().map_or_else(Vec::new, |list| Vec::clone(list))
+    }
+
     /// How many topics there are.
     pub(crate) fn len(&self) -> usize {
         self.lock().list.as_ref().map_or(0, |list| list.len())

@@ -17,6 +17,18 @@ impl KnownSessions {
         self.open().insert(Arc::clone(&caller.member.session), caller.clone());
     }
 
+    /// Adds a session that is not known yet.
+    pub(super) fn add_new(&self, caller: &CallerSession) {
+        self.open().entry(Arc::clone(&caller.member.session)).or_insert_with(|| caller.clone());
+    }
+
+    /// Replaces what is known of a session, if it is known.
+    pub(super) fn update(&self, caller: &CallerSession) {
+        if let Some(known) = self.open().get_mut(&caller.member.session) {
+            *known = caller.clone();
+        }
+    }
+
     /// The session, if it is known.
     pub(super) fn get(&self, session: &str) -> Option<CallerSession> {
         self.open().get(session).cloned()

@@ -12,7 +12,7 @@ use super::transaction::End;
 use crate::broker::topic_logic::{RawMessage, TopicLogic, TopicPublish};
 use crate::broker::{Broker, CallRequest, Departure, SubscribeOptions};
 use crate::hub::InFlightGuard;
-use crate::plugin::{Event, Lane};
+use crate::plugin::{Event, Lane, Verified};
 use crate::request::caller::{Caller, CallerSession};
 use crate::request::responder::Responder;
 use crate::topic::Topic;
@@ -77,6 +77,27 @@ impl TopicLogic for PluginHandle {
     fn disconnect(self: Arc<Self>, broker: &Broker, caller: &CallerSession, endpoint: &Arc<str>) {
         let event = Event::Disconnect { session: caller.for_plugins(), endpoint: Arc::clone(endpoint) };
         self.report_end(broker, event, caller, End::Connection);
+    }
+
+    fn take_verified(&self, session: &str) -> Option<Verified> {
+        self.registry.take_verified(session)
+    }
+
+    fn authenticated(
+        self: Arc<Self>,
+        broker: &Broker,
+        caller: &CallerSession,
+        outcome: Result<(), String>,
+        in_flight: InFlightGuard,
+    ) {
+        if outcome.is_ok() {
+            self.know_again(caller);
+        }
+        let session = caller.for_plugins();
+        let (lane, event) = (Lane::of(Some(&session)), Event::Authenticated { session, outcome });
+        let request = PluginRequest::new(broker, &self, Some(caller.clone()), None, RequestKind::Message { in_flight });
+        // There is at most one for each session.
+        self.mailbox.submit_end(lane, event, request);
     }
 
     fn give_up_topic(self: Arc<Self>, broker: &Broker, topic: &Topic) {

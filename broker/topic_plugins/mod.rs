@@ -1,6 +1,7 @@
 //! Topic plugins: turns requests to topics into hook calls, and the outcome of a hook into messages and replies. The sandbox
 //! is in `plugin`.
 
+mod authentication;
 mod components;
 mod handle;
 mod known_sessions;

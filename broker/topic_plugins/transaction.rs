@@ -177,6 +177,9 @@ impl Transaction {
                 ResolvedEffect::Subscribe { caller, .. } => {
                     plugin.known_sessions.tidy(&caller.member.session, &plugin.registry);
                 }
+                ResolvedEffect::Authenticate { caller, .. } => {
+                    plugin.registry.cancel_authentication(&caller.member.session);
+                }
                 _ => {}
             }
         }

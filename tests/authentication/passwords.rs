@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{Client, Running, http, upgrade_request, within};
 
 /// A user whose password is quickly verified.
-fn user(name: &str, password: &str, roles: &[&str]) -> AuthUser {
+pub(crate) fn user(name: &str, password: &str, roles: &[&str]) -> AuthUser {
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).unwrap());
     let hash = argon2.hash_password_with_salt(password.as_bytes(), b"0123456789abcdef").unwrap();
     AuthUser {

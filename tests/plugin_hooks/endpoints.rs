@@ -11,7 +11,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::plugin_hooks::puppet::{running, steps, subscribed};
 use crate::support::{Running, get, within};
 
-type Socket = WebSocketStream<TcpStream>;
+pub(crate) type Socket = WebSocketStream<TcpStream>;
 
 fn with_endpoints() -> Running {
     running(|settings, _| {
@@ -21,18 +21,18 @@ fn with_endpoints() -> Running {
     })
 }
 
-async fn connect(running: &Running, path: &str) -> Socket {
+pub(crate) async fn connect(running: &Running, path: &str) -> Socket {
     let stream = within("a connection", TcpStream::connect(running.address)).await.unwrap();
     let (socket, response) = client_async(format!("ws://{}{path}", running.address), stream).await.unwrap();
     assert!(response.headers().get("sec-websocket-protocol").is_none());
     socket
 }
 
-async fn next(socket: &mut Socket) -> Message {
+pub(crate) async fn next(socket: &mut Socket) -> Message {
     within("a message", socket.next()).await.unwrap().unwrap()
 }
 
-async fn say(socket: &mut Socket, message: impl Into<Message>) {
+pub(crate) async fn say(socket: &mut Socket, message: impl Into<Message>) {
     socket.send(message.into()).await.unwrap();
 }
 

@@ -24,6 +24,7 @@ pub(crate) enum Step {
     Subscribe(String, String),
     Unsubscribe(String, String),
     Disconnect(String, String),
+    Authenticate(String, String, String),
     Timer(String, u64),
     TimerWith(String, u64, Value),
     Cancel(String),
@@ -76,11 +77,32 @@ impl Plugin for Puppet {
     fn on_message(&mut self, ctx: &mut Context, session: &Session, _: &str, message: Raw) -> Result<()> {
         match &message {
             Raw::Binary(_) => Ok(ctx.send_raw(session, message)?),
-            Raw::Text(text) => match text.strip_prefix("join ") {
-                Some(topic) => Ok(ctx.subscribe(session, topic)?),
-                None => follow(ctx, &message.data::<Vec<Step>>()?).map(drop),
+            Raw::Text(text) => match text.split_once(' ') {
+                Some(("join", topic)) => Ok(ctx.subscribe(session, topic)?),
+                Some(("login", both)) => log_in(ctx, session, both),
+                Some(("twice", both)) => {
+                    log_in(ctx, session, both)?;
+                    let refused = log_in(ctx, session, both).expect_err("once at a time");
+                    Ok(ctx.send_raw(session, Raw::Text(refused.to_string()))?)
+                }
+                Some(("fail", both)) => {
+                    log_in(ctx, session, both)?;
+                    Err(fail("nothing of it happens"))
+                }
+                None if text == "who" => Ok(ctx.send(session, &who(session)?)?),
+                _ => follow(ctx, &message.data::<Vec<Step>>()?).map(drop),
             },
         }
+    }
+
+    fn on_authenticated(
+        &mut self,
+        ctx: &mut Context,
+        session: &Session,
+        outcome: std::result::Result<(), String>,
+    ) -> Result<()> {
+        ctx.publish("p.ended", &json!({"session": session.id, "user": session.user}))?;
+        Ok(ctx.send(session, &json!({"outcome": outcome.err(), "who": who(session)?}))?)
     }
 
     fn on_subscribe(&mut self, ctx: &mut Context, session: &Session, topic: &str) -> Result<()> {
@@ -105,10 +127,7 @@ impl Plugin for Puppet {
         match call.method.as_str() {
             "who" => {
                 let session = call.session.as_ref().ok_or_else(|| fail("nobody calls"))?;
-                let info = session.info.as_ref().map(|info| info.decode::<Value>()).transpose()?;
-                let (user, roles) = (&session.user, &session.roles);
-                let is_admin = session.has_role("admin");
-                Ok(call.reply(&json!({"user": user, "roles": roles, "is_admin": is_admin, "info": info}))?)
+                Ok(call.reply(&who(session)?)?)
             }
             "memory" => Ok(call.reply(&json!({"calls": self.calls, "topic": self.topic}))?),
             _ => {
@@ -136,6 +155,19 @@ impl Plugin for Puppet {
     }
 }
 
+/// What a plugin is told of a session.
+fn who(session: &Session) -> Result<Value> {
+    let info = session.info.as_ref().map(|info| info.decode::<Value>()).transpose()?;
+    let (user, roles) = (&session.user, &session.roles);
+    Ok(json!({"user": user, "roles": roles, "is_admin": session.has_role("admin"), "info": info}))
+}
+
+/// Authenticates a session as this user with this secret, a space between them.
+fn log_in(ctx: &Context, session: &Session, both: &str) -> Result<()> {
+    let (user, secret) = both.split_once(' ').ok_or_else(|| fail("no secret"))?;
+    Ok(ctx.authenticate(session, user, secret)?)
+}
+
 /// Does the steps in their order; gives what those have read that read something.
 fn follow(ctx: &Context, steps: &[Step]) -> Result<Vec<Value>> {
     let mut read = Vec::new();
@@ -152,6 +184,7 @@ fn follow(ctx: &Context, steps: &[Step]) -> Result<Vec<Value>> {
             Step::Subscribe(id, topic) => ctx.subscribe(&session(id), topic)?,
             Step::Unsubscribe(id, topic) => ctx.unsubscribe(&session(id), topic)?,
             Step::Disconnect(id, reason) => ctx.disconnect(&session(id), reason)?,
+            Step::Authenticate(id, user, secret) => ctx.authenticate(&session(id), user, secret)?,
             Step::Timer(name, delay_ms) => ctx.set_timer(name, *delay_ms)?,
             Step::TimerWith(name, delay_ms, data) => ctx.set_timer_with(name, *delay_ms, data)?,
             Step::Cancel(name) => ctx.cancel_timer(name)?,
@@ -177,7 +210,12 @@ pub(crate) fn running(change: impl FnOnce(&mut Settings, &mut PluginConfig)) -> 
 
 /// A broker that goes by this clock.
 pub(crate) fn running_by(clock: &ManualClock) -> Running {
-    built(|_, _| {}, |builder| builder.clock(clock.clone()))
+    running_by_with(clock, |_, _| {})
+}
+
+/// The same with other settings.
+pub(crate) fn running_by_with(clock: &ManualClock, change: impl FnOnce(&mut Settings, &mut PluginConfig)) -> Running {
+    built(change, |builder| builder.clock(clock.clone()))
 }
 
 fn built(change: impl FnOnce(&mut Settings, &mut PluginConfig), tell: impl FnOnce(Builder) -> Builder) -> Running {

@@ -1,14 +1,18 @@
 ;; A plugin for version 1.1 of the protocol, which answers a call with what it is told of its caller. The first byte of the
 ;; method chooses: a digit is the number of a role, `i` is the caller's `info`, `m` the first role of the first session on
-;; the topic `hostile.a`, `t` a trap. What there is not is no data.
+;; the topic `hostile.a`, `t` a trap. What there is not is no data. A message on a raw endpoint is the secret of the user
+;; `ann`, and what comes of it is sent back: the user, or the reason.
 (module
   (import "rialto:plugin/sessions@1.1.0" "members" (func $members (param i32 i32 i32 i32 i32 i32 i32)))
+  (import "rialto:plugin/sessions@1.1.0" "authenticate" (func $authenticate (param i32 i32 i32 i32 i32 i32 i32)))
+  (import "rialto:plugin/messages@1.1.0" "send-raw" (func $send_raw (param i32 i32 i32 i32 i32 i32)))
 
   (memory (export "memory") 16)
 
   ;; Results are written at 0, those of host calls at 64; at 128 is the result "ok" of the other hooks. At 1024 is a role in
   ;; quotes.
   (data (i32.const 256) "hostile.a")
+  (data (i32.const 272) "ann")
 
   (global $heap (mut i32) (i32.const 65536))
 
@@ -78,7 +82,23 @@
   (func (export "rialto:plugin/hooks@1.1.0#on-disconnect")
     (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 128))
   (func (export "rialto:plugin/hooks@1.1.0#on-message")
-    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 128))
+    (param $id i32) (param $id_length i32) (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
+    (param $secret i32) (param $secret_length i32) (result i32)
+    (call $authenticate
+      (local.get $id) (local.get $id_length) (i32.const 272) (i32.const 3)
+      (local.get $secret) (local.get $secret_length) (i32.const 64))
+    (i32.const 128))
+  (func (export "rialto:plugin/hooks@1.1.0#on-authenticated")
+    (param $id i32) (param $id_length i32) (param $has_user i32) (param $user i32) (param $user_length i32)
+    (param i32 i32 i32 i32 i32 i32)
+    (param $is_refused i32) (param $reason i32) (param $reason_length i32) (result i32)
+    (if (i32.eqz (local.get $is_refused))
+      (then
+        (local.set $reason (local.get $user))
+        (local.set $reason_length (local.get $user_length))))
+    (call $send_raw
+      (local.get $id) (local.get $id_length) (i32.const 0) (local.get $reason) (local.get $reason_length) (i32.const 64))
+    (i32.const 128))
   (func (export "rialto:plugin/hooks@1.1.0#on-timer") (param i32 i32 i32 i32 i32 i32) (result i32) (i32.const 128))
 
   (func $after (param i32) (global.set $heap (i32.const 65536)))

@@ -3,13 +3,17 @@
 use std::path::Path;
 
 use rialto::Codec;
+use rialto::config::{Auth, Endpoint};
 use rialto_plugin::recording::{Event, HostReply, Recording};
 use rialto_plugin::{Payload, Session};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
+use crate::authentication::passwords::user as password_of;
+use crate::plugin_hooks::endpoints::{Socket, connect, next, say};
 use crate::plugins::hosted::{Hosted, call, start};
 use crate::support::component::{component, empty, hostile, module, roles, source, world_1_1};
-use crate::support::token::{auth, token_of};
+use crate::support::token::{auth, shows_secret, token_of};
 use crate::support::{Client, Running};
 
 /// A session of a user with these claims.
@@ -124,6 +128,50 @@ async fn a_recording_has_what_the_version_shows() {
     assert!(!same && text.contains("first difference at event 2, on-call (0)"), "{text}");
 }
 
+/// Sends a secret on the raw endpoint, and what comes back.
+async fn log_in(socket: &mut Socket, secret: &str) -> String {
+    say(socket, Message::text(secret)).await;
+    next(socket).await.to_text().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_component_for_1_1_authenticates_a_session_and_its_recording_has_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = folder.path().join("recordings");
+    let hosted = Hosted::of(&roles(), |config, plugin| {
+        config.auth = Some(Auth { user: vec![password_of("ann", "correct horse", &["desk"])], ..auth(true) });
+        config.endpoints.push(Endpoint { path: "/raw".to_owned(), plugin: "hostile".to_owned() });
+        config.sandbox.recordings = recordings.clone();
+        plugin.record = 100;
+    });
+    let mut socket = connect(&hosted, "/raw").await;
+    assert_eq!(log_in(&mut socket, "battery staple").await, "the user or the secret is wrong");
+    assert_eq!(log_in(&mut socket, &token_of("bob", json!({}))).await, "the user or the secret is wrong");
+    assert_eq!(log_in(&mut socket, "correct horse").await, "ann");
+    assert_eq!(log_in(&mut socket, &token_of("ann", json!({"roles": ["admin"]}))).await, "ann");
+    hosted.client(Codec::Json).await.refused(call('t'), "plugin_failed").await;
+
+    let file = std::fs::read_dir(&recordings).unwrap().next().unwrap().unwrap().path();
+    let recording = Recording::read(&file).unwrap();
+    let mut outcomes = Vec::new();
+    for step in &recording.steps {
+        if let Event::OnAuthenticated { session, refused } = &step.event {
+            outcomes.push((session.user.as_deref(), session.roles.len(), refused.is_some()));
+        }
+        let calls = serde_json::to_string(&step.calls).unwrap();
+        assert!(!calls.contains("horse") && !shows_secret(calls.as_bytes()), "{calls}");
+    }
+    assert_eq!(outcomes, [(None, 0, true), (None, 0, true), (Some("ann"), 1, false), (Some("ann"), 1, false)]);
+    let wasm = folder.path().join("plugin.wasm");
+    std::fs::write(&wasm, roles()).unwrap();
+    let (same, text) = super::recording::replay(&file, &wasm);
+    assert!(same && text.contains("no difference"), "{text}");
+    let changed = std::fs::read_to_string(&file).unwrap().replace(r#""user":"ann"}"#, r#""user":"eve"}"#);
+    std::fs::write(&file, changed).unwrap();
+    let (same, text) = super::recording::replay(&file, &wasm);
+    assert!(!same && text.contains("on-message"), "{text}");
+}
+
 /// What the operator is told about a component that is refused.
 fn refused(wasm: &[u8]) -> String {
     start(wasm, json!({})).expect_err("it does not fit")
@@ -138,9 +186,11 @@ fn core_modules_and_components_of_each_version_are_taken() {
 
 #[test]
 fn what_is_missing_in_a_component_for_1_1_is_named_with_its_version() {
-    let without = source("roles").replace("hooks@1.1.0#on-timer", "hooks@1.1.0#on-tides");
-    let text = refused(&module(&without));
-    assert!(text.contains("rialto:plugin/plugin@1.1.0") && text.contains("on-timer"), "{text}");
+    for hook in ["on-timer", "on-authenticated"] {
+        let without = source("roles").replace(&format!("hooks@1.1.0#{hook}"), "hooks@1.1.0#on-tides");
+        let text = refused(&module(&without));
+        assert!(text.contains("rialto:plugin/plugin@1.1.0") && text.contains(hook), "{text}");
+    }
     let roles = "roles: list<string>,";
     assert!(world_1_1().contains(roles));
     let wit = world_1_1().replace(roles, "roles: list<u8>,");

@@ -25,6 +25,13 @@ impl Shard {
         }
     }
 
+    /// Has a session look at its permissions and its token again.
+    pub(crate) fn recheck(&self, session: SessionKey) {
+        if let Some(known) = self.sessions.borrow_mut().get(session) {
+            known.signals.request_recheck();
+        }
+    }
+
     /// Has a session look at its token in so many milliseconds; an earlier time that was set counts no more.
     pub(crate) fn recheck_after(&self, session: SessionKey, after_ms: u64) {
         if let Some(known) = self.sessions.borrow_mut().get(session) {

@@ -15,7 +15,7 @@ pub(in crate::plugin) fn check(engine: &Engine, component: &Component, protocol:
     let hooks = Hooks { engine, component, interface: protocol.hooks() };
     match protocol {
         Protocol::V1_0 => hooks.are_of_v1_0(),
-        Protocol::V1_1 => hooks.are_of_v1_1(),
+        Protocol::V1_1 => hooks.are_of_v1_1().and_then(|()| hooks.are_new_in_v1_1()),
     }
 }
 
@@ -49,6 +49,13 @@ macro_rules! types_of_hooks {
 impl Hooks<'_> {
     types_of_hooks!(are_of_v1_0, v1_0);
     types_of_hooks!(are_of_v1_1, v1_1);
+
+    fn are_new_in_v1_1(&self) -> Result<()> {
+        use v1_1::rialto::plugin::types::{Error as Refusal, Session};
+
+        type Outcome = std::result::Result<(), String>;
+        self.has::<(Session, Outcome), (std::result::Result<(), Refusal>,)>("on-authenticated")
+    }
 
     fn has<P, R>(&self, name: &str) -> Result<()>
     where

@@ -109,6 +109,10 @@ impl HostEnvironment for InstanceEnv {
         pages.knows(id).then(|| KnownSession { id: id.into(), is_raw: pages.is_raw(id) })
     }
 
+    fn is_authenticating(&self, session: &str) -> bool {
+        self.registry.open().is_authenticating(session)
+    }
+
     fn visit_members(
         &self,
         topic: &Topic,

@@ -51,7 +51,7 @@ impl messages::Host for GuestData {
 
 /// The interfaces that each version has in its own form.
 macro_rules! own_interfaces {
-    ($version:ident) => {
+    ($version:ident, { $($more:tt)* }) => {
         const _: () = {
             use super::bindings::$version::rialto::plugin::{sessions, types};
 
@@ -95,13 +95,24 @@ macro_rules! own_interfaces {
                 ) -> wasmtime::Result<Result<(), types::Refusal>> {
                     self.ask_for(|host| host.disconnect(&session, &reason))
                 }
+
+                $($more)*
             }
         };
     };
 }
 
-own_interfaces!(v1_0);
-own_interfaces!(v1_1);
+own_interfaces!(v1_0, {});
+own_interfaces!(v1_1, {
+    fn authenticate(
+        &mut self,
+        session: String,
+        user: String,
+        secret: String,
+    ) -> wasmtime::Result<Result<(), types::Refusal>> {
+        self.ask_for(|host| host.authenticate(&session, &user, &secret))
+    }
+});
 
 impl timers::Host for GuestData {
     fn set_timer(

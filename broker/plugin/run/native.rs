@@ -114,6 +114,9 @@ fn invoke<P: Plugin>(plugin: &mut P, ctx: &mut Context<'_>, event: &Event) -> Re
         Event::Message { session, endpoint, message } => {
             plugin.on_message(ctx, &session_to_guest(session), endpoint, message.clone()).map(accepted)
         }
+        Event::Authenticated { session, outcome } => {
+            plugin.on_authenticated(ctx, &session_to_guest(session), outcome.clone()).map(accepted)
+        }
         Event::Subscribe { session, topic } => {
             plugin.on_subscribe(ctx, &session_to_guest(session), topic.as_str()).map(accepted)
         }

@@ -172,6 +172,9 @@ fn described(event: &Event, protocol: Protocol) -> recording::Event {
         Event::Message { session, endpoint, message } => {
             Recorded::OnMessage { session: guest(session), endpoint: endpoint.to_string(), message: message.clone() }
         }
+        Event::Authenticated { session, outcome } => {
+            Recorded::OnAuthenticated { session: guest(session), refused: outcome.clone().err() }
+        }
         Event::Subscribe { session, topic } => {
             Recorded::OnSubscribe { session: guest(session), topic: topic.to_string() }
         }
@@ -344,6 +347,11 @@ impl Imports for RecordingHost {
             self.note(HostRequest::Random, HostReply::Number(bits));
         }
         bits
+    }
+
+    fn authenticate(&self, session: &str, user: &str, secret: &str) -> Result<(), Refusal> {
+        let request = HostRequest::Authenticate { session: session.to_owned(), user: user.to_owned() };
+        self.noted(request, self.host.authenticate(session, user, secret), |()| HostReply::Done)
     }
 }
 

@@ -9,6 +9,7 @@ use rialto_protocol::Payload;
 
 use super::pending::MembershipChange;
 use super::state::{Generation, PluginState};
+use crate::auth::identity::Identity;
 use crate::clock::Now;
 use crate::plugin::PluginSession;
 use crate::store::{Batch, Begun, KeptTimer, NamedTimer, Store, StoreError};
@@ -39,7 +40,21 @@ pub(in crate::plugin) struct Pages {
 #[derive(Debug)]
 struct Connected {
     endpoint: Arc<str>,
+    authentication: Authentication,
 }
+
+/// How far the authentication of a session has come that a hook asked for.
+#[derive(Debug, Default)]
+enum Authentication {
+    /// No hook has asked.
+    #[default]
+    None,
+    UnderWay,
+    Verified(Verified),
+}
+
+/// Who a session is, or why that is not known.
+pub(crate) type Verified = Result<Arc<Identity>, String>;
 
 /// The namespace whose timer it is, and its name there.
 pub(in crate::plugin) type TimerName = (Arc<str>, String);
@@ -98,6 +113,36 @@ impl PluginRegistry {
         let pages = self.open();
         let there = pages.endpoints.iter().filter(|(_, connected)| *connected.endpoint == *endpoint);
         there.map(|(session, _)| Arc::clone(session)).collect()
+    }
+
+    /// A session on a raw endpoint is being authenticated, until its hook is called. Returns whether it is still there.
+    pub(crate) fn begin_authentication(&self, session: &str) -> bool {
+        self.open().set_authentication(session, Authentication::UnderWay)
+    }
+
+    /// The secret of a session has been verified. Returns whether the session is still there.
+    pub(crate) fn set_verified(&self, session: &str, verified: Verified) -> bool {
+        self.open().set_authentication(session, Authentication::Verified(verified))
+    }
+
+    /// What came of verifying the secret of a session, once.
+    pub(crate) fn take_verified(&self, session: &str) -> Option<Verified> {
+        self.open().take_verified(session)
+    }
+
+    /// A session is not being authenticated after all.
+    pub(crate) fn cancel_authentication(&self, session: &str) {
+        self.open().end_authentication(session);
+    }
+
+    /// Members of these topics show who a session is from now on.
+    pub(crate) fn update(&self, topics: &[Topic], member: &PluginSession) {
+        let mut pages = self.open();
+        for topic in topics {
+            if pages.is_on(topic, &member.id) {
+                pages.enter(topic, member);
+            }
+        }
     }
 
     /// How many timers wait.
@@ -172,6 +217,37 @@ impl Pages {
         self.endpoints.contains_key(session)
     }
 
+    /// Whether a session is being authenticated.
+    pub(in crate::plugin) fn is_authenticating(&self, session: &str) -> bool {
+        let authentication = self.endpoints.get(session).map(|connected| &connected.authentication);
+        authentication.is_some_and(|authentication| !matches!(authentication, Authentication::None))
+    }
+
+    /// A session is no longer being authenticated. Returns whether it is on a raw endpoint.
+    pub(in crate::plugin) fn end_authentication(&mut self, session: &str) -> bool {
+        self.set_authentication(session, Authentication::None)
+    }
+
+    fn set_authentication(&mut self, session: &str, authentication: Authentication) -> bool {
+        let Some(connected) = self.endpoints.get_mut(session) else { return false };
+        connected.authentication = authentication;
+        true
+    }
+
+    fn take_verified(&mut self, session: &str) -> Option<Verified> {
+        let authentication = &mut self.endpoints.get_mut(session)?.authentication;
+        match std::mem::take(authentication) {
+            Authentication::Verified(verified) => {
+                *authentication = Authentication::UnderWay;
+                Some(verified)
+            }
+            other => {
+                *authentication = other;
+                None
+            }
+        }
+    }
+
     pub(in crate::plugin) fn is_on(&self, topic: &Topic, session: &str) -> bool {
         self.topics.get(topic).is_some_and(|members| members.contains_key(session))
     }
@@ -199,7 +275,7 @@ impl Pages {
 
     /// Records that a session is on a raw endpoint.
     pub(in crate::plugin) fn connect(&mut self, endpoint: &Arc<str>, session: &Arc<str>) {
-        let connected = Connected { endpoint: Arc::clone(endpoint) };
+        let connected = Connected { endpoint: Arc::clone(endpoint), authentication: Authentication::None };
         if self.endpoints.insert(Arc::clone(session), connected).is_none() {
             *self.places.entry(Arc::clone(session)).or_default() += 1;
         }
@@ -372,6 +448,22 @@ mod tests {
         assert!(!pages.disconnect("/other", "s1") && pages.disconnect("/raw", "s1") && !pages.knows("s1"));
         assert!(pages.leave(&a, "s0"));
         assert!(pages.topics.is_empty() && pages.places.is_empty() && pages.endpoints.is_empty());
+    }
+
+    #[test]
+    fn a_session_is_being_authenticated_until_its_hook_or_its_end() {
+        let registry = registry();
+        assert!(!registry.begin_authentication("s1"), "it is on no endpoint");
+        registry.open().connect(&"/raw".into(), &"s1".into());
+        assert!(!registry.open().is_authenticating("s1") && registry.take_verified("s1").is_none());
+        assert!(registry.begin_authentication("s1") && registry.open().is_authenticating("s1"));
+        assert!(registry.take_verified("s1").is_none(), "it is under way");
+        assert!(registry.set_verified("s1", Err("wrong".to_owned())));
+        assert_eq!(registry.take_verified("s1"), Some(Err("wrong".to_owned())));
+        assert!(registry.take_verified("s1").is_none() && registry.open().is_authenticating("s1"), "once");
+        assert!(registry.open().end_authentication("s1") && !registry.open().is_authenticating("s1"));
+        assert!(registry.begin_authentication("s1") && registry.open().disconnect("/raw", "s1"));
+        assert!(!registry.set_verified("s1", Err("late".to_owned())) && !registry.open().is_authenticating("s1"));
     }
 
     #[test]

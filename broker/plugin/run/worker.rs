@@ -224,6 +224,7 @@ impl Worker {
             Event::Disconnect { session, endpoint } => registry.open().disconnect(endpoint, &session.id),
             // A session that was refused may still have messages in the mailbox.
             Event::Message { session, .. } => registry.open().is_raw(&session.id),
+            Event::Authenticated { session, .. } => registry.open().end_authentication(&session.id),
             _ => true,
         };
         if !is_known {

@@ -7,10 +7,12 @@ use rialto_protocol::{CloseCode, Closing};
 
 use super::assembler::Kind;
 use super::handler::Handler;
+use crate::auth::identity::Identity;
 use crate::broker::Broker;
 use crate::broker::topic_logic::{RawMessage, TopicLogic};
 use crate::hub::{Ending, InFlight, SessionKey};
 use crate::identity;
+use crate::limits::quota::QuotaSlot;
 use crate::limits::seats::SessionPermit;
 use crate::request::caller::CallerSession;
 
@@ -29,6 +31,8 @@ pub(in crate::server) struct Raw {
     in_flight: Arc<InFlight>,
     /// The message for which the plugin's mailbox had no room yet. Meanwhile the socket is not read.
     waiting: Option<RawMessage>,
+    /// Its place among the sessions of its user, where it was anonymous at first. In a box, because most have none.
+    of_user: Option<Box<QuotaSlot<Arc<str>>>>,
 }
 
 impl Raw {
@@ -58,7 +62,7 @@ impl Raw {
         });
         // The end of a session is reported only to a plugin that knows of its beginning.
         let logic = logic.filter(|_| closing.is_none());
-        (Self { broker, caller, endpoint, logic, in_flight: Arc::default(), waiting: None }, closing)
+        (Self { broker, caller, endpoint, logic, in_flight: Arc::default(), waiting: None, of_user: None }, closing)
     }
 
     /// The session as a caller.
@@ -74,6 +78,39 @@ impl Raw {
     }
 }
 
+impl Raw {
+    /// Where its plugin has asked to authenticate it, and the secret is verified: it belongs to the user from now on, or does
+    /// not, and its plugin is told. What it has sent before is the plugin's first.
+    async fn follow_authentication(&mut self) {
+        let Some(logic) = self.logic.clone() else { return };
+        let Some(verified) = logic.take_verified(&self.caller.member.session) else { return };
+        self.in_flight.below(1).await;
+        let outcome = verified.and_then(|identity| self.belong(identity));
+        logic.authenticated(&self.broker, &self.caller, outcome, self.in_flight.enter());
+    }
+
+    /// It belongs to this user from now on.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn belong(&mut self, identity: Arc<Identity>) -> Result<(), String> {
+        let core = &self.broker.core;
+        match &self.caller.member.user {
+            Some(user) if **user != *identity.user => return Err("the session is another user's".to_owned()),
+            Some(_) => {}
+            None => {
+                let slot = core.session_limits.slot_of_user(&core.config.load().limits, &identity.user);
+                let slot = slot.ok_or_else(|| "session limit of this user reached".to_owned())?;
+                self.of_user = Some(Box::new(slot));
+            }
+        }
+        self.caller.set_identity(identity);
+        let (key, member) = (self.caller.key, self.caller.member.clone());
+        core.hub.run_on(key.shard(), move |shard| shard.set_member(key, &member));
+        Ok(())
+    }
+}
+
 impl Handler for Raw {
     fn on_message(&mut self, kind: Kind, message: &[u8]) -> Result<(), Ending> {
         self.waiting = Some(match kind {
@@ -85,6 +122,7 @@ impl Handler for Raw {
     }
 
     async fn recheck(&mut self) -> Result<(), Ending> {
+        self.follow_authentication().await;
         if let Some(closing) = self.broker.token_end(&self.caller) {
             return Err(Ending::Closed(closing));
         }
@@ -111,6 +149,7 @@ impl Handler for Raw {
         for topic in self.caller.assigned.end() {
             self.broker.leave(&self.caller, &topic);
         }
+        self.of_user = None;
         false
     }
 }

@@ -49,7 +49,7 @@ impl Transaction {
                     return;
                 }
                 if membership.get() == Membership::Due {
-                    self.plugin.known_sessions.add(caller);
+                    self.plugin.known_sessions.add_new(caller);
                     registry.enter(topic, &caller.for_plugins());
                 }
                 // Nobody asked, so nobody is answered.
@@ -82,6 +82,11 @@ impl Transaction {
                 let closing = Closing { code, message: reason.clone(), retry_after_ms: None };
                 let key = caller.key;
                 hub.run_on(key.shard(), move |shard| shard.end(key, &closing));
+            }
+            ResolvedEffect::Authenticate { caller, login } => {
+                if let Some(login) = login.take() {
+                    self.plugin.authenticate(&self.broker, caller, login);
+                }
             }
             ResolvedEffect::End(end) => {
                 end.take().into_iter().for_each(|end| end.apply(&self.broker, &self.plugin, self.by.as_ref()));
@@ -123,7 +128,7 @@ impl Transaction {
                     let (topic, session) = (entry.stream.topic(), &caller.member.session);
                     let is_new = !registry.is_on(topic, session);
                     membership.set(Membership::Anticipated(is_new));
-                    self.plugin.known_sessions.add(caller);
+                    self.plugin.known_sessions.add_new(caller);
                     registry.enter(topic, &caller.for_plugins());
                     let joined = || MembershipChange::Joined { topic: topic.clone(), session: session.clone() };
                     changes.extend(is_new.then(joined));
@@ -133,6 +138,9 @@ impl Transaction {
                     membership.set(Membership::Anticipated(was_in));
                     let left = || MembershipChange::Left { topic: topic.clone(), member: caller.for_plugins() };
                     changes.extend(was_in.then(left));
+                }
+                ResolvedEffect::Authenticate { caller, .. } => {
+                    registry.begin_authentication(&caller.member.session);
                 }
                 _ => {}
             }

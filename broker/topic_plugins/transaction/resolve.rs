@@ -6,13 +6,14 @@ use std::sync::Arc;
 use rialto_protocol::Failure;
 
 use super::{End, PrimaryEffect, Transaction, no_session, rule_changed};
+use crate::auth::passwords::Login;
 use crate::broker::SubscribeOptions;
 use crate::broker::topic_logic::TopicLogic;
 use crate::config::TopicOptions;
 use crate::engine::{KeyedRequest, PublishStep, TransactionStep};
 use crate::hub::What;
 use crate::message::Draft;
-use crate::plugin::{Effect, HookEffects, SessionMessage};
+use crate::plugin::{Credentials, Effect, HookEffects, SessionMessage};
 use crate::request::caller::CallerSession;
 use crate::request::responder::Responder;
 use crate::shares::Holder;
@@ -55,6 +56,11 @@ pub(super) enum ResolvedEffect {
     Disconnect {
         caller: CallerSession,
         reason: String,
+    },
+    /// A session on a raw endpoint is to be authenticated.
+    Authenticate {
+        caller: CallerSession,
+        login: Cell<Option<Login>>,
     },
     End(Cell<Option<End>>),
     /// A message to a topic of another plugin, which decides on it.
@@ -199,6 +205,10 @@ impl Transaction {
                 .map(|caller| ResolvedEffect::Unsubscribe { caller, topic, membership: Membership::of(own) }),
             Effect::Disconnect { session, reason } => {
                 self.caller(&session).map(|caller| ResolvedEffect::Disconnect { caller, reason })
+            }
+            Effect::Authenticate { session, credentials: Credentials { user, secret } } => {
+                let login = Cell::new(Some(Login { user, password: secret }));
+                self.caller(&session).map(|caller| ResolvedEffect::Authenticate { caller, login })
             }
         })
     }

@@ -181,6 +181,22 @@ impl<'a> Context<'a> {
     }
 }
 
+#[cfg(any(not(target_arch = "wasm32"), feature = "v1_1"))]
+impl Context<'_> {
+    /// Authenticates a session on a raw endpoint of this plugin: once the hook has returned `Ok`, the broker verifies the
+    /// secret, which is the user's password or a token of the user, and then calls
+    /// [`on_authenticated`](crate::Plugin::on_authenticated). Recordings do not keep the secret of this call.
+    ///
+    /// Version 1.0 of the plugin protocol does not have it: a component that calls it is built with the feature `v1_1`.
+    ///
+    /// # Errors
+    /// When the session is not on a raw endpoint of this plugin or is being authenticated already, the capability
+    /// `sessions` is missing, or a limit is used up.
+    pub fn authenticate(&self, session: &Session, user: &str, secret: &str) -> Result<(), Refusal> {
+        self.imports.authenticate(&session.id, user, secret)
+    }
+}
+
 fn json(value: &(impl Serialize + ?Sized)) -> Result<Payload, Refusal> {
     Payload::json(value).map_err(|error| Refusal::Invalid(error.to_string()))
 }

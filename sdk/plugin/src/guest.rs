@@ -15,7 +15,7 @@ pub use bindings::export_hooks;
 #[allow(missing_docs, unreachable_pub, reason = "generated; the WIT documents it")]
 pub mod bindings {
     // Of the version that the crate's features choose: a component is for one version of the protocol. The two worlds
-    // differ in their sessions only.
+    // differ in their sessions, and in who authenticates them.
     #[cfg(not(feature = "v1_1"))]
     wit_bindgen::generate!({ path: "wit/v1", pub_export_macro: true, export_macro_name: "export_hooks" });
     #[cfg(feature = "v1_1")]
@@ -101,6 +101,12 @@ impl<P: Plugin> Guest for Exported<P> {
     fn on_timer(name: String, payload: Option<types::Payload>) -> Result<(), types::Error> {
         let timer = Timer { name, payload: payload.map(Into::into) };
         with_instance::<P, _>(|plugin, ctx| plugin.on_timer(ctx, timer)).map_err(Into::into)
+    }
+
+    #[cfg(feature = "v1_1")]
+    fn on_authenticated(session: types::Session, outcome: Result<(), String>) -> Result<(), types::Error> {
+        let session = Session::from(session);
+        with_instance::<P, _>(|plugin, ctx| plugin.on_authenticated(ctx, &session, outcome)).map_err(Into::into)
     }
 }
 
@@ -203,6 +209,11 @@ impl Imports for Broker {
 
     fn random(&self) -> u64 {
         system::random()
+    }
+
+    #[cfg(feature = "v1_1")]
+    fn authenticate(&self, session: &str, user: &str, secret: &str) -> Result<(), Refusal> {
+        Ok(sessions::authenticate(session, user, secret)?)
     }
 }
 

@@ -112,6 +112,14 @@ pub trait Imports {
 
     /// 64 random bits.
     fn random(&self) -> u64;
+
+    /// Authenticates a session on a raw endpoint. Version 1.0 of the plugin protocol does not have it.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] for another session or without the capability `sessions`, [`Refusal::Limit`] where the session
+    /// is being authenticated already.
+    #[cfg(any(not(target_arch = "wasm32"), feature = "v1_1"))]
+    fn authenticate(&self, session: &str, user: &str, secret: &str) -> Result<(), Refusal>;
 }
 
 /// A key of the state and its value.

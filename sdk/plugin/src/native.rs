@@ -167,4 +167,8 @@ impl<H: Limited + ?Sized> Imports for Strict<'_, H> {
     fn random(&self) -> u64 {
         self.ask(|host| host.random())
     }
+
+    fn authenticate(&self, session: &str, user: &str, secret: &str) -> Result<(), Refusal> {
+        self.ask(|host| host.authenticate(session, user, secret))
+    }
 }

@@ -104,4 +104,23 @@ pub trait Plugin: Default + 'static {
         let _ = (ctx, timer);
         Ok(())
     }
+
+    /// A session on a raw endpoint of this plugin has been authenticated, as [`Context::authenticate`] asked, or has not,
+    /// for this reason. `session` is as it is now. This hook comes after those for what the session sent before, and
+    /// before those for what it sends from now on.
+    ///
+    /// Version 1.0 of the plugin protocol does not have it: a component that implements it is built with the feature `v1_1`.
+    ///
+    /// # Errors
+    /// An error discards what this hook asked for; the session stays who it is.
+    #[cfg(any(not(target_arch = "wasm32"), feature = "v1_1"))]
+    fn on_authenticated(
+        &mut self,
+        ctx: &mut Context,
+        session: &Session,
+        outcome: std::result::Result<(), String>,
+    ) -> Result<()> {
+        let _ = (ctx, session, outcome);
+        Ok(())
+    }
 }

@@ -4,7 +4,7 @@
 mod rules;
 
 use rialto_plugin::prelude::*;
-use rialto_plugin::testing::{Failure, Host, Limits, Usage};
+use rialto_plugin::testing::{Effect, Failure, Host, Limits, Usage};
 use rialto_plugin::{Encoding, Refusal};
 use serde::{Deserialize, Serialize};
 
@@ -416,6 +416,62 @@ fn roles_and_info_of_a_session_are_seen_in_hooks_and_lists() {
     host.subscribe(&member, "club").expect("a member again");
     host.call("s2", "club", "list", &()).expect("a list");
     assert!(host.used().bytes > bytes + 900, "{:?}", host.used());
+}
+
+/// Asks every session for a name and a secret.
+#[derive(Default)]
+struct Guard;
+
+impl Plugin for Guard {
+    fn on_message(&mut self, ctx: &mut Context, session: &Session, _: &str, message: Raw) -> Result<()> {
+        let (user, secret, times): (String, String, usize) = message.data()?;
+        (0..times).try_for_each(|_| ctx.authenticate(session, &user, &secret)).map_err(Into::into)
+    }
+
+    fn on_authenticated(
+        &mut self,
+        ctx: &mut Context,
+        session: &Session,
+        outcome: std::result::Result<(), String>,
+    ) -> Result<()> {
+        ctx.subscribe(session, "club")?;
+        Ok(ctx.send(session, &json!([session.user, outcome.err()]))?)
+    }
+
+    fn on_call(&mut self, ctx: &mut Context, call: Call) -> Result<Reply> {
+        if let Some(session) = &call.session {
+            ctx.authenticate(session, "ann", "secret")?;
+        }
+        Ok(Reply::empty())
+    }
+}
+
+#[test]
+fn a_session_is_authenticated_once_at_a_time_and_only_on_a_raw_endpoint() {
+    let login = |times: usize| Raw::Text(json!(["ann", "secret", times]).to_string());
+    let mut host = Host::new(Guard).owns("club");
+    host.connect("s1", "/raw").expect("it may");
+    let limit = host.message("s1", "/raw", login(2)).expect_err("once at a time");
+    assert!(limit.reason().contains("limit: authenticate"), "{limit}");
+    assert_eq!(host.effects(), [], "a hook that fails has no effect");
+    host.message("s1", "/raw", login(1)).expect("it is asked for");
+    let (user, secret) = ("ann".to_owned(), "secret".to_owned());
+    assert_eq!(host.take_effects(), [Effect::Authenticate { session: "s1".into(), user, secret }]);
+    assert!(host.message("s1", "/raw", login(1)).is_err(), "it is under way");
+    host.authenticated("s1", Err("wrong")).expect("the plugin knows");
+    host.message("s1", "/raw", login(1)).expect("again");
+    host.authenticated(Session::new("s1").with_user("ann"), Ok(())).expect("the plugin knows");
+    assert_eq!(host.sent("s1"), [json!([null, "wrong"]), json!(["ann", null])]);
+    host.message("s1", "/raw", login(1)).expect("a user may renew");
+    host.disconnect("s1", "/raw").expect("it is gone");
+    let late = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| host.authenticated("s1", Ok(()))));
+    assert!(late.is_err(), "nothing comes of a session that has ended");
+    let refused = host.call("s2", "club", "log_in", &()).expect_err("it is on no endpoint");
+    assert!(refused.reason().contains("not on a raw endpoint"), "{refused}");
+    let mut without = Host::new(Guard).needs(["state"]);
+    without.connect("s1", "/raw").expect("it may");
+    let refused = without.message("s1", "/raw", login(1)).expect_err("without the capability");
+    assert!(refused.reason().contains("capability `sessions`"), "{refused}");
 }
 
 #[test]

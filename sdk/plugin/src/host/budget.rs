@@ -7,7 +7,7 @@ pub struct HookLimits {
     pub host_calls: u64,
     /// Bytes per hook that host calls carry, both ways, and that the hook returns.
     pub output_bytes: usize,
-    /// Effects per hook: messages, sends, subscriptions and disconnects.
+    /// Effects per hook: messages, sends, subscriptions, disconnects and authentications.
     pub effects: usize,
     /// Bytes of all keys and values of the state.
     pub state_bytes: usize,

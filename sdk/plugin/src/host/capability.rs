@@ -13,7 +13,7 @@ pub enum Capability {
     State,
     /// Set timers.
     Timers,
-    /// List the sessions on its topics, subscribe, unsubscribe and end them.
+    /// List the sessions on its topics, subscribe, unsubscribe, authenticate and end them.
     Sessions,
     /// Publish to topics that are not its own.
     Publish(Pattern),

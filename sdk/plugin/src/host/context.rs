@@ -99,6 +99,12 @@ impl Hook {
         Ok(())
     }
 
+    /// Whether this hook has asked to authenticate a session.
+    pub(super) fn authenticates(&self, id: &str) -> bool {
+        let is_it = |effect: &Effect| matches!(effect, Effect::Authenticate { session, .. } if **session == *id);
+        self.effects.iter().any(is_it)
+    }
+
     pub(super) fn refuse_in_start(&self, what: &str) -> Result<(), Refusal> {
         match self.cause.starting {
             true => Err(Refusal::Forbidden(format!("`start` cannot {what}: there is nobody yet"))),

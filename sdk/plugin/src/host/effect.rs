@@ -1,6 +1,7 @@
 //! What a hook asked for, as a host commits it once the hook has returned `ok`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +22,23 @@ pub enum Effect {
     Unsubscribe { session: Arc<str>, topic: Topic, own: bool },
     /// A session is to be disconnected.
     Disconnect { session: Arc<str>, reason: String },
+    /// A session on a raw endpoint is to be authenticated.
+    Authenticate { session: Arc<str>, credentials: Credentials },
+}
+
+/// A user, and what is to show that a session is that user's. What shows it does not show the secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user's name.
+    pub user: String,
+    /// A password or a token.
+    pub secret: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 /// A message to one session.

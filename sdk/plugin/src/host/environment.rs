@@ -35,6 +35,9 @@ pub trait HostEnvironment {
     /// A session that is on a topic or an endpoint of the plugin.
     fn session(&self, id: &str) -> Option<KnownSession>;
 
+    /// Whether a session is being authenticated: until the hook for that is called.
+    fn is_authenticating(&self, session: &str) -> bool;
+
     /// Calls `visit` with the sessions on a topic, at most `limit`, by id, strictly after `after`, until it refuses one.
     fn visit_members(
         &self,
@@ -88,7 +91,7 @@ pub enum Permission<'t> {
     State,
     /// Set timers.
     Timers,
-    /// List, subscribe, unsubscribe and disconnect sessions.
+    /// List, subscribe, unsubscribe, disconnect and authenticate sessions.
     Sessions,
     /// Publish to a topic that is not the plugin's own.
     Publish(&'t Topic),

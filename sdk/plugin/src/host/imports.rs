@@ -5,7 +5,7 @@ use std::ops::Bound;
 use rialto_protocol::Payload as Checked;
 
 use super::context::{HOPS_MAX, parse};
-use super::{Effect, HookContext, HostEnvironment, Permission, SessionMessage, TimerWrite};
+use super::{Credentials, Effect, HookContext, HostEnvironment, Permission, SessionMessage, TimerWrite};
 use crate::{Entry, Imports, Level, Payload, Raw, Refusal, Session};
 
 /// The longest log line that is kept, in bytes, and the longest key, name of a timer and reason of a disconnect.
@@ -248,6 +248,21 @@ impl<E: HostEnvironment> Imports for HookContext<E> {
     fn random(&self) -> u64 {
         let _ = self.hook.borrow_mut().call(0);
         self.environment.random()
+    }
+
+    fn authenticate(&self, session: &str, user: &str, secret: &str) -> Result<(), Refusal> {
+        let hook = &mut *self.hook.borrow_mut();
+        hook.call(session.len() + user.len() + secret.len())?;
+        self.require(Permission::Sessions)?;
+        let session = self.known(hook, session)?;
+        if !session.is_raw {
+            return Err(Refusal::Forbidden("the session is not on a raw endpoint".to_owned()));
+        }
+        if hook.authenticates(&session.id) || self.environment.is_authenticating(&session.id) {
+            return Err(Refusal::Limit("authenticate: the session is being authenticated already".to_owned()));
+        }
+        let credentials = Credentials { user: user.to_owned(), secret: secret.to_owned() };
+        hook.effect(Effect::Authenticate { session: session.id, credentials })
     }
 }
 

@@ -15,5 +15,5 @@ mod payload;
 pub use budget::{Exceeded, HookLimits, Usage};
 pub use capability::{Capabilities, Capability, NoCapability};
 pub use context::{Cause, HookContext};
-pub use effect::{Effect, HookOutput, SessionMessage, TimerWrite};
+pub use effect::{Credentials, Effect, HookOutput, SessionMessage, TimerWrite};
 pub use environment::{HookTime, HostEnvironment, KnownSession, Permission, StateEntry, state_entry_bytes};

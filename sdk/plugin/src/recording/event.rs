@@ -91,6 +91,14 @@ pub enum Event {
         /// With what.
         payload: Option<Payload>,
     },
+    /// A session on a raw endpoint was authenticated, or was not.
+    OnAuthenticated {
+        /// Who.
+        session: Session,
+        /// Why it was not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<String>,
+    },
     /// A timer was due.
     OnTimer {
         /// Its name.
@@ -112,6 +120,7 @@ impl Event {
             Self::OnUnsubscribe { .. } => "on-unsubscribe",
             Self::OnPublish { .. } => "on-publish",
             Self::OnCall { .. } => "on-call",
+            Self::OnAuthenticated { .. } => "on-authenticated",
             Self::OnTimer { .. } => "on-timer",
         }
     }
@@ -127,6 +136,7 @@ impl Event {
                 topic
             }
             Self::OnCall { method, .. } => method,
+            Self::OnAuthenticated { session, .. } => &session.id,
             Self::OnTimer { name, .. } => name,
         }
     }
@@ -181,6 +191,11 @@ pub enum HostRequest {
     Disconnect {
         session: String,
         reason: String,
+    },
+    /// Without the secret, which no file is to have.
+    Authenticate {
+        session: String,
+        user: String,
     },
     SetTimer {
         name: String,

@@ -266,6 +266,10 @@ impl Imports for Player {
             _ => 0,
         }
     }
+
+    fn authenticate(&self, session: &str, user: &str, _: &str) -> Result<(), Refusal> {
+        self.done(HostRequest::Authenticate { session: session.to_owned(), user: user.to_owned() })
+    }
 }
 
 fn is_panic(text: &str) -> bool {

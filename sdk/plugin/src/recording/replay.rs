@@ -135,6 +135,9 @@ fn call<P: Plugin>(plugin: &mut P, ctx: &mut Context<'_>, event: &Event) -> crat
             let reply = plugin.on_call(ctx, Call { session, topic, method, payload })?;
             Ok(Outcome::Reply(reply.payload))
         }
+        Event::OnAuthenticated { session, refused } => {
+            plugin.on_authenticated(ctx, &session, refused.map_or(Ok(()), Err)).map(accepted)
+        }
         Event::OnTimer { name, payload } => plugin.on_timer(ctx, Timer { name, payload }).map(accepted),
     }
 }

@@ -51,6 +51,15 @@ pub enum Effect {
         /// Why.
         reason: String,
     },
+    /// A session was to be authenticated. [`Host::authenticated`](super::Host::authenticated) says what came of it.
+    Authenticate {
+        /// Which one.
+        session: Session,
+        /// As whom.
+        user: String,
+        /// By which password or token.
+        secret: String,
+    },
 }
 
 /// What was sent to one session.

@@ -174,6 +174,27 @@ impl<P: Plugin> Host<P> {
         .map(drop)
     }
 
+    /// What a session was to be authenticated by was right, or was not, for this reason: calls the hook for that. The
+    /// session is as it is from then on, `Session::new("s").with_user("ann")`.
+    ///
+    /// # Errors
+    /// When the plugin fails.
+    ///
+    /// # Panics
+    /// When the plugin has not asked for that, or the session has ended: the broker would not call it.
+    pub fn authenticated(
+        &mut self,
+        session: impl Into<Session>,
+        outcome: std::result::Result<(), &str>,
+    ) -> Result<(), Failure> {
+        let session = session.into();
+        let was_asked = self.broker_mut().end_authentication(&session, outcome.is_ok());
+        assert!(was_asked, "session {:?} is not being authenticated", session.id);
+        let outcome = outcome.map_err(str::to_owned);
+        self.run_for(Some(&session), true, |plugin, ctx| plugin.on_authenticated(ctx, &session, outcome).map(|()| None))
+            .map(drop)
+    }
+
     /// A session publishes `data` as JSON. The answer is the data that goes out, if any does.
     ///
     /// # Errors

@@ -9,7 +9,8 @@ pub struct Limits {
     pub host_calls: u32,
     /// Bytes per hook that go through host calls, both ways, and into the hook's answer. More ends the hook likewise.
     pub transfer_bytes: usize,
-    /// Effects that one hook may have: messages, sends, subscriptions and disconnects. More are refused.
+    /// Effects that one hook may have: messages, sends, subscriptions, disconnects and authentications. More are
+    /// refused.
     pub effects: usize,
     /// Bytes of all keys and values of the plugin's state.
     pub state_bytes: usize,

@@ -4,8 +4,8 @@
 use super::effect::{Effect, Published, Sent, checked_to_json};
 use super::limits::Limits;
 use crate::host::{
-    self, Capabilities, Capability, HookLimits, HookOutput, HookTime, HostEnvironment, KnownSession, Permission,
-    SessionMessage, StateEntry, state_entry_bytes,
+    self, Capabilities, Capability, Credentials, HookLimits, HookOutput, HookTime, HostEnvironment, KnownSession,
+    Permission, SessionMessage, StateEntry, state_entry_bytes,
 };
 use crate::imports::{Level, Refusal};
 use crate::message::Raw;
@@ -13,7 +13,7 @@ use crate::payload::Payload;
 use crate::session::Session;
 use rialto_protocol::topic::{Pattern, Topic};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ pub(super) struct TestBroker {
     members: BTreeMap<String, BTreeMap<String, Session>>,
     /// The sessions on raw endpoints.
     connected: BTreeMap<String, Session>,
+    /// Those that are being authenticated.
+    authenticating: BTreeSet<String>,
     logs: RefCell<Vec<(Level, String)>>,
     pub(super) now_ms: u64,
     random: Cell<u64>,
@@ -56,6 +58,7 @@ impl TestBroker {
             timers: BTreeMap::new(),
             members: BTreeMap::new(),
             connected: BTreeMap::new(),
+            authenticating: BTreeSet::new(),
             logs: RefCell::default(),
             now_ms: START_MS,
             random: Cell::new(0),
@@ -90,6 +93,18 @@ impl TestBroker {
     /// A session leaves its raw endpoint.
     pub(super) fn disconnect(&mut self, session: &str) {
         self.connected.remove(session);
+        self.authenticating.remove(session);
+    }
+
+    /// A session is no longer being authenticated; where that has succeeded it is this one from now on. Returns whether it
+    /// was.
+    pub(super) fn end_authentication(&mut self, session: &Session, is_success: bool) -> bool {
+        let was_asked = self.authenticating.remove(&session.id);
+        if was_asked && is_success {
+            let topics = self.members.values_mut().filter_map(|members| members.get_mut(&session.id));
+            topics.chain(self.connected.get_mut(&session.id)).for_each(|known| *known = session.clone());
+        }
+        was_asked
     }
 
     /// The topics that a session is on.
@@ -158,7 +173,14 @@ impl TestBroker {
             match effect {
                 Effect::Subscribed { session, topic } => self.enter(topic, session),
                 Effect::Unsubscribed { session, topic } => self.leave(topic, &session.id),
-                Effect::Published(_) | Effect::Sent { .. } | Effect::Disconnected { .. } => {}
+                // Of one that has ended nothing comes.
+                Effect::Authenticate { session, .. } if self.connected.contains_key(&session.id) => {
+                    self.authenticating.insert(session.id.clone());
+                }
+                Effect::Published(_)
+                | Effect::Sent { .. }
+                | Effect::Disconnected { .. }
+                | Effect::Authenticate { .. } => {}
             }
         }
         effects
@@ -209,6 +231,9 @@ impl TestBroker {
                 Effect::Unsubscribed { session: session(&id), topic: topic.to_string() }
             }
             host::Effect::Disconnect { session: id, reason } => Effect::Disconnected { session: session(&id), reason },
+            host::Effect::Authenticate { session: id, credentials: Credentials { user, secret } } => {
+                Effect::Authenticate { session: session(&id), user, secret }
+            }
         }
     }
 }
@@ -235,6 +260,10 @@ impl HostEnvironment for TestBroker {
         let is_raw = self.connected.contains_key(id);
         let is_known = is_raw || self.members.values().any(|members| members.contains_key(id));
         is_known.then(|| KnownSession { id: id.into(), is_raw })
+    }
+
+    fn is_authenticating(&self, session: &str) -> bool {
+        self.authenticating.contains(session)
     }
 
     fn visit_members(
