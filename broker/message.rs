@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use rialto_protocol::{Codec, Frame, Member, Payload, Present};
+use rialto_protocol::{Codec, Frame, Gap, GapReason, Member, Payload, Present};
 
 use crate::identity::{SessionKey, StreamId};
 use crate::metrics::Metrics;
@@ -24,8 +24,8 @@ pub(crate) struct Message {
     pub(crate) payload: Payload,
     /// The publisher's session, if it asked not to be sent its own message (`echo: false`).
     pub(crate) except: Option<SessionKey>,
-    /// The presence event that it carries, if it is not a publisher's message.
-    passage: Option<Box<Passage>>,
+    /// What it is, if it is not a publisher's message.
+    notice: Option<Box<Notice>>,
     frames: [OnceLock<Bytes>; 2],
     /// In a box, because most topics have no subscriber on a raw endpoint.
     bare: OnceLock<Box<Bytes>>,
@@ -60,6 +60,15 @@ impl Wire {
     }
 }
 
+/// What is delivered, or kept, like a message.
+#[derive(Debug)]
+enum Notice {
+    /// A presence event.
+    Passage(Passage),
+    /// A message was here and was removed.
+    Removed,
+}
+
 /// A presence event: a member joined or left. It is delivered like a message, on a stream of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Passage {
@@ -91,7 +100,7 @@ impl Message {
             from: from.map(|from| Member { info: None, ..from }),
             payload,
             except,
-            passage: None,
+            notice: None,
             frames: Default::default(),
             bare: OnceLock::new(),
         }
@@ -100,7 +109,20 @@ impl Message {
     /// A presence event as a message.
     pub(crate) fn of_passage(stream: StreamId, topic: Topic, passage: Passage) -> Self {
         let draft = Draft { payload: Payload::bytes(Bytes::new()), from: None, except: None };
-        Self { passage: Some(Box::new(passage)), ..Self::new(stream, topic, 0, 0, draft) }
+        let notice = Some(Box::new(Notice::Passage(passage)));
+        Self { notice, ..Self::new(stream, topic, 0, 0, draft) }
+    }
+
+    /// What takes the place of this message when it is removed: a gap of one offset.
+    pub(crate) fn tombstone(&self) -> Self {
+        let draft = Draft { payload: Payload::bytes(Bytes::new()), from: None, except: self.except };
+        let notice = Some(Box::new(Notice::Removed));
+        Self { notice, ..Self::new(self.stream, self.topic.clone(), self.offset, self.time_ms, draft) }
+    }
+
+    /// Whether it is the place of a message that was removed.
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.notice.as_ref().is_some_and(|notice| matches!(**notice, Notice::Removed))
     }
 
     /// The whole WebSocket frame, header included; server frames are not masked, so all subscribers share the bytes.
@@ -111,12 +133,15 @@ impl Message {
         };
         self.frames[codec.index()].get_or_init(|| {
             metrics.frame_encoded(codec);
-            websocket_frame(codec, &self.as_frame())
+            match self.is_tombstone() {
+                true => websocket_frame(codec, &Frame::Gap(&removed_gap(&self.topic, self.offset))),
+                false => websocket_frame(codec, &self.as_frame()),
+            }
         })
     }
 
     fn as_frame(&self) -> Frame<'_> {
-        if let Some(passage) = &self.passage {
+        if let Some(Notice::Passage(passage)) = self.notice.as_deref() {
             return passage.as_frame(self.topic.as_str());
         }
         Frame::Message {
@@ -138,6 +163,11 @@ impl Passage {
             Self::Count(present) => Frame::Presence { topic, present },
         }
     }
+}
+
+/// The gap that a session gets in the place of a message that was removed.
+pub(crate) fn removed_gap(topic: &Topic, offset: u64) -> Gap {
+    Gap { topic: topic.as_str().into(), from: offset, to: offset, reason: GapReason::Removed }
 }
 
 /// A message as the shards share it.

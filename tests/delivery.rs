@@ -5,5 +5,5 @@ mod budget;
 mod change;
 mod choice;
 mod policy;
-mod reader;
+pub(crate) mod reader;
 mod slow;

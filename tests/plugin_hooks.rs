@@ -11,6 +11,7 @@ mod native;
 mod policy;
 mod puppet;
 mod recording;
+mod removal;
 mod rules;
 mod sessions;
 mod timers;

@@ -10,4 +10,5 @@ mod letters;
 mod load;
 mod memory;
 mod recording;
+mod removal;
 mod versions;

@@ -104,7 +104,7 @@ impl Broker {
                 Some(HistoryFrom::Before(before)) => (Span::Before(before.offset), Some(before.epoch)),
             };
             let history_page = HistoryPage { position: view.position(), span, epoch };
-            return Ok((view.begin_read(span, page, self.core.clock.now()), history_page));
+            return Ok((view.begin_read_messages(span, page, self.core.clock.now()), history_page));
         }
     }
 }

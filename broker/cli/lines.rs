@@ -78,6 +78,7 @@ pub(crate) fn item(item: &Item, epochs: &HashMap<Arc<str>, Arc<str>>) -> Option<
             number(out, "to", gap.to);
             text(out, "reason", gap.reason.as_str());
         }),
+        Item::Removed { offset, .. } => line("removed", &|out| number(out, "offset", *offset)),
         Item::Resumed(resumed) => line("resumed", &|out| {
             if let Some(position) = &resumed.position {
                 number(out, "offset", position.offset);

@@ -248,6 +248,7 @@ impl AtomicSteps for Pair {
                 assert_eq!(place, 7);
                 seen.joined.push(view.position().offset);
             }
+            StepOutcome::Removed(_) => panic!("nothing is removed"),
         }
     }
 
@@ -303,4 +304,102 @@ fn transactions_wait_for_the_log_together_and_each_is_visible_whole_or_not_at_al
         assert_eq!(end(&streams[0]), end(&streams[1]), "both are kept or none is, with seed {seed}");
     }
     assert!(most_under_way > 20, "they do not wait for each other: {most_under_way}");
+}
+
+/// A message, and the removal of another one of its topic.
+struct Exchange {
+    stream: Arc<Stream>,
+    rule: Arc<TopicOptions>,
+    draft: Draft,
+    offset: u64,
+    seen: Arc<Mutex<ExchangesSeen>>,
+}
+
+#[derive(Debug, Default)]
+struct ExchangesSeen {
+    delivered: Vec<u64>,
+    removed: Vec<u64>,
+    /// Of what the log could not say whether it was kept: the offsets that may be removed.
+    in_doubt: Vec<u64>,
+}
+
+impl AtomicSteps for Exchange {
+    fn steps(&self) -> Vec<(usize, TransactionStep<'_>)> {
+        let Self { stream, rule, draft, offset, .. } = self;
+        let publish = TransactionStep::Publish(PublishStep { stream, rule, draft, keyed: None });
+        vec![(0, publish), (1, TransactionStep::Remove(stream, rule, *offset))]
+    }
+
+    fn begin(&self, store: &dyn Store, batch: Batch) -> Begun {
+        store.begin(batch)
+    }
+
+    fn pass(&self, _: usize, outcome: StepOutcome<'_>) {
+        let mut seen = self.seen.lock().expect("whole");
+        match outcome {
+            StepOutcome::Message(message) | StepOutcome::Recovered(message) => seen.delivered.push(message.offset),
+            StepOutcome::Removed(offset) => {
+                assert!(seen.delivered.contains(&offset), "{offset} was never there");
+                seen.removed.push(offset);
+            }
+            StepOutcome::Joined(_) => panic!("nobody joins"),
+        }
+    }
+
+    fn complete(self, outcome: Result<Vec<Position>, StoreError>) {
+        if let Err(StoreError::Unknown(_)) = outcome {
+            self.seen.lock().expect("whole").in_doubt.push(self.offset);
+        }
+    }
+}
+
+#[test]
+fn what_is_removed_is_removed_with_its_commit_and_told_once() {
+    let mut most_removed = 0;
+    for seed in 0..SEEDS {
+        let world = World::new(seed);
+        let stream = &world.streams[0].0;
+        let seen: Arc<Mutex<ExchangesSeen>> = Arc::default();
+        let mut random = seed | 1;
+        let mut next = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random >> 33
+        };
+        let exchange = |offset: u64| {
+            let draft = Draft { payload: Payload::json(&offset).expect("a number"), from: None, except: None };
+            let (stream, rule) = (Arc::clone(stream), stream.rule_to_decide());
+            let exchange = Exchange { stream, rule, draft, offset, seen: Arc::clone(&seen) };
+            drop(world.engine.publish_all(exchange, Batch::at(Now::default()), Now::default()));
+        };
+        for _ in 0..ROUNDS {
+            match next() % 2 {
+                0 => exchange(next() % 40),
+                _ => drop(world.log.turn()),
+            }
+        }
+        while world.log.turn() {}
+        // The log works again, and decides what is in doubt.
+        world.log.set_failures(0);
+        exchange(0);
+        while world.log.turn() {}
+        let seen = seen.lock().expect("whole");
+        let all = Page { messages: usize::MAX, bytes: usize::MAX };
+        let view = stream.now().expect("not retired");
+        let past = view.begin_read(Span::After(0), all, Now::default()).wait().expect("read");
+        assert!(past.messages.iter().map(|message| message.offset).eq(1..=view.position().offset), "seed {seed}");
+        let gone = past.messages.iter().filter(|message| message.is_tombstone()).map(|message| message.offset);
+        let gone: Vec<u64> = gone.collect();
+        assert!(
+            gone.iter().all(|offset| seen.removed.contains(offset) || seen.in_doubt.contains(offset)),
+            "seed {seed}"
+        );
+        let once: std::collections::BTreeSet<u64> = seen.removed.iter().copied().collect();
+        assert!(once.len() == seen.removed.len() && once.iter().all(|offset| gone.contains(offset)), "seed {seed}");
+        let left = view.begin_read_messages(Span::After(0), Page { messages: 1, bytes: 1 }, Now::default()).wait();
+        let left = left.expect("read").messages;
+        let first = past.messages.iter().find(|message| !message.is_tombstone()).map(|message| message.offset);
+        assert_eq!(left.first().map(|message| message.offset), first, "pages without messages are passed over");
+        most_removed = most_removed.max(gone.len());
+    }
+    assert!(most_removed > 20, "{most_removed}");
 }

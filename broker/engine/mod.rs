@@ -3,6 +3,7 @@
 mod idempotency;
 #[cfg(test)]
 mod log_tests;
+mod past_page;
 mod pending;
 mod stream;
 mod transaction;

@@ -17,6 +17,7 @@ use crate::store::{
 use crate::topic::Topic;
 
 use super::idempotency::{KeyedRequest, Lookup};
+use super::past_page::PastSource;
 use super::pending::Progress;
 
 /// One topic's unbroken run of offsets. First what every publish needs, in the order of the fields.
@@ -426,18 +427,28 @@ impl View<'_> {
         (self.visible + 1).saturating_sub(messages).max(1)
     }
 
-    /// Begins to read past messages, up to the position of this view, however much later the read completes.
+    /// Begins to read past messages, up to the position of this view, however much later the read completes. What was removed has
+    /// tombstones.
     pub(crate) fn begin_read(&self, span: Span, page: Page, now: Now) -> Reading {
-        if !self.stream.has_history() {
-            return Reading::Complete(Ok(Past::default()));
+        match self.source() {
+            Some(source) => source.begin_read(span, page, now),
+            None => Reading::Complete(Ok(Past::default())),
         }
-        let visible = self.visible;
-        let span = match span {
-            Span::Before(offset) => Span::Before(offset.min(visible.saturating_add(1))),
-            after => after,
-        };
-        let reading = self.stream.store.begin_read(&self.stream.topic, span, page, now);
-        reading.map(move |past| up_to(visible, past, span))
+    }
+
+    /// The same without tombstones.
+    pub(crate) fn begin_read_messages(&self, span: Span, page: Page, now: Now) -> Reading {
+        match self.source() {
+            Some(source) => source.begin_read_messages(span, page, now),
+            None => Reading::Complete(Ok(Past::default())),
+        }
+    }
+
+    /// Where past messages are read from, if any are kept.
+    fn source(&self) -> Option<PastSource> {
+        let Stream { store, topic, .. } = self.stream;
+        let source = || PastSource { store: Arc::clone(store), topic: topic.clone(), visible: self.visible };
+        self.stream.has_history().then(source)
     }
 }
 
@@ -445,17 +456,6 @@ impl View<'_> {
 pub(crate) fn retention(history: History) -> Retention {
     let History { messages, bytes, age_ms } = history;
     Retention { messages, bytes, age_ms }
-}
-
-/// What is visible of a page: what is kept may already be more.
-fn up_to(visible: u64, mut past: Past, span: Span) -> Past {
-    let seen = past.messages.partition_point(|message| message.offset <= visible);
-    if seen < past.messages.len() || (past.more && past.messages.last().is_some_and(|last| last.offset == visible)) {
-        past.messages.truncate(seen);
-        past.more &= matches!(span, Span::Before(_));
-    }
-    past.first = past.first.filter(|first| *first <= visible);
-    past
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::clock::Now;
 use crate::config::TopicOptions;
 use crate::identity::StreamId;
 use crate::message::{Draft, Message, SharedMessage};
-use crate::store::{Batch, Begun, Outcome, Store, StoreError, Ticket};
+use crate::store::{Batch, Begun, Outcome, Removal, Store, StoreError, Ticket};
 
 /// One of several things that are done as one.
 #[derive(Clone, Copy)]
@@ -20,6 +20,8 @@ pub(crate) enum TransactionStep<'p> {
     Publish(PublishStep<'p>),
     /// A session joins a topic. It was admitted by this rule.
     Join(&'p Stream, &'p Arc<TopicOptions>),
+    /// The message at this offset is removed, by the decision of the topic's plugin under this rule.
+    Remove(&'p Stream, &'p Arc<TopicOptions>, u64),
 }
 
 /// What was done in a step.
@@ -30,6 +32,8 @@ pub(crate) enum StepOutcome<'p> {
     Recovered(&'p SharedMessage),
     /// A session that joins now receives exactly the messages after this position.
     Joined(View<'p>),
+    /// The message at this offset was kept and is not any more.
+    Removed(u64),
 }
 
 /// A message that is to be published with others.
@@ -81,10 +85,18 @@ pub(crate) enum TransactionError {
     NotKept(StoreError),
 }
 
+/// What was made of the steps, in their order.
+struct PlacedSteps {
+    /// One for each message that is published.
+    messages: Vec<SharedMessage>,
+    /// One for each message that is removed.
+    removals: Vec<Removal>,
+}
+
 /// The first half of a transaction.
 enum Attempt {
     Visible(Vec<Position>),
-    Pending(Ticket, Vec<SharedMessage>),
+    Pending(Ticket, PlacedSteps),
 }
 
 impl Engine {
@@ -102,8 +114,8 @@ impl Engine {
         let Self::Local(store) = self;
         match attempt(&**store, &steps, batch, now) {
             Ok(Attempt::Visible(positions)) => Ok(Committed::Visible(steps, positions)),
-            Ok(Attempt::Pending(ticket, messages)) => {
-                ticket.then(move |result| complete(steps, &messages, result));
+            Ok(Attempt::Pending(ticket, placed)) => {
+                ticket.then(move |result| complete(steps, &placed, result));
                 Ok(Committed::Pending)
             }
             Err(reason) => Err(Box::new(NotCommitted { steps, reason })),
@@ -116,28 +128,28 @@ fn attempt(store: &dyn Store, all: &impl AtomicSteps, mut batch: Batch, now: Now
     let held = hold(&steps).and_then(|held| held.check_rules(&steps).map(|()| held));
     let Ok(mut held) = held else { return Err(TransactionError::Retired(Box::new(batch))) };
     for (place, step) in &steps {
-        if let TransactionStep::Publish(PublishStep { stream, .. }) = step {
+        if let TransactionStep::Publish(PublishStep { stream, .. }) | TransactionStep::Remove(stream, ..) = step {
             let resolved = held.resolve_doubt(stream, now, |message| all.pass(*place, StepOutcome::Recovered(message)));
             resolved.map_err(TransactionError::NotKept)?;
         }
     }
-    let messages = place(&steps, &mut held, &mut batch, now);
+    let placed = place(&steps, &mut held, &mut batch, now);
     match all.begin(store, batch) {
-        Begun::Complete(Ok(())) => Ok(Attempt::Visible(pass_all(all, &steps, &mut held, &messages))),
+        Begun::Complete(Ok(())) => Ok(Attempt::Visible(pass_all(all, &steps, &mut held, &placed))),
         Begun::Complete(Err(error)) => Err(TransactionError::NotKept(error)),
         Begun::Pending(ticket) => {
-            held.begin(&steps, &messages);
-            Ok(Attempt::Pending(ticket, messages))
+            held.begin(&steps, &placed.messages);
+            Ok(Attempt::Pending(ticket, placed))
         }
     }
 }
 
 /// The second half, once the log has completed the commit.
-fn complete(all: impl AtomicSteps, messages: &[SharedMessage], result: Result<(), StoreError>) {
+fn complete(all: impl AtomicSteps, placed: &PlacedSteps, result: Result<(), StoreError>) {
     let steps = all.steps();
     let mut held = hold(&steps).expect("a stream with commits under way is not retired");
-    held.complete(&steps, messages, &result);
-    let outcome = result.map(|()| pass_all(&all, &steps, &mut held, messages));
+    held.complete(&steps, &placed.messages, &result);
+    let outcome = result.map(|()| pass_all(&all, &steps, &mut held, placed));
     drop(held);
     drop(steps);
     all.complete(outcome);
@@ -148,9 +160,11 @@ fn pass_all(
     all: &impl AtomicSteps,
     steps: &[(usize, TransactionStep<'_>)],
     held: &mut LockedStreams<'_>,
-    messages: &[SharedMessage],
+    placed: &PlacedSteps,
 ) -> Vec<Position> {
-    let (mut left, mut positions) = (messages.iter(), Vec::with_capacity(messages.len()));
+    let PlacedSteps { messages, removals } = placed;
+    let (mut left, mut removed) = (messages.iter(), removals.iter());
+    let mut positions = Vec::with_capacity(messages.len());
     for (place, step) in steps {
         match step {
             TransactionStep::Publish(PublishStep { stream, .. }) => {
@@ -162,32 +176,60 @@ fn pass_all(
             TransactionStep::Join(stream, _) => {
                 all.pass(*place, StepOutcome::Joined(stream.view(held.state(stream).progress.visible)));
             }
+            TransactionStep::Remove(..) => {
+                let removal = removed.next().expect("a removal was made of each step that removes");
+                if removal.was_kept() {
+                    all.pass(*place, StepOutcome::Removed(removal.offset));
+                }
+            }
         }
     }
     positions
 }
 
-/// Makes the messages of all publishes, each at its place, and adds to the batch what is to be kept of them.
+/// Makes the messages of all publishes, each at its place, and adds to the batch what is to be kept of them and removed. A message
+/// is removed only if it has its offset by then.
 fn place(
     steps: &[(usize, TransactionStep<'_>)],
     held: &mut LockedStreams<'_>,
     batch: &mut Batch,
     now: Now,
-) -> Vec<SharedMessage> {
-    let place = |PublishStep { stream, draft, keyed, .. }: PublishStep<'_>| {
-        let given = held.given_mut(stream);
-        *given += 1;
-        let position = stream.position(*given);
-        let draft = draft.clone();
-        let message = Message::new(stream.id(), stream.topic().clone(), position.offset, now.unix_ms, draft);
-        let message = Arc::new(message);
-        batch.messages.extend(stream.kept(&message));
-        if let Some(keyed) = keyed {
-            batch.keys.push(stream.kept_key(keyed.clone(), Outcome::Published(Some(position))));
+) -> PlacedSteps {
+    let mut placed = PlacedSteps { messages: Vec::new(), removals: Vec::new() };
+    for (_, step) in steps {
+        match step {
+            TransactionStep::Publish(publish) => placed.messages.push(place_message(publish, held, batch, now)),
+            TransactionStep::Remove(stream, _, offset) => {
+                let Position { epoch, .. } = stream.position(*offset);
+                let removal = Removal::new(stream.topic().clone(), epoch, *offset);
+                if *offset <= *held.given_mut(stream) {
+                    batch.removals.push(removal.clone());
+                }
+                placed.removals.push(removal);
+            }
+            TransactionStep::Join(..) => {}
         }
-        message
-    };
-    publishes(steps).map(place).collect()
+    }
+    placed
+}
+
+fn place_message(
+    PublishStep { stream, draft, keyed, .. }: &PublishStep<'_>,
+    held: &mut LockedStreams<'_>,
+    batch: &mut Batch,
+    now: Now,
+) -> SharedMessage {
+    let given = held.given_mut(stream);
+    *given += 1;
+    let position = stream.position(*given);
+    let draft = (*draft).clone();
+    let message = Message::new(stream.id(), stream.topic().clone(), position.offset, now.unix_ms, draft);
+    let message = Arc::new(message);
+    batch.messages.extend(stream.kept(&message));
+    if let Some(keyed) = keyed {
+        batch.keys.push(stream.kept_key((*keyed).clone(), Outcome::Published(Some(position))));
+    }
+    message
 }
 
 fn publishes<'p>(steps: &[(usize, TransactionStep<'p>)]) -> impl Iterator<Item = PublishStep<'p>> {
@@ -198,21 +240,21 @@ impl<'p> TransactionStep<'p> {
     fn publish(&self) -> Option<PublishStep<'p>> {
         match self {
             Self::Publish(publish) => Some(*publish),
-            Self::Join(..) => None,
+            Self::Join(..) | Self::Remove(..) => None,
         }
     }
 
     fn stream(&self) -> &'p Stream {
         match self {
             Self::Publish(publish) => publish.stream,
-            Self::Join(stream, _) => stream,
+            Self::Join(stream, _) | Self::Remove(stream, ..) => stream,
         }
     }
 
     fn rule(&self) -> &'p Arc<TopicOptions> {
         match self {
             Self::Publish(publish) => publish.rule,
-            Self::Join(_, rule) => rule,
+            Self::Join(_, rule) | Self::Remove(_, rule, _) => rule,
         }
     }
 }
@@ -382,6 +424,7 @@ mod tests {
                 StepOutcome::Message(message) => (place, format!("message of {}", message.topic), message.offset),
                 StepOutcome::Recovered(message) => panic!("{message:?} was in no doubt"),
                 StepOutcome::Joined(view) => (place, "joined".to_owned(), view.position().offset),
+                StepOutcome::Removed(offset) => (place, "removed".to_owned(), offset),
             });
         }
 

@@ -30,6 +30,7 @@ pub(crate) use self::shard::Shard;
 pub(crate) use self::shard::inbox::commands_of;
 pub(crate) use self::shard::inbox::{Command, batch_wakes};
 pub(crate) use self::shard::liveness::closing;
+pub(crate) use self::shard::removal::RemovedMessage;
 pub(crate) use self::shard::subscribe::{FollowPresence, Start, Subscribe, SubscribeReply};
 pub use self::transport::Duplex;
 pub(crate) use self::transport::Link;
@@ -162,6 +163,17 @@ impl Hub {
         for shard in self.reached(reach, selectors.as_deref()) {
             let (message, selectors) = (Arc::clone(message), selectors.clone());
             self.inboxes[shard].push(Command::Deliver { message, selectors });
+        }
+    }
+
+    /// Tells all subscribers of a topic, and of patterns that select it, that a message was removed. The caller holds the topic's
+    /// order.
+    pub(crate) fn remove(&self, reach: &Reach, stream: StreamId, topic: &Topic, offset: u64) {
+        let selectors = reach.selectors_now(&self.patterns, topic, offset);
+        for shard in self.reached(reach, selectors.as_deref()) {
+            let removed =
+                Box::new(RemovedMessage { stream, topic: topic.clone(), offset, selectors: selectors.clone() });
+            self.inboxes[shard].push(Command::Remove(removed));
         }
     }
 

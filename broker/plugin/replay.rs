@@ -181,6 +181,10 @@ impl Imports for PlayerCell {
         self.open().publish(topic, payload, exclude)
     }
 
+    fn remove(&self, topic: &str, offset: u64) -> Result<(), Refusal> {
+        self.open().remove(topic, offset)
+    }
+
     fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {
         self.open().send(session, payload)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 
 use rialto_protocol::Payload;
 
@@ -9,6 +10,7 @@ use super::{Account, Key, KeyRecord, Scope};
 use crate::clock::Now;
 use crate::message::SharedMessage;
 use crate::shares::Share;
+use crate::topic::Topic;
 
 /// Writes that are kept together or not at all.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ pub(crate) struct Batch {
     pub(crate) state: Option<Writes>,
     /// Messages that have their offsets, in their order.
     pub(crate) messages: Vec<KeptMessage>,
+    /// Messages that are removed, after those of this batch are kept.
+    pub(crate) removals: Vec<Removal>,
     /// What requests with a key came to.
     pub(crate) keys: Vec<KeptKey>,
     /// When this is.
@@ -49,6 +53,15 @@ pub(crate) struct KeptMessage {
     pub(crate) account: Arc<Account>,
 }
 
+/// A message that is removed: a tombstone takes its place, so that the log has no hole. What is not kept stays so.
+#[derive(Clone, Debug)]
+pub(crate) struct Removal {
+    pub(crate) topic: Topic,
+    pub(crate) epoch: Arc<str>,
+    pub(crate) offset: u64,
+    was_kept: Arc<AtomicBool>,
+}
+
 /// How much of a topic's past is kept: whatever is reached first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retention {
@@ -68,6 +81,22 @@ pub(crate) struct KeptKey {
     pub(crate) keys_ms: u64,
     /// What that uses up.
     pub(crate) share: Option<Arc<Share>>,
+}
+
+impl Removal {
+    pub(crate) fn new(topic: Topic, epoch: Arc<str>, offset: u64) -> Self {
+        Self { topic, epoch, offset, was_kept: Arc::default() }
+    }
+
+    /// The store says that the message was there, before it completes the commit.
+    pub(in crate::store) fn set_kept(&self) {
+        self.was_kept.store(true, Release);
+    }
+
+    /// Whether the message was there, once the commit is complete.
+    pub(crate) fn was_kept(&self) -> bool {
+        self.was_kept.load(Acquire)
+    }
 }
 
 impl Batch {

@@ -10,7 +10,7 @@ use rialto_protocol::{Payload, Position};
 
 use super::{
     Account, Batch, Begun, Digest, End, KeptKey, KeptMessage, KeptTimer, Key, KeyOwner, KeyRecord, Outcome, Page,
-    Retention, Scope, Span, Store, Writes,
+    Removal, Retention, Scope, Span, Store, Writes,
 };
 use crate::clock::Now;
 use crate::identity::StreamId;
@@ -46,6 +46,7 @@ pub(crate) fn check(open: impl Fn(usize) -> Arc<dyn Store>) {
     state(&*open(1 << 20));
     timers(&*open(1 << 20));
     messages(&*open(1 << 20));
+    removals(&*open(1 << 20));
     keys(&*open(1 << 20));
     together(&*open(1 << 20));
     bounded(&*open(1 << 16));
@@ -139,6 +140,35 @@ fn messages(store: &dyn Store) {
     assert_eq!(store.read(&one, Span::After(0), ALL, at(5)).expect("read").first, Some(1));
     let past = store.read(&one, Span::After(0), ALL, at(10_003)).expect("read");
     assert_eq!((past.first, past.messages.len()), (Some(3), 3), "two are too old");
+}
+
+/// What is removed has a tombstone at its offset; whether it was there is known when the commit is complete.
+fn removals(store: &dyn Store) {
+    let one = topic("a");
+    let remove = |topic: &Topic, epoch: &str, offset| {
+        let removal = Removal::new(topic.clone(), epoch.into(), offset);
+        store.commit(Batch { removals: vec![removal.clone()], ..Batch::at(at(9)) }).expect("kept");
+        removal.was_kept()
+    };
+    assert!(!remove(&one, "e", 1), "nothing is kept of the topic");
+    for offset in 1..=4 {
+        store.commit(message(&one, "e", offset, 10, offset)).expect("kept");
+    }
+    assert!(remove(&one, "e", 2) && remove(&one, "e", 4));
+    assert!(!remove(&one, "e", 2), "it is removed already");
+    assert!(
+        !remove(&one, "other", 3) && !remove(&one, "e", 0) && !remove(&one, "e", 5) && !remove(&topic("b"), "e", 1)
+    );
+    let kept = || {
+        let past = store.read(&one, Span::After(0), ALL, at(9)).expect("read");
+        past.messages.iter().map(|message| (message.offset, message.is_tombstone())).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(), [(1, false), (2, true), (3, false), (4, true)]);
+    assert_eq!(store.end(&one), Ok(Some(End { epoch: "e".into(), last: 4 })));
+    // In one batch, a message is kept before it is removed.
+    let removal = Removal::new(one.clone(), "e".into(), 5);
+    store.commit(Batch { removals: vec![removal.clone()], ..message(&one, "e", 5, 10, 9) }).expect("kept");
+    assert_eq!((removal.was_kept(), kept().last()), (true, Some(&(5, true))));
 }
 
 fn key(text: &str, position: Option<u64>) -> KeptKey {

@@ -24,7 +24,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 pub(crate) use self::account::Account;
-pub(crate) use self::batch::{Batch, KeptKey, KeptMessage, KeptTimer, Retention, Writes};
+pub(crate) use self::batch::{Batch, KeptKey, KeptMessage, KeptTimer, Removal, Retention, Writes};
 pub(crate) use self::error::StoreError;
 pub(crate) use self::key::{Digest, Key, KeyOwner, KeyRecord, Outcome, Scope};
 pub(crate) use self::log::{Begun, Log, Ticket};
@@ -120,6 +120,7 @@ pub(crate) struct Page {
 pub(crate) struct Past {
     /// The first offset that is kept at all; none when no message is.
     pub(crate) first: Option<u64>,
+    /// With the tombstones of those that were removed.
     pub(crate) messages: Vec<SharedMessage>,
     /// Whether the span holds more that is kept.
     pub(crate) more: bool,

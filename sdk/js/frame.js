@@ -3,12 +3,13 @@
 /** @typedef {import("./socket.js").Frame} Frame */
 
 /** Why messages will not come, as the broker says it. */
-const GAP_REASONS = new Set(["slow", "conflated", "expired", "reset"]);
+const GAP_REASONS = new Set(["slow", "conflated", "expired", "reset", "removed"]);
 
 /** @type {{[type: string]: (frame: Frame) => boolean}} */
 const IS_COMPLETE = {
   message: ({ offset }) => Number.isInteger(offset),
   gap: ({ from, to }) => Number.isInteger(from) && Number.isInteger(to),
+  removed: ({ offset }) => Number.isInteger(offset),
   join: ({ member }) => typeof member?.session === "string",
   leave: ({ member }) => typeof member?.session === "string",
   presence: ({ count }) => Number.isInteger(count),
@@ -37,7 +38,7 @@ export function isComplete(frame) {
  * The reason of a gap; `unknown` where this version does not know it.
  *
  * @param {unknown} reason
- * @returns {"slow" | "conflated" | "expired" | "reset" | "unknown"}
+ * @returns {"slow" | "conflated" | "expired" | "reset" | "removed" | "unknown"}
  */
 export function gapReason(reason) {
   return GAP_REASONS.has(/** @type {string} */ (reason)) ? /** @type {any} */ (reason) : "unknown";

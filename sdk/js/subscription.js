@@ -28,8 +28,12 @@ const BUFFERED_MAX = 1000;
  * @property {string} topic
  * @property {number} from The first offset.
  * @property {number} to The last one.
- * @property {"slow" | "conflated" | "expired" | "reset" | "unknown"} reason `unknown`: the broker did not say, or gave a
- *   reason that this version does not know.
+ * @property {"slow" | "conflated" | "expired" | "reset" | "removed" | "unknown"} reason `unknown`: the broker did not say,
+ *   or gave a reason that this version does not know.
+ *
+ * @typedef {object} Removed The topic's plugin has removed a message.
+ * @property {string} topic
+ * @property {number} offset
  *
  * @typedef {object} Subscribed
  * @property {Position | null} position Where the topic stood when the broker replied; null for patterns.
@@ -44,6 +48,8 @@ const BUFFERED_MAX = 1000;
  * @typedef {object} Handlers
  * @property {(message: Message) => void} [onMessage]
  * @property {(gap: Gap) => void} [onGap] Some messages will not come.
+ * @property {(removed: Removed) => void} [onRemoved] A message was removed: what was received of it is not to be shown any
+ *   more.
  * @property {(subscribed: Subscribed) => void} [onSubscribed] After the first reply and after every reconnect.
  * @property {(member: Member, topic: string) => void} [onJoin]
  * @property {(member: Member, topic: string) => void} [onLeave]
@@ -303,6 +309,8 @@ export class Subscription {
         return this.#message(frame);
       case "gap":
         return void this.#gap(/** @type {any} */ (frame));
+      case "removed":
+        return this.#events.hand(() => this.#handlers.onRemoved?.({ topic: frame.topic, offset: frame.offset }));
       case "join":
         return this.#events.hand(() => this.#handlers.onJoin?.(frame.member, frame.topic));
       case "leave":

@@ -27,6 +27,8 @@ pub(crate) struct Reader {
     pub(crate) accounts: BTreeMap<String, Account>,
     /// The code of the Close, if there was one.
     pub(crate) closed: Option<u16>,
+    /// The offsets of the messages that were removed, of any topic.
+    pub(crate) removed: Vec<u64>,
     answers: Vec<Value>,
     next_id: u64,
 }
@@ -70,7 +72,7 @@ impl Reader {
     }
 
     fn over(raw: Raw) -> Self {
-        Self { raw, accounts: BTreeMap::new(), closed: None, answers: Vec::new(), next_id: 1 }
+        Self { raw, accounts: BTreeMap::new(), closed: None, removed: Vec::new(), answers: Vec::new(), next_id: 1 }
     }
 
     /// Subscribes with a delivery policy, null for the topic's own.
@@ -140,7 +142,8 @@ impl Reader {
                     let topic = value["topic"].as_str().unwrap();
                     self.accounts.get_mut(topic).unwrap_or_else(|| panic!("{value} of no subscription")).take(&value);
                 }
-                "closing" => {}
+                "closing" | "x-snapshot" => {}
+                "removed" => self.removed.push(value["offset"].as_u64().unwrap()),
                 _ => self.answers.push(value),
             }
         }

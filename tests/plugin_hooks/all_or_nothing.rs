@@ -11,6 +11,7 @@ fn effects(own: &str, other: &str) -> Vec<Value> {
     vec![
         json!({"put": ["new", 1]}),
         json!({"publish": ["p.a", "a message"]}),
+        json!({"remove": ["p.a", 1]}),
         json!({"timer": ["new", 3_600_000]}),
         json!({"send": [own, {"type": "x-note"}]}),
         json!({"publish": ["open.b", "a foreign message"]}),
@@ -29,7 +30,9 @@ async fn world(running: &Running, client: &mut Client) -> Value {
     let read = client.ok(steps(read)).await["data"].clone();
     let position = |topic: &str| running.broker.topic(topic).map(|status| status.position.offset);
     let counted = counted(running);
-    json!([read, position("p.a"), position("open.b"), counted.plugin_timers, counted.subscriptions, counted.sessions])
+    let kept = counted.history_messages;
+    let plugins = (counted.plugin_timers, counted.subscriptions, counted.sessions);
+    json!([read, position("p.a"), position("open.b"), plugins, kept])
 }
 
 #[tokio::test]
@@ -38,7 +41,11 @@ async fn whatever_ends_a_hook_between_any_two_effects_leaves_nothing_of_it() {
     let mut client = subscribed(&running, Codec::Json, "p.a").await;
     let mut other = subscribed(&running, Codec::MessagePack, "p.a").await;
     client.subscribe("open.b").await;
-    client.ok(steps(json!([{"put": ["old", 1]}, {"timer": ["old", 3_600_000]}]))).await;
+    client.ok(steps(json!([{"put": ["old", 1]}, {"timer": ["old", 3_600_000]}, {"publish": ["p.a", "old"]}]))).await;
+    assert_eq!(
+        (client.message().await["offset"].clone(), other.message().await["offset"].clone()),
+        (json!(1), json!(1))
+    );
     let effects = effects(&id(&client), &id(&other));
     let before = world(&running, &mut client).await;
     let endings = [
@@ -68,11 +75,12 @@ async fn whatever_ends_a_hook_between_any_two_effects_leaves_nothing_of_it() {
     assert_eq!(other.closed().await, Some(4003));
     let told: Vec<Value> = other.take_all();
     let kinds: Vec<&str> = told.iter().map(|push| push["type"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["message", "unsubscribed", "closing"], "{told:?}");
-    assert_eq!((&told[1]["topic"], &told[1]["code"]), (&json!("p.a"), &json!("rejected")));
-    let pushes = [client.push().await, client.push().await, client.push().await];
-    assert_eq!(pushes.each_ref().map(|push| push["type"].as_str().unwrap()), ["message", "x-note", "message"]);
-    assert_eq!([&pushes[0]["data"], &pushes[2]["data"]], [&json!("a message"), &json!("a foreign message")]);
+    assert_eq!(kinds, ["message", "removed", "unsubscribed", "closing"], "{told:?}");
+    assert_eq!((&told[2]["topic"], &told[2]["code"]), (&json!("p.a"), &json!("rejected")));
+    let pushes = [client.push().await, client.push().await, client.push().await, client.push().await];
+    let kinds = pushes.each_ref().map(|push| push["type"].as_str().unwrap());
+    assert_eq!(kinds, ["message", "removed", "x-note", "message"]);
+    assert_eq!([&pushes[0]["data"], &pushes[3]["data"]], [&json!("a message"), &json!("a foreign message")]);
     let read = client.ok(steps(json!([{"get": "new"}, {"get": "old"}, {"count": "p.brought"}]))).await;
     assert_eq!(read["data"], json!([1, 2, 1]));
     assert_eq!(counted(&running).plugin_timers, 1, "one was set, one was cancelled");

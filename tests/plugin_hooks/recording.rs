@@ -35,6 +35,7 @@ async fn fail(client: &mut Client, ending: Value) {
         {"due": "t"},
         {"count": "p.a"},
         {"publish": ["p.a", 1]},
+        {"remove": ["p.a", 1]},
         ending,
     ]);
     client.refused(steps(all), "plugin_failed").await;

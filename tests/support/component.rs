@@ -51,6 +51,11 @@ pub(crate) fn roles() -> Vec<u8> {
     component(&source("roles"), &world_1_1())
 }
 
+/// The plugin for version 1.1 that removes messages.
+pub(crate) fn remover() -> Vec<u8> {
+    component(&source("remover"), &world_1_1())
+}
+
 /// The plugin that agrees to everything, with more in its module.
 pub(crate) fn empty(more: &str) -> Vec<u8> {
     let source = source("empty");

@@ -111,6 +111,20 @@ impl Backlog {
         usize::from(before.is_some())
     }
 
+    /// Puts the frame of a gap in the place of a message that was removed, if it still waits. What comes later does not replace
+    /// it.
+    pub(in crate::hub) fn replace(&mut self, offset: u64, gap: Bytes) {
+        let Ok(place) = self.waiting.binary_search_by_key(&offset, |waiting| waiting.offset) else { return };
+        let waiting = &mut self.waiting[place];
+        let Some((_, key)) = &waiting.content else { return };
+        if let Some(key) = key {
+            self.keys.remove(key);
+        }
+        self.bytes -= waiting.bytes();
+        waiting.content = Some((gap, None));
+        self.bytes += waiting.bytes();
+    }
+
     /// Drops the oldest message because of the outbox limit. Returns whether there was one.
     pub(in crate::hub) fn skip_oldest(&mut self) -> bool {
         let dropped = self.pop();
@@ -264,6 +278,32 @@ mod tests {
         backlog.keep(4, frame(4));
         backlog.skip(5);
         assert_eq!(reported(&mut backlog, 9), "4 (5-5 Conflated)");
+    }
+
+    #[test]
+    fn a_gap_takes_the_place_of_a_removed_message() {
+        let gap = || Bytes::from_static(b"gap");
+        let mut all = Backlog::new(1);
+        (1..=3).for_each(|offset| all.keep(offset, frame(offset)));
+        all.replace(2, gap());
+        all.replace(9, gap());
+        assert_eq!(reported(&mut all, 99), "1 gap 3");
+
+        let mut by_key = Backlog::new(1);
+        for (offset, of) in (1..).zip([1, 2, 1]) {
+            by_key.keep_only_of(key(of), offset, frame(offset));
+        }
+        by_key.replace(1, gap());
+        by_key.replace(3, gap());
+        assert_eq!(by_key.keep_only_of(key(1), 4, frame(4)), 0, "what was removed is not replaced");
+        assert_eq!(reported(&mut by_key, 99), "(1-1 Conflated) 2 gap 4");
+        assert_eq!(by_key.bytes(), 0);
+
+        let mut last = Backlog::new(1);
+        last.keep_only(1, frame(1));
+        last.replace(1, gap());
+        last.keep_only(2, frame(2));
+        assert_eq!(reported(&mut last, 9), "(1-1 Conflated) 2");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Live messages of a stream that are held for one session while the last page of its past is being read. It has no clock.
 
+use std::sync::Arc;
+
 use crate::hub::{SessionKey, StreamId};
 use crate::message::SharedMessage;
 
@@ -33,6 +35,12 @@ impl LiveBuffer {
         true
     }
 
+    /// A message was removed: where it is held, a tombstone takes its place.
+    pub(super) fn remove(&mut self, offset: u64) {
+        strike(&mut self.messages, offset);
+        self.bytes = self.messages.iter().map(|message| message.payload.content().len()).sum();
+    }
+
     /// Bytes of payload.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -43,10 +51,15 @@ impl LiveBuffer {
     }
 }
 
+/// Puts a tombstone in the place of a message, if it is among these.
+pub(super) fn strike(messages: &mut [SharedMessage], offset: u64) {
+    if let Some(message) = messages.iter_mut().find(|message| message.offset == offset) {
+        *message = Arc::new(message.tombstone());
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use rialto_protocol::Payload;
 
     use super::*;
@@ -66,6 +79,9 @@ mod tests {
         assert!(few.take(&[message(1, 10, None), message(2, 10, Some(session)), message(3, 10, None)], session));
         let offsets: Vec<u64> = few.messages().iter().map(|message| message.offset).collect();
         assert_eq!((offsets, few.bytes()), (vec![1, 3], 30));
+        few.remove(1);
+        assert!(few.messages()[0].is_tombstone() && !few.messages()[1].is_tombstone());
+        assert_eq!(few.bytes(), 10);
         let mut many = buffer();
         let small: Vec<SharedMessage> = (1..=300).map(|offset| message(offset, 1, None)).collect();
         assert!(many.take(&small, session) && !many.take(&[message(301, 1, None)], session));

@@ -27,7 +27,7 @@ use self::outbox::{Chunk, Outbox};
 use self::replay::{ReadPage, Replays};
 use super::{Audience, FieldPlace, Link, Signals, StreamId, Subscription};
 use crate::collections::small_map::SmallMap;
-use crate::message::{SharedMessage, Wire};
+use crate::message::{SharedMessage, Wire, removed_gap};
 use crate::metrics::Metrics;
 use crate::topic::Topic;
 
@@ -339,6 +339,18 @@ impl ShardSession {
         self.replays.as_mut()?.next_page()
     }
 
+    /// A message was removed: where it waits for this session, a gap takes its place.
+    pub(super) fn remove(&mut self, stream: StreamId, topic: &Topic, offset: u64) {
+        let Some(gap) = self.wire.frame(&Frame::Gap(&removed_gap(topic, offset))) else { return };
+        self.change(stream, |held, _| {
+            held.backlog_mut()?.replace(offset, gap);
+            Some(())
+        });
+        if let Some(replays) = &mut self.replays {
+            replays.remove(stream, offset);
+        }
+    }
+
     /// Queues a page of a replay.
     pub(super) fn queue_page(&mut self, gap: Option<Gap>, messages: &[SharedMessage], metrics: &Metrics) {
         if let Some(frame) = gap.and_then(|gap| self.wire.frame(&Frame::Gap(&gap))) {
@@ -347,7 +359,8 @@ impl ShardSession {
         for message in messages {
             self.outbox.push_messages(Chunk::One(message.frame(self.wire, metrics).clone()));
         }
-        metrics.messages_delivered.add(messages.len() as u64);
+        let delivered = messages.iter().filter(|message| !message.is_tombstone()).count();
+        metrics.messages_delivered.add(delivered as u64);
     }
 
     /// Lets a subscription change the policy of the replay of its stream, and returns it if there is none.

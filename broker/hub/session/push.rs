@@ -27,6 +27,8 @@ pub(crate) enum What {
     Passage { topic: Topic, passage: Passage },
     /// Messages of a topic that it will not receive.
     Gap(Gap),
+    /// The message of a topic at this offset was removed.
+    Removed { topic: Topic, offset: u64 },
     /// A subscription was ended by the broker or a plugin.
     Unsubscribed { topic: Topic, failure: Failure },
     /// A subscription to a pattern was ended by the broker.
@@ -49,6 +51,7 @@ impl Push {
             What::Reply { outcome: Ok(reply), .. } => {
                 matches!(reply, Reply::Subscribed(_) | Reply::SubscribedAll(_) | Reply::Unsubscribed)
             }
+            What::Removed { .. } => true,
             What::Passage { .. } | What::Gap(_) | What::Unsubscribed { .. } | What::PatternEnded { .. } => true,
             What::Custom(_) | What::Text(_) | What::Binary(_) => true,
             What::Reply { .. } | What::Pong { .. } | What::TokenExpiring { .. } => false,
@@ -63,6 +66,7 @@ impl Push {
             What::Pong { id, payload, time_ms } => Frame::Pong { id: *id, payload: payload.as_ref(), time: *time_ms },
             What::Passage { topic, passage } => passage.as_frame(topic.as_str()),
             What::Gap(gap) => Frame::Gap(gap),
+            What::Removed { topic, offset } => Frame::Removed { topic: topic.as_str(), offset: *offset },
             What::Unsubscribed { topic, failure } => Frame::Unsubscribed { topic: topic.as_str(), failure },
             What::PatternEnded { pattern, failure } => Frame::Unsubscribed { topic: pattern.as_str(), failure },
             What::TokenExpiring { expires_at } => Frame::TokenExpiring { expires_at: *expires_at },

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use rialto_protocol::{Failure, Gap};
 
-use super::live_buffer::LiveBuffer;
+use super::live_buffer::{LiveBuffer, strike};
 use crate::hub::{SessionKey, StreamId, Subscription};
 use crate::message::SharedMessage;
 
@@ -69,6 +69,8 @@ struct PendingReplay {
     subscription: Subscription,
     /// Its first page, until the reply has been sent.
     held: Option<ReadPage>,
+    /// What was removed while a page is being read, which may still have it.
+    removed: Vec<u64>,
 }
 
 impl Replays {
@@ -81,7 +83,7 @@ impl Replays {
     /// Takes a replay that begins with [`Replays::start`]; another one of the same stream is given up.
     pub(in crate::hub) fn hold(&mut self, subscription: Subscription, Replay { id, read }: Replay) {
         self.give_up(subscription.stream);
-        self.pending.push(PendingReplay { id, subscription, held: Some(read) });
+        self.pending.push(PendingReplay { id, subscription, held: Some(read), removed: Vec::new() });
     }
 
     /// Begins a replay, unless it has been given up meanwhile.
@@ -168,6 +170,27 @@ impl Replays {
         }
         self.requested = None;
         self.pending.iter().any(|pending| pending.id == id)
+    }
+
+    /// A message of a stream was removed: neither a page on its way nor what is held may bring it.
+    pub(in crate::hub) fn remove(&mut self, stream: StreamId, offset: u64) {
+        let requested = self.requested;
+        let mut all = self.pending.iter_mut();
+        if let Some(pending) =
+            all.find(|pending| pending.subscription.stream == stream && requested == Some(pending.id))
+        {
+            pending.removed.push(offset);
+        }
+        if let Some(live) = self.live.as_mut().filter(|live| live.stream == stream) {
+            live.remove(offset);
+        }
+    }
+
+    /// Takes out of a page that has arrived what was removed while it was read.
+    pub(in crate::hub) fn strike(&mut self, id: u64, messages: &mut [SharedMessage]) {
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.id == id) {
+            std::mem::take(&mut pending.removed).into_iter().for_each(|offset| strike(messages, offset));
+        }
     }
 
     /// Another page follows the one that has arrived, after those of other replays.

@@ -11,7 +11,7 @@ use rialto_protocol::{Closing, Failure};
 use tokio::sync::Notify;
 
 use super::subscribe::{Start, Subscribe};
-use crate::hub::{Audience, Page, Push, Selectors, SessionKey, Shard, StreamId};
+use crate::hub::{Audience, Page, Push, RemovedMessage, Selectors, SessionKey, Shard, StreamId};
 use crate::message::SharedMessage;
 use crate::topic::Topic;
 
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     EndSubscriber { session: SessionKey, stream: StreamId, ended: Box<(Topic, Failure)> },
     /// Unsubscribe all sessions from a topic and its presence, and report why.
     EndStream { stream: StreamId, ended: Box<(Topic, Failure)> },
+    /// Tell all subscribers that a message was removed, and drop it where it waits.
+    Remove(Box<RemovedMessage>),
     /// Send one session a frame.
     Push { session: SessionKey, push: Push },
     /// End every session.
@@ -240,6 +242,7 @@ impl Command {
             Self::Unsubscribe { .. } => "unsubscribe",
             Self::EndSubscriber { .. } => "end subscriber",
             Self::EndStream { .. } => "end stream",
+            Self::Remove(_) => "remove",
             Self::Push { .. } => "push",
             Self::CloseAll(_) => "close all",
             Self::Run(_) => "run",

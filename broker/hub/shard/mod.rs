@@ -7,6 +7,7 @@ pub(super) mod inbox;
 pub(super) mod listeners;
 pub(super) mod liveness;
 pub(super) mod recipients;
+pub(super) mod removal;
 pub(super) mod sample_timers;
 pub(super) mod sampling;
 pub(super) mod sessions;
@@ -192,6 +193,7 @@ impl Shard {
                 }
                 Command::EndSubscriber { session: key, stream, ended } => self.end_subscriber(key, stream, *ended),
                 Command::EndStream { stream, ended } => self.end_stream(stream, *ended),
+                Command::Remove(removed) => self.remove(&removed),
                 Command::CloseAll(closing) => self.close_all(closing),
                 Command::Run(work) => work(self),
                 Command::Stop => go_on = false,
@@ -211,7 +213,7 @@ impl Shard {
     }
 
     /// Appends the messages of this turn to the outboxes of their recipients, encoded once per stream and wire format.
-    fn deliver(&self) {
+    pub(super) fn deliver(&self) {
         let turn_messages = &mut *self.turn_messages.borrow_mut();
         let sessions = &mut *self.sessions.borrow_mut();
         let dirty = &mut *self.dirty.borrow_mut();
@@ -285,7 +287,7 @@ impl Shard {
         DeliveryContext { keys, metrics: &self.metrics, outbox_bytes: self.limits.get().outbox_bytes }
     }
 
-    fn push(&self, key: SessionKey, push: Push) {
+    pub(super) fn push(&self, key: SessionKey, push: Push) {
         let mut sessions = self.sessions.borrow_mut();
         let Some(session) = sessions.get(key).filter(|session| !session.finished) else { return };
         let Some(frame) = push.encode(session.wire) else { return };
@@ -306,7 +308,7 @@ impl Shard {
 
     /// Delivers the messages of this turn, so that what follows is queued after them. Where it `concerns` messages that
     /// may be skipped, also writes them, so that no policy skips messages from before it.
-    fn flush_before(&self, key: SessionKey, concerns: impl FnOnce(&ShardSession) -> bool) {
+    pub(super) fn flush_before(&self, key: SessionKey, concerns: impl FnOnce(&ShardSession) -> bool) {
         self.deliver();
         let sessions = &mut *self.sessions.borrow_mut();
         let Some(session) = sessions.get(key) else { return };

@@ -194,7 +194,7 @@ impl Shard {
     pub(in crate::hub) fn take_page(&self, key: SessionKey, replay: u64, page: Page) {
         // Messages from before the end of a replay are in its pages; a pattern must not deliver them again.
         self.deliver();
-        let Page { gap, messages, next } = page;
+        let Page { gap, mut messages, next } = page;
         let mut sessions = self.sessions.borrow_mut();
         let Some(session) = sessions.get(key) else { return };
         // The session's task writes the page and requests the next one, of any of its replays.
@@ -202,6 +202,9 @@ impl Shard {
         let (is_wanted, live) = session.page_arrived(replay);
         if !is_wanted {
             return;
+        }
+        if let Some(replays) = &mut session.replays {
+            replays.strike(replay, &mut messages);
         }
         session.queue_page(gap, &messages, &self.metrics);
         let subscription = match (next, live) {

@@ -11,7 +11,7 @@ pub(in crate::plugin) mod v1_0 {
     });
 }
 
-/// Version 1.1. The interfaces without sessions are those of 1.0, under whose names they are linked: a name with another minor
+/// Version 1.1. The interfaces that have not changed are those of 1.0, under whose names they are linked: a name with another minor
 /// version finds them.
 pub(in crate::plugin) mod v1_1 {
     #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from sdk/plugin/wit")]
@@ -21,7 +21,6 @@ pub(in crate::plugin) mod v1_1 {
         world: "plugin",
         imports: { default: trappable },
         with: {
-            "rialto:plugin/messages": super::v1_0::rialto::plugin::messages,
             "rialto:plugin/state": super::v1_0::rialto::plugin::state,
             "rialto:plugin/system": super::v1_0::rialto::plugin::system,
             "rialto:plugin/timers": super::v1_0::rialto::plugin::timers,

@@ -2,7 +2,7 @@
 
 use rialto_plugin::{Imports, Level, Refusal};
 
-use super::bindings::v1_0::rialto::plugin::{messages, state, system, timers, types};
+use super::bindings::v1_0::rialto::plugin::{state, system, timers, types};
 use super::hook_context::HookHost;
 use super::memory::Memory;
 
@@ -30,24 +30,51 @@ impl GuestData {
     }
 }
 
-impl messages::Host for GuestData {
-    fn publish(
-        &mut self,
-        topic: String,
-        payload: types::Payload,
-        exclude: Option<String>,
-    ) -> wasmtime::Result<Result<(), types::Refusal>> {
-        self.ask_for(|host| host.publish(&topic, payload.into(), exclude.as_deref()))
-    }
+/// The messages of each version, and what only some of them have.
+macro_rules! messages {
+    ($version:ident, $($more:item)*) => {
+        const _: () = {
+            use super::bindings::$version::rialto::plugin::{messages, types};
 
-    fn send(&mut self, session: String, payload: types::Payload) -> wasmtime::Result<Result<(), types::Refusal>> {
-        self.ask_for(|host| host.send(&session, payload.into()))
-    }
+            impl messages::Host for GuestData {
+                fn publish(
+                    &mut self,
+                    topic: String,
+                    payload: types::Payload,
+                    exclude: Option<String>,
+                ) -> wasmtime::Result<Result<(), types::Refusal>> {
+                    self.ask_for(|host| host.publish(&topic, payload.into(), exclude.as_deref()))
+                }
 
-    fn send_raw(&mut self, session: String, message: types::Raw) -> wasmtime::Result<Result<(), types::Refusal>> {
-        self.ask_for(|host| host.send_raw(&session, message.into()))
-    }
+                fn send(
+                    &mut self,
+                    session: String,
+                    payload: types::Payload,
+                ) -> wasmtime::Result<Result<(), types::Refusal>> {
+                    self.ask_for(|host| host.send(&session, payload.into()))
+                }
+
+                fn send_raw(
+                    &mut self,
+                    session: String,
+                    message: types::Raw,
+                ) -> wasmtime::Result<Result<(), types::Refusal>> {
+                    self.ask_for(|host| host.send_raw(&session, message.into()))
+                }
+
+                $($more)*
+            }
+        };
+    };
 }
+
+messages!(v1_0,);
+messages!(
+    v1_1,
+    fn remove(&mut self, topic: String, offset: u64) -> wasmtime::Result<Result<(), types::Refusal>> {
+        self.ask_for(|host| host.remove(&topic, offset))
+    }
+);
 
 /// The interfaces that each version has in its own form.
 macro_rules! own_interfaces {

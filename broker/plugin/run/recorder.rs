@@ -256,6 +256,11 @@ impl Imports for RecordingHost {
         self.noted(request, self.host.publish(topic, payload, exclude), |()| HostReply::Done)
     }
 
+    fn remove(&self, topic: &str, offset: u64) -> Result<(), Refusal> {
+        let request = HostRequest::Remove { topic: topic.to_owned(), offset };
+        self.noted(request, self.host.remove(topic, offset), |()| HostReply::Done)
+    }
+
     fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {
         let request = HostRequest::Send { session: session.to_owned(), payload: payload.clone() };
         self.noted(request, self.host.send(session, payload), |()| HostReply::Done)

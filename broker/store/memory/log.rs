@@ -16,7 +16,7 @@ const SPARSE_MIN: usize = 64;
 /// What an envelope takes in one codec, roughly, beside the topic.
 const ENVELOPE_BYTES: usize = 96;
 
-/// The newest messages of one topic, without a hole.
+/// The newest messages of one topic, without a hole: what was removed has a tombstone.
 #[derive(Debug)]
 pub(super) struct Log {
     epoch: Arc<str>,
@@ -25,6 +25,8 @@ pub(super) struct Log {
     retention: Retention,
     account: Arc<Account>,
     entries: VecDeque<Entry>,
+    /// How many of the entries are tombstones.
+    tombstones: usize,
     payload_bytes: usize,
     bytes: usize,
 }
@@ -45,6 +47,7 @@ impl Log {
             retention: kept.retention,
             account: Arc::clone(&kept.account),
             entries: VecDeque::new(),
+            tombstones: 0,
             payload_bytes: 0,
             bytes: 2 * size_of::<Self>() + 2 * kept.message.topic.as_str().len(),
         }
@@ -69,8 +72,9 @@ impl Log {
         self.bytes
     }
 
+    /// How many messages it has, without those that were removed.
     pub(super) fn messages(&self) -> usize {
-        self.entries.len()
+        self.entries.len() - self.tombstones
     }
 
     /// Adds the next message and removes those beyond the retention rule.
@@ -86,6 +90,22 @@ impl Log {
         self.bytes += weight(&message);
         self.entries.push_back(Entry { at_ms: now_ms, message });
         self.trim(now_ms);
+    }
+
+    /// Puts a tombstone in the place of a message. Returns whether the message was there.
+    pub(super) fn remove(&mut self, epoch: &str, offset: u64) -> bool {
+        let Some(first) = self.entries.front().map(|oldest| oldest.message.offset) else { return false };
+        let place = offset.checked_sub(first).and_then(|place| usize::try_from(place).ok());
+        let Some(entry) = place.and_then(|place| self.entries.get_mut(place)) else { return false };
+        if *self.epoch != *epoch || entry.message.is_tombstone() {
+            return false;
+        }
+        let tombstone = Arc::new(entry.message.tombstone());
+        self.payload_bytes -= entry.message.payload.content().len();
+        self.bytes = self.bytes - weight(&entry.message) + weight(&tombstone);
+        self.tombstones += 1;
+        entry.message = tombstone;
+        true
     }
 
     /// Removes what is beyond the retention rule. Returns whether anything is left, be it only the last position.
@@ -147,6 +167,7 @@ impl Log {
         for Entry { message, .. } in self.entries.drain(..messages) {
             self.payload_bytes -= message.payload.content().len();
             self.bytes -= weight(&message);
+            self.tombstones -= usize::from(message.is_tombstone());
         }
         // What was there for many is not kept for few.
         if self.entries.capacity() > SPARSE_MIN && self.entries.len() < self.entries.capacity() / 4 {
@@ -219,6 +240,28 @@ mod tests {
         assert_eq!(offsets(&log.read(Span::After(0), all)), [18]);
         log.set_retention(None, 3_000);
         assert_eq!((log.messages(), log.end().last), (0, 18));
+    }
+
+    #[test]
+    fn a_removed_message_leaves_a_tombstone_and_gives_its_memory_back() {
+        let mut log = Log::before(&kept("e", 1, 0, WIDE), 0);
+        for offset in 1..=4 {
+            log.push(kept("e", offset, 100, WIDE), 0);
+        }
+        let (full, payload) = (log.bytes(), log.payload_bytes);
+        assert!(log.remove("e", 2) && !log.remove("e", 2), "once");
+        assert!(!log.remove("other", 3) && !log.remove("e", 0) && !log.remove("e", 5), "what is not there");
+        assert_eq!((log.messages(), log.payload_bytes, full - log.bytes()), (3, payload - 100, 300));
+        let past = log.read(Span::After(0), Page { messages: 100, bytes: 10_000 });
+        assert_eq!(offsets(&past), [1, 2, 3, 4], "no hole");
+        let tombstones: Vec<bool> = past.messages.iter().map(|message| message.is_tombstone()).collect();
+        assert_eq!(tombstones, [false, true, false, false]);
+        // A tombstone goes as a message does, and nothing of it is left.
+        log.set_retention(Some(Retention { messages: 2, ..WIDE }), 0);
+        assert_eq!((log.messages(), log.tombstones, log.payload_bytes), (2, 0, 200));
+        log.set_retention(None, 0);
+        assert_eq!((log.messages(), log.payload_bytes), (0, 0));
+        assert_eq!(log.bytes(), Log::before(&kept("e", 1, 0, WIDE), 0).bytes());
     }
 
     proptest! {

@@ -15,8 +15,8 @@ use self::idempotency::KeyTable;
 use self::log::Log;
 use self::space::Space;
 use super::{
-    Account, Batch, Begun, End, KeptKey, KeptMessage, Key, KeyRecord, NamedTimer, Page, Past, Reading, Retention,
-    Scope, Span, StateEntry, Store, StoreError, Writes,
+    Account, Batch, Begun, End, KeptKey, KeptMessage, Key, KeyRecord, NamedTimer, Page, Past, Reading, Removal,
+    Retention, Scope, Span, StateEntry, Store, StoreError, Writes,
 };
 use crate::clock::Now;
 use crate::collections::parted_map::{Pace, PartedMap};
@@ -73,6 +73,13 @@ impl MemoryStore {
         };
         if is_new {
             lock(&self.evictions).add(&account, now_ms, topic);
+        }
+    }
+
+    fn remove(&self, removal: &Removal) {
+        let Some(mut log) = self.logs.part(&removal.topic).get_mut(&removal.topic) else { return };
+        if self.change_log(&mut log, |log| log.remove(&removal.epoch, removal.offset)) {
+            removal.set_kept();
         }
     }
 
@@ -179,7 +186,7 @@ impl super::Log for MemoryStore {
     }
 
     fn begin(&self, batch: Batch) -> Begun {
-        let Batch { state, messages, keys, now: Now { monotonic_ms: now_ms, .. } } = batch;
+        let Batch { state, messages, removals, keys, now: Now { monotonic_ms: now_ms, .. } } = batch;
         // Nothing here can fail, so a batch that was begun is finished.
         if let Some(Writes { namespace, values, timers }) = state
             && !(values.is_empty() && timers.is_empty())
@@ -193,6 +200,9 @@ impl super::Log for MemoryStore {
         }
         for kept in messages {
             self.keep(kept, now_ms);
+        }
+        for removal in &removals {
+            self.remove(removal);
         }
         for kept in keys {
             self.remember(kept, now_ms);

@@ -29,10 +29,14 @@ impl Transaction {
     pub(super) fn apply_in_topic(&self, effect: &ResolvedEffect, outcome: StepOutcome<'_>) {
         match (effect, outcome) {
             (
-                ResolvedEffect::Publish { entry, .. },
+                ResolvedEffect::Publish { entry, .. } | ResolvedEffect::Remove { entry, .. },
                 StepOutcome::Message(message) | StepOutcome::Recovered(message),
             ) => {
                 self.broker.core.hub.deliver(&entry.reach, message);
+            }
+            (ResolvedEffect::Remove { entry, .. }, StepOutcome::Removed(offset)) => {
+                let stream = &entry.stream;
+                self.broker.core.hub.remove(&entry.reach, stream.id(), stream.topic(), offset);
             }
             (ResolvedEffect::Admit { entry, caller, parts, .. }, StepOutcome::Joined(view)) => {
                 if let Some(parts) = parts.take() {
@@ -98,7 +102,10 @@ impl Transaction {
                 let request = TopicPublish { caller, except, payload, keyed: None };
                 Arc::clone(other).publish(&self.broker, entry, request, responder);
             }
-            ResolvedEffect::Publish { .. } | ResolvedEffect::Admit { .. } | ResolvedEffect::Subscribe { .. } => {}
+            ResolvedEffect::Publish { .. }
+            | ResolvedEffect::Remove { .. }
+            | ResolvedEffect::Admit { .. }
+            | ResolvedEffect::Subscribe { .. } => {}
         }
     }
 

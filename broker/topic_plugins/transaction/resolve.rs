@@ -44,6 +44,12 @@ pub(super) enum ResolvedEffect {
         caller: CallerSession,
         membership: Cell<Membership>,
     },
+    /// A message of a topic of the plugin is removed.
+    Remove {
+        entry: Arc<TopicEntry>,
+        rule: Arc<TopicOptions>,
+        offset: u64,
+    },
     Send {
         caller: CallerSession,
         what: Cell<Option<What>>,
@@ -99,6 +105,7 @@ impl ResolvedEffect {
             Self::Admit { entry, rule, .. } | Self::Subscribe { entry, rule, .. } => {
                 Some(TransactionStep::Join(&entry.stream, rule))
             }
+            Self::Remove { entry, rule, offset } => Some(TransactionStep::Remove(&entry.stream, rule, *offset)),
             _ => None,
         }
     }
@@ -108,7 +115,8 @@ impl ResolvedEffect {
         match self {
             Self::Publish { entry, rule, .. }
             | Self::Admit { entry, rule, .. }
-            | Self::Subscribe { entry, rule, .. } => Some((entry, rule)),
+            | Self::Subscribe { entry, rule, .. }
+            | Self::Remove { entry, rule, .. } => Some((entry, rule)),
             _ => None,
         }
     }
@@ -180,6 +188,11 @@ impl Transaction {
                     Some(other) => Some(ResolvedEffect::Forward { entry, draft, other }),
                     None => Some(ResolvedEffect::Publish { entry, rule, draft, keyed: None }),
                 }
+            }
+            Effect::Remove { topic, offset } => {
+                let entry = entry(&topic)?;
+                let rule = self.own_rule(&entry)?;
+                Some(ResolvedEffect::Remove { entry, rule, offset })
             }
             Effect::Send { session, what } => self.caller(&session).map(|caller| {
                 let what = match what {

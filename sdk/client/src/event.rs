@@ -70,6 +70,13 @@ pub enum Item {
     Message(ReceivedMessage),
     /// Messages that will not come.
     Gap(Gap),
+    /// The topic's plugin has removed a message: what was received of it is not to be shown any more.
+    Removed {
+        /// The topic.
+        topic: Arc<str>,
+        /// The message's offset.
+        offset: u64,
+    },
     /// The subscription goes on in a new session.
     Resumed(Resumed),
     /// A member joined.
@@ -110,7 +117,8 @@ impl Item {
             Self::Message(message) => &message.topic,
             Self::Gap(gap) => &gap.topic,
             Self::Resumed(resumed) => &resumed.topic,
-            Self::Join { topic, .. }
+            Self::Removed { topic, .. }
+            | Self::Join { topic, .. }
             | Self::Leave { topic, .. }
             | Self::Presence { topic, .. }
             | Self::Ended { topic, .. } => topic,

@@ -234,6 +234,17 @@ test("the position moves over gaps, and a hole that no gap reports is reported t
   assert.deepEqual(gaps, ["conflated", "unknown"]);
 });
 
+test("what is removed is told to the subscription of its topic", async () => {
+  const { client, sockets: [socket] } = await connectedClient();
+  const removed = [];
+  const handlers = (name) => ({ onRemoved: ({ topic, offset }) => removed.push(`${name} ${topic} ${offset}`) });
+  client.subscribe("a", handlers("own"));
+  await socket.accept({ epoch: "e1", offset: 1 });
+  await socket.receive({ type: "removed", topic: "a", offset: 1 });
+  await socket.receive({ type: "removed", topic: "b", offset: 1 });
+  assert.deepEqual(removed, ["own a 1"]);
+});
+
 test("what is published without echo is no hole, whether its answer or the next message comes first", async () => {
   const fake = await connectedClient();
   const { client, sockets } = fake;

@@ -52,6 +52,16 @@ impl<'a> Context<'a> {
         self.imports.publish(topic, payload, None)
     }
 
+    /// Takes a message of a topic of this plugin out of the history for good. Subscribers are told that it was removed, and
+    /// who reads the past later finds a gap. Nothing happens where no message is kept at this offset. In a component this
+    /// needs version 1.1 of the protocol.
+    ///
+    /// # Errors
+    /// When the topic is not this plugin's, the component is built for version 1.0, or a limit is used up.
+    pub fn remove(&self, topic: &str, offset: u64) -> Result<(), Refusal> {
+        self.imports.remove(topic, offset)
+    }
+
     /// Sends one session that this plugin knows a frame: `value` is a map whose `type` begins with `x-`. A session on a
     /// raw endpoint may be sent any value, which it gets as JSON in a text message.
     ///

@@ -15,7 +15,7 @@ pub use bindings::export_hooks;
 #[allow(missing_docs, unreachable_pub, reason = "generated; the WIT documents it")]
 pub mod bindings {
     // Of the version that the crate's features choose: a component is for one version of the protocol. The two worlds
-    // differ in their sessions, and in who authenticates them.
+    // differ in their sessions, in who authenticates them, and in what they do with messages.
     #[cfg(not(feature = "v1_1"))]
     wit_bindgen::generate!({ path: "wit/v1", pub_export_macro: true, export_macro_name: "export_hooks" });
     #[cfg(feature = "v1_1")]
@@ -130,6 +130,16 @@ struct Broker;
 impl Imports for Broker {
     fn publish(&self, topic: &str, payload: Payload, exclude: Option<&str>) -> Result<(), Refusal> {
         Ok(messages::publish(topic, &payload.into(), exclude)?)
+    }
+
+    #[cfg(feature = "v1_1")]
+    fn remove(&self, topic: &str, offset: u64) -> Result<(), Refusal> {
+        Ok(messages::remove(topic, offset)?)
+    }
+
+    #[cfg(not(feature = "v1_1"))]
+    fn remove(&self, _: &str, _: u64) -> Result<(), Refusal> {
+        Err(Refusal::Forbidden("messages are removed by version 1.1 of the protocol".to_owned()))
     }
 
     fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {

@@ -20,6 +20,12 @@ pub trait Imports {
     /// Any [`Refusal`].
     fn publish(&self, topic: &str, payload: Payload, exclude: Option<&str>) -> Result<(), Refusal>;
 
+    /// Removes a message of a topic of this plugin for good, if it is kept.
+    ///
+    /// # Errors
+    /// Any [`Refusal`]; [`Refusal::Forbidden`] also for a component that is built for version 1.0 of the protocol.
+    fn remove(&self, topic: &str, offset: u64) -> Result<(), Refusal>;
+
     /// Sends a frame to one session.
     ///
     /// # Errors

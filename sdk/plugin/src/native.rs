@@ -100,6 +100,10 @@ impl<H: Limited + ?Sized> Imports for Strict<'_, H> {
         self.ask(|host| host.publish(topic, payload, exclude))
     }
 
+    fn remove(&self, topic: &str, offset: u64) -> Result<(), Refusal> {
+        self.ask(|host| host.remove(topic, offset))
+    }
+
     fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {
         self.ask(|host| host.send(session, payload))
     }

@@ -236,7 +236,7 @@ proptest! {
         }),
         topic in shared(), numbers in (number(), number()), from in prop::option::of(publisher()),
         id in prop::option::of(1_u64..), retry_after_ms in prop::option::of(number()), rates in rates(),
-        reason in prop::sample::select(vec![GapReason::Expired, GapReason::Reset, GapReason::Slow, GapReason::Conflated]),
+        reason in prop::sample::select(vec![GapReason::Expired, GapReason::Reset, GapReason::Slow, GapReason::Conflated, GapReason::Removed]),
     ) {
         let (offset, time) = numbers;
         let message = Frame::Message { topic: &topic, offset, time, from: from.as_ref(), payload: &body };
@@ -247,6 +247,8 @@ proptest! {
         });
         let gap = Gap { topic: topic.clone(), from: offset, to: time, reason };
         hear(codec, &Frame::Gap(&gap), |heard| assert!(matches!(&heard, ReceivedFrame::Gap(one) if *one == gap), "{heard:?}"));
+        let removed = Frame::Removed { topic: &topic, offset };
+        hear(codec, &removed, |heard| assert!(matches!(&heard, ReceivedFrame::Removed { topic: of, offset: at } if *of == topic && *at == offset), "{heard:?}"));
         hear(codec, &Frame::Join { topic: &topic, member: &who }, |heard| {
             let is_right = matches!(&heard, ReceivedFrame::Join { topic: t, member } if *t == topic && *member == who);
             assert!(is_right, "{heard:?}");
@@ -296,7 +298,7 @@ proptest! {
 
     #[test]
     fn no_map_makes_a_client_panic(codec in codec(), kind in prop::sample::select(vec![
-        "welcome", "ok", "error", "pong", "message", "gap", "join", "leave", "presence", "unsubscribed", "closing", "x-more",
+        "welcome", "ok", "error", "pong", "message", "gap", "removed", "join", "leave", "presence", "unsubscribed", "closing", "x-more",
     ]), fields in prop::collection::btree_map(prop::sample::select(vec![
         "id", "topic", "topics", "data", "bytes", "position", "member", "members", "messages", "limits", "reason", "code", "count",
     ]), value(), 0..6)) {
@@ -351,6 +353,7 @@ fn a_gap_is_a_gap_whatever_its_reason() {
         for (reason, expected) in [
             ("expired", GapReason::Expired),
             ("conflated", GapReason::Conflated),
+            ("removed", GapReason::Removed),
             ("lost", GapReason::Unknown),
             ("unknown", GapReason::Unknown),
         ] {

@@ -134,6 +134,7 @@ impl Program {
                     GapReason::Reset => "reset",
                     GapReason::Slow => "slow",
                     GapReason::Conflated => "conflated",
+                    GapReason::Removed => "removed",
                     GapReason::Unknown => "unknown",
                 };
                 json!({"type": "gap", "topic": &*gap.topic, "from": gap.from, "to": gap.to, "reason": reason})

@@ -37,6 +37,7 @@ impl Machine {
             ReceivedFrame::Pong { id: Some(id), time, .. } => self.take_pong(id, time),
             ReceivedFrame::Message(message) => self.take_message(message),
             ReceivedFrame::Gap(gap) => self.take_gap(gap),
+            ReceivedFrame::Removed { topic, offset } => self.take_removed(topic, offset),
             ReceivedFrame::Join { topic, member } => self.take_for(&Arc::clone(&topic), Item::Join { topic, member }),
             ReceivedFrame::Leave { topic, member } => self.take_for(&Arc::clone(&topic), Item::Leave { topic, member }),
             ReceivedFrame::Presence { topic, present } => {
@@ -135,6 +136,14 @@ impl Machine {
         if own.is_none() && reaches_patterns {
             self.emit(Event::Gap(gap));
         }
+    }
+
+    /// A message was removed: for the subscription to its topic and for patterns that select it.
+    fn take_removed(&mut self, topic: Arc<str>, offset: u64) {
+        let own = self.subscriptions.get(&topic).map(|entry| entry.stream);
+        let item = Item::Removed { topic: Arc::clone(&topic), offset };
+        self.take_for(&topic, item.clone());
+        self.deliver_to_patterns(&topic, own, &item);
     }
 
     fn report_gap(&mut self, stream: StreamId, gap: Gap) {

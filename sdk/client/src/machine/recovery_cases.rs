@@ -146,6 +146,7 @@ impl<'n> Case<'n> {
             Item::Join { topic, member } => format!("join {topic} {}", member.session),
             Item::Leave { topic, member } => format!("leave {topic} {}", member.session),
             Item::Presence { topic, present } => format!("presence {topic} {}", present.count),
+            Item::Removed { topic, offset } => format!("removed {topic} {offset}"),
             Item::Ended { topic, failure } => format!("ended {topic} {}", failure.code),
         });
         reports.collect()

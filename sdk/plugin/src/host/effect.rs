@@ -14,6 +14,8 @@ use rialto_protocol::topic::Topic;
 pub enum Effect {
     /// A message to a topic of the plugin (`own`), or to another one; the session `exclude` does not get it.
     Publish { topic: Topic, payload: Payload, exclude: Option<Arc<str>>, own: bool },
+    /// A message of a topic of the plugin is to be removed.
+    Remove { topic: Topic, offset: u64 },
     /// A message to one session.
     Send { session: Arc<str>, what: SessionMessage },
     /// A session is to be subscribed to a topic of the plugin (`own`), or to another one.

@@ -65,6 +65,14 @@ impl<E: HostEnvironment> Imports for HookContext<E> {
         hook.effect(Effect::Publish { topic, payload: check(payload)?, exclude, own })
     }
 
+    fn remove(&self, topic: &str, offset: u64) -> Result<(), Refusal> {
+        let hook = &mut *self.hook.borrow_mut();
+        hook.call(topic.len())?;
+        hook.refuse_in_start("remove")?;
+        let topic = self.own(topic)?;
+        hook.effect(Effect::Remove { topic, offset })
+    }
+
     fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {
         let hook = &mut *self.hook.borrow_mut();
         hook.call(session.len() + payload.content.len())?;

@@ -164,6 +164,10 @@ pub enum HostRequest {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exclude: Option<String>,
     },
+    Remove {
+        topic: String,
+        offset: u64,
+    },
     Send {
         session: String,
         payload: Payload,

@@ -170,6 +170,10 @@ impl Imports for Player {
         self.done(HostRequest::Publish { topic: topic.to_owned(), payload, exclude: exclude.map(str::to_owned) })
     }
 
+    fn remove(&self, topic: &str, offset: u64) -> Result<(), Refusal> {
+        self.done(HostRequest::Remove { topic: topic.to_owned(), offset })
+    }
+
     fn send(&self, session: &str, payload: Payload) -> Result<(), Refusal> {
         self.done(HostRequest::Send { session: session.to_owned(), payload })
     }

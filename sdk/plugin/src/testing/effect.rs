@@ -23,6 +23,13 @@ pub struct Published {
 pub enum Effect {
     /// A message went out.
     Published(Published),
+    /// A message was to be removed, if it is kept.
+    Removed {
+        /// From which topic.
+        topic: String,
+        /// Its offset.
+        offset: u64,
+    },
     /// Something was sent to one session.
     Sent {
         /// To whom.

@@ -178,6 +178,7 @@ impl TestBroker {
                     self.authenticating.insert(session.id.clone());
                 }
                 Effect::Published(_)
+                | Effect::Removed { .. }
                 | Effect::Sent { .. }
                 | Effect::Disconnected { .. }
                 | Effect::Authenticate { .. } => {}
@@ -214,6 +215,7 @@ impl TestBroker {
                 let data = checked_to_json(&payload);
                 Effect::Published(Published { topic: topic.to_string(), data, payload: Payload::from(&payload) })
             }
+            host::Effect::Remove { topic, offset } => Effect::Removed { topic: topic.to_string(), offset },
             host::Effect::Send { session: id, what } => {
                 let what = match what {
                     SessionMessage::Payload(payload) => {

@@ -17,6 +17,7 @@ impl Plugin for Tester {
         let session = Session::new(words.get(1).copied().unwrap_or_default());
         let done = match *words {
             ["publish", topic] => ctx.publish(topic, &1),
+            ["remove", topic] => ctx.remove(topic, 1),
             ["send", _, kind] => ctx.send(&session, &json!({ "type": kind })),
             ["send-raw", _] => ctx.send_raw(&session, Raw::Text("hello".to_owned())),
             ["subscribe", _, topic] => ctx.subscribe(&session, topic),
@@ -45,6 +46,9 @@ pub(crate) fn cases() -> Vec<(Vec<String>, String)> {
         (&["publish", "a..b"], "invalid: topic \"a..b\": empty token at 2"),
         (&["publish", "$x.y"], "invalid: topic \"$x.y\": names starting with `$` belong to the broker"),
         (&["publish", &many], "invalid: topic \"a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a\": 17 tokens, at most 16"),
+        (&["remove", "rules.b"], ""),
+        (&["remove", "outside.a"], "forbidden: topic \"outside.a\" does not belong to this plugin"),
+        (&["remove", "a..b"], "invalid: topic \"a..b\": empty token at 2"),
         (&["send", "nobody", "x-a"], "forbidden: no session \"nobody\" is on a topic or an endpoint of this plugin"),
         (&["send-raw", "no\nbody"], "forbidden: no session \"nobody\" is on a topic or an endpoint of this plugin"),
         (

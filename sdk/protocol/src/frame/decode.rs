@@ -42,6 +42,13 @@ pub enum ReceivedFrame<'b> {
     Message(ReceivedMessage),
     /// Messages are missing.
     Gap(Gap),
+    /// The topic's plugin has removed a message.
+    Removed {
+        /// The topic.
+        topic: Arc<str>,
+        /// The message's offset.
+        offset: u64,
+    },
     /// Somebody came.
     Join {
         /// The topic.
@@ -140,6 +147,9 @@ impl<'b> ReceivedFrame<'b> {
             }
             "message" => message(&entries).map(Self::Message),
             "gap" => gap(&entries).map(Self::Gap),
+            "removed" => {
+                Ok(Self::Removed { topic: topic(&entries)?, offset: needed("offset", entries.number("offset"))? })
+            }
             "join" => Ok(Self::Join { topic: topic(&entries)?, member: passing(&entries)? }),
             "leave" => Ok(Self::Leave { topic: topic(&entries)?, member: passing(&entries)? }),
             "presence" => {

@@ -58,6 +58,11 @@ impl Frame<'_> {
                 out.number_field("to", gap.to);
                 out.text_field("reason", gap.reason.as_str());
             }
+            Self::Removed { topic, offset } => {
+                out.text_field("type", "removed");
+                out.text_field("topic", topic);
+                out.number_field("offset", *offset);
+            }
             Self::Join { topic, member } => write_passage(out, "join", topic, member),
             Self::Leave { topic, member } => write_passage(out, "leave", topic, member),
             Self::Presence { topic, present } => {

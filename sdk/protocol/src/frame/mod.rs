@@ -128,6 +128,8 @@ pub enum GapReason {
     Slow,
     /// Later messages took their place, as the delivery policy says.
     Conflated,
+    /// The topic's plugin has removed them.
+    Removed,
     /// Not known: a client found the hole itself, or a later broker gave a reason that this version does not know. Brokers
     /// of this version never send it.
     Unknown,
@@ -141,13 +143,14 @@ impl GapReason {
             Self::Reset => "reset",
             Self::Slow => "slow",
             Self::Conflated => "conflated",
+            Self::Removed => "removed",
             Self::Unknown => "unknown",
         }
     }
 
     /// The reason with this name; one that this version does not know is [`GapReason::Unknown`].
     pub(crate) fn from_name(name: &str) -> Self {
-        let known = [Self::Expired, Self::Reset, Self::Slow, Self::Conflated];
+        let known = [Self::Expired, Self::Reset, Self::Slow, Self::Conflated, Self::Removed];
         known.into_iter().find(|reason| reason.as_str() == name).unwrap_or(Self::Unknown)
     }
 }
@@ -219,6 +222,13 @@ pub enum Frame<'a> {
     },
     /// Messages are missing.
     Gap(&'a Gap),
+    /// The topic's plugin has removed a message.
+    Removed {
+        /// The topic.
+        topic: &'a str,
+        /// The message's offset.
+        offset: u64,
+    },
     /// Somebody came.
     Join {
         /// The topic.
