@@ -19,7 +19,7 @@ pub(crate) struct Message {
     pub(crate) offset: u64,
     pub(crate) time_ms: u64,
     /// Who published it, where the topic's rule reveals that. Not in a box: a message must not be as large as a topic's entry, or
-    /// the allocator has pages with both, and gives none of them back when topics are removed.
+    /// the allocator has pages with both, and returns none of them when topics are removed.
     pub(crate) from: Option<Member>,
     pub(crate) payload: Payload,
     /// The publisher's session, if it asked not to be sent its own message (`echo: false`).

@@ -63,7 +63,7 @@ fn reason(
     }
 }
 
-/// What the topic does not have at all, whoever asks.
+/// What the topic does not have at all.
 fn missing(privilege: Privilege, rule: &TopicOptions) -> &'static str {
     match privilege {
         Privilege::Call if rule.plugin.is_none() => "; no plugin owns the topic",

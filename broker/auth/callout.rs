@@ -69,7 +69,7 @@ pub(crate) struct CallOut {
 #[derive(Debug)]
 pub(crate) struct Question(HeaderMap);
 
-/// Where a client comes from, as the backend is told.
+/// Where a client comes from, as it is sent to the backend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HandshakeOrigin<'h> {
     pub(crate) address: IpAddr,

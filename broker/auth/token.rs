@@ -10,15 +10,8 @@ use serde::Deserialize;
 
 use super::identity::{Identity, SharedParts, TokenDetails, TokenGrants};
 use super::keys::KeySet;
-use crate::config::Auth;
-use crate::topic::{Pattern, is_invisible};
-
-/// Longest name of a user, in bytes.
-pub(crate) const USER_BYTES_MAX: usize = 128;
-
-/// Most roles of a token, and the longest name of one in bytes.
-pub(crate) const ROLES_MAX: usize = 32;
-const ROLE_BYTES_MAX: usize = 64;
+use crate::config::{Auth, ROLE_BYTES_MAX, ROLES_MAX, USER_BYTES_MAX, is_name};
+use crate::topic::Pattern;
 
 /// Most patterns that a token lists for one action.
 pub(crate) const PATTERNS_MAX: usize = 100;
@@ -181,9 +174,6 @@ impl UserClaims {
     /// [`TokenError::Claims`].
     pub(super) fn into_identity(self, parts: &SharedParts) -> Result<Identity, TokenError> {
         let Self { user, roles, topics, info, token_id } = self;
-        let is_name = |text: &str, most: usize| {
-            (1..=most).contains(&text.len()) && text.chars().all(|one| one == ' ' || !is_invisible(one))
-        };
         let is_fine = is_name(&user, USER_BYTES_MAX)
             && roles.len() <= ROLES_MAX
             && roles.iter().all(|role| is_name(role, ROLE_BYTES_MAX))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::auth::Authenticator;
 use crate::auth::identity::Identity as KnownIdentity;
 
-/// Who a session belongs to, as a program that embeds the broker says it or is told.
+/// Who a session belongs to, for a program that embeds the broker.
 ///
 /// ```
 /// use rialto::Identity;

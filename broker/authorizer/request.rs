@@ -26,7 +26,7 @@ pub enum Admission {
     Unknown,
     /// It may, and belongs to this identity, whatever its token says.
     Allow(Identity),
-    /// It may not, for this reason, which the client is told: its request is answered with 403.
+    /// It may not, for this reason, which is in the response: its request is answered with 403.
     Refuse(String),
 }
 
@@ -101,7 +101,7 @@ pub enum Decision {
     Unknown,
     /// It may, if topic rules allow it too.
     Allow,
-    /// It may not, for this reason, which the client is told: `forbidden`.
+    /// It may not, for this reason, which is in the response: `forbidden`.
     Refuse(String),
 }
 

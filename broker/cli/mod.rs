@@ -123,6 +123,20 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Prints what a command has to say, or its error.
+fn print(text: anyhow::Result<String>) -> ExitCode {
+    match text {
+        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(error) => {
+            complain(&escaped::error(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Writes an error to standard error. What comes from another program must not begin a line of its own: see `escaped`.
 fn complain(text: &str) {
     // Where standard error is closed, the exit code still tells.

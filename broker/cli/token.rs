@@ -1,7 +1,7 @@
 //! `rialto token`: makes tokens with a key of the configuration, checks and inspects them. It stores none.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Map, Value, json};
 
-use super::{complain, escaped};
+use super::{escaped, print};
 use crate::auth::crypto;
 use crate::auth::identity::{Identity, SharedParts};
 use crate::auth::jwks;
@@ -86,16 +86,7 @@ pub(crate) fn run(command: &TokenCommand) -> ExitCode {
         TokenCommand::Inspect(args) => inspect(args),
         TokenCommand::Secret => secret(),
     };
-    match text {
-        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
-        Err(error) => {
-            complain(&escaped::error(&error));
-            ExitCode::FAILURE
-        }
-    }
+    print(text)
 }
 
 fn make(args: &MakeArgs) -> Result<String> {

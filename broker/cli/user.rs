@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher as _;
 
-use super::{complain, escaped};
+use super::{escaped, print};
 use crate::auth::passwords::PASSWORD_BYTES_MAX;
 use crate::config::{Config, quoted};
 
@@ -40,16 +40,7 @@ pub(crate) struct AddArgs {
 
 pub(crate) fn run(command: &UserCommand) -> ExitCode {
     let UserCommand::Add(args) = command;
-    match add(args) {
-        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
-        Err(error) => {
-            complain(&escaped::error(&error));
-            ExitCode::FAILURE
-        }
-    }
+    print(add(args))
 }
 
 fn add(args: &AddArgs) -> Result<String> {

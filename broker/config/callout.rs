@@ -22,7 +22,7 @@ settings! {
     ///   "expires_at": 1764510000}`, of which only `user` is required; `expires_at` is Unix time in seconds. `{"user": null}`
     ///   is a session without a user, where `anonymous` allows that
     /// - 401 or 403: the client is refused
-    /// - all else, also a redirect, or nothing in time: the client is told to come back later, and is not let in
+    /// - all else, also a redirect, or nothing in time: the client is not let in, and may come back later
     ///
     /// It is not asked about a request without cookies and without any of the headers, nor, where there are keys for tokens, about
     /// one with a token. Cookies are ignored where `allowed_origins` allows all.

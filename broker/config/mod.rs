@@ -53,6 +53,7 @@ pub(crate) use self::setting::quoted;
 pub use self::tls::Tls;
 pub use self::topics::{History, OnFailure, TopicRule};
 pub use self::users::AuthUser;
+pub(crate) use self::users::{ROLE_BYTES_MAX, ROLES_MAX, USER_BYTES_MAX, is_name};
 
 /// The configuration of a broker. [`Config::load`] and [`Config::parse`] check every value. What a program has filled itself
 /// is checked in the same way by [`Builder::start`](crate::Builder::start).

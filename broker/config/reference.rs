@@ -4,7 +4,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{
-    Api, Auth, CallOut, Endpoint, Limits, PluginConfig, Rates, Sandbox, Server, Tls, TopicRule,
+    Api, Auth, Endpoint, Limits, PluginConfig, Rates, Sandbox, Server, Tls, TopicRule,
     endpoints::ENDPOINTS_MAX,
     plugins::{NAME_BYTES_MAX, PLUGINS_MAX},
     setting::{NO_BREAK, Setting, Table, paragraphs},
@@ -132,16 +132,7 @@ fn opening() -> String {
     let mut out = comment(lines.next().unwrap_or_default());
     out.push_str("#\n");
     out.extend(lines.map(comment));
-    for table in [
-        &Server::TABLE,
-        &Tls::TABLE,
-        &Api::TABLE,
-        &Auth::TABLE,
-        &CallOut::TABLE,
-        &Sandbox::TABLE,
-        &Limits::TABLE,
-        &Rates::TABLE,
-    ] {
+    for table in super::check::TABLES.iter().take_while(|table| table.header != TopicRule::TABLE.header) {
         push_table(&mut out, table, table.header, &shown_alone(table));
     }
     out

@@ -29,12 +29,12 @@ pub struct AuthUser {
 /// Most users.
 pub(super) const USERS_MAX: usize = 1_000;
 
-/// Longest name of a user, and of a role, in bytes.
-const NAME_BYTES_MAX: usize = 128;
-const ROLE_BYTES_MAX: usize = 64;
+/// Longest name of a user, and of a role, in bytes; also in tokens.
+pub(crate) const USER_BYTES_MAX: usize = 128;
+pub(crate) const ROLE_BYTES_MAX: usize = 64;
 
 /// Most roles.
-const ROLES_MAX: usize = 32;
+pub(crate) const ROLES_MAX: usize = 32;
 
 /// The most memory in KiB, rounds and lanes that verifying a password may take: 64 MiB, and tenths of a second.
 const MEMORY_KIB_MAX: u32 = 65_536;
@@ -118,9 +118,9 @@ fn check_user<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<AuthUser>
     }
     let name = section.text(report, "name", "\"ann\"");
     if let Some(name) = &name
-        && !is_name(name.value, NAME_BYTES_MAX)
+        && !is_name(name.value, USER_BYTES_MAX)
     {
-        let title = format!("`name` has 1 to {NAME_BYTES_MAX} bytes and no control characters");
+        let title = format!("`name` has 1 to {USER_BYTES_MAX} bytes and no control characters");
         report.add(Problem::at(name.span.clone(), title));
         return None;
     }
@@ -144,7 +144,8 @@ fn check_user<'a>(report: &mut Report, value: &'a Value<'a>) -> Option<AuthUser>
     Some(AuthUser { name: name?.value.to_owned(), password: password.value.to_owned(), roles })
 }
 
-fn is_name(text: &str, most: usize) -> bool {
+/// Whether a text may be the name of a user or a role, or an id, of at most so many bytes.
+pub(crate) fn is_name(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len()) && text.chars().all(|one| one == ' ' || !is_invisible(one))
 }
 

@@ -100,7 +100,7 @@ impl Rated {
     }
 }
 
-/// What a session of this holder is told of its rates: of each kind the lowest that applies to it.
+/// The rates that a session of this holder is sent: of each kind the lowest that applies to it.
 pub(crate) fn rates_of(holder: &Holder, limits: &Rates) -> RequestRates {
     let lowest = |rated: Rated| {
         let [of_session, of_user, of_address] = rated.limits(limits);

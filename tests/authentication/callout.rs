@@ -28,7 +28,7 @@ enum Does {
     BreaksOff,
 }
 
-/// A backend that does what it is told, and remembers the heads of requests.
+/// A backend that does as it is set, and remembers the heads of requests.
 struct Backend {
     address: SocketAddr,
     does: Arc<Mutex<Does>>,

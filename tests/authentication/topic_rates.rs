@@ -1,5 +1,5 @@
-//! Rates of topic rules: how much one client may ask for in all topics of a rule together, whoever else is there; and what a
-//! session is told of its rates.
+//! Rates of topic rules: how much one client may ask for in all topics of a rule together; and what a
+//! session is sent of its rates.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -315,7 +315,7 @@ async fn a_handshake_can_be_refused_and_no_answer_refuses_it() {
     for path in ["/ws", "/sse?topic=a", "/poll?topic=a&wait_ms=0"] {
         assert_eq!(answered(&running, path, "refused").await, (403, "the desk is closed".to_owned()), "{path}");
         for desk in ["panics", "hangs"] {
-            // A stream is told to come back in the only way that browsers obey.
+            // A stream gets its retry time in the only way that browsers obey.
             let status = if path.starts_with("/sse") { 200 } else { 503 };
             let (got, body) = answered(&running, path, desk).await;
             assert_eq!(got, status, "{path} {desk}: {body}");

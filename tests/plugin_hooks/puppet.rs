@@ -156,7 +156,7 @@ impl Plugin for Puppet {
     }
 }
 
-/// What a plugin is told of a session.
+/// What a plugin gets of a session.
 fn who(session: &Session) -> Result<Value> {
     let info = session.info.as_ref().map(|info| info.decode::<Value>()).transpose()?;
     let (user, roles) = (&session.user, &session.roles);

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::plugins::hosted::start;
 use crate::support::component::{component, empty, hostile, module, source, world};
 
-/// What the operator is told about a component that is refused.
+/// What is reported to the operator about a component that is refused.
 fn refused(wasm: &[u8]) -> String {
     match start(wasm, json!({})) {
         Ok(_) => panic!("a component that does not fit was taken"),

@@ -1,4 +1,4 @@
-;; A plugin for version 1.1 of the protocol, which answers a call with what it is told of its caller. The first byte of the
+;; A plugin for version 1.1 of the protocol, which answers a call with what it gets of its caller. The first byte of the
 ;; method chooses: a digit is the number of a role, `i` is the caller's `info`, `m` the first role of the first session on
 ;; the topic `hostile.a`, `t` a trap. What there is not is no data. A message on a raw endpoint is the secret of the user
 ;; `ann`, and what comes of it is sent back: the user, or the reason.

@@ -172,7 +172,7 @@ async fn a_component_for_1_1_authenticates_a_session_and_its_recording_has_no_se
     assert!(!same && text.contains("on-message"), "{text}");
 }
 
-/// What the operator is told about a component that is refused.
+/// What is reported to the operator about a component that is refused.
 fn refused(wasm: &[u8]) -> String {
     start(wasm, json!({})).expect_err("it does not fit")
 }

@@ -46,7 +46,7 @@ pub(crate) fn hostile() -> Vec<u8> {
     component(&source("hostile"), &world())
 }
 
-/// The plugin for version 1.1 that says what it is told of its caller.
+/// The plugin for version 1.1 that returns what it gets of its caller.
 pub(crate) fn roles() -> Vec<u8> {
     component(&source("roles"), &world_1_1())
 }

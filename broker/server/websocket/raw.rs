@@ -80,7 +80,7 @@ impl Raw {
 
 impl Raw {
     /// Where its plugin has asked to authenticate it, and the secret is verified: it belongs to the user from now on, or does
-    /// not, and its plugin is told. What it has sent before is the plugin's first.
+    /// not, and its plugin gets a hook. What it has sent before is the plugin's first.
     async fn follow_authentication(&mut self) {
         let Some(logic) = self.logic.clone() else { return };
         let Some(verified) = logic.take_verified(&self.caller.member.session) else { return };
