@@ -1,4 +1,4 @@
-//! Removed messages: drops one where it still waits for a session, and tells all subscribers of it. It reads no store.
+//! Removed messages: drops one where it still waits for a session, and reports that to all subscribers. It reads no store.
 
 use crate::hub::session::push::What;
 use crate::hub::{Push, Selectors, SessionKey, Shard, StreamId};
@@ -15,7 +15,7 @@ pub(crate) struct RemovedMessage {
 }
 
 impl Shard {
-    /// Tells the subscribers of a topic, and of the patterns that select it, that a message was removed: behind every message
+    /// Reports to the subscribers of a topic, and of the patterns that select it, that a message was removed: behind every message
     /// that is on its way to them. One that still waits in a backlog, or for a replay, becomes a gap there.
     pub(super) fn remove(&self, removed: &RemovedMessage) {
         self.deliver();
